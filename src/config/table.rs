@@ -1,0 +1,475 @@
+//! A strict reader of one TOML table: every key is asked for by name and type, and what was not asked for is an error that
+//! names the nearest key that was. All errors name file, line, key and remedy.
+
+use crate::edge::files;
+use crate::secret::{Secret, SecretUrl};
+use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with a configuration, where, and what to do. Exit code 3.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}\nhint: {hint}")]
+pub struct ConfigError {
+    /// `path:line` or `path`.
+    pub place: String,
+    /// What is wrong, naming the key.
+    pub message: String,
+    /// The remedy.
+    pub hint: String,
+}
+
+/// The file behind a table: its text (for line numbers), whether inline secrets are allowed, and how to resolve paths.
+pub struct Source<'a> {
+    /// Where it was read from.
+    pub path: &'a Path,
+    /// Its text.
+    pub text: &'a str,
+    /// Whether the file is readable by its owner alone, so that a secret may stand in it.
+    pub private: bool,
+    /// What `~` stands for.
+    pub home: &'a Path,
+    /// The environment, for `*_env` keys.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+impl Source<'_> {
+    /// The 1-based line of a byte offset.
+    pub fn line(&self, offset: usize) -> usize {
+        self.text.as_bytes()[..offset.min(self.text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1
+    }
+
+    fn error(&self, at: &Range<usize>, message: String, hint: impl Into<String>) -> ConfigError {
+        ConfigError {
+            place: format!("{}:{}", self.path.display(), self.line(at.start)),
+            message,
+            hint: hint.into(),
+        }
+    }
+}
+
+/// One table being read. Call [`Table::finish`] when all keys were asked for.
+pub struct Table<'a> {
+    source: &'a Source<'a>,
+    name: String,
+    span: Range<usize>,
+    items: &'a DeTable<'a>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl<'a> Table<'a> {
+    /// Starts reading `items`, called `name` in messages (empty for the top).
+    pub fn new(source: &'a Source<'a>, name: &str, span: Range<usize>, items: &'a DeTable<'a>) -> Self {
+        Self {
+            source,
+            name: name.to_owned(),
+            span,
+            items,
+            asked: RefCell::default(),
+        }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.items.get(key)
+    }
+
+    /// Whether the key is there, without asking for it.
+    pub fn has(&self, key: &str) -> bool {
+        self.items.contains_key(key)
+    }
+
+    /// An error about `key` of this table.
+    pub fn error(&self, key: &str, message: impl std::fmt::Display, hint: impl Into<String>) -> ConfigError {
+        let span = self
+            .items
+            .get(key)
+            .map_or_else(|| self.span.clone(), |value| value.span());
+        self.source
+            .error(&span, format!("`{}` {message}", self.path_of(key)), hint)
+    }
+
+    fn wrong_type(&self, key: &str, found: &DeValue<'_>, wanted: &str) -> ConfigError {
+        self.error(
+            key,
+            format!("is a {}, not {wanted}", found.type_str()),
+            format!("write `{key}` as {wanted}"),
+        )
+    }
+
+    /// A string.
+    pub fn str(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong_type(key, other, "a string in quotes")),
+        }
+    }
+
+    /// A string that must be there.
+    pub fn need_str(&self, key: &str) -> Result<&'a str, ConfigError> {
+        self.str(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The error for a key that must be there and is not.
+    pub fn missing(&self, key: &str) -> ConfigError {
+        self.error(key, "is missing", format!("add `{key} = …` to this table"))
+    }
+
+    /// `true` or `false`.
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::Boolean(value)) => Ok(Some(*value)),
+            Some(other) => Err(self.wrong_type(key, other, "`true` or `false`")),
+        }
+    }
+
+    /// A whole number within `range`.
+    pub fn int(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, ConfigError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::Integer(number)) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(value) if range.contains(&value) => Ok(Some(value)),
+                _ => Err(self.error(
+                    key,
+                    format!("is out of range: `{}`", number.as_str()),
+                    format!("use a number from {} to {}", range.start(), range.end()),
+                )),
+            },
+            Some(other) => Err(self.wrong_type(key, other, "a whole number")),
+        }
+    }
+
+    /// A duration such as `"30m"`, in [`Ms`].
+    pub fn duration(&self, key: &str) -> Result<Option<Ms>, ConfigError> {
+        let Some(text) = self.str(key)? else { return Ok(None) };
+        parse_duration(text)
+            .map(Some)
+            .ok_or_else(|| self.bad_duration(key, text))
+    }
+
+    fn bad_duration(&self, key: &str, text: &str) -> ConfigError {
+        self.error(
+            key,
+            format!("is not a duration: `{text}`"),
+            "write a number and a unit: `90s`, `30m`, `6h`, `7d`",
+        )
+    }
+
+    /// A list of durations.
+    pub fn durations(&self, key: &str) -> Result<Option<Vec<Ms>>, ConfigError> {
+        let Some(list) = self.strings(key)? else {
+            return Ok(None);
+        };
+        list.iter()
+            .map(|text| parse_duration(text).ok_or_else(|| self.bad_duration(key, text)))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// A list of strings.
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, ConfigError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::Array(items)) => items
+                .iter()
+                .map(|item| match item.get_ref() {
+                    DeValue::String(text) => Ok(text.to_string()),
+                    other => Err(self.wrong_type(key, other, "a list of strings")),
+                })
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(other) => Err(self.wrong_type(key, other, "a list of strings")),
+        }
+    }
+
+    /// One of a closed set of words.
+    pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, ConfigError> {
+        let Some(text) = self.str(key)? else { return Ok(None) };
+        words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| Some(*value))
+            .ok_or_else(|| {
+                let all: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+                let near = nearest(text, words.iter().map(|(word, _)| *word));
+                let hint = match near {
+                    Some(near) => format!("did you mean `{near}`? one of {}", all.join(", ")),
+                    None => format!("use one of {}", all.join(", ")),
+                };
+                self.error(key, format!("is `{text}`"), hint)
+            })
+    }
+
+    /// A path, `~` expanded; relative ones are relative to the configuration file.
+    pub fn path(&self, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(self.str(key)?.map(|text| self.resolve(text)))
+    }
+
+    fn resolve(&self, text: &str) -> PathBuf {
+        let path = expand_home(text, self.source.home);
+        match self.source.path.parent() {
+            Some(dir) if path.is_relative() => dir.join(path),
+            _ => path,
+        }
+    }
+
+    /// A secret: `key` inline (only in a file that its owner alone can read), `key_file`, or `key_env`. The file's content
+    /// loses its final line break.
+    ///
+    /// # Errors
+    /// Two of the three given; a file that is missing, empty, or readable by others; a variable that is not set; inline in
+    /// a file that others can read.
+    pub fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
+        let (file_key, env_key) = (format!("{key}_file"), format!("{key}_env"));
+        let inline = self.str(key)?;
+        let file = self.path(&file_key)?;
+        let env = self.str(&env_key)?;
+        match (inline, file, env) {
+            (None, None, None) => Ok(None),
+            (Some(text), None, None) => {
+                if !self.source.private {
+                    return Err(self.error(
+                        key,
+                        "is a secret, and this file can be read by others",
+                        format!(
+                            "run `chmod 600 {}`, or move it to a file named by `{file_key}`",
+                            self.source.path.display()
+                        ),
+                    ));
+                }
+                self.not_empty(key, text)
+            }
+            (None, Some(path), None) => {
+                let read = files::read(&path).map_err(|error| {
+                    self.error(
+                        &file_key,
+                        format!("names `{}`: {error}", path.display()),
+                        "create it with the secret as its only line, mode 600",
+                    )
+                })?;
+                if read.meta.mode & 0o077 != 0 {
+                    return Err(self.error(
+                        &file_key,
+                        format!("names `{}`, which can be read by others", path.display()),
+                        format!("run `chmod 600 {}`", path.display()),
+                    ));
+                }
+                let text = String::from_utf8_lossy(&read.bytes);
+                self.not_empty(&file_key, text.trim_end_matches(['\r', '\n']))
+            }
+            (None, None, Some(name)) => match self.source.env.get(name) {
+                Some(text) => self.not_empty(&env_key, text),
+                None => Err(self.error(
+                    &env_key,
+                    format!("names `{name}`, which is not set"),
+                    format!("set `{name}` in the service's environment"),
+                )),
+            },
+            _ => Err(self.error(
+                key,
+                "is given twice",
+                format!("keep one of `{key}`, `{file_key}`, `{env_key}`"),
+            )),
+        }
+    }
+
+    fn not_empty(&self, key: &str, text: &str) -> Result<Option<Secret>, ConfigError> {
+        if text.is_empty() {
+            return Err(self.error(key, "is empty", "put the secret there, or remove the key"));
+        }
+        Ok(Some(Secret::new(text)))
+    }
+
+    /// A secret that must be there.
+    pub fn need_secret(&self, key: &str) -> Result<Secret, ConfigError> {
+        self.secret(key)?.ok_or_else(|| {
+            self.error(
+                key,
+                "is missing",
+                format!("add `{key}_file = \"…\"`, `{key}_env = \"…\"`, or `{key} = \"…\"` in a 0600 file"),
+            )
+        })
+    }
+
+    /// A URL that may itself be a secret: `key`, `key_file` or `key_env`. A plain inline `url` without credentials is
+    /// allowed in a readable file only where `may_be_public`.
+    pub fn url(&self, key: &str, may_be_public: bool) -> Result<Option<SecretUrl>, ConfigError> {
+        let secret = if may_be_public
+            && self.has(key)
+            && !self.has(&format!("{key}_file"))
+            && !self.has(&format!("{key}_env"))
+        {
+            self.asked
+                .borrow_mut()
+                .extend([format!("{key}_file"), format!("{key}_env")]);
+            self.str(key)?.map(Secret::new)
+        } else {
+            self.secret(key)?
+        };
+        let Some(secret) = secret else { return Ok(None) };
+        let text = secret.expose().trim();
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace) => {
+                Ok(Some(SecretUrl::new(text)))
+            }
+            _ => Err(self.error(
+                key,
+                "is not an http or https URL",
+                "write it in full: `https://host/path`",
+            )),
+        }
+    }
+
+    /// A sub-table.
+    pub fn table(&self, key: &str) -> Result<Option<Table<'a>>, ConfigError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => match value.get_ref() {
+                DeValue::Table(items) => Ok(Some(Table::new(self.source, &self.path_of(key), value.span(), items))),
+                other => Err(self.wrong_type(key, other, &format!("a table `[{}]`", self.path_of(key)))),
+            },
+        }
+    }
+
+    /// An array of tables, `[[key]]`.
+    pub fn tables(&self, key: &str) -> Result<Vec<Table<'a>>, ConfigError> {
+        let Some(value) = self.get(key) else {
+            return Ok(Vec::new());
+        };
+        let wanted = format!("a list of tables `[[{}]]`", self.path_of(key));
+        let DeValue::Array(items) = value.get_ref() else {
+            return Err(self.wrong_type(key, value.get_ref(), &wanted));
+        };
+        items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| match item.get_ref() {
+                DeValue::Table(inner) => Ok(Table::new(
+                    self.source,
+                    &format!("{}[{}]", self.path_of(key), i + 1),
+                    item.span(),
+                    inner,
+                )),
+                other => Err(self.wrong_type(key, other, &wanted)),
+            })
+            .collect()
+    }
+
+    /// Every key that was not asked for is an error, which names the nearest one that was.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        let asked = self.asked.borrow();
+        for (key, _) in self.items.iter() {
+            let name: &str = key.get_ref();
+            if asked.iter().any(|known| known == name) {
+                continue;
+            }
+            let hint = match nearest(name, asked.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    let mut known = asked.clone();
+                    known.sort();
+                    known.dedup();
+                    format!("known here: {}", known.join(", "))
+                }
+            };
+            return Err(self
+                .source
+                .error(&key.span(), format!("unknown key `{}`", self.path_of(name)), hint));
+        }
+        Ok(())
+    }
+}
+
+/// The nearest of `known` to `word`, if it is near enough to be a slip.
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .map(|k| (strsim::damerau_levenshtein(word, k), k))
+        .filter(|(distance, k)| *distance <= 1 + k.len().max(word.len()) / 4)
+        .min()
+        .map(|(_, k)| k)
+}
+
+/// `90s`, `30m`, `6h`, `7d` or a sum of such (`1h30m`), in [`Ms`]; `None` for anything else.
+pub fn parse_duration(text: &str) -> Option<Ms> {
+    let mut total: Ms = 0;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: Ms = rest[..digits].parse().ok()?;
+        let unit = rest[digits..]
+            .find(|c: char| c.is_ascii_digit() || c == ' ')
+            .map_or(rest.len(), |i| digits + i);
+        let factor = match &rest[digits..unit] {
+            "ms" => 1,
+            "s" => SECOND,
+            "m" | "min" => MINUTE,
+            "h" => HOUR,
+            "d" => DAY,
+            "w" => 7 * DAY,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(factor)?)?;
+        rest = rest[unit..].trim_start();
+    }
+    Some(total)
+}
+
+/// `~` and `~/x` with the home filled in; anything else as it is.
+pub fn expand_home(text: &str, home: &Path) -> PathBuf {
+    match text.strip_prefix('~') {
+        Some("") => home.to_owned(),
+        Some(rest) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+        _ => PathBuf::from(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_sums() {
+        for (text, ms) in [
+            ("30m", Some(30 * MINUTE)),
+            ("7d", Some(7 * DAY)),
+            ("1h30m", Some(90 * MINUTE)),
+            ("1h 30m", Some(90 * MINUTE)),
+            ("250ms", Some(250)),
+            ("30", None),
+            ("", None),
+            ("m", None),
+            ("5 parsecs", None),
+            ("99999999999999999d", None),
+        ] {
+            assert_eq!(parse_duration(text), ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_is_named_only_if_it_is_near() {
+        assert_eq!(nearest("shar", ["share", "profile"].into_iter()), Some("share"));
+        assert_eq!(nearest("colour", ["share", "profile"].into_iter()), None);
+    }
+}

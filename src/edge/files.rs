@@ -1,0 +1,424 @@
+//! Files: bounded reads that say what they saw, and the one way a file is replaced (temp file, fsync, rename, fsync).
+
+use crate::types::Ms;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The most that is read of any foreign file; the agents' own are a few kB. Larger is garbage, and reported as such.
+pub const LIMIT: u64 = 4 << 20;
+
+/// A file as it was at one moment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// What `stat` said of the opened file.
+    pub meta: Meta,
+}
+
+/// The part of `stat` that matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits, `0o7777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last modification, [`Ms`].
+    pub modified: Ms,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Meta {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self {
+            mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+            modified: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
+            size: meta.size(),
+        }
+    }
+}
+
+/// Why a file could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// There is none.
+    Absent,
+    /// Larger than [`LIMIT`]; its size in bytes.
+    TooLarge(u64),
+    /// Not a regular file.
+    NotAFile,
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no such file"),
+            Self::TooLarge(size) => write!(f, "{size} bytes, more than the {LIMIT} that are read"),
+            Self::NotAFile => f.write_str("not a regular file"),
+            Self::Io(error) => f.write_str(&io_words(error)),
+        }
+    }
+}
+
+/// An I/O error in a few words, without the number.
+pub fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::StorageFull => "no space left on the device".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "read-only file system".into(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+        }
+    }
+}
+
+/// Reads a regular file of at most [`LIMIT`] bytes, through links; never blocks on a FIFO or device.
+pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path);
+    let mut file = match open {
+        Ok(file) => file,
+        Err(error) => {
+            return Err(match error.raw_os_error() {
+                // ENOTDIR: a parent is a file, so there is no such file either
+                Some(code) if code == rustix::io::Errno::NOTDIR.raw_os_error() => ReadError::Absent,
+                _ if error.kind() == io::ErrorKind::NotFound => ReadError::Absent,
+                _ => ReadError::Io(error),
+            });
+        }
+    };
+    let meta = file.metadata().map_err(ReadError::Io)?;
+    if !meta.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    if meta.size() > LIMIT {
+        return Err(ReadError::TooLarge(meta.size()));
+    }
+    let mut bytes = Vec::with_capacity(meta.size() as usize + 1);
+    Read::by_ref(&mut file)
+        .take(LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::Io)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(ReadError::TooLarge(bytes.len() as u64));
+    }
+    Ok(Snapshot {
+        bytes,
+        meta: Meta::of(&meta),
+    })
+}
+
+/// `stat` through links; `None` where there is nothing or it cannot be seen.
+pub fn stat(path: &Path) -> Option<Meta> {
+    fs::metadata(path).ok().map(|meta| Meta::of(&meta))
+}
+
+/// Whether `path` is a directory (through links).
+pub fn is_dir(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Whether `path` is a regular file (through links).
+pub fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// Whether anything at all is at `path`, a dangling link included.
+pub fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Whether `path` itself is a symbolic link.
+pub fn is_symlink(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_symlink())
+}
+
+/// The real path, all links followed; `None` where it does not lead anywhere.
+pub fn real(path: &Path) -> Option<PathBuf> {
+    fs::canonicalize(path).ok()
+}
+
+/// The real path of a file that may not exist yet: its parent's real path with its name.
+pub fn real_target(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Ok(real) => Ok(real),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_symlink(path) => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            Ok(fs::canonicalize(parent)?.join(path.file_name().unwrap_or_default()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in a directory, sorted; empty where it cannot be read.
+pub fn list(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Makes `dir` and what is missing above it, each 0700 as the agents do. Root gives what it makes to the owner of the
+/// directory it was made in.
+pub fn make_dirs(dir: &Path) -> io::Result<()> {
+    if is_dir(dir) {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        make_dirs(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_dir(dir) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    if is_root()
+        && let Some(above) = dir.parent().and_then(stat)
+    {
+        std::os::unix::fs::chown(dir, Some(above.uid), Some(above.gid))?;
+    }
+    Ok(())
+}
+
+/// Whether this process runs as root, which must never take a user's file.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// This process's user.
+pub fn our_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether files made by this process would keep the owner `uid`: it is ours, or we are root and can give it away.
+pub fn can_keep_owner(uid: u32) -> bool {
+    is_root() || our_uid() == uid
+}
+
+/// How [`replace`] left the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// By rename: readers saw the old file or the new one, nothing between.
+    Atomically,
+    /// Written in place, since the path is a mount point (a file bind-mounted into a container cannot be renamed onto).
+    InPlace,
+}
+
+/// The file a replacement is written to before it is renamed: one fixed name per target, so that a crash leaves at most
+/// one, and whoever holds the target's lock next knows it is nobody's.
+pub fn temp_path(target: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".nolapse-tmp");
+    target.with_file_name(name)
+}
+
+/// A temp file opened beside its target, proving that the target can be replaced. Removed when dropped uncommitted.
+pub struct Staged {
+    target: PathBuf,
+    temp: PathBuf,
+    file: File,
+    done: bool,
+}
+
+/// Opens the temp file for `target` (a real path, see [`real_target`]) with `keep`'s mode and owner, 0600 and the
+/// directory's owner where there is no file yet. The caller holds the target's lock, so a leftover is a dead process's.
+///
+/// # Errors
+/// Whatever the system refuses; `PermissionDenied` also where the owner could not be kept.
+pub fn stage(target: &Path, keep: Option<&Meta>) -> io::Result<Staged> {
+    let temp = temp_path(target);
+    match fs::remove_file(&temp) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temp)?;
+    let staged = Staged {
+        target: target.to_owned(),
+        temp,
+        file,
+        done: false,
+    };
+    let (uid, gid) = match keep {
+        Some(meta) => (meta.uid, meta.gid),
+        None => match target.parent().and_then(stat) {
+            Some(above) if is_root() => (above.uid, above.gid),
+            _ => (our_uid(), rustix::process::getegid().as_raw()),
+        },
+    };
+    let made = staged.file.metadata()?;
+    if made.uid() != uid {
+        std::os::unix::fs::fchown(&staged.file, Some(uid), Some(gid))?;
+    } else if made.gid() != gid {
+        // a group we are not in cannot be kept; the owner can, and access by the owner is what matters
+        let _ = std::os::unix::fs::fchown(&staged.file, None, Some(gid));
+    }
+    if let Some(meta) = keep
+        && meta.mode & 0o777 != 0o600
+    {
+        staged
+            .file
+            .set_permissions(fs::Permissions::from_mode(meta.mode & 0o777))?;
+    }
+    Ok(staged)
+}
+
+impl Staged {
+    /// Writes `bytes`, makes them durable, and puts them in the target's place.
+    ///
+    /// # Errors
+    /// Whatever the system refuses; the target is then as it was (except where an in-place write failed half-way on a
+    /// mount point, which is attempted only after the same bytes were durable beside it).
+    pub fn commit(mut self, bytes: &[u8]) -> io::Result<Replaced> {
+        self.file.write_all(bytes)?;
+        self.file.sync_all()?;
+        match fs::rename(&self.temp, &self.target) {
+            Ok(()) => {
+                self.done = true;
+                sync_dir(&self.target);
+                Ok(Replaced::Atomically)
+            }
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let mut file = OpenOptions::new().write(true).truncate(true).open(&self.target)?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+                Ok(Replaced::InPlace)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.temp);
+        }
+    }
+}
+
+/// [`stage`] and [`Staged::commit`] in one.
+pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<Replaced> {
+    stage(target, keep)?.commit(bytes)
+}
+
+/// Makes a rename in this file's directory durable. Best effort: some file systems refuse fsync on directories, and the
+/// rename itself has happened.
+fn sync_dir(file: &Path) {
+    if let Some(dir) = file.parent()
+        && let Ok(dir) = File::open(dir)
+    {
+        let _ = dir.sync_all();
+    }
+}
+
+/// Creates `path` with `bytes` (0600) unless something is there already.
+///
+/// # Errors
+/// `AlreadyExists` where something is, otherwise what the system refuses.
+pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(bytes)
+}
+
+/// Renames within our own directories.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Removes a file; absent is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_keeps_the_mode_and_leaves_no_temp_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let before = read(&path).unwrap();
+        fs::write(temp_path(&path), "left by a crash").unwrap();
+        assert_eq!(
+            replace(&path, b"new", Some(&before.meta)).unwrap(),
+            Replaced::Atomically
+        );
+        let after = read(&path).unwrap();
+        assert_eq!((after.bytes.as_slice(), after.meta.mode), (&b"new"[..], 0o640));
+        assert_eq!(list(dir.path()), ["store.json"]);
+    }
+
+    #[test]
+    fn an_uncommitted_stage_leaves_everything_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "old").unwrap();
+        drop(stage(&path, None).unwrap());
+        assert_eq!(
+            (list(dir.path()), fs::read(&path).unwrap()),
+            (vec!["store.json".to_owned()], b"old".to_vec())
+        );
+    }
+
+    #[test]
+    fn reads_are_bounded_and_say_what_they_saw() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        fs::write(&path, vec![b'x'; LIMIT as usize + 1]).unwrap();
+        assert!(matches!(read(&path), Err(ReadError::TooLarge(size)) if size == LIMIT + 1));
+        assert!(matches!(read(dir.path()), Err(ReadError::NotAFile)));
+        assert!(matches!(read(&dir.path().join("none")), Err(ReadError::Absent)));
+        assert!(matches!(read(&path.join("below")), Err(ReadError::Absent)));
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert!(matches!(read(&path), Err(ReadError::NotAFile)));
+    }
+}

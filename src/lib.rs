@@ -1,0 +1,25 @@
+//! nolapse keeps Claude Code logins from lapsing, and tells a person in time when only a person can help.
+//!
+//! The modules, in reading order; ARCHITECTURE.md is the map with the invariants.
+
+pub mod secret;
+pub mod types;
+
+pub mod config;
+pub mod ctx;
+
+pub mod edge;
+pub mod json;
+
+pub mod sources;
+pub mod stores;
+
+pub mod rules;
+
+pub mod ledger;
+pub mod notify;
+
+pub mod pass;
+pub mod report;
+
+pub mod cli;

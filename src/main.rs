@@ -1,0 +1,2 @@
+//! The `nolapse` command.
+fn main() {}

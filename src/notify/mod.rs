@@ -1,0 +1,1 @@
+//! Telling people: the channels, and delivery.

@@ -1,0 +1,1 @@
+//! Reads the SQLite generation's stores, read-only.

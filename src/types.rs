@@ -1,0 +1,351 @@
+//! The words of the domain: ids, times, credentials as seen, health, problems, events. Plain data, no I/O.
+
+use crate::secret::{Fingerprint, Secret};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Milliseconds since 1970-01-01T00:00:00Z, the unit of every foreign file and of our own.
+pub type Ms = i64;
+
+/// One second, minute, hour and day in [`Ms`].
+pub const SECOND: Ms = 1_000;
+/// One minute in [`Ms`].
+pub const MINUTE: Ms = 60 * SECOND;
+/// One hour in [`Ms`].
+pub const HOUR: Ms = 60 * MINUTE;
+/// One day in [`Ms`].
+pub const DAY: Ms = 24 * HOUR;
+
+/// A product whose agents keep `auth-profiles.json` stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Clawdbot, the first name.
+    Clawdbot,
+    /// Moltbot, the second.
+    Moltbot,
+    /// OpenClaw, the present one.
+    Openclaw,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clawdbot => "clawdbot",
+            Self::Moltbot => "moltbot",
+            Self::Openclaw => "openclaw",
+        })
+    }
+}
+
+/// One agent: where its auth store lives and who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentRef {
+    /// The product.
+    pub family: Family,
+    /// `X` of `--profile X` (`~/.clawdbot-X`), if the state directory is a named profile's.
+    pub named: Option<String>,
+    /// The agent id, normalised as the agents do (lower case, `-` for runs of invalid characters, at most 64).
+    pub id: String,
+    /// The agent's own folder, usually `<state dir>/agents/<id>/agent`.
+    pub dir: PathBuf,
+}
+
+impl AgentRef {
+    /// `family/agent`, or `family-profile/agent`: how an agent is named to people and in `exclude_agents` globs.
+    pub fn label(&self) -> String {
+        match &self.named {
+            Some(named) => format!("{}-{named}/{}", self.family, self.id),
+            None => format!("{}/{}", self.family, self.id),
+        }
+    }
+}
+
+/// How a profile or login fares; the agents' own five words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Works, and keeps working by itself or for long enough.
+    Ok,
+    /// Does not expire by the clock (an API key, a token with no recorded end).
+    Static,
+    /// Works now, ends soon, and a human will be needed.
+    Expiring,
+    /// Has ended.
+    Expired,
+    /// There is nothing usable.
+    Missing,
+}
+
+impl Health {
+    /// Order of badness, 0 best: for choosing the worst of several.
+    pub fn badness(self) -> u8 {
+        match self {
+            Self::Static => 0,
+            Self::Ok => 1,
+            Self::Expiring => 2,
+            Self::Missing => 3,
+            Self::Expired => 4,
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Static => "static",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Missing => "missing",
+        })
+    }
+}
+
+/// Why a health was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The access token is short-lived and renewed without a human.
+    RenewsItself,
+    /// The login's fixed deadline comes near.
+    LoginEndsSoon,
+    /// The login reached its deadline.
+    LoginEnded,
+    /// Claude Code blanked the login while its deadline was still ahead: two refreshers raced for one token.
+    RaceLogout,
+    /// Claude Code blanked the login, and nothing tells why.
+    Blanked,
+    /// The server answered `invalid_grant` for this refresh token.
+    Rejected,
+    /// The credential ends by the clock and nothing can renew it.
+    NoRefreshToken,
+    /// A copy of the login was not brought up to date in time.
+    CopyStale,
+    /// A copy's refresh token differs from its login's, and which one is alive cannot be known from here.
+    CopyDiverged,
+    /// A refresh was begun and never saved; its refresh token is probably spent.
+    AbandonedRefresh,
+    /// An environment variable or `.env` entry takes precedence over the login.
+    ShadowedByEnv,
+    /// The file is there and cannot be read or parsed.
+    Unreadable,
+    /// Looks valid, and the API refuses it (found by `probe`).
+    Revoked,
+    /// The store was superseded by another format and is not used any more.
+    StoreRetired,
+    /// A setup token whose date of issue nobody recorded.
+    IssueDateUnknown,
+}
+
+impl Reason {
+    /// The stable word used in JSON and the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RenewsItself => "renews_itself",
+            Self::LoginEndsSoon => "login_ends_soon",
+            Self::LoginEnded => "login_ended",
+            Self::RaceLogout => "race_logout",
+            Self::Blanked => "blanked",
+            Self::Rejected => "rejected",
+            Self::NoRefreshToken => "no_refresh_token",
+            Self::CopyStale => "copy_stale",
+            Self::CopyDiverged => "copy_diverged",
+            Self::AbandonedRefresh => "abandoned_refresh",
+            Self::ShadowedByEnv => "shadowed_by_env",
+            Self::Unreadable => "unreadable",
+            Self::Revoked => "revoked",
+            Self::StoreRetired => "store_retired",
+            Self::IssueDateUnknown => "issue_date_unknown",
+        }
+    }
+}
+
+/// What an agent's store holds under one profile id. Times in [`Ms`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// `{"type":"api_key"}`: never expires by the clock.
+    ApiKey,
+    /// `{"type":"token"}`; `token` is `None` where it is kept elsewhere (`tokenRef`).
+    Token {
+        /// The token itself.
+        token: Option<Secret>,
+        /// `expires`, if a positive number.
+        expires: Option<Ms>,
+    },
+    /// `{"type":"oauth"}`.
+    Oauth {
+        /// The access token.
+        access: Option<Secret>,
+        /// The refresh token, if it is there and not empty.
+        refresh: Option<Secret>,
+        /// `expires`, if a positive finite number.
+        expires: Option<Ms>,
+    },
+}
+
+impl Credential {
+    /// The `type` word in the store.
+    pub fn type_word(&self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::Token { .. } => "token",
+            Self::Oauth { .. } => "oauth",
+        }
+    }
+
+    /// When it expires by the clock, in [`Ms`].
+    pub fn expires(&self) -> Option<Ms> {
+        match self {
+            Self::ApiKey => None,
+            Self::Token { expires, .. } | Self::Oauth { expires, .. } => *expires,
+        }
+    }
+
+    /// The refresh token's fingerprint, the identity of a grant.
+    pub fn refresh_fingerprint(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Oauth {
+                refresh: Some(refresh), ..
+            } => Some(refresh.fingerprint()),
+            _ => None,
+        }
+    }
+}
+
+/// One valid entry of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The profile id, `anthropic:claude-cli`.
+    pub id: String,
+    /// The provider, `anthropic`.
+    pub provider: String,
+    /// The credential.
+    pub credential: Credential,
+}
+
+/// Something a person should know, found on the way: what, where, why it matters and the one thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// A stable word: `store_malformed`, `unreadable`, `json_beside_sqlite` …
+    pub kind: &'static str,
+    /// The file or directory concerned.
+    pub path: Option<PathBuf>,
+    /// The cause, lower case, no period.
+    pub message: String,
+    /// The one command or step that helps.
+    pub hint: String,
+}
+
+impl Problem {
+    /// A problem about `path`.
+    pub fn at(
+        kind: &'static str,
+        path: impl Into<PathBuf>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            path: Some(path.into()),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+/// How loud an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// A human will be needed, not now.
+    Warning,
+    /// Agents have stopped or are about to.
+    Critical,
+}
+
+impl Severity {
+    /// `info`, `warning`, `critical`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Whether an event says that something is wrong or that it is right again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Something is wrong.
+    Firing,
+    /// It is right again.
+    Resolved,
+}
+
+/// A login as an event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLogin {
+    /// The login's id, `claude`.
+    pub id: String,
+    /// Its directory, `~` for the home.
+    pub dir: String,
+    /// Its health.
+    pub health: Health,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// When its access token ends, [`Ms`].
+    pub access_expires_at: Option<Ms>,
+    /// Its fixed deadline, [`Ms`].
+    pub login_ends_at: Option<Ms>,
+}
+
+/// A profile that hangs on the cause of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affected {
+    /// The product.
+    pub family: Family,
+    /// The agent.
+    pub agent: String,
+    /// The profile id.
+    pub profile: String,
+    /// Its judged health.
+    pub health: Health,
+    /// When it expires by the clock, [`Ms`].
+    pub expires_at: Option<Ms>,
+}
+
+/// One thing to tell a person, the same for every channel and over every retry. Holds no secret, so it may be stored,
+/// logged and sent. Its JSON is the public `nolapse.alert/1` schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Unique and unchanging over retries: receivers drop duplicates by it (`msg_…`).
+    pub event_id: String,
+    /// The root cause, the same from its first warning to its recovery: `login:claude`, `store:clawdbot/main`.
+    pub alert_id: String,
+    /// Firing or resolved.
+    pub status: Status,
+    /// How loud.
+    pub severity: Severity,
+    /// What happened, a stable word: a [`Reason`] word, or a problem's kind.
+    pub kind: String,
+    /// One line.
+    pub title: String,
+    /// A few lines: since or until when, who is affected, what to do. Lines are parted by `\n`, plain text.
+    pub message: String,
+    /// The commands that help, the first one first.
+    pub commands: Vec<String>,
+    /// The login concerned, if one is.
+    pub login: Option<EventLogin>,
+    /// Who hangs on it.
+    pub affected: Vec<Affected>,
+    /// The host it happened on.
+    pub host: String,
+    /// When this event was decided, [`Ms`].
+    pub at: Ms,
+}
