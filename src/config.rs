@@ -1,7 +1,221 @@
-//! Loose file and environment -> strict [`Config`].
+//! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
 pub mod table;
 
+use crate::ctx::Host;
+use crate::edge::files::{self, ReadError};
+use crate::types::{DAY, HOUR, MINUTE, Ms};
+use std::path::{Path, PathBuf};
+pub use table::ConfigError;
+use table::{Source, Table};
+
 /// The policy of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Config {}
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[sync]`.
+    pub sync: SyncConfig,
+    /// `[alerts]`.
+    pub alerts: AlertsConfig,
+    /// `[[login]]`: further Claude Code directories.
+    pub logins: Vec<LoginConfig>,
+}
+
+/// `[sync]`: what is copied from logins into agents' stores.
+#[derive(Clone, Debug)]
+pub struct SyncConfig {
+    /// Whether stores are written at all.
+    pub enabled: bool,
+    /// What a profile that does not exist yet is given.
+    pub share: Share,
+    /// The profile id that mirrors the login.
+    pub profile: String,
+    /// Agents (`family/agent`) that are judged and never written; globs.
+    pub exclude_agents: Vec<glob::Pattern>,
+}
+
+/// What a profile that does not exist yet is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// The access token alone: the agent can work, and can never spend the login's refresh token.
+    Access,
+    /// Access and refresh token, as Clawdbot's own sync wrote it.
+    Full,
+}
+
+/// `[alerts]`: when people are told.
+#[derive(Clone, Debug)]
+pub struct AlertsConfig {
+    /// Warnings before a deadline, longest first, [`Ms`].
+    pub steps: Vec<Ms>,
+    /// How long a copy may be expired while its login is being renewed, [`Ms`].
+    pub grace: Ms,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self {
+            steps: vec![7 * DAY, 3 * DAY, DAY, 6 * HOUR],
+            grace: 30 * MINUTE,
+        }
+    }
+}
+
+/// `[[login]]`.
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// Claude Code's directory.
+    pub dir: PathBuf,
+    /// Its id in messages.
+    pub name: Option<String>,
+    /// The agents (globs) that get this login; without it, only the first login is given to agents.
+    pub agents: Option<Vec<glob::Pattern>>,
+    /// The profile id that mirrors this login, if not `sync.profile`.
+    pub profile: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sync: SyncConfig {
+                enabled: true,
+                share: Share::Access,
+                profile: "anthropic:claude-cli".into(),
+                exclude_agents: Vec::new(),
+            },
+            alerts: AlertsConfig::default(),
+            logins: Vec::new(),
+        }
+    }
+}
+
+/// `$XDG_CONFIG_HOME/nolapse/config.toml`, `~/.config` where that is not set to an absolute path.
+pub fn default_path(host: &Host) -> PathBuf {
+    xdg(host, "XDG_CONFIG_HOME", ".config").join("nolapse/config.toml")
+}
+
+/// `$XDG_STATE_HOME/nolapse`, `~/.local/state` where that is not set to an absolute path.
+pub fn default_state_dir(host: &Host) -> PathBuf {
+    xdg(host, "XDG_STATE_HOME", ".local/state").join("nolapse")
+}
+
+fn xdg(host: &Host, name: &str, fallback: &str) -> PathBuf {
+    match host.var_nonblank(name).map(PathBuf::from) {
+        Some(dir) if dir.is_absolute() => dir,
+        _ => host.home.join(fallback),
+    }
+}
+
+/// Reads the configuration; the default where there is no file and none was asked for by name.
+///
+/// # Errors
+/// A file that was named and is not there, is no TOML, or says something it may not: names file, line, key and remedy.
+pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError> {
+    let fail = |message: String, hint: &str| ConfigError {
+        place: path.display().to_string(),
+        message,
+        hint: hint.into(),
+    };
+    let snapshot = match files::read(path) {
+        Ok(snapshot) => snapshot,
+        Err(ReadError::Absent) if !named => return Ok(Config::default()),
+        Err(ReadError::Absent) => return Err(fail("no such file".into(), "run `nolapse config init` to make one")),
+        Err(error) => {
+            return Err(fail(
+                error.to_string(),
+                "make it a readable file, or name another with `--config`",
+            ));
+        }
+    };
+    let text = std::str::from_utf8(&snapshot.bytes).map_err(|_| fail("not UTF-8 text".into(), "save it as UTF-8"))?;
+    let source = Source {
+        path,
+        text,
+        private: snapshot.meta.mode & 0o077 == 0,
+        home: &host.home,
+        env: &host.env,
+    };
+    parse(&source)
+}
+
+/// Reads the configuration's text.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
+    let document = toml::de::DeTable::parse(source.text).map_err(|error| {
+        let line = error.span().map_or(1, |span| source.line(span.start));
+        ConfigError {
+            place: format!("{}:{line}", source.path.display()),
+            // the first line says what; the parser's own excerpt could show a secret
+            message: format!("not valid TOML: {}", error.message().lines().next().unwrap_or_default()),
+            hint: "see `nolapse config init --stdout` for an example".into(),
+        }
+    })?;
+    let top = Table::new(source, "", document.span(), document.get_ref());
+    let mut config = Config::default();
+
+    if let Some(table) = top.table("sync")? {
+        let sync = &mut config.sync;
+        sync.enabled = table.bool("enabled")?.unwrap_or(sync.enabled);
+        sync.share = table
+            .word("share", &[("access", Share::Access), ("full", Share::Full)])?
+            .unwrap_or(sync.share);
+        if let Some(id) = table.str("profile")? {
+            sync.profile = profile_id(&table, "profile", id)?;
+        }
+        sync.exclude_agents = globs(&table, "exclude_agents")?.unwrap_or_default();
+        table.finish()?;
+    }
+    if let Some(table) = top.table("alerts")? {
+        let alerts = &mut config.alerts;
+        if let Some(mut steps) = table.durations("steps")? {
+            steps.sort_unstable_by(|a, b| b.cmp(a));
+            steps.dedup();
+            alerts.steps = steps;
+        }
+        alerts.grace = table.duration("grace")?.unwrap_or(alerts.grace);
+        table.finish()?;
+    }
+    for table in top.tables("login")? {
+        config.logins.push(LoginConfig {
+            dir: table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            name: table.str("name")?.map(Into::into),
+            agents: globs(&table, "agents")?,
+            profile: table
+                .str("profile")?
+                .map(|id| profile_id(&table, "profile", id))
+                .transpose()?,
+        });
+        table.finish()?;
+    }
+    top.finish()?;
+    Ok(config)
+}
+
+fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigError> {
+    if id.trim() != id || !id.starts_with("anthropic:") || id == "anthropic:" {
+        return Err(table.error(
+            key,
+            format!("is `{id}`, no profile id of Anthropic's"),
+            "write `anthropic:NAME`",
+        ));
+    }
+    Ok(id.into())
+}
+
+/// A list of glob patterns.
+pub fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
+    let Some(list) = table.strings(key)? else {
+        return Ok(None);
+    };
+    let parse = |text: &String| {
+        glob::Pattern::new(text).map_err(|error| {
+            table.error(
+                key,
+                format!("holds `{text}`: {}", error.msg),
+                "write `family/agent` with `*` and `?`, as `clawdbot/*`",
+            )
+        })
+    };
+    list.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}

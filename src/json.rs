@@ -1,1 +1,471 @@
-//! To come.
+//! Foreign JSON: reading it leniently, and patching it without changing what is not ours.
+//!
+//! [`Fields`] reads one object without judging what it does not need. [`Doc`] holds a whole document with every scalar and
+//! key as it was spelled (`1.0e3` stays `1.0e3`, `\u00e9` stays so), so that a patch changes nothing but its own fields.
+
+use crate::types::Ms;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// One value inside an object, not yet looked into.
+#[derive(Clone, Copy, Debug)]
+pub struct Loose<'a>(&'a str);
+
+impl<'a> Loose<'a> {
+    /// The text of a JSON string, escapes resolved; `None` for any other type, or a lone surrogate.
+    pub fn str(self) -> Option<Cow<'a, str>> {
+        if !self.0.starts_with('"') {
+            return None;
+        }
+        match self.0[1..self.0.len() - 1].contains('\\') {
+            false => Some(Cow::Borrowed(&self.0[1..self.0.len() - 1])),
+            true => serde_json::from_str(self.0).ok().map(Cow::Owned),
+        }
+    }
+
+    /// A JSON number as JavaScript reads it, infinite where it overflows; `None` for any other type.
+    pub fn number(self) -> Option<f64> {
+        match self.0.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') => self.0.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A number of milliseconds, or a string that spells one, as Claude Code coerces it.
+    pub fn number_or_numeric_string(self) -> Option<f64> {
+        self.number()
+            .or_else(|| self.str()?.trim().parse().ok())
+            .filter(|n: &f64| !n.is_nan())
+    }
+
+    /// The fields of an object; `None` for any other type.
+    pub fn object(self) -> Option<Fields<'a>> {
+        Fields::parse(self.0).ok()
+    }
+
+    /// The texts of an array of strings; `None` for any other type, members of another type left out.
+    pub fn strings(self) -> Option<Vec<String>> {
+        let items: Vec<&RawValue> = serde_json::from_str(self.0).ok()?;
+        Some(
+            items
+                .into_iter()
+                .filter_map(|item| Loose(item.get()).str().map(Cow::into_owned))
+                .collect(),
+        )
+    }
+
+    /// Whether this is `null`.
+    pub fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+}
+
+/// The fields of one object in their order. A repeated key counts as JavaScript counts it: the last one wins.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(Vec<(Cow<'a, str>, Loose<'a>)>);
+
+impl<'a> Fields<'a> {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// Where the text is no JSON, or no object at its root; the message has line and column and never content.
+    pub fn parse(text: &'a str) -> Result<Self, String> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let fields = serde::Deserializer::deserialize_map(&mut reader, FieldsVisitor).map_err(|e| words(&e))?;
+        reader.end().map_err(|e| words(&e))?;
+        Ok(fields)
+    }
+
+    /// The value under `key`.
+    pub fn get(&self, key: &str) -> Option<Loose<'a>> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| *value)
+    }
+
+    /// All fields in order, each key once with its last value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Loose<'a>)> {
+        let last = |i: usize, key: &str| !self.0[i + 1..].iter().any(|(later, _)| later == key);
+        self.0
+            .iter()
+            .enumerate()
+            .filter(move |(i, (key, _))| last(*i, key))
+            .map(|(_, (key, value))| (key.as_ref(), *value))
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            let value: &RawValue = map.next_value()?;
+            fields.push((key.0, Loose(value.get())));
+        }
+        Ok(Fields(fields))
+    }
+}
+
+/// A key borrowed from the text where it has no escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        d.deserialize_str(V)
+    }
+}
+
+/// A parse error without the content it may quote.
+fn words(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "not an object",
+        _ => "not JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
+}
+
+/// A positive number of milliseconds as an [`Ms`]; fractions round up, so that a part of a millisecond left is some left.
+/// Infinite and larger than an [`Ms`] become the largest one.
+pub fn positive_ms(number: f64) -> Option<Ms> {
+    (number > 0.0).then(|| number.ceil() as Ms)
+}
+
+/// How deep a document may be nested; more is refused as malformed rather than followed.
+const MAX_DEPTH: usize = 96;
+
+/// A document whose keys and scalars are kept as spelled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Doc {
+    /// Members in order; keys in their quotes, as spelled.
+    Object(Vec<(String, Doc)>),
+    /// Items in order.
+    Array(Vec<Doc>),
+    /// Anything else, as spelled.
+    Scalar(String),
+}
+
+/// How a document is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Two-space indentation and a final line break, as the agents write their stores.
+    Pretty,
+    /// No white space at all, as Claude Code writes its credentials.
+    Compact,
+}
+
+impl Doc {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// Where the text is no JSON or too deep; the message has no content.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let raw: &RawValue = serde_json::from_str(text).map_err(|e| words(&e))?;
+        Self::of(raw.get(), 0)
+    }
+
+    fn of(text: &str, depth: usize) -> Result<Self, String> {
+        if depth > MAX_DEPTH {
+            return Err("nested too deep".into());
+        }
+        match text.as_bytes().first() {
+            Some(b'{') => {
+                struct Members(Vec<(String, Box<RawValue>)>);
+                impl<'de> serde::Deserialize<'de> for Members {
+                    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                        struct V;
+                        impl<'de> Visitor<'de> for V {
+                            type Value = Members;
+                            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                                f.write_str("an object")
+                            }
+                            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                                let mut members = Vec::new();
+                                // a raw key keeps its spelling, escapes and all
+                                while let Some(key) = map.next_key::<&'de RawValue>()? {
+                                    members.push((key.get().to_owned(), map.next_value()?));
+                                }
+                                Ok(Members(members))
+                            }
+                        }
+                        d.deserialize_map(V)
+                    }
+                }
+                let members: Members = serde_json::from_str(text).map_err(|e| words(&e))?;
+                let members = members
+                    .0
+                    .into_iter()
+                    .map(|(key, value)| Ok((key, Self::of(value.get(), depth + 1)?)));
+                members.collect::<Result<_, String>>().map(Self::Object)
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| words(&e))?;
+                items
+                    .into_iter()
+                    .map(|item| Self::of(item.get(), depth + 1))
+                    .collect::<Result<_, _>>()
+                    .map(Self::Array)
+            }
+            _ => Ok(Self::Scalar(text.to_owned())),
+        }
+    }
+
+    /// A string as a document.
+    pub fn string(text: &str) -> Self {
+        Self::Scalar(quoted(text))
+    }
+
+    /// A whole number as a document.
+    pub fn number(number: Ms) -> Self {
+        Self::Scalar(number.to_string())
+    }
+
+    /// An object from its members in order.
+    pub fn object(members: impl IntoIterator<Item = (&'static str, Doc)>) -> Self {
+        Self::Object(members.into_iter().map(|(key, value)| (quoted(key), value)).collect())
+    }
+
+    /// The value under `key`, the last one where it is repeated.
+    pub fn get(&self, key: &str) -> Option<&Doc> {
+        let Self::Object(members) = self else { return None };
+        members
+            .iter()
+            .rev()
+            .find(|(name, _)| is_key(name, key))
+            .map(|(_, value)| value)
+    }
+
+    /// The value under `key` for changing.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Doc> {
+        let Self::Object(members) = self else { return None };
+        members
+            .iter_mut()
+            .rev()
+            .find(|(name, _)| is_key(name, key))
+            .map(|(_, value)| value)
+    }
+
+    /// Puts `value` under `key`: in its place where it is, at the end where it is not. Nothing happens to a non-object.
+    pub fn set(&mut self, key: &str, value: Doc) {
+        match self.get_mut(key) {
+            Some(place) => *place = value,
+            None => {
+                if let Self::Object(members) = self {
+                    members.push((quoted(key), value));
+                }
+            }
+        }
+    }
+
+    /// Takes `key` out, every time it is there.
+    pub fn remove(&mut self, key: &str) {
+        if let Self::Object(members) = self {
+            members.retain(|(name, _)| !is_key(name, key));
+        }
+    }
+
+    /// The document as text.
+    pub fn to_text(&self, layout: Layout) -> String {
+        let mut out = String::new();
+        match layout {
+            Layout::Compact => self.write_compact(&mut out),
+            Layout::Pretty => {
+                self.write_pretty(&mut out, 0);
+                out.push('\n');
+            }
+        }
+        out
+    }
+
+    fn write_compact(&self, out: &mut String) {
+        match self {
+            Self::Scalar(text) => out.push_str(text),
+            Self::Object(members) => {
+                out.push('{');
+                for (i, (key, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(key);
+                    out.push(':');
+                    value.write_compact(out);
+                }
+                out.push('}');
+            }
+            Self::Array(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    item.write_compact(out);
+                }
+                out.push(']');
+            }
+        }
+    }
+
+    fn write_pretty(&self, out: &mut String, depth: usize) {
+        let line = |out: &mut String, depth: usize| {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("  ", depth));
+        };
+        match self {
+            Self::Object(members) if !members.is_empty() => {
+                out.push('{');
+                for (i, (key, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    line(out, depth + 1);
+                    out.push_str(key);
+                    out.push_str(": ");
+                    value.write_pretty(out, depth + 1);
+                }
+                line(out, depth);
+                out.push('}');
+            }
+            Self::Array(items) if !items.is_empty() => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    line(out, depth + 1);
+                    item.write_pretty(out, depth + 1);
+                }
+                line(out, depth);
+                out.push(']');
+            }
+            _ => self.write_compact(out),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn is_key(spelled: &str, key: &str) -> bool {
+    Loose(spelled).str().is_some_and(|name| name == key)
+}
+
+/// The layout a text has, so that a patch keeps it.
+pub fn layout_of(text: &str) -> Layout {
+    match text.trim_end().contains('\n') {
+        true => Layout::Pretty,
+        false => Layout::Compact,
+    }
+}
+
+/// A byte order mark is no part of the document, though some editors put one in front.
+pub fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Whether the text is valid JSON of any kind.
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_patch_keeps_spelling_order_and_what_it_does_not_know() {
+        let text =
+            r#"{"version":1.0,"x-\u00e9":[1e3,{}],"profiles":{"a":{"type":"oauth","expires":1,"x":-0}},"version":2}"#;
+        let mut doc = Doc::parse(text).unwrap();
+        assert_eq!(doc.to_text(Layout::Compact), text);
+        doc.get_mut("profiles")
+            .unwrap()
+            .get_mut("a")
+            .unwrap()
+            .set("expires", Doc::number(7));
+        assert_eq!(
+            doc.to_text(Layout::Compact),
+            text.replace("\"expires\":1", "\"expires\":7")
+        );
+        assert!(
+            doc.to_text(Layout::Pretty)
+                .starts_with("{\n  \"version\": 1.0,\n  \"x-\\u00e9\": [\n    1e3,\n    {}\n  ],")
+        );
+    }
+
+    #[test]
+    fn fields_are_read_as_javascript_reads_them() {
+        let fields = Fields::parse(r#"{"a":1,"a":"two","n":1e999,"s":"\ud800","i":" 17 "}"#).unwrap();
+        assert_eq!(fields.get("a").unwrap().str().unwrap(), "two");
+        assert_eq!(fields.iter().count(), 4);
+        assert_eq!(fields.get("n").unwrap().number(), Some(f64::INFINITY));
+        assert_eq!(fields.get("s").unwrap().str(), None);
+        assert_eq!(fields.get("i").unwrap().number(), None);
+        assert_eq!(fields.get("i").unwrap().number_or_numeric_string(), Some(17.0));
+    }
+
+    #[test]
+    fn errors_never_quote_the_text() {
+        for text in ["", "{", "[1]", "{\"CANARY\":CANARY}", "\"CANARY\"", "{\"a\":1}CANARY"] {
+            let error = Fields::parse(text).unwrap_err();
+            assert!(!error.contains("CANARY") && error.contains("line"), "{error}");
+        }
+        assert_eq!(Doc::parse(&"[".repeat(100_000)).is_err(), true);
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".*".prop_map(|s: String| s.into()),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::btree_map(".*", inner, 0..6)
+                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn layouts_are_those_of_json_stringify(value in any_json()) {
+            let text = value.to_string();
+            let doc = Doc::parse(&text).unwrap();
+            prop_assert_eq!(doc.to_text(Layout::Compact), text);
+            prop_assert_eq!(doc.to_text(Layout::Pretty), serde_json::to_string_pretty(&value).unwrap() + "\n");
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = (Doc::parse(&text), Fields::parse(&text));
+        }
+    }
+}

@@ -1,1 +1,1 @@
-//! To come.
+//! The only orchestrator: look, plan, act, look again, judge, tell, record.

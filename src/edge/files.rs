@@ -121,6 +121,27 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     })
 }
 
+/// [`read`], and again while the content is not `whole` and was written just now: writers that truncate in place (Claude
+/// Code up to 2.1.112, Clawdbot) leave a torn file for a moment. A file that has been still for two seconds is read once.
+pub fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result<Snapshot, ReadError> {
+    let mut tries = 0;
+    loop {
+        let snapshot = read(path)?;
+        if tries == 6 || whole(&snapshot.bytes) || !just_written(snapshot.meta.modified) {
+            return Ok(snapshot);
+        }
+        tries += 1;
+        std::thread::sleep(std::time::Duration::from_millis(40));
+    }
+}
+
+fn just_written(modified: Ms) -> bool {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as Ms);
+    (now - modified).abs() < 2_000
+}
+
 /// `stat` through links; `None` where there is nothing or it cannot be seen.
 pub fn stat(path: &Path) -> Option<Meta> {
     fs::metadata(path).ok().map(|meta| Meta::of(&meta))

@@ -2,5 +2,6 @@
 
 pub mod files;
 pub mod http;
+pub mod keychain;
 pub mod locks;
 pub mod subprocess;

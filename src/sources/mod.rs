@@ -1,1 +1,3 @@
-//! To come.
+//! Where logins come from. Claude Code is the one source so far; another CLI would be another file here.
+
+pub mod claude;

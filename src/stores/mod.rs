@@ -3,3 +3,4 @@
 pub mod discover;
 pub mod families;
 pub mod sqlite;
+pub mod store;

@@ -1,0 +1,67 @@
+//! The macOS Keychain, read through `security`, as Claude Code reads it there (`@anthropic-ai/claude-code` 2.1.330).
+
+use crate::secret::Secret;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What `security` said.
+#[derive(Debug)]
+pub enum Answer {
+    /// The item's value.
+    Found(Secret),
+    /// There is no such item (exit 44).
+    NoItem,
+    /// The keychain is locked (exit 36).
+    Locked,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+/// `security` asks the user in a window where it may not answer by itself, and waits: not longer than this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks for the generic password `service` of `account`.
+pub fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str, &'e str)>) -> Answer {
+    let child = Command::new("security")
+        .args(["find-generic-password", "-a", account, "-w", "-s", service])
+        .env_clear()
+        .envs(env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return Answer::Failed(format!("`security`: {}", super::files::io_words(&error))),
+    };
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Answer::Failed("`security` did not answer".into());
+            }
+        }
+    };
+    match status.code() {
+        Some(0) => {
+            let mut text = String::new();
+            let read = child
+                .stdout
+                .take()
+                .map(|out| out.take(super::files::LIMIT).read_to_string(&mut text));
+            match read {
+                Some(Ok(_)) => Answer::Found(Secret::new(text.trim_end_matches('\n'))),
+                _ => Answer::Failed("the item is not text".into()),
+            }
+        }
+        Some(44) => Answer::NoItem,
+        Some(36) => Answer::Locked,
+        Some(code) => Answer::Failed(format!("`security` exited with {code}")),
+        None => Answer::Failed("`security` was killed".into()),
+    }
+}

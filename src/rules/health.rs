@@ -1,0 +1,710 @@
+//! Health: the raw clock as the agents compute it, and the judgement.
+//!
+//! Two clocks run on a login. Its access token ends within hours and is renewed without a human, so its end alone is no
+//! reason to ring; the login's own deadline, about a month after sign-in, needs a human.
+
+use super::lineage::Relation;
+use crate::config::AlertsConfig;
+use crate::secret::Fingerprint;
+use crate::sources::claude::{Grant, Refresh, State};
+use crate::types::{Credential, DAY, Health, Ms, Reason};
+
+/// The agents call a credential `expiring` with this much left or less (clawdbot 2026.1.24-3).
+const CLOCK_WINDOW: Ms = DAY;
+
+/// The server may end a login up to three days before `refreshTokenExpiresAt` (claude-swap#347).
+pub const DEADLINE_SLACK: Ms = 3 * DAY;
+
+/// 2025-01-01: a deadline before Claude Code had deadlines is none.
+const EARLIEST_DEADLINE: Ms = 1_735_689_600_000;
+
+/// The raw clock of a profile, exactly as `models status` of clawdbot 2026.1.24-3 computes it.
+pub fn clock(credential: &Credential, now: Ms) -> Health {
+    match credential {
+        Credential::ApiKey | Credential::Token { expires: None, .. } => Health::Static,
+        Credential::Oauth { expires: None, .. } => Health::Missing,
+        Credential::Token { expires: Some(end), .. } | Credential::Oauth { expires: Some(end), .. } => {
+            match end.saturating_sub(now) {
+                ..=0 => Health::Expired,
+                1..=CLOCK_WINDOW => Health::Expiring,
+                _ => Health::Ok,
+            }
+        }
+    }
+}
+
+/// A verdict on a login or a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How it fares.
+    pub health: Health,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Until when it works (ahead) or worked (behind) without a human, where that is known, [`Ms`].
+    pub ends: Option<Ms>,
+}
+
+impl Verdict {
+    fn new(health: Health, reason: impl Into<Option<Reason>>, ends: Option<Ms>) -> Self {
+        Self {
+            health,
+            reason: reason.into(),
+            ends,
+        }
+    }
+
+    /// Whether a human need not be told.
+    pub fn fine(&self) -> bool {
+        matches!(self.health, Health::Ok | Health::Static)
+    }
+}
+
+/// What is known about a login beside its file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Refresh tokens that the server refused for good.
+    pub rejected: &'a [Fingerprint],
+    /// A refresh was begun and never saved.
+    pub abandoned: bool,
+}
+
+/// The deadline of a grant, where it is one: a moment between 2025 and ten years ahead, and not before the access token's
+/// end by more than the slack.
+pub fn deadline(grant: &Grant, now: Ms) -> Option<Ms> {
+    grant
+        .deadline
+        .filter(|at| (EARLIEST_DEADLINE..=now + 3653 * DAY).contains(at))
+        .filter(|at| grant.expires.is_none_or(|expires| expires <= at + DEADLINE_SLACK))
+}
+
+/// Judges a login.
+pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Ms) -> Verdict {
+    let grant = match state {
+        State::Absent | State::SignedOut => return Verdict::new(Health::Missing, None, None),
+        State::Unreadable { .. } => return Verdict::new(Health::Missing, Reason::Unreadable, None),
+        State::SignedIn(grant) => grant,
+    };
+    let deadline = deadline(grant, now);
+    let reached = deadline.is_some_and(|at| now >= at - DEADLINE_SLACK);
+    if grant.blanked {
+        let reason = match deadline {
+            _ if grant.ended_by_limit || reached => Reason::LoginEnded,
+            Some(_) => Reason::RaceLogout,
+            None => Reason::Blanked,
+        };
+        return Verdict::new(Health::Expired, reason, None);
+    }
+    if grant.scopes.is_none() {
+        return Verdict::new(Health::Missing, Reason::Unreadable, None);
+    }
+    if grant.access.is_none() {
+        return Verdict::new(Health::Missing, Reason::Blanked, None);
+    }
+    let access_ended = grant.expires.is_some_and(|at| at <= now);
+    let refresh = match &grant.refresh {
+        Refresh::Token(refresh) => refresh,
+        other => {
+            let reason = if *other == Refresh::Blank {
+                Reason::Blanked
+            } else {
+                Reason::NoRefreshToken
+            };
+            return match grant.expires.filter(|at| *at > 0) {
+                None => Verdict::new(Health::Static, Reason::IssueDateUnknown, None),
+                Some(end) => Verdict::new(by_steps(end, policy, now), reason, Some(end)),
+            };
+        }
+    };
+    if known.rejected.contains(&refresh.fingerprint()) {
+        let health = if access_ended {
+            Health::Expired
+        } else {
+            Health::Expiring
+        };
+        return Verdict::new(health, Reason::Rejected, grant.expires);
+    }
+    if let Some(at) = deadline {
+        if now >= at && access_ended {
+            return Verdict::new(Health::Expired, Reason::LoginEnded, Some(at));
+        }
+        if at - DEADLINE_SLACK - now <= first_step(policy) {
+            return Verdict::new(Health::Expiring, Reason::LoginEndsSoon, Some(at - DEADLINE_SLACK));
+        }
+    }
+    let overdue = grant.expires.is_some_and(|at| at + policy.grace <= now);
+    if known.abandoned && overdue {
+        return Verdict::new(Health::Expired, Reason::AbandonedRefresh, grant.expires);
+    }
+    Verdict::new(Health::Ok, Reason::RenewsItself, deadline.map(|at| at - DEADLINE_SLACK))
+}
+
+fn first_step(policy: &AlertsConfig) -> Ms {
+    policy.steps.first().copied().unwrap_or(0)
+}
+
+/// A credential that nobody renews: warned about from the first step on.
+fn by_steps(end: Ms, policy: &AlertsConfig, now: Ms) -> Health {
+    match end.saturating_sub(now) {
+        ..=0 => Health::Expired,
+        left if left <= first_step(policy) => Health::Expiring,
+        _ => Health::Ok,
+    }
+}
+
+/// The login that a profile hangs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Hangs<'a> {
+    /// The login's verdict.
+    pub login: &'a Verdict,
+    /// How the profile descends from it.
+    pub relation: Relation,
+}
+
+/// Judges a profile of an agent. `agent_may_renew`: renewal by nolapse is switched off, so that an idle agent with a
+/// refresh token of its own is left to renew when it is used.
+pub fn profile(
+    credential: &Credential,
+    provider: &str,
+    hangs: Option<Hangs<'_>>,
+    agent_may_renew: bool,
+    policy: &AlertsConfig,
+    now: Ms,
+) -> Verdict {
+    let (refresh, expires) = match credential {
+        Credential::ApiKey => return Verdict::new(Health::Static, None, None),
+        Credential::Token { token, expires: None } => {
+            let setup = provider == "anthropic" && token.as_ref().is_some_and(|t| t.expose().starts_with("sk-ant-oat"));
+            return Verdict::new(Health::Static, setup.then_some(Reason::IssueDateUnknown), None);
+        }
+        Credential::Oauth {
+            refresh, expires: None, ..
+        } => {
+            return Verdict::new(
+                Health::Missing,
+                refresh.is_none().then_some(Reason::NoRefreshToken),
+                None,
+            );
+        }
+        Credential::Token { expires: Some(end), .. } => (false, *end),
+        Credential::Oauth {
+            refresh,
+            expires: Some(end),
+            ..
+        } => (refresh.is_some(), *end),
+    };
+    let ended = expires <= now;
+    let overdue = expires.saturating_add(policy.grace) <= now;
+    let Some(hangs) = hangs else {
+        return match refresh {
+            true if overdue && !agent_may_renew => Verdict::new(Health::Expired, Reason::CopyStale, Some(expires)),
+            true => Verdict::new(Health::Ok, Reason::RenewsItself, None),
+            false => {
+                let health = by_steps(expires, policy, now);
+                Verdict::new(health, Reason::NoRefreshToken, Some(expires))
+            }
+        };
+    };
+    if hangs.relation == Relation::Unknown && refresh {
+        let health = if overdue { Health::Expired } else { Health::Ok };
+        return Verdict::new(health, Reason::CopyDiverged, Some(expires));
+    }
+    if !hangs.login.fine() {
+        // it works for as long as its own token does
+        let health = match (ended, hangs.login.health) {
+            (true, Health::Expiring) if !overdue => Health::Expiring,
+            (true, _) => Health::Expired,
+            (false, _) => Health::Expiring,
+        };
+        return Verdict::new(health, hangs.login.reason, Some(expires));
+    }
+    if overdue && !(refresh && agent_may_renew) {
+        return Verdict::new(Health::Expired, Reason::CopyStale, Some(expires));
+    }
+    match hangs.login.reason {
+        // a login that cannot be renewed lives as long as its token, and so does the copy
+        Some(Reason::NoRefreshToken | Reason::Blanked) => {
+            Verdict::new(by_steps(expires, policy, now), Reason::NoRefreshToken, Some(expires))
+        }
+        _ => Verdict::new(Health::Ok, Reason::RenewsItself, None),
+    }
+}
+
+/// The worst of several, [`Health::Missing`] of none.
+pub fn worst(healths: impl IntoIterator<Item = Health>) -> Health {
+    healths
+        .into_iter()
+        .max_by_key(|health| health.badness())
+        .unwrap_or(Health::Missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::types::{HOUR, MINUTE};
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn grant() -> Grant {
+        Grant {
+            access: Some(Secret::new("A")),
+            refresh: Refresh::Token(Secret::new("R")),
+            expires: Some(NOW + 8 * HOUR),
+            deadline: Some(NOW + 27 * DAY),
+            ended_by_limit: false,
+            scopes: Some(Vec::new()),
+            client_id: None,
+            subscription: None,
+            blanked: false,
+        }
+    }
+
+    #[test]
+    fn the_raw_clock_is_the_agents() {
+        let token = |expires| Credential::Token {
+            token: Some(Secret::new("T")),
+            expires,
+        };
+        let oauth = |expires| Credential::Oauth {
+            access: None,
+            refresh: None,
+            expires,
+        };
+        for (credential, want) in [
+            (Credential::ApiKey, Health::Static),
+            (token(None), Health::Static),
+            (oauth(None), Health::Missing),
+            (oauth(Some(NOW)), Health::Expired),
+            (oauth(Some(NOW + 1)), Health::Expiring),
+            (oauth(Some(NOW + DAY)), Health::Expiring),
+            (token(Some(NOW + DAY + 1)), Health::Ok),
+            (token(Some(Ms::MAX)), Health::Ok),
+        ] {
+            assert_eq!(clock(&credential, NOW), want, "{credential:?}");
+        }
+    }
+
+    #[test]
+    fn logins_are_judged_by_both_clocks() {
+        use Health::{Expired, Expiring, Missing, Ok, Static};
+        use Reason as R;
+        let policy = AlertsConfig::default();
+        let fresh = grant();
+        let rejected = [Secret::new("R").fingerprint()];
+        let none = Known::default();
+        let abandoned = Known {
+            abandoned: true,
+            ..none
+        };
+        let refused = Known {
+            rejected: &rejected,
+            ..none
+        };
+        let blank = Grant {
+            access: None,
+            refresh: Refresh::Blank,
+            expires: Some(0),
+            blanked: true,
+            ..grant()
+        };
+        let expired = Grant {
+            expires: Some(NOW - 31 * MINUTE),
+            ..grant()
+        };
+        for (name, grant, known, health, reason) in [
+            ("fresh", fresh.clone(), none, Ok, R::RenewsItself),
+            (
+                "access expired, which needs nobody",
+                expired.clone(),
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            (
+                "access expired for days",
+                Grant {
+                    expires: Some(NOW - 5 * DAY),
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            (
+                "in seconds",
+                Grant {
+                    expires: Some(1_769_000_000),
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            (
+                "ten days and a bit to the deadline",
+                Grant {
+                    deadline: Some(NOW + 10 * DAY + 1),
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            (
+                "ten days to the deadline",
+                Grant {
+                    deadline: Some(NOW + 10 * DAY),
+                    ..grant()
+                },
+                none,
+                Expiring,
+                R::LoginEndsSoon,
+            ),
+            (
+                "in the slack",
+                Grant {
+                    deadline: Some(NOW + DAY),
+                    ..grant()
+                },
+                none,
+                Expiring,
+                R::LoginEndsSoon,
+            ),
+            (
+                "past it, still working",
+                Grant {
+                    deadline: Some(NOW - HOUR),
+                    ..grant()
+                },
+                none,
+                Expiring,
+                R::LoginEndsSoon,
+            ),
+            (
+                "past it",
+                Grant {
+                    deadline: Some(NOW - HOUR),
+                    ..expired.clone()
+                },
+                none,
+                Expired,
+                R::LoginEnded,
+            ),
+            (
+                "no deadline at all",
+                Grant {
+                    deadline: None,
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            (
+                "a deadline that is none",
+                Grant {
+                    deadline: Some(12),
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            (
+                "access outlives the deadline",
+                Grant {
+                    deadline: Some(NOW + DAY),
+                    expires: Some(NOW + 5 * DAY),
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::RenewsItself,
+            ),
+            ("race", blank.clone(), none, Expired, R::RaceLogout),
+            (
+                "time limit",
+                Grant {
+                    ended_by_limit: true,
+                    ..blank.clone()
+                },
+                none,
+                Expired,
+                R::LoginEnded,
+            ),
+            (
+                "blank near the deadline",
+                Grant {
+                    deadline: Some(NOW + 2 * DAY),
+                    ..blank.clone()
+                },
+                none,
+                Expired,
+                R::LoginEnded,
+            ),
+            (
+                "blank, no deadline",
+                Grant {
+                    deadline: None,
+                    ..blank
+                },
+                none,
+                Expired,
+                R::Blanked,
+            ),
+            (
+                "half blank",
+                Grant {
+                    refresh: Refresh::Blank,
+                    ..grant()
+                },
+                none,
+                Expiring,
+                R::Blanked,
+            ),
+            (
+                "half blank and over",
+                Grant {
+                    refresh: Refresh::Blank,
+                    ..expired.clone()
+                },
+                none,
+                Expired,
+                R::Blanked,
+            ),
+            (
+                "no refresh token, long",
+                Grant {
+                    refresh: Refresh::None,
+                    expires: Some(NOW + 30 * DAY),
+                    ..grant()
+                },
+                none,
+                Ok,
+                R::NoRefreshToken,
+            ),
+            (
+                "no refresh token, short",
+                Grant {
+                    refresh: Refresh::None,
+                    ..grant()
+                },
+                none,
+                Expiring,
+                R::NoRefreshToken,
+            ),
+            (
+                "no end either",
+                Grant {
+                    refresh: Refresh::None,
+                    expires: None,
+                    ..grant()
+                },
+                none,
+                Static,
+                R::IssueDateUnknown,
+            ),
+            (
+                "no scopes is signed out",
+                Grant {
+                    scopes: None,
+                    ..grant()
+                },
+                none,
+                Missing,
+                R::Unreadable,
+            ),
+            (
+                "no access token",
+                Grant {
+                    access: None,
+                    ..grant()
+                },
+                none,
+                Missing,
+                R::Blanked,
+            ),
+            ("rejected, still working", fresh.clone(), refused, Expiring, R::Rejected),
+            ("rejected", expired.clone(), refused, Expired, R::Rejected),
+            ("abandoned, still working", fresh, abandoned, Ok, R::RenewsItself),
+            ("abandoned", expired, abandoned, Expired, R::AbandonedRefresh),
+        ] {
+            let got = login(&State::SignedIn(grant), known, &policy, NOW);
+            assert_eq!((got.health, got.reason), (health, Some(reason)), "{name}");
+        }
+    }
+
+    #[test]
+    fn profiles_are_judged_with_their_login() {
+        use Health::{Expired, Expiring, Missing, Ok, Static};
+        use Reason as R;
+        let policy = AlertsConfig::default();
+        let fine = Verdict::new(Ok, R::RenewsItself, None);
+        let ended = Verdict::new(Expired, R::LoginEnded, None);
+        let soon = Verdict::new(Expiring, R::LoginEndsSoon, None);
+        let bare = Verdict::new(Ok, R::NoRefreshToken, None);
+        let hangs = |login, relation| Some(Hangs { login, relation });
+        let token = |expires| Credential::Token {
+            token: Some(Secret::new("sk-ant-oat01-T")),
+            expires: Some(expires),
+        };
+        let oauth = |expires| Credential::Oauth {
+            access: Some(Secret::new("A")),
+            refresh: Some(Secret::new("R")),
+            expires: Some(expires),
+        };
+        let long_token = Credential::Token {
+            token: Some(Secret::new("sk-ant-oat01-T")),
+            expires: None,
+        };
+        let (just, over) = (NOW - 29 * MINUTE, NOW - 31 * MINUTE);
+        for (name, credential, hangs, idle, health, reason) in [
+            ("key", Credential::ApiKey, None, false, Static, None),
+            (
+                "setup token",
+                long_token,
+                None,
+                false,
+                Static,
+                Some(R::IssueDateUnknown),
+            ),
+            (
+                "oauth without end",
+                Credential::Oauth {
+                    access: None,
+                    refresh: None,
+                    expires: None,
+                },
+                None,
+                false,
+                Missing,
+                Some(R::NoRefreshToken),
+            ),
+            (
+                "copy, hours left",
+                token(NOW + HOUR),
+                hangs(&fine, Relation::Same),
+                false,
+                Ok,
+                Some(R::RenewsItself),
+            ),
+            (
+                "copy being renewed",
+                token(just),
+                hangs(&fine, Relation::Older),
+                false,
+                Ok,
+                Some(R::RenewsItself),
+            ),
+            (
+                "copy left behind",
+                token(over),
+                hangs(&fine, Relation::Older),
+                false,
+                Expired,
+                Some(R::CopyStale),
+            ),
+            (
+                "oauth left behind",
+                oauth(over),
+                hangs(&fine, Relation::Same),
+                false,
+                Expired,
+                Some(R::CopyStale),
+            ),
+            (
+                "oauth of an idle agent",
+                oauth(over),
+                hangs(&fine, Relation::Same),
+                true,
+                Ok,
+                Some(R::RenewsItself),
+            ),
+            (
+                "copy of an ended login, live",
+                token(NOW + HOUR),
+                hangs(&ended, Relation::Same),
+                false,
+                Expiring,
+                Some(R::LoginEnded),
+            ),
+            (
+                "copy of an ended login",
+                token(just),
+                hangs(&ended, Relation::Same),
+                false,
+                Expired,
+                Some(R::LoginEnded),
+            ),
+            (
+                "copy of an ending login",
+                token(NOW + HOUR),
+                hangs(&soon, Relation::Same),
+                false,
+                Expiring,
+                Some(R::LoginEndsSoon),
+            ),
+            (
+                "copy of an ending login, being renewed",
+                token(just),
+                hangs(&soon, Relation::Same),
+                false,
+                Expiring,
+                Some(R::LoginEndsSoon),
+            ),
+            (
+                "diverged, working",
+                oauth(NOW + HOUR),
+                hangs(&fine, Relation::Unknown),
+                false,
+                Ok,
+                Some(R::CopyDiverged),
+            ),
+            (
+                "diverged, over",
+                oauth(over),
+                hangs(&fine, Relation::Unknown),
+                false,
+                Expired,
+                Some(R::CopyDiverged),
+            ),
+            (
+                "copy of a bare token",
+                token(NOW + DAY),
+                hangs(&bare, Relation::Same),
+                false,
+                Expiring,
+                Some(R::NoRefreshToken),
+            ),
+            (
+                "own token, long",
+                token(NOW + 30 * DAY),
+                None,
+                false,
+                Ok,
+                Some(R::NoRefreshToken),
+            ),
+            (
+                "own token, a week",
+                token(NOW + 7 * DAY),
+                None,
+                false,
+                Expiring,
+                Some(R::NoRefreshToken),
+            ),
+            (
+                "own token, over",
+                token(NOW),
+                None,
+                false,
+                Expired,
+                Some(R::NoRefreshToken),
+            ),
+            ("own grant", oauth(NOW + 1), None, false, Ok, Some(R::RenewsItself)),
+            ("own grant, over", oauth(over), None, false, Expired, Some(R::CopyStale)),
+        ] {
+            let got = profile(&credential, "anthropic", hangs, idle, &policy, NOW);
+            assert_eq!((got.health, got.reason), (health, reason), "{name}");
+        }
+    }
+}

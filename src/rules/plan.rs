@@ -1,0 +1,523 @@
+//! What is to be written into a store, if anything.
+//!
+//! Asked once to plan and again under the store's lock. The source of truth is the login; the rules that keep a pass from
+//! doing harm come first.
+
+use super::lineage::Relation;
+use crate::config::Share;
+use crate::secret::Secret;
+use crate::sources::claude::Grant;
+use crate::stores::store::Put;
+use crate::types::{Credential, MINUTE, Ms, Profile};
+
+/// Clawdbot's own sync leaves an oauth copy alone while it has more than 10 min left (2026.1.24-3).
+const NEAR_EXPIRY: Ms = 10 * MINUTE;
+
+/// What a login has to give.
+#[derive(Clone, Debug)]
+pub struct Offer<'a> {
+    /// `accessToken`.
+    pub access: &'a Secret,
+    /// `refreshToken`.
+    pub refresh: Option<&'a Secret>,
+    /// `expiresAt`, [`Ms`], positive.
+    pub expires: Ms,
+}
+
+impl<'a> Offer<'a> {
+    /// The offer of a grant; `None` where it has no access token with a positive expiry, which the agents accept neither.
+    pub fn of(grant: &'a Grant) -> Option<Self> {
+        let expires = grant.expires.filter(|expires| *expires > 0)?;
+        Some(Self {
+            access: grant.access.as_ref()?,
+            refresh: grant.refresh.token(),
+            expires,
+        })
+    }
+
+    fn put(&self, share: Share) -> Put {
+        match (share, self.refresh) {
+            (Share::Full, Some(refresh)) => self.full(refresh),
+            _ => Put::Token {
+                token: self.access.clone(),
+                expires: self.expires,
+            },
+        }
+    }
+
+    fn full(&self, refresh: &Secret) -> Put {
+        Put::Oauth {
+            access: self.access.clone(),
+            refresh: refresh.clone(),
+            expires: self.expires,
+        }
+    }
+}
+
+/// What to do with one profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Write this.
+    Write(Put),
+    /// Leave it, and why.
+    Keep(Keep),
+    /// The copy is the newer one: bring the login's own file up to date from it.
+    Heal,
+}
+
+/// Why a profile is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// There is no difference.
+    UpToDate,
+    /// The login has nothing usable to give.
+    NothingToGive,
+    /// It is an API key.
+    ApiKey,
+    /// It belongs to another provider.
+    OtherProvider,
+    /// It is kept elsewhere (`tokenRef`).
+    ByReference,
+    /// It is `oauth`, and the login has no refresh token to give.
+    NoDowngrade,
+    /// It lives longer than what the login has.
+    LongerLife,
+    /// It is a token without an end, perhaps a setup token good for a year that exists nowhere else.
+    StaticToken,
+    /// Its descent is unknown and it still works: it is replaced when it is about to end.
+    StillGood,
+}
+
+impl Keep {
+    /// For people, after "kept: ".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up to date",
+            Self::NothingToGive => "the login has no usable token",
+            Self::ApiKey => "it holds an API key",
+            Self::OtherProvider => "it belongs to another provider",
+            Self::ByReference => "its token is kept elsewhere",
+            Self::NoDowngrade => "it is oauth and the login has no refresh token",
+            Self::LongerLife => "it lives longer than the login's token",
+            Self::StaticToken => "a token without an end may be a setup token",
+            Self::StillGood => "of unknown descent and still good",
+        }
+    }
+}
+
+/// Decides about the profile that mirrors a login. `existing` is the valid entry under its id, if there is one.
+pub fn mirror(
+    offer: Option<&Offer<'_>>,
+    existing: Option<&Profile>,
+    relation: Relation,
+    share: Share,
+    now: Ms,
+) -> Decision {
+    use Decision::{Heal, Keep as K, Write};
+    if relation == Relation::Newer {
+        let newer = match (offer, existing.and_then(|p| p.credential.expires())) {
+            (Some(offer), Some(expires)) => expires > offer.expires,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        return if newer { Heal } else { K(Keep::StillGood) };
+    }
+    let Some(offer) = offer else {
+        return K(Keep::NothingToGive);
+    };
+    let Some(existing) = existing else {
+        return Write(offer.put(share));
+    };
+    if existing.credential == Credential::ApiKey {
+        return K(Keep::ApiKey);
+    }
+    // openclaw 2026.4.25 to 2026.5.12 calls the provider of its own copy `claude-cli`
+    let known = matches!(relation, Relation::Same | Relation::Older);
+    if !(existing.provider == "anthropic" || existing.provider == "claude-cli" && known) {
+        return K(Keep::OtherProvider);
+    }
+    match &existing.credential {
+        Credential::ApiKey => K(Keep::ApiKey),
+        Credential::Token { token: None, .. } => K(Keep::ByReference),
+        Credential::Token {
+            token: Some(token),
+            expires,
+        } => {
+            if token == offer.access
+                && *expires == Some(offer.expires)
+                && !(share == Share::Full && offer.refresh.is_some())
+            {
+                return K(Keep::UpToDate);
+            }
+            match (expires, relation) {
+                // our own copy, known by its token: only its end was lost
+                (None, Relation::Same) => Write(offer.put(share)),
+                (None, _) => K(Keep::StaticToken),
+                (Some(expires), _) if *expires > offer.expires => K(Keep::LongerLife),
+                (Some(expires), Relation::Unknown) if *expires == offer.expires => K(Keep::LongerLife),
+                _ => Write(offer.put(share)),
+            }
+        }
+        Credential::Oauth { access, expires, .. } => {
+            let Some(refresh) = offer.refresh else {
+                return K(Keep::NoDowngrade);
+            };
+            match (relation, *expires) {
+                (Relation::Same, Some(expires))
+                    if access.as_ref() == Some(offer.access) && expires >= offer.expires =>
+                {
+                    K(if expires == offer.expires {
+                        Keep::UpToDate
+                    } else {
+                        Keep::LongerLife
+                    })
+                }
+                // the same refresh token with a later access token: renewed without rotation
+                (Relation::Same, Some(expires)) if expires > offer.expires && access.is_some() => Heal,
+                (Relation::Older, Some(expires)) if expires > offer.expires => K(Keep::LongerLife),
+                (Relation::Unknown, Some(expires)) if expires >= offer.expires => K(Keep::LongerLife),
+                (Relation::Unknown, Some(expires)) if expires - now > NEAR_EXPIRY => K(Keep::StillGood),
+                _ => Write(offer.full(refresh)),
+            }
+        }
+    }
+}
+
+/// Decides about any other profile: only an `oauth` copy that is known to be of this login is followed up, since a spent
+/// refresh token left in it would be posted by its agent one day.
+pub fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation, now: Ms) -> Decision {
+    match (&existing.credential, relation) {
+        (Credential::Oauth { .. }, Relation::Same | Relation::Older | Relation::Newer) => {
+            mirror(offer, Some(existing), relation, Share::Full, now)
+        }
+        _ => Decision::Keep(Keep::StillGood),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn profile(provider: &str, credential: Credential) -> Profile {
+        Profile {
+            id: "anthropic:claude-cli".into(),
+            provider: provider.into(),
+            credential,
+        }
+    }
+
+    fn oauth(access: &str, refresh: &str, expires: Ms) -> Credential {
+        Credential::Oauth {
+            access: Some(Secret::new(access)),
+            refresh: Some(Secret::new(refresh)),
+            expires: Some(expires),
+        }
+    }
+
+    fn token(text: &str, expires: Option<Ms>) -> Credential {
+        Credential::Token {
+            token: Some(Secret::new(text)),
+            expires,
+        }
+    }
+
+    #[test]
+    fn every_rule_has_its_case() {
+        use Relation::{Newer, Older, Same, Unknown};
+        let (access, refresh) = (Secret::new("A"), Secret::new("R"));
+        let offer = Offer {
+            access: &access,
+            refresh: Some(&refresh),
+            expires: NOW + 1000,
+        };
+        let bare = Offer {
+            refresh: None,
+            ..offer.clone()
+        };
+        let full = || {
+            Decision::Write(Put::Oauth {
+                access: access.clone(),
+                refresh: refresh.clone(),
+                expires: NOW + 1000,
+            })
+        };
+        let short = || {
+            Decision::Write(Put::Token {
+                token: access.clone(),
+                expires: NOW + 1000,
+            })
+        };
+        let keep = Decision::Keep;
+        let p = |credential| Some(profile("anthropic", credential));
+        let minutes = |n: Ms| NOW + n * MINUTE;
+        let long = Offer {
+            expires: NOW + 60 * MINUTE,
+            ..offer.clone()
+        };
+        for (name, offer, existing, relation, share, want) in [
+            ("absent, access", &offer, None, Unknown, Share::Access, short()),
+            ("absent, full", &offer, None, Unknown, Share::Full, full()),
+            (
+                "absent, full, no refresh token",
+                &bare,
+                None,
+                Unknown,
+                Share::Full,
+                short(),
+            ),
+            (
+                "api key",
+                &offer,
+                p(Credential::ApiKey),
+                Unknown,
+                Share::Full,
+                keep(Keep::ApiKey),
+            ),
+            (
+                "api key of another",
+                &offer,
+                Some(profile("x", Credential::ApiKey)),
+                Unknown,
+                Share::Full,
+                keep(Keep::ApiKey),
+            ),
+            (
+                "other provider",
+                &offer,
+                Some(profile("x", token("t", None))),
+                Unknown,
+                Share::Full,
+                keep(Keep::OtherProvider),
+            ),
+            (
+                "openclaw's copy",
+                &offer,
+                Some(profile("claude-cli", oauth("a", "r", 1))),
+                Older,
+                Share::Access,
+                full(),
+            ),
+            (
+                "openclaw's own",
+                &offer,
+                Some(profile("claude-cli", oauth("a", "r", 1))),
+                Unknown,
+                Share::Full,
+                keep(Keep::OtherProvider),
+            ),
+            (
+                "by reference",
+                &offer,
+                p(Credential::Token {
+                    token: None,
+                    expires: None,
+                }),
+                Unknown,
+                Share::Full,
+                keep(Keep::ByReference),
+            ),
+            (
+                "downgrade",
+                &bare,
+                p(oauth("a", "r", 1)),
+                Unknown,
+                Share::Access,
+                keep(Keep::NoDowngrade),
+            ),
+            (
+                "same, equal",
+                &offer,
+                p(oauth("A", "R", NOW + 1000)),
+                Same,
+                Share::Access,
+                keep(Keep::UpToDate),
+            ),
+            (
+                "same, behind",
+                &offer,
+                p(oauth("a", "R", NOW)),
+                Same,
+                Share::Access,
+                full(),
+            ),
+            (
+                "same, ahead",
+                &offer,
+                p(oauth("a", "R", NOW + 2000)),
+                Same,
+                Share::Access,
+                Decision::Heal,
+            ),
+            (
+                "same token, later end",
+                &offer,
+                p(oauth("A", "R", NOW + 2000)),
+                Same,
+                Share::Access,
+                keep(Keep::LongerLife),
+            ),
+            ("older", &offer, p(oauth("a", "r", NOW)), Older, Share::Access, full()),
+            (
+                "newer",
+                &offer,
+                p(oauth("a", "r", NOW + 2000)),
+                Newer,
+                Share::Access,
+                Decision::Heal,
+            ),
+            (
+                "newer and ended before",
+                &offer,
+                p(oauth("a", "r", NOW)),
+                Newer,
+                Share::Access,
+                keep(Keep::StillGood),
+            ),
+            (
+                "unknown, expired",
+                &offer,
+                p(oauth("a", "r", NOW - 1)),
+                Unknown,
+                Share::Access,
+                full(),
+            ),
+            (
+                "unknown, no end",
+                &offer,
+                p(Credential::Oauth {
+                    access: None,
+                    refresh: None,
+                    expires: None,
+                }),
+                Unknown,
+                Share::Access,
+                full(),
+            ),
+            (
+                "unknown, 10 min left",
+                &long,
+                p(oauth("a", "r", minutes(10))),
+                Unknown,
+                Share::Full,
+                Decision::Write(long.full(&refresh)),
+            ),
+            (
+                "unknown, over 10 min left",
+                &long,
+                p(oauth("a", "r", minutes(10) + 1)),
+                Unknown,
+                Share::Full,
+                keep(Keep::StillGood),
+            ),
+            (
+                "unknown, longer",
+                &offer,
+                p(oauth("a", "r", NOW + 1001)),
+                Unknown,
+                Share::Full,
+                keep(Keep::LongerLife),
+            ),
+            (
+                "token, equal",
+                &offer,
+                p(token("A", Some(NOW + 1000))),
+                Same,
+                Share::Access,
+                keep(Keep::UpToDate),
+            ),
+            (
+                "token, equal, full",
+                &offer,
+                p(token("A", Some(NOW + 1000))),
+                Same,
+                Share::Full,
+                full(),
+            ),
+            (
+                "token, behind",
+                &offer,
+                p(token("a", Some(NOW))),
+                Older,
+                Share::Access,
+                short(),
+            ),
+            (
+                "token, unknown, shorter",
+                &offer,
+                p(token("a", Some(NOW))),
+                Unknown,
+                Share::Full,
+                full(),
+            ),
+            (
+                "token, unknown, longer",
+                &offer,
+                p(token("a", Some(NOW + 5000))),
+                Unknown,
+                Share::Full,
+                keep(Keep::LongerLife),
+            ),
+            (
+                "token without end",
+                &offer,
+                p(token("a", None)),
+                Unknown,
+                Share::Full,
+                keep(Keep::StaticToken),
+            ),
+            (
+                "our token that lost its end",
+                &offer,
+                p(token("A", None)),
+                Same,
+                Share::Access,
+                short(),
+            ),
+        ] {
+            assert_eq!(
+                mirror(Some(offer), existing.as_ref(), relation, share, NOW),
+                want,
+                "{name}"
+            );
+        }
+        let ended = profile("anthropic", oauth("a", "r", NOW));
+        assert_eq!(mirror(None, Some(&ended), Newer, Share::Access, NOW), Decision::Heal);
+        assert_eq!(
+            mirror(None, Some(&ended), Same, Share::Access, NOW),
+            keep(Keep::NothingToGive)
+        );
+        assert_eq!(follow(Some(&offer), &ended, Unknown, NOW), keep(Keep::StillGood));
+        assert_eq!(follow(Some(&offer), &ended, Older, NOW), full());
+    }
+
+    proptest! {
+        /// Writing what was decided leaves nothing to write: a pass after a pass changes nothing.
+        #[test]
+        fn a_write_settles_it(
+            kind in 0..3, expires in -5_000i64..5_000, same in any::<bool>(), full in any::<bool>(), has_refresh in any::<bool>(),
+        ) {
+            let (access, refresh) = (Secret::new("A"), Secret::new("R"));
+            let offer = Offer { access: &access, refresh: has_refresh.then_some(&refresh), expires: NOW };
+            let text = if same { "A" } else { "a" };
+            let existing = match kind {
+                0 => None,
+                1 => Some(profile("anthropic", token(text, Some(NOW + expires)))),
+                _ => Some(profile("anthropic", oauth(text, if same { "R" } else { "r" }, NOW + expires))),
+            };
+            let relation = if same { Relation::Same } else { Relation::Unknown };
+            let share = if full { Share::Full } else { Share::Access };
+            if let Decision::Write(put) = mirror(Some(&offer), existing.as_ref(), relation, share, NOW) {
+                let after = profile("anthropic", match put {
+                    Put::Token { token, expires } => Credential::Token { token: Some(token), expires: Some(expires) },
+                    Put::Oauth { access, refresh, expires } => Credential::Oauth {
+                        access: Some(access), refresh: Some(refresh), expires: Some(expires),
+                    },
+                });
+                prop_assert_eq!(mirror(Some(&offer), Some(&after), Relation::Same, share, NOW), Decision::Keep(Keep::UpToDate));
+            }
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! Claude Code's logins: where they are kept, how they are read, how one is patched.
+//!
+//! Rules observed on `@anthropic-ai/claude-code` 2.1.330: directory D is `$CLAUDE_SECURESTORAGE_CONFIG_DIR` if set (empty
+//! means `$HOME/.claude`), else `$CLAUDE_CONFIG_DIR` if set at all, else `$HOME/.claude`; file `D/.credentials.json`; on macOS
+//! the Keychain item `Claude Code-credentials` first.
+
+use crate::ctx::Host;
+use crate::edge::files::{self, Meta, ReadError};
+use crate::edge::{keychain, locks};
+use crate::json::{self, Doc, Fields};
+use crate::secret::Secret;
+use crate::types::Ms;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The environment variable that carries a setup token.
+pub const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";
+
+/// What takes precedence over a stored login, strongest first (Claude Code's documentation, "authentication precedence").
+const SHADOWS: [&str; 6] = [
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_API_KEY",
+    TOKEN_VAR,
+];
+
+/// Claude Code's locks are stale after 60 s, its holders touch them every 5 s.
+pub const LOCK_STALE: Duration = Duration::from_secs(60);
+
+/// Where a login is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// `D/.credentials.json`.
+    File,
+    /// The macOS Keychain.
+    Keychain,
+    /// A token in the environment.
+    Env,
+}
+
+/// A place where a login may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A short stable name: `claude`, or the directory's name.
+    pub id: String,
+    /// Claude Code's directory D.
+    pub dir: PathBuf,
+    /// Named by the configuration, so that its absence is worth a word.
+    pub configured: bool,
+    /// The directory string as Claude Code sees it in `CLAUDE_CONFIG_DIR`, for the Keychain item's name.
+    pub dir_var: Option<String>,
+}
+
+impl Place {
+    /// `D/.credentials.json`.
+    pub fn file(&self) -> PathBuf {
+        self.dir.join(".credentials.json")
+    }
+
+    /// `D/.oauth_refresh.lock`, the first lock.
+    pub fn refresh_lock(&self) -> PathBuf {
+        self.dir.join(".oauth_refresh.lock")
+    }
+
+    /// The real path of D with `.lock` appended, the second lock (the only one up to 2.1.112).
+    pub fn dir_lock(&self) -> PathBuf {
+        locks::lock_path(&files::real(&self.dir).unwrap_or_else(|| self.dir.clone()))
+    }
+
+    /// `D/.storage-write.lock`, held for milliseconds around a save.
+    pub fn write_lock(&self) -> PathBuf {
+        self.dir.join(".storage-write.lock")
+    }
+
+    /// `D/.oauth_refresh.lock.owner`, the record of who refreshes.
+    pub fn owner_record(&self) -> PathBuf {
+        self.dir.join(".oauth_refresh.lock.owner")
+    }
+}
+
+/// A login as it was found.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Where.
+    pub place: Place,
+    /// How it is kept.
+    pub source: Source,
+    /// What is there.
+    pub state: State,
+    /// The file, where it is one.
+    pub meta: Option<Meta>,
+    /// What else takes precedence over it; names, never values.
+    pub shadowed_by: Vec<String>,
+    /// A refresh was begun (`.owner` written) and its lock is gone.
+    pub abandoned: bool,
+    /// A refresh lock's last touch, where one is held by nobody any more.
+    pub dead_lock: Option<(PathBuf, Ms)>,
+    /// Owner of the directory, to see that somebody else (root) took the file.
+    pub dir_uid: Option<u32>,
+}
+
+/// What a login's place holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// Something that stays unreadable; the cause, without content.
+    Unreadable {
+        /// In words.
+        why: String,
+        /// The system refused to read it, so Claude Code may well be able to.
+        refused: bool,
+    },
+    /// Readable, and no login in it (signed out).
+    SignedOut,
+    /// A login.
+    SignedIn(Grant),
+}
+
+/// Claude Code's `claudeAiOauth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// `accessToken`; `None` where it is missing or `""`.
+    pub access: Option<Secret>,
+    /// `refreshToken`.
+    pub refresh: Refresh,
+    /// `expiresAt`, [`Ms`]; `None` where it is no number.
+    pub expires: Option<Ms>,
+    /// `refreshTokenExpiresAt`, [`Ms`], as stored.
+    pub deadline: Option<Ms>,
+    /// `loginEnded` is `"time_limit"`.
+    pub ended_by_limit: bool,
+    /// `scopes`; `None` where it is no array, which Claude Code reads as "not logged in".
+    pub scopes: Option<Vec<String>>,
+    /// `clientId`.
+    pub client_id: Option<String>,
+    /// `subscriptionType`.
+    pub subscription: Option<String>,
+    /// `accessToken` and `refreshToken` are both there and both `""`: Claude Code blanked a dead login.
+    pub blanked: bool,
+}
+
+/// `refreshToken`, where the difference between missing and blanked tells what happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Missing or `null`: a token that cannot be renewed.
+    None,
+    /// `""`: blanked by Claude Code.
+    Blank,
+    /// There.
+    Token(Secret),
+}
+
+impl Refresh {
+    /// The token, if there is one.
+    pub fn token(&self) -> Option<&Secret> {
+        match self {
+            Self::Token(token) => Some(token),
+            _ => None,
+        }
+    }
+}
+
+impl Login {
+    /// The grant, where signed in.
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.state {
+            State::SignedIn(grant) => Some(grant),
+            _ => None,
+        }
+    }
+}
+
+/// The places to look at: the environment's own, then the configured ones.
+pub fn places(host: &Host, configured: &[crate::config::LoginConfig]) -> Vec<Place> {
+    let (dir, dir_var) = match (
+        host.var("CLAUDE_SECURESTORAGE_CONFIG_DIR"),
+        host.var("CLAUDE_CONFIG_DIR"),
+    ) {
+        (Some(""), _) | (None, None) => (host.home.join(".claude"), None),
+        (Some(text), _) | (None, Some(text)) => (host.cwd.join(text), Some(text.to_owned())),
+    };
+    let mut places = vec![Place {
+        id: id_of(&dir, host),
+        dir,
+        configured: false,
+        dir_var,
+    }];
+    for login in configured {
+        let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
+        if let Some(same) = places.iter_mut().find(|place| real(&place.dir) == real(&login.dir)) {
+            same.configured = true;
+            if let Some(name) = &login.name {
+                same.id.clone_from(name);
+            }
+            continue;
+        }
+        let id = login.name.clone().unwrap_or_else(|| id_of(&login.dir, host));
+        let dir_var = Some(login.dir.display().to_string());
+        places.push(Place {
+            id,
+            dir: login.dir.clone(),
+            configured: true,
+            dir_var,
+        });
+    }
+    for i in 1..places.len() {
+        let wanted = places[i].id.clone();
+        let mut n = 2;
+        while places[..i].iter().any(|place| place.id == places[i].id) {
+            places[i].id = format!("{wanted}-{n}");
+            n += 1;
+        }
+    }
+    places
+}
+
+fn id_of(dir: &Path, host: &Host) -> String {
+    let name = dir
+        .file_name()
+        .map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.tilde(dir))
+}
+
+/// The token in the environment, as a login of its own; Claude Code uses it before any stored one.
+pub fn env_token(host: &Host) -> Option<Secret> {
+    host.var_nonblank(TOKEN_VAR).map(Secret::new)
+}
+
+/// Reads a login, tolerating what Claude Code's own writers leave for a moment.
+pub fn look(host: &Host, place: &Place) -> Login {
+    let mut login = Login {
+        place: place.clone(),
+        source: Source::File,
+        state: State::Absent,
+        meta: None,
+        shadowed_by: SHADOWS
+            .iter()
+            .filter(|name| host.var_nonblank(name).is_some())
+            .map(|name| (*name).into())
+            .collect(),
+        abandoned: false,
+        dead_lock: None,
+        dir_uid: None,
+    };
+    if host.macos {
+        match keychain::find(
+            &service_name(place),
+            host.var("USER").unwrap_or_default(),
+            host.child_env(),
+        ) {
+            keychain::Answer::Found(text) => {
+                login.source = Source::Keychain;
+                login.state = parse(text.expose());
+            }
+            keychain::Answer::Locked => {
+                login.source = Source::Keychain;
+                login.state = State::Unreadable {
+                    why: "the keychain is locked".into(),
+                    refused: true,
+                };
+            }
+            // Claude Code falls back to the file
+            keychain::Answer::NoItem | keychain::Answer::Failed(_) => {}
+        }
+    }
+    let Some(dir) = files::stat(&place.dir) else {
+        return login;
+    };
+    login.dir_uid = Some(dir.uid);
+    if login.source == Source::File {
+        (login.state, login.meta) = read(place);
+    }
+    if login.grant().is_some() {
+        login.shadowed_by.extend(shadows_in_settings(&place.dir));
+        let locks = [place.refresh_lock(), place.dir_lock()];
+        let seen = locks.map(|path| locks::look(&path, LOCK_STALE).ok().flatten().map(|seen| (path, seen)));
+        login.abandoned = seen[0].is_none() && files::exists(&place.owner_record());
+        login.dead_lock = seen
+            .into_iter()
+            .flatten()
+            .find(|(_, seen)| seen.stale)
+            .map(|(path, seen)| (path, seen.touched));
+    }
+    login
+}
+
+/// Reads the credentials file alone, as is done again under the locks before anything is written.
+pub fn read(place: &Place) -> (State, Option<Meta>) {
+    let whole = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| json::is_json(json::without_bom(text)));
+    match files::read_settled(&place.file(), whole) {
+        Ok(snapshot) => {
+            let state = match std::str::from_utf8(&snapshot.bytes) {
+                Ok(text) => parse(text),
+                Err(_) => State::Unreadable {
+                    why: "not UTF-8 text".into(),
+                    refused: false,
+                },
+            };
+            (state, Some(snapshot.meta))
+        }
+        Err(ReadError::Absent) => (State::Absent, None),
+        Err(error) => {
+            let refused = matches!(error, ReadError::Io(_));
+            (
+                State::Unreadable {
+                    why: error.to_string(),
+                    refused,
+                },
+                None,
+            )
+        }
+    }
+}
+
+/// Reads Claude Code's credentials document.
+pub fn parse(text: &str) -> State {
+    let root = match Fields::parse(json::without_bom(text)) {
+        Ok(root) => root,
+        Err(why) if text.trim().is_empty() => {
+            return State::Unreadable {
+                why: format!("the file is empty ({why})"),
+                refused: false,
+            };
+        }
+        Err(why) => return State::Unreadable { why, refused: false },
+    };
+    let Some(oauth) = root.get("claudeAiOauth").and_then(|value| value.object()) else {
+        return State::SignedOut;
+    };
+    let text_of = |key: &str| oauth.get(key).and_then(|value| value.str());
+    let access = text_of("accessToken");
+    let refresh = match text_of("refreshToken") {
+        None => Refresh::None,
+        Some(text) if text.is_empty() => Refresh::Blank,
+        Some(text) => Refresh::Token(Secret::new(text)),
+    };
+    let ms = |key: &str| {
+        let number = oauth.get(key)?.number_or_numeric_string()?;
+        number.is_finite().then(|| number.ceil() as Ms)
+    };
+    State::SignedIn(Grant {
+        blanked: refresh == Refresh::Blank && access.as_deref() == Some(""),
+        access: access.filter(|text| !text.is_empty()).map(Secret::new),
+        refresh,
+        expires: ms("expiresAt"),
+        deadline: ms("refreshTokenExpiresAt"),
+        ended_by_limit: text_of("loginEnded").as_deref() == Some("time_limit"),
+        scopes: oauth.get("scopes").and_then(|value| value.strings()),
+        client_id: text_of("clientId").map(Into::into),
+        subscription: text_of("subscriptionType").map(Into::into),
+    })
+}
+
+/// New tokens for a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTokens {
+    /// `accessToken`.
+    pub access: Secret,
+    /// `refreshToken`.
+    pub refresh: Secret,
+    /// `expiresAt`, [`Ms`].
+    pub expires: Ms,
+    /// A new `refreshTokenExpiresAt`, [`Ms`]; it is never moved forward (stored = min(old, new), absent stays absent).
+    pub deadline: Option<Ms>,
+}
+
+/// The credentials document with new tokens in it; everything else, layout included, as it was.
+///
+/// # Errors
+/// Where the document is not one that can be patched; the message has no content.
+pub fn patch(text: &str, new: &NewTokens) -> Result<String, String> {
+    let body = json::without_bom(text);
+    let mut doc = Doc::parse(body)?;
+    let oauth = doc.get_mut("claudeAiOauth").ok_or("it has no `claudeAiOauth`")?;
+    if !matches!(oauth, Doc::Object(_)) {
+        return Err("its `claudeAiOauth` is no object".into());
+    }
+    oauth.set("accessToken", Doc::string(new.access.expose()));
+    oauth.set("refreshToken", Doc::string(new.refresh.expose()));
+    oauth.set("expiresAt", Doc::number(new.expires));
+    if let State::SignedIn(Grant {
+        deadline: Some(old), ..
+    }) = parse(body)
+        && let Some(deadline) = new.deadline
+        && deadline < old
+    {
+        oauth.set("refreshTokenExpiresAt", Doc::number(deadline));
+    }
+    let layout = json::layout_of(body);
+    let mut out = doc.to_text(layout);
+    if !body.ends_with('\n') && out.ends_with('\n') {
+        out.pop();
+    }
+    Ok(out)
+}
+
+/// `Claude Code-credentials`, with a hash of the directory where `CLAUDE_CONFIG_DIR` is set.
+fn service_name(place: &Place) -> String {
+    match &place.dir_var {
+        None => "Claude Code-credentials".into(),
+        Some(dir) => {
+            let hash = Sha256::digest(dir.as_bytes());
+            format!(
+                "Claude Code-credentials-{:02x}{:02x}{:02x}{:02x}",
+                hash[0], hash[1], hash[2], hash[3]
+            )
+        }
+    }
+}
+
+/// `apiKeyHelper` and the `env` block of `D/settings.json` shadow a login as well.
+fn shadows_in_settings(dir: &Path) -> Vec<String> {
+    let Ok(snapshot) = files::read(&dir.join("settings.json")) else {
+        return Vec::new();
+    };
+    let Some(settings) = std::str::from_utf8(&snapshot.bytes)
+        .ok()
+        .and_then(|text| Fields::parse(text).ok())
+    else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    if settings
+        .get("apiKeyHelper")
+        .and_then(|v| v.str())
+        .is_some_and(|text| !text.is_empty())
+    {
+        found.push("apiKeyHelper in settings.json".to_owned());
+    }
+    if let Some(env) = settings.get("env").and_then(|v| v.object()) {
+        for name in SHADOWS {
+            if env.get(name).and_then(|v| v.str()).is_some_and(|text| !text.is_empty()) {
+                found.push(format!("{name} in settings.json"));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(text: &str) -> Grant {
+        match parse(text) {
+            State::SignedIn(grant) => grant,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_what_claude_code_writes_and_what_it_leaves_behind() {
+        let whole = grant(
+            r#"{"claudeAiOauth":{"accessToken":"A","refreshToken":"R","expiresAt":1769000000000,"refreshTokenExpiresAt":1771592000000,"scopes":["user:inference"],"subscriptionType":"max"},"mcpOAuth":{}}"#,
+        );
+        assert_eq!(
+            (whole.expires, whole.deadline, whole.blanked),
+            (Some(1769000000000), Some(1771592000000), false)
+        );
+        assert_eq!(whole.subscription.as_deref(), Some("max"));
+
+        let blank = grant(
+            r#"{"claudeAiOauth":{"accessToken":"","refreshToken":"","expiresAt":0,"loginEnded":"time_limit","scopes":[]}}"#,
+        );
+        assert!(blank.blanked && blank.ended_by_limit && blank.access.is_none() && blank.refresh == Refresh::Blank);
+
+        let half = grant(r#"{"claudeAiOauth":{"accessToken":"A","refreshToken":"","expiresAt":"1769000000000"}}"#);
+        assert_eq!(
+            (half.blanked, &half.refresh, half.expires),
+            (false, &Refresh::Blank, Some(1769000000000))
+        );
+        assert_eq!(half.scopes, None);
+
+        assert_eq!(
+            grant(r#"{"claudeAiOauth":{"refreshToken":null,"expiresAt":"2026-01-01"}}"#).expires,
+            None
+        );
+        for (text, state) in [
+            ("{}", State::SignedOut),
+            (r#"{"claudeAiOauth":null}"#, State::SignedOut),
+            (r#"{"claudeAiOauth":[]}"#, State::SignedOut),
+        ] {
+            assert_eq!(parse(text), state);
+        }
+        for text in ["", "[1]", "{\"claudeAiOauth\":{\"acc", "\u{0}"] {
+            assert!(
+                matches!(parse(text), State::Unreadable { refused: false, .. }),
+                "{text}"
+            );
+        }
+        assert!(grant("\u{feff}{\"claudeAiOauth\":{}}").access.is_none());
+    }
+
+    #[test]
+    fn a_patch_keeps_siblings_layout_and_the_deadline() {
+        let new = NewTokens {
+            access: Secret::new("A2"),
+            refresh: Secret::new("R2"),
+            expires: 9,
+            deadline: Some(2000),
+        };
+        let compact = r#"{"x":1.0,"claudeAiOauth":{"accessToken":"A","refreshToken":"R","expiresAt":1,"refreshTokenExpiresAt":1000,"later":{}},"mcpOAuth":{"a":1}}"#;
+        assert_eq!(
+            patch(compact, &new).unwrap(),
+            r#"{"x":1.0,"claudeAiOauth":{"accessToken":"A2","refreshToken":"R2","expiresAt":9,"refreshTokenExpiresAt":1000,"later":{}},"mcpOAuth":{"a":1}}"#
+        );
+        let pretty = "{\n  \"claudeAiOauth\": {\n    \"accessToken\": \"A\",\n    \"expiresAt\": 1,\n    \"refreshToken\": \"R\"\n  }\n}";
+        assert_eq!(
+            patch(pretty, &new).unwrap(),
+            "{\n  \"claudeAiOauth\": {\n    \"accessToken\": \"A2\",\n    \"expiresAt\": 9,\n    \"refreshToken\": \"R2\"\n  }\n}"
+        );
+        assert!(patch("{}", &new).is_err());
+    }
+
+    #[test]
+    fn the_directory_is_chosen_as_claude_code_chooses_it() {
+        let host = |vars: &[(&str, &str)]| Host {
+            home: "/h".into(),
+            env: vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            cwd: "/w".into(),
+            name: "t".into(),
+            macos: false,
+        };
+        for (vars, dir, id) in [
+            (&[][..], "/h/.claude", "claude"),
+            (&[("CLAUDE_CONFIG_DIR", "/c")][..], "/c", "c"),
+            (&[("CLAUDE_CONFIG_DIR", "rel")][..], "/w/rel", "rel"),
+            (&[("CLAUDE_CONFIG_DIR", "")][..], "/w/", "w"),
+            (
+                &[("CLAUDE_CONFIG_DIR", "/c"), ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "/s")][..],
+                "/s",
+                "s",
+            ),
+            (
+                &[("CLAUDE_CONFIG_DIR", "/c"), ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "")][..],
+                "/h/.claude",
+                "claude",
+            ),
+        ] {
+            let found = places(&host(vars), &[]);
+            assert_eq!(
+                (found[0].dir.as_path(), found[0].id.as_str()),
+                (Path::new(dir), id),
+                "{vars:?}"
+            );
+        }
+        let more = |dir: &str| crate::config::LoginConfig {
+            dir: dir.into(),
+            name: None,
+            agents: None,
+            profile: None,
+        };
+        let found = places(
+            &host(&[]),
+            &[more("/x/.claude"), more("/h/.claude"), more("/y/.claude")],
+        );
+        assert_eq!(
+            found.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
+            ["claude", "claude-2", "claude-3"]
+        );
+        assert_eq!(service_name(&found[0]), "Claude Code-credentials");
+        assert_eq!(service_name(&found[1]).len(), "Claude Code-credentials-01234567".len());
+    }
+}

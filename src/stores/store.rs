@@ -1,0 +1,311 @@
+//! One store, `auth-profiles.json`: read leniently, patched exactly.
+//!
+//! Format observed on clawdbot 2026.1.24-3: `{"version": 1, "profiles": {…}, "order"?, "lastGood"?, "usageStats"?}`, two-space
+//! JSON with a final line break, times in ms. An entry without a known `type` or without a `provider` is dropped by the
+//! agents; here it is left where it is and not judged.
+
+use crate::edge::files::{self, Meta, ReadError};
+use crate::json::{Doc, Fields, Layout, positive_ms};
+use crate::secret::Secret;
+use crate::types::{Credential, Ms, Profile};
+use std::path::Path;
+
+/// The file's name in an agent's folder.
+pub const FILE_NAME: &str = "auth-profiles.json";
+
+/// What a store's path holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Absent,
+    /// Something that is no store, and stays so: never replaced.
+    Malformed(String),
+    /// The system refused to read it.
+    Refused(String),
+    /// A store with these valid entries, in file order.
+    Read(Vec<Profile>),
+}
+
+impl State {
+    /// The valid entries, none where there is no readable store.
+    pub fn profiles(&self) -> &[Profile] {
+        match self {
+            Self::Read(profiles) => profiles,
+            _ => &[],
+        }
+    }
+}
+
+/// Reads a store's file; the text rides along for patching.
+pub fn read(path: &Path) -> (State, Option<String>, Option<Meta>) {
+    let whole = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| parse(text).is_ok());
+    match files::read_settled(path, whole) {
+        Ok(snapshot) => match String::from_utf8(snapshot.bytes) {
+            Ok(text) => match parse(&text) {
+                Ok(profiles) => (State::Read(profiles), Some(text), Some(snapshot.meta)),
+                Err(why) => (State::Malformed(why), None, Some(snapshot.meta)),
+            },
+            Err(_) => (State::Malformed("not UTF-8 text".into()), None, Some(snapshot.meta)),
+        },
+        Err(ReadError::Absent) if files::exists(path) => {
+            (State::Refused("a link that leads nowhere".into()), None, None)
+        }
+        Err(ReadError::Absent) => (State::Absent, None, None),
+        Err(error @ ReadError::Io(_)) => (State::Refused(error.to_string()), None, None),
+        Err(error) => (State::Malformed(error.to_string()), None, None),
+    }
+}
+
+/// Reads a store's text.
+///
+/// # Errors
+/// Where it is no JSON object, or its `profiles` is no object; the message has no content.
+pub fn parse(text: &str) -> Result<Vec<Profile>, String> {
+    if text.starts_with('\u{feff}') {
+        return Err("it begins with a byte order mark, which the agents cannot read".into());
+    }
+    let root = Fields::parse(text)?;
+    let Some(profiles) = root.get("profiles") else {
+        return Ok(Vec::new());
+    };
+    let profiles = profiles.object().ok_or("its `profiles` is no object")?;
+    Ok(profiles
+        .iter()
+        .filter_map(|(id, value)| profile(id, &value.object()?))
+        .collect())
+}
+
+fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
+    let text = |key: &str| fields.get(key).and_then(|value| value.str());
+    let secret = |key: &str| text(key).filter(|text| !text.is_empty()).map(Secret::new);
+    let expires = || fields.get("expires").and_then(|value| value.number());
+    let provider = text("provider").filter(|text| !text.is_empty())?;
+    let credential = match text("type")?.as_ref() {
+        "api_key" => Credential::ApiKey,
+        "token" => Credential::Token {
+            token: secret("token"),
+            expires: expires().and_then(positive_ms),
+        },
+        "oauth" => Credential::Oauth {
+            access: secret("access"),
+            refresh: secret("refresh"),
+            expires: expires().filter(|number| number.is_finite()).and_then(positive_ms),
+        },
+        _ => return None,
+    };
+    Some(Profile {
+        id: id.to_owned(),
+        provider: provider.into_owned(),
+        credential,
+    })
+}
+
+/// What is to stand under a profile id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// `{"type":"token"}`.
+    Token {
+        /// `token`.
+        token: Secret,
+        /// `expires`, [`Ms`].
+        expires: Ms,
+    },
+    /// `{"type":"oauth"}`.
+    Oauth {
+        /// `access`.
+        access: Secret,
+        /// `refresh`.
+        refresh: Secret,
+        /// `expires`, [`Ms`].
+        expires: Ms,
+    },
+}
+
+/// One change of one profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The profile id.
+    pub id: String,
+    /// The provider, written only where the profile is made.
+    pub provider: String,
+    /// The new content.
+    pub put: Put,
+}
+
+/// The store's text with `edits` in it, from nothing where there is none. Two-space JSON as the agents write it; every
+/// key, value and spelling that is not edited survives, and so do the fields of an edited profile that are not ours.
+///
+/// # Errors
+/// Where the text is no store that can be patched; the message has no content.
+pub fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
+    let mut doc = match text {
+        Some(text) => Doc::parse(text)?,
+        None => Doc::object([("version", Doc::number(1)), ("profiles", Doc::Object(Vec::new()))]),
+    };
+    if !matches!(doc, Doc::Object(_)) {
+        return Err("not an object".into());
+    }
+    if doc.get("profiles").is_none() {
+        doc.set("profiles", Doc::Object(Vec::new()));
+    }
+    let profiles = doc
+        .get_mut("profiles")
+        .filter(|p| matches!(p, Doc::Object(_)))
+        .ok_or("its `profiles` is no object")?;
+    for edit in edits {
+        match profiles.get_mut(&edit.id) {
+            Some(entry @ Doc::Object(_)) => change(entry, &edit.put),
+            _ => profiles.set(&edit.id, fresh(edit)),
+        }
+    }
+    Ok(doc.to_text(Layout::Pretty))
+}
+
+fn fresh(edit: &Edit) -> Doc {
+    let provider = Doc::string(&edit.provider);
+    match &edit.put {
+        Put::Token { token, expires } => Doc::object([
+            ("type", Doc::string("token")),
+            ("provider", provider),
+            ("token", Doc::string(token.expose())),
+            ("expires", Doc::number(*expires)),
+        ]),
+        Put::Oauth {
+            access,
+            refresh,
+            expires,
+        } => Doc::object([
+            ("type", Doc::string("oauth")),
+            ("provider", provider),
+            ("access", Doc::string(access.expose())),
+            ("refresh", Doc::string(refresh.expose())),
+            ("expires", Doc::number(*expires)),
+        ]),
+    }
+}
+
+/// Changes an entry in place. From `token` to `oauth` the token's own fields make room, in the agents' key order.
+fn change(entry: &mut Doc, put: &Put) {
+    match put {
+        Put::Token { token, expires } => {
+            entry.set("type", Doc::string("token"));
+            entry.set("token", Doc::string(token.expose()));
+            entry.set("expires", Doc::number(*expires));
+        }
+        Put::Oauth {
+            access,
+            refresh,
+            expires,
+        } => {
+            if entry.get("token").is_some() {
+                entry.set("type", Doc::string("oauth"));
+                entry.remove("token");
+                entry.remove("expires");
+            }
+            entry.set("access", Doc::string(access.expose()));
+            entry.set("refresh", Doc::string(refresh.expose()));
+            entry.set("expires", Doc::number(*expires));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_edit() -> Edit {
+        let put = Put::Token {
+            token: Secret::new("T"),
+            expires: 7,
+        };
+        Edit {
+            id: "anthropic:claude-cli".into(),
+            provider: "anthropic".into(),
+            put,
+        }
+    }
+
+    #[test]
+    fn entries_are_read_as_the_agents_read_them() {
+        let text = r#"{"version":1,"profiles":{
+            "k":{"type":"api_key","provider":"anthropic","key":"K"},
+            "t":{"type":"token","provider":"p","token":"T","expires":1.2},
+            "t0":{"type":"token","provider":"p","token":"T","expires":0},
+            "ts":{"type":"token","provider":"p","token":"T","expires":"5"},
+            "tr":{"type":"token","provider":"p","tokenRef":{"source":"env"}},
+            "o":{"type":"oauth","provider":"p","access":"A","refresh":"","expires":-1},
+            "oi":{"type":"oauth","provider":"p","access":"A","refresh":"R","expires":1e999},
+            "bad":{"type":"cookie","provider":"x"},"null":null,"n":{"type":"token","token":"T"}}}"#;
+        let got: Vec<_> = parse(text)
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.id, p.credential.expires()))
+            .collect();
+        let want = [
+            ("k", None),
+            ("t", Some(2)),
+            ("t0", None),
+            ("ts", None),
+            ("tr", None),
+            ("o", None),
+            ("oi", None),
+        ];
+        assert_eq!(got, want.map(|(id, expires)| (id.to_owned(), expires)));
+        assert_eq!(parse("{}").unwrap(), []);
+        for bad in [
+            "",
+            "[]",
+            "{\"profiles\":[]}",
+            "{\"profiles\":null}",
+            "{\"profiles\":{",
+            "\u{feff}{}",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_new_store_is_the_agents_own_bytes() {
+        assert_eq!(
+            patch(None, &[token_edit()]).unwrap(),
+            "{\n  \"version\": 1,\n  \"profiles\": {\n    \"anthropic:claude-cli\": {\n      \"type\": \"token\",\n      \"provider\": \"anthropic\",\n      \"token\": \"T\",\n      \"expires\": 7\n    }\n  }\n}\n"
+        );
+    }
+
+    #[test]
+    fn a_patch_leaves_all_else_alone() {
+        let text = "{\"profiles\":{\"anthropic:claude-cli\":{\"x\":1.50,\"type\":\"oauth\",\"provider\":\"anthropic\",\"access\":\"A\",\"refresh\":\"R\",\"expires\":1}},\"order\":{},\"version\":1.0}";
+        let put = Put::Oauth {
+            access: Secret::new("A2"),
+            refresh: Secret::new("R2"),
+            expires: 2,
+        };
+        let out = patch(Some(text), &[Edit { put, ..token_edit() }]).unwrap();
+        let compact = Doc::parse(&out).unwrap().to_text(Layout::Compact);
+        assert_eq!(
+            compact,
+            text.replace("\"A\"", "\"A2\"")
+                .replace("\"R\"", "\"R2\"")
+                .replace("\"expires\":1}", "\"expires\":2}")
+        );
+    }
+
+    #[test]
+    fn a_token_becomes_oauth_in_the_agents_key_order() {
+        let text = patch(None, &[token_edit()]).unwrap();
+        let put = Put::Oauth {
+            access: Secret::new("A"),
+            refresh: Secret::new("R"),
+            expires: 2,
+        };
+        let out = patch(
+            Some(&text),
+            &[Edit {
+                put: put.clone(),
+                ..token_edit()
+            }],
+        )
+        .unwrap();
+        assert_eq!(out, patch(None, &[Edit { put, ..token_edit() }]).unwrap());
+    }
+}
