@@ -86,7 +86,7 @@ fn malformed(path: &Path, message: String) -> Problem {
         "agent_config_malformed",
         path,
         message,
-        "correct the file; until then agents are known from their folders only where it cannot be read",
+        "correct the file; until then what it says of agents is not known, only their folders are",
     )
 }
 
@@ -195,7 +195,9 @@ impl<'de> Visitor<'de> for Seed {
         }
         let mut list: Vec<_> = map.into_iter().collect();
         list.sort_by_key(|(_, (order, _))| *order);
-        Ok(Node::Map(list.into_iter().map(|(key, (_, node))| (key, node)).collect()))
+        Ok(Node::Map(
+            list.into_iter().map(|(key, (_, node))| (key, node)).collect(),
+        ))
     }
 }
 
@@ -440,7 +442,10 @@ fn providers(own: Option<&Node>, shared: Option<&Node>, env: &dyn Fn(&str) -> Op
 
 fn provider(model: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     let model = substitute(model, env).unwrap_or_default();
-    match model.split_once('/').map(|(provider, _)| provider.trim().to_lowercase()) {
+    match model
+        .split_once('/')
+        .map(|(provider, _)| provider.trim().to_lowercase())
+    {
         Some(provider) if !provider.is_empty() => provider,
         _ => ANTHROPIC.into(),
     }
@@ -528,22 +533,14 @@ mod tests {
                 vec!["a", "main"],
                 "a",
             ),
-            (
-                "{agents: {list: ['x', 7, null, {id: 'a'}, {id: 'A'}]}}",
-                vec!["a"],
-                "a",
-            ),
+            ("{agents: {list: ['x', 7, null, {id: 'a'}, {id: 'A'}]}}", vec!["a"], "a"),
             (
                 "{agents: {entries: {z: {}, a: {default: true}, 'b c': {}}}}",
                 vec!["z", "a", "b-c"],
                 "a",
             ),
             ("{agents: {entries: {z: {}, a: {}}}}", vec!["z", "a"], "z"),
-            (
-                "{agents: {list: [{id: 'a'}], entries: {b: {}}}}",
-                vec!["a", "b"],
-                "a",
-            ),
+            ("{agents: {list: [{id: 'a'}], entries: {b: {}}}}", vec!["a", "b"], "a"),
             ("{agents: {list: [{id: '../../x'}]}}", vec!["x"], "x"),
             ("{agents: {list: [{id: '${UNSET}'}]}}", vec!["main"], "main"),
         ] {
@@ -617,7 +614,11 @@ mod tests {
             ("{agents: {defaults: {model: 7}}}", vec!["anthropic"]),
         ] {
             let (config, problems) = read_files(&[("c.json", text)]);
-            assert_eq!((config.providers_in_use, problems), (providers.iter().map(|p| (*p).to_owned()).collect(), vec![]), "{text}");
+            assert_eq!(
+                (config.providers_in_use, problems),
+                (providers.iter().map(|p| (*p).to_owned()).collect(), vec![]),
+                "{text}"
+            );
         }
     }
 
@@ -650,15 +651,32 @@ mod tests {
             .collect();
         let deep: Vec<(&str, &str)> = deep.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let wide: Vec<(String, String)> = (0..10)
-            .map(|n| (format!("w{n}"), format!("{{$include: ['w{0}', 'w{0}', './w{0}']}}", n + 1)))
+            .map(|n| {
+                (
+                    format!("w{n}"),
+                    format!("{{$include: ['w{0}', 'w{0}', './w{0}']}}", n + 1),
+                )
+            })
             .chain([("w10".to_owned(), "{agents: {list: [{id: 'x'}]}}".to_owned())])
             .collect();
         let wide: Vec<(&str, &str)> = wide.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         for (list, message) in [
-            (&[("c", "{$include: 'none', agents: {list: [{id: 'a'}]}}")][..], "is included and does not exist"),
-            (&[("c", "{$include: 'c', agents: {list: [{id: 'a'}]}}")], "includes itself"),
-            (&[("c", "{$include: ['./b'], x: 1}"), ("b", "{$include: 'c'}")], "includes itself"),
-            (&[("c", "{$include: 7}")], "`$include` is a number, not a file name or a list of them"),
+            (
+                &[("c", "{$include: 'none', agents: {list: [{id: 'a'}]}}")][..],
+                "is included and does not exist",
+            ),
+            (
+                &[("c", "{$include: 'c', agents: {list: [{id: 'a'}]}}")],
+                "includes itself",
+            ),
+            (
+                &[("c", "{$include: ['./b'], x: 1}"), ("b", "{$include: 'c'}")],
+                "includes itself",
+            ),
+            (
+                &[("c", "{$include: 7}")],
+                "`$include` is a number, not a file name or a list of them",
+            ),
             (&[("c", "{$include: '/'}")], "cannot be read: not a regular file"),
             (&[("c", "{$include: 'a\\u0000b'}")], "cannot be read"),
             (&[("c", "{$include: 'b'}"), ("b", "{")], "is not JSON5"),
@@ -691,21 +709,31 @@ mod tests {
             ("{agents: 7}", "`agents` is a number, not an object"),
             ("{agents: {list: 'sk-CANARY'}}", "`agents.list` is a string, not a list"),
             ("{agents: {entries: []}}", "`agents.entries` is a list, not an object"),
-            ("{agents: {list: [{id: 7}]}}", "`agents.list[].id` is a number, not a string"),
+            (
+                "{agents: {list: [{id: 7}]}}",
+                "`agents.list[].id` is a number, not a string",
+            ),
             (&nested, "nested deeper than 64 levels"),
             (&huge, "cannot be read: 10485760 bytes"),
         ] {
             let (config, problems) = read_files(&[("c.json", text)]);
             assert_eq!(config, AgentConfig::default(), "{message}");
             assert_eq!(problems.len(), 1, "{message}");
-            assert!(problems[0].message.contains(message), "{message}: {}", problems[0].message);
+            assert!(
+                problems[0].message.contains(message),
+                "{message}: {}",
+                problems[0].message
+            );
             assert!(!format!("{problems:?}").contains("CANARY"));
         }
     }
 
     #[test]
     fn the_last_of_equal_keys_wins() {
-        let (config, _) = read_files(&[("c.json", "{agents: {list: [{id: 'a', id: 'b'}]}, agents: {list: [{id: 'c'}]}}")]);
+        let (config, _) = read_files(&[(
+            "c.json",
+            "{agents: {list: [{id: 'a', id: 'b'}]}, agents: {list: [{id: 'c'}]}}",
+        )]);
         assert_eq!(ids(&config), ["c"]);
     }
 

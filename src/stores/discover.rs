@@ -134,7 +134,11 @@ fn candidates(host: &Host, looked_at: &mut Vec<PathBuf>) -> Vec<Candidate> {
             });
         }
         let paths: Vec<PathBuf> = row.dirs.iter().map(|name| home.join(name)).collect();
-        let path = paths.iter().find(|path| files::exists(path)).unwrap_or(&paths[0]).clone();
+        let path = paths
+            .iter()
+            .find(|path| files::exists(path))
+            .unwrap_or(&paths[0])
+            .clone();
         looked_at.extend(paths);
         list.push(Candidate {
             row,
@@ -163,7 +167,9 @@ fn candidates(host: &Host, looked_at: &mut Vec<PathBuf>) -> Vec<Candidate> {
 }
 
 fn is_profile_name(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) && name.len() <= 64
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        && name.len() <= 64
 }
 
 fn looks_like_state(dir: &Path) -> bool {
@@ -391,7 +397,12 @@ impl Found {
         }
         let on_disk: Vec<(String, PathBuf)> = files::list(&place.dir.join("agents"))
             .into_iter()
-            .map(|name| (normalise_agent_id(&name), place.dir.join("agents").join(&name).join("agent")))
+            .map(|name| {
+                (
+                    normalise_agent_id(&name),
+                    place.dir.join("agents").join(&name).join("agent"),
+                )
+            })
             .filter(|(_, dir)| files::is_dir(dir))
             .collect();
         // a folder that has the id's own spelling is the one the agents use
@@ -564,8 +575,14 @@ mod tests {
     #[test]
     fn the_stores_are_looked_for_where_clawdbot_makes_them() {
         let three = "{\"agents\": {\"list\": [{\"id\": \"main\", \"default\": true}, {\"id\": \"Work\"}, {\"id\": \"no such/Dir\"}]}}";
-        let elsewhere = "{\"agents\": {\"list\": [{\"id\": \"main\"}, {\"id\": \"work\", \"agentDir\": \"~/elsewhere/agent\"}]}}";
-        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], &'a [&'a str]);
+        let elsewhere =
+            "{\"agents\": {\"list\": [{\"id\": \"main\"}, {\"id\": \"work\", \"agentDir\": \"~/elsewhere/agent\"}]}}";
+        type Case<'a> = (
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            &'a [(&'a str, &'a str)],
+            &'a [&'a str],
+        );
         let cases: [Case; 10] = [
             (
                 "agent-custom-agentDir",
@@ -583,11 +600,19 @@ mod tests {
                     "clawdbot/work .clawdbot/agents/work/agent",
                 ],
             ),
-            ("env-config-path, before", &[("etc/c.json5", "{}")], &[("CLAWDBOT_CONFIG_PATH", "$HOME/etc/c.json5")], &[]),
+            (
+                "env-config-path, before",
+                &[("etc/c.json5", "{}")],
+                &[("CLAWDBOT_CONFIG_PATH", "$HOME/etc/c.json5")],
+                &[],
+            ),
             (
                 "env-config-path",
                 &[
-                    ("etc/c.json5", "{ // JSON5\n agents: { list: [{ id: 'main' }, { id: 'x' }] }, }"),
+                    (
+                        "etc/c.json5",
+                        "{ // JSON5\n agents: { list: [{ id: 'main' }, { id: 'x' }] }, }",
+                    ),
                     (".clawdbot/agents/main/agent/", ""),
                 ],
                 &[("CLAWDBOT_CONFIG_PATH", "$HOME/etc/c.json5")],
@@ -615,8 +640,18 @@ mod tests {
                 &[("CLAWDBOT_STATE_DIR", "~/state")],
                 &["clawdbot/main state/agents/main/agent"],
             ),
-            ("config-invalid-key", &[(".clawdbot/clawdbot.json", "{\"nonsense\": true}")], &[], &[MAIN]),
-            ("config-malformed", &[(".clawdbot/clawdbot.json", "{ agents: { agents:")], &[], &[MAIN]),
+            (
+                "config-invalid-key",
+                &[(".clawdbot/clawdbot.json", "{\"nonsense\": true}")],
+                &[],
+                &[MAIN],
+            ),
+            (
+                "config-malformed",
+                &[(".clawdbot/clawdbot.json", "{ agents: { agents:")],
+                &[],
+                &[MAIN],
+            ),
             (
                 "config-other-model",
                 &[(
@@ -641,26 +676,61 @@ mod tests {
             (".clawdbot-work/agents/", ""),
             (".clawdbot-cache/tmp/", ""),
             ("other/openclaw.json", "{}"),
-            ("oc/.openclaw/openclaw.json", "{agents: {list: [{id: 'a', agentDir: '~/a'}]}}"),
+            (
+                "oc/.openclaw/openclaw.json",
+                "{agents: {list: [{id: 'a', agentDir: '~/a'}]}}",
+            ),
             ("agent/", ""),
         ]);
         let oc = "openclaw/main .openclaw/agents/main/agent";
         let work = "clawdbot-work/main .clawdbot-work/agents/main/agent";
         for (env, agents) in [
             (vec![], vec![work, MAIN, oc]),
-            (vec![("CLAWDBOT_STATE_DIR", " "), ("OPENCLAW_PROFILE", "default")], vec![work, MAIN, oc]),
-            (vec![("CLAWDBOT_STATE_DIR", "none"), ("MOLTBOT_STATE_DIR", "none")], vec![work, oc]),
+            (
+                vec![("CLAWDBOT_STATE_DIR", " "), ("OPENCLAW_PROFILE", "default")],
+                vec![work, MAIN, oc],
+            ),
+            (
+                vec![("CLAWDBOT_STATE_DIR", "none"), ("MOLTBOT_STATE_DIR", "none")],
+                vec![work, oc],
+            ),
             // the state directory that a profile's own process sees
-            (vec![("CLAWDBOT_STATE_DIR", "~/.clawdbot-work"), ("CLAWDBOT_AGENT_DIR", "agent")], vec!["clawdbot-work/main agent", oc]),
-            (vec![("OPENCLAW_STATE_DIR", "./x/../other")], vec![work, MAIN, "openclaw/main other/agents/main/agent"]),
+            (
+                vec![
+                    ("CLAWDBOT_STATE_DIR", "~/.clawdbot-work"),
+                    ("CLAWDBOT_AGENT_DIR", "agent"),
+                ],
+                vec!["clawdbot-work/main agent", oc],
+            ),
+            (
+                vec![("OPENCLAW_STATE_DIR", "./x/../other")],
+                vec![work, MAIN, "openclaw/main other/agents/main/agent"],
+            ),
             (
                 vec![("OPENCLAW_HOME", "~/oc")],
-                vec![work, MAIN, "openclaw/a oc/a", "openclaw/main oc/.openclaw/agents/main/agent"],
+                vec![
+                    work,
+                    MAIN,
+                    "openclaw/a oc/a",
+                    "openclaw/main oc/.openclaw/agents/main/agent",
+                ],
             ),
-            (vec![("CLAWDBOT_AGENT_DIR", "~/agent"), ("PI_CODING_AGENT_DIR", "~/pi")], vec![work, "clawdbot/main agent", "openclaw/main pi"]),
+            (
+                vec![("CLAWDBOT_AGENT_DIR", "~/agent"), ("PI_CODING_AGENT_DIR", "~/pi")],
+                vec![work, "clawdbot/main agent", "openclaw/main pi"],
+            ),
             // one directory for both: the first family has it
-            (vec![("PI_CODING_AGENT_DIR", "~/agent")], vec![work, "clawdbot/main agent"]),
-            (vec![("CLAWDBOT_CONFIG_PATH", "~/other/openclaw.json"), ("OPENCLAW_PROFILE", "../x")], vec![work, MAIN, oc]),
+            (
+                vec![("PI_CODING_AGENT_DIR", "~/agent")],
+                vec![work, "clawdbot/main agent"],
+            ),
+            (
+                vec![
+                    ("CLAWDBOT_CONFIG_PATH", "~/other/openclaw.json"),
+                    ("OPENCLAW_PROFILE", "../x"),
+                ],
+                vec![work, MAIN, oc],
+            ),
         ] {
             assert_eq!(all.agents(&env), agents, "{env:?}");
         }
@@ -689,53 +759,124 @@ mod tests {
     fn a_real_directory_counts_once_under_the_family_that_lives_there() {
         // migrated, the old name a link to the new; and a new name that is a link to the old
         for (files, link, agents) in [
-            (&[(".openclaw/openclaw.json", "{}")][..], (".clawdbot", ".openclaw"), "openclaw/main .openclaw/agents/main/agent"),
-            (&[(".openclaw/agents/", "")], (".moltbot", ".openclaw"), "openclaw/main .openclaw/agents/main/agent"),
-            (&[(".openclaw/clawdbot.json", "{}")], (".clawdbot", ".openclaw"), "openclaw/main .openclaw/agents/main/agent"),
+            (
+                &[(".openclaw/openclaw.json", "{}")][..],
+                (".clawdbot", ".openclaw"),
+                "openclaw/main .openclaw/agents/main/agent",
+            ),
+            (
+                &[(".openclaw/agents/", "")],
+                (".moltbot", ".openclaw"),
+                "openclaw/main .openclaw/agents/main/agent",
+            ),
+            (
+                &[(".openclaw/clawdbot.json", "{}")],
+                (".clawdbot", ".openclaw"),
+                "openclaw/main .openclaw/agents/main/agent",
+            ),
             (&[(".clawdbot/clawdbot.json", "{}")], (".openclaw", ".clawdbot"), MAIN),
-            (&[(".clawdbot/openclaw.json", "{}"), (".clawdbot/clawdbot.json", "{}")], (".openclaw", ".clawdbot"), "openclaw/main .clawdbot/agents/main/agent"),
-            (&[(".clawdbot/moltbot.json", "{}")], (".moltbot", ".clawdbot"), "moltbot/main .clawdbot/agents/main/agent"),
-            (&[("mnt/data/agents/", "")], (".clawdbot", "mnt/data"), "clawdbot/main mnt/data/agents/main/agent"),
-            (&[("mnt/data/openclaw.json", "{}")], (".clawdbot", "mnt/data"), "openclaw/main mnt/data/agents/main/agent"),
+            (
+                &[(".clawdbot/openclaw.json", "{}"), (".clawdbot/clawdbot.json", "{}")],
+                (".openclaw", ".clawdbot"),
+                "openclaw/main .clawdbot/agents/main/agent",
+            ),
+            (
+                &[(".clawdbot/moltbot.json", "{}")],
+                (".moltbot", ".clawdbot"),
+                "moltbot/main .clawdbot/agents/main/agent",
+            ),
+            (
+                &[("mnt/data/agents/", "")],
+                (".clawdbot", "mnt/data"),
+                "clawdbot/main mnt/data/agents/main/agent",
+            ),
+            (
+                &[("mnt/data/openclaw.json", "{}")],
+                (".clawdbot", "mnt/data"),
+                "openclaw/main mnt/data/agents/main/agent",
+            ),
             (&[(".clawdbot/agents/", "")], (".clawdbot-x", ".clawdbot"), MAIN),
         ] {
             let home = Home::new(files).link(link.0, link.1);
             let found = home.look(&[]);
-            assert_eq!((home.names(&found), found.state_dirs.len()), (vec![agents.to_owned()], 1), "{link:?}");
+            assert_eq!(
+                (home.names(&found), found.state_dirs.len()),
+                (vec![agents.to_owned()], 1),
+                "{link:?}"
+            );
             assert_eq!(found.problems, [], "{link:?}");
         }
         // openclaw takes over the oldest directory that exists
-        assert_eq!(Home::new(&[(".moldbot/agents/", "")]).agents(&[]), ["moltbot/main .moldbot/agents/main/agent"]);
+        assert_eq!(
+            Home::new(&[(".moldbot/agents/", "")]).agents(&[]),
+            ["moltbot/main .moldbot/agents/main/agent"]
+        );
     }
 
     #[test]
     fn no_two_state_directories_share_a_label() {
-        let home = Home::new(&[(".clawdbot/agents/", ""), ("m/clawdbot.json", "{}"), ("o/m/clawdbot.json", "{}")]);
+        let home = Home::new(&[
+            (".clawdbot/agents/", ""),
+            ("m/clawdbot.json", "{}"),
+            ("o/m/clawdbot.json", "{}"),
+        ]);
         let env = [("MOLTBOT_STATE_DIR", "~/m"), ("OPENCLAW_STATE_DIR", "~/o/m")];
         assert_eq!(
             home.agents(&env),
-            ["clawdbot-m-2/main o/m/agents/main/agent", "clawdbot-m/main m/agents/main/agent", MAIN]
+            [
+                "clawdbot-m-2/main o/m/agents/main/agent",
+                "clawdbot-m/main m/agents/main/agent",
+                MAIN
+            ]
         );
     }
 
     #[test]
     fn agents_are_those_of_the_config_and_of_the_disk() {
         for (config, disk, agents) in [
-            ("{}", vec!["agents/a/agent/", "agents/b/sessions/", "agents/.x/agent/"], vec!["a=a/agent", "main=main/agent", "x=.x/agent"]),
-            ("{agents: {list: [{id: 'w'}]}}", vec![], vec!["main=main/agent", "w=w/agent"]),
+            (
+                "{}",
+                vec!["agents/a/agent/", "agents/b/sessions/", "agents/.x/agent/"],
+                vec!["a=a/agent", "main=main/agent", "x=.x/agent"],
+            ),
+            (
+                "{agents: {list: [{id: 'w'}]}}",
+                vec![],
+                vec!["main=main/agent", "w=w/agent"],
+            ),
             // moved by the config: the folder it left is nobody's
-            ("{agents: {list: [{id: 'w', agentDir: '$HOME/.clawdbot/agents/new'}]}}", vec!["agents/w/agent/"], vec!["main=main/agent", "w=new"]),
+            (
+                "{agents: {list: [{id: 'w', agentDir: '$HOME/.clawdbot/agents/new'}]}}",
+                vec!["agents/w/agent/"],
+                vec!["main=main/agent", "w=new"],
+            ),
             // another spelling on disk
-            ("{}", vec!["agents/Work/agent/", "agents/work/agent/"], vec!["main=main/agent", "work=work/agent"]),
-            ("{}", vec!["agents/Work/agent/"], vec!["main=main/agent", "work=Work/agent"]),
+            (
+                "{}",
+                vec!["agents/Work/agent/", "agents/work/agent/"],
+                vec!["main=main/agent", "work=work/agent"],
+            ),
+            (
+                "{}",
+                vec!["agents/Work/agent/"],
+                vec!["main=main/agent", "work=Work/agent"],
+            ),
             // two ids for one folder: the default one has it
             (
                 "{agents: {list: [{id: 'a', agentDir: '$HOME/.clawdbot/agents/main/x/../agent/'}, {id: 'b', default: true}]}}",
                 vec![],
                 vec!["a=main/agent", "b=b/agent"],
             ),
-            ("{agents: {list: [{id: '../../x'}, {id: 'ünï'}]}}", vec!["agents/日本/agent/"], vec!["main=main/agent", "n=n/agent", "x=x/agent"]),
-            ("{agents: 7}", vec!["agents/a/agent/"], vec!["a=a/agent", "main=main/agent"]),
+            (
+                "{agents: {list: [{id: '../../x'}, {id: 'ünï'}]}}",
+                vec!["agents/日本/agent/"],
+                vec!["main=main/agent", "n=n/agent", "x=x/agent"],
+            ),
+            (
+                "{agents: 7}",
+                vec!["agents/a/agent/"],
+                vec!["a=a/agent", "main=main/agent"],
+            ),
             ("{agents: []}", vec![], vec!["main=main/agent"]),
             ("garbage", vec!["agents/a/agent/"], vec!["a=a/agent", "main=main/agent"]),
         ] {
@@ -759,7 +900,10 @@ mod tests {
                 ".clawdbot/clawdbot.json",
                 "{agents: {list: [{id: 'a', agentDir: 'relative/a'}, {id: 'b', agentDir: '${NOWHERE}/b'}, {id: 'c', agentDir: '${C_DIR}'}, {id: 'd', agentDir: '${D_DIR}'}]}}",
             ),
-            (".clawdbot/.env", "C_DIR=/srv/c\nD_DIR=/srv/no\nANTHROPIC_API_KEY=sk-CANARY\nEMPTY=\n"),
+            (
+                ".clawdbot/.env",
+                "C_DIR=/srv/c\nD_DIR=/srv/no\nANTHROPIC_API_KEY=sk-CANARY\nEMPTY=\n",
+            ),
         ]);
         let found = home.look(&[("D_DIR", "/srv/d")]);
         assert_eq!(home.names(&found), ["clawdbot/c /srv/c", "clawdbot/d /srv/d", MAIN]);
@@ -781,9 +925,17 @@ mod tests {
             (&[(".clawdbot", "a file")][..], None, "unreadable"),
             (&[(".clawdbot/agents", "a file")], None, "unreadable"),
             (&[], Some((".clawdbot", "gone")), "unreadable"),
-            (&[(".clawdbot/", "")], Some((".clawdbot/agents", ".clawdbot/agents")), "unreadable"),
+            (
+                &[(".clawdbot/", "")],
+                Some((".clawdbot/agents", ".clawdbot/agents")),
+                "unreadable",
+            ),
             (&[(".clawdbot/clawdbot.json/", "")], None, "agent_config_malformed"),
-            (&[(".clawdbot/", "")], Some((".clawdbot/clawdbot.json", ".clawdbot/clawdbot.json")), "agent_config_malformed"),
+            (
+                &[(".clawdbot/", "")],
+                Some((".clawdbot/clawdbot.json", ".clawdbot/clawdbot.json")),
+                "agent_config_malformed",
+            ),
             (&[(".clawdbot/.env/", "")], None, "unreadable"),
         ] {
             let mut home = Home::new(list);
@@ -792,8 +944,15 @@ mod tests {
                 home = home.link(from, to);
             }
             let found = home.look(&[]);
-            assert_eq!(found.problems.iter().map(|p| p.kind).collect::<Vec<_>>(), [kind], "{list:?} {link:?}");
-            assert!(home.names(&found).contains(&"openclaw/main .openclaw/agents/main/agent".to_owned()));
+            assert_eq!(
+                found.problems.iter().map(|p| p.kind).collect::<Vec<_>>(),
+                [kind],
+                "{list:?} {link:?}"
+            );
+            assert!(
+                home.names(&found)
+                    .contains(&"openclaw/main .openclaw/agents/main/agent".to_owned())
+            );
         }
         let huge = "x".repeat(10 << 20);
         let home = Home::new(&[(".clawdbot/clawdbot.json", &huge), (".clawdbot/agents/a/agent/", "")]);
@@ -807,22 +966,66 @@ mod tests {
         let version = |text: &str| format!("{{meta: {{lastTouchedVersion: '{text}'}}}}");
         let (old, new) = (version("2026.1.24-3"), version("2026.9.6"));
         for (list, env, expected) in [
-            (vec![(".clawdbot/clawdbot.json", old.as_str())], vec![], Generation::Json(LockKind::Directory)),
-            (vec![(".openclaw/openclaw.json", new.as_str())], vec![], Generation::Sqlite),
-            (vec![(".clawdbot/clawdbot.json", old.as_str()), (".clawdbot/state/openclaw.sqlite", "")], vec![], Generation::Sqlite),
-            (vec![(".openclaw/agents/a/agent/openclaw-agent.sqlite", "")], vec![], Generation::Sqlite),
-            (vec![(".openclaw/agents/", ""), ("x/openclaw-agent.sqlite", "")], vec![("OPENCLAW_AGENT_DIR", "~/x")], Generation::Sqlite),
-            (vec![("x/openclaw-agent.sqlite", "")], vec![("OPENCLAW_AGENT_DIR", "~/x")], Generation::Sqlite),
-            (vec![("x/", "")], vec![("PI_CODING_AGENT_DIR", "~/x")], Generation::Json(LockKind::Directory)),
-            (vec![(".openclaw/agents/a/agent/auth-profiles.json", "{}")], vec![], Generation::Json(LockKind::File)),
-            (vec![(".clawdbot/clawdbot.json", old.as_str()), (".clawdbot/agents/a/agent/auth-state.json", "{}")], vec![], Generation::Json(LockKind::File)),
+            (
+                vec![(".clawdbot/clawdbot.json", old.as_str())],
+                vec![],
+                Generation::Json(LockKind::Directory),
+            ),
+            (
+                vec![(".openclaw/openclaw.json", new.as_str())],
+                vec![],
+                Generation::Sqlite,
+            ),
+            (
+                vec![
+                    (".clawdbot/clawdbot.json", old.as_str()),
+                    (".clawdbot/state/openclaw.sqlite", ""),
+                ],
+                vec![],
+                Generation::Sqlite,
+            ),
+            (
+                vec![(".openclaw/agents/a/agent/openclaw-agent.sqlite", "")],
+                vec![],
+                Generation::Sqlite,
+            ),
+            (
+                vec![(".openclaw/agents/", ""), ("x/openclaw-agent.sqlite", "")],
+                vec![("OPENCLAW_AGENT_DIR", "~/x")],
+                Generation::Sqlite,
+            ),
+            (
+                vec![("x/openclaw-agent.sqlite", "")],
+                vec![("OPENCLAW_AGENT_DIR", "~/x")],
+                Generation::Sqlite,
+            ),
+            (
+                vec![("x/", "")],
+                vec![("PI_CODING_AGENT_DIR", "~/x")],
+                Generation::Json(LockKind::Directory),
+            ),
+            (
+                vec![(".openclaw/agents/a/agent/auth-profiles.json", "{}")],
+                vec![],
+                Generation::Json(LockKind::File),
+            ),
+            (
+                vec![
+                    (".clawdbot/clawdbot.json", old.as_str()),
+                    (".clawdbot/agents/a/agent/auth-state.json", "{}"),
+                ],
+                vec![],
+                Generation::Json(LockKind::File),
+            ),
         ] {
             let found = Home::new(&list).look(&env);
             assert_eq!(found.state_dirs[0].generation, expected, "{list:?}");
             assert_eq!(found.problems, []);
         }
         let found = Home::new(&[(".openclaw/agents/", "")]).look(&[]);
-        assert!(matches!(&found.state_dirs[0].generation, Generation::Unknown(why) if why.contains("nothing tells which generation")));
+        assert!(
+            matches!(&found.state_dirs[0].generation, Generation::Unknown(why) if why.contains("nothing tells which generation"))
+        );
     }
 
     #[test]
@@ -837,7 +1040,19 @@ mod tests {
         let paths: Vec<_> = found
             .problems
             .iter()
-            .map(|problem| (problem.kind, problem.path.as_ref().unwrap().strip_prefix(home.path()).unwrap().to_str().unwrap()))
+            .map(|problem| {
+                (
+                    problem.kind,
+                    problem
+                        .path
+                        .as_ref()
+                        .unwrap()
+                        .strip_prefix(home.path())
+                        .unwrap()
+                        .to_str()
+                        .unwrap(),
+                )
+            })
             .collect();
         assert_eq!(
             paths,
@@ -847,7 +1062,13 @@ mod tests {
             ]
         );
         let dir = &found.state_dirs[0];
-        assert_eq!(dir.shared_sqlite, Some(home.path().join(".openclaw/state/openclaw.sqlite")));
-        assert_eq!((dir.default_agent.as_str(), dir.providers_in_use.as_slice()), ("w", &["anthropic".to_owned()][..]));
+        assert_eq!(
+            dir.shared_sqlite,
+            Some(home.path().join(".openclaw/state/openclaw.sqlite"))
+        );
+        assert_eq!(
+            (dir.default_agent.as_str(), dir.providers_in_use.as_slice()),
+            ("w", &["anthropic".to_owned()][..])
+        );
     }
 }

@@ -42,7 +42,9 @@ impl Dotenv {
             let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
             rest = after;
             let line = line.trim_start();
-            let Some((name, value)) = line.split_once('=') else { continue };
+            let Some((name, value)) = line.split_once('=') else {
+                continue;
+            };
             let name = name.trim();
             let name = name.strip_prefix("export ").unwrap_or(name).trim();
             if !is_name(name) {

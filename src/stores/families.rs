@@ -310,7 +310,13 @@ mod tests {
             Generation::Sqlite
         );
         assert_eq!(
-            generation(Family::Openclaw, Signs { auth_state: true, ..old }),
+            generation(
+                Family::Openclaw,
+                Signs {
+                    auth_state: true,
+                    ..old
+                }
+            ),
             Generation::Json(LockKind::File)
         );
     }

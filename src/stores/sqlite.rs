@@ -7,6 +7,9 @@
 //! whoever reads (root, perhaps), and rebuilds a `-shm` that nobody holds. So a database without pending writes is opened
 //! `immutable`, which touches nothing beside it, and read again if it changed meanwhile; one with a `-wal` is opened with
 //! `readonly_shm`, which follows a live writer's index, or builds one in memory after a crash.
+//!
+//! Not guaranteed: a writer that closes the database between our look and our opening takes its `-wal` away, and SQLite
+//! then makes an empty one (with the database's owner where root reads), which the next writer uses and removes.
 
 use crate::edge::files::{self, Meta};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
@@ -68,7 +71,10 @@ pub fn read_store(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteEr
     let started = Instant::now();
     loop {
         match try_read(path, which) {
-            Err(SqliteError::Busy) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+            // a rollback journal is a writer at work, most likely, and gone in a moment
+            Err(SqliteError::Busy | SqliteError::Unfinished) if started.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             other => return other,
         }
     }
@@ -102,28 +108,23 @@ fn try_read(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
         return Err(SqliteError::NotAFile);
     }
     let before = Beside::look(&real);
-    if before.journal.as_ref().is_some_and(|meta| meta.size > 0) {
-        // perhaps a writer at work, then it is gone in a moment
-        return Err(SqliteError::Unfinished).or_else(|error| still(&real, &before, error));
-    }
-    let options = match &before.wal {
-        Some(wal) if wal.size > 0 && before.shm.is_none() => {
-            return still(&real, &before, SqliteError::WalWithoutShm);
-        }
-        Some(wal) if wal.size > 0 => "mode=ro&readonly_shm=1",
-        _ => "mode=ro&immutable=1",
+    let pending = |meta: &Option<Meta>| meta.as_ref().is_some_and(|meta| meta.size > 0);
+    let immutable = !pending(&before.wal);
+    let result = if pending(&before.journal) {
+        Err(SqliteError::Unfinished)
+    } else if immutable {
+        open_and_read(&real, "mode=ro&immutable=1", which)
+    } else if !before.shm {
+        Err(SqliteError::WalWithoutShm)
+    } else {
+        open_and_read(&real, "mode=ro&readonly_shm=1", which)
     };
-    let result = open_and_read(&real, options, which);
-    // `immutable` ignores locks and `-wal`: what was read counts only if nobody wrote meanwhile
-    if options.ends_with("immutable=1") && Beside::look(&real) != before {
+    // `immutable` ignores locks and `-wal`, so what was read counts only if nobody wrote meanwhile; and what failed may
+    // have failed because a writer came or went
+    if (immutable || result.is_err()) && Beside::look(&real) != before {
         return Err(SqliteError::Busy);
     }
     result
-}
-
-/// `error`, or `Busy` if the files are not any more as they were.
-fn still<T>(real: &Path, before: &Beside, error: SqliteError) -> Result<T, SqliteError> {
-    Err(if Beside::look(real) == *before { error } else { SqliteError::Busy })
 }
 
 /// A database and the files that SQLite keeps beside it.
@@ -131,7 +132,7 @@ fn still<T>(real: &Path, before: &Beside, error: SqliteError) -> Result<T, Sqlit
 struct Beside {
     main: Option<Meta>,
     wal: Option<Meta>,
-    shm: Option<()>,
+    shm: bool,
     journal: Option<Meta>,
 }
 
@@ -140,7 +141,7 @@ impl Beside {
         Self {
             main: files::stat(real),
             wal: files::stat(&with_suffix(real, "-wal")),
-            shm: files::stat(&with_suffix(real, "-shm")).map(|_| ()),
+            shm: files::exists(&with_suffix(real, "-shm")),
             journal: files::stat(&with_suffix(real, "-journal")),
         }
     }
@@ -155,7 +156,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn open_and_read(real: &Path, options: &str, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(uri(real, options), flags).map_err(|error| words(&error))?;
-    db.busy_timeout(Duration::from_millis(50)).map_err(|error| words(&error))?;
+    db.busy_timeout(Duration::from_millis(50))
+        .map_err(|error| words(&error))?;
     let place = match which {
         Which::Agent => AGENT,
         Which::Shared => SHARED,
@@ -238,7 +240,9 @@ fn words(error: &rusqlite::Error) -> SqliteError {
         (_, ffi::SQLITE_READONLY_ROLLBACK) => SqliteError::Unfinished,
         (ErrorCode::NotADatabase, _) => SqliteError::NotADatabase,
         (ErrorCode::DatabaseCorrupt | ErrorCode::Unknown, _) => SqliteError::Damaged,
-        (ErrorCode::CannotOpen, _) => SqliteError::Io("cannot be opened: permission denied or a part of it is missing".into()),
+        (ErrorCode::CannotOpen, _) => {
+            SqliteError::Io("cannot be opened: permission denied or a part of it is missing".into())
+        }
         (ErrorCode::TooBig, _) => SqliteError::TooLarge(files::LIMIT + 1),
         (_, code) => SqliteError::Io(format!("SQLite answered: {}", ffi::code_to_str(code))),
     }
@@ -249,11 +253,13 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use std::fs;
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
 
     const STORE: &str = r#"{"version":1,"profiles":{}}"#;
-    const AGENT_TABLE: &str =
-        "CREATE TABLE auth_profile_store (store_key TEXT PRIMARY KEY, store_json TEXT NOT NULL, updated_at INTEGER NOT NULL)";
-    const SHARED_TABLE: &str = "CREATE TABLE config_machine_state (state_key TEXT PRIMARY KEY, value_json TEXT, updated_at_ms INTEGER)";
+    const AGENT_TABLE: &str = "CREATE TABLE auth_profile_store (store_key TEXT PRIMARY KEY, store_json TEXT NOT NULL, updated_at INTEGER NOT NULL)";
+    const SHARED_TABLE: &str =
+        "CREATE TABLE config_machine_state (state_key TEXT PRIMARY KEY, value_json TEXT, updated_at_ms INTEGER)";
 
     /// A database in WAL mode with automatic checkpoints off, so that writes stay in `-wal` while it is open.
     fn writer(path: &Path) -> Connection {
@@ -264,7 +270,8 @@ mod tests {
     }
 
     fn put(db: &Connection, json: &str) {
-        db.execute_batch(&AGENT_TABLE.replace("TABLE", "TABLE IF NOT EXISTS")).unwrap();
+        db.execute_batch(&AGENT_TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+            .unwrap();
         db.execute("REPLACE INTO auth_profile_store VALUES ('primary', ?1, 1)", [json])
             .unwrap();
     }
@@ -301,45 +308,131 @@ mod tests {
         assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(STORE.into())));
     }
 
+    /// Another process that writes: SQLite shares locks and the index within a process, so one writing here would not show
+    /// what a reader does to a stranger's files.
+    struct Writer {
+        child: std::process::Child,
+        answers: BufReader<std::process::ChildStdout>,
+    }
+
+    const WRITER_PATH: &str = "NOLAPSE_TEST_WRITER";
+
+    impl Writer {
+        /// Runs this test binary again, for `test` only, which must begin with [`Writer::be`].
+        fn start(test: &str, path: &Path) -> Self {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    &format!("{}::{test}", module_path!().split_once("::").unwrap().1),
+                    "--nocapture",
+                ])
+                .env(WRITER_PATH, path)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let answers = BufReader::new(child.stdout.take().unwrap());
+            Self { child, answers }
+        }
+
+        /// Whether this is the process that writes; then it has written all it was told.
+        fn be() -> bool {
+            let Some(path) = std::env::var_os(WRITER_PATH) else {
+                return false;
+            };
+            let db = writer(Path::new(&path));
+            for line in std::io::stdin().lines() {
+                db.execute_batch(&line.unwrap()).unwrap();
+                println!("\ndone");
+            }
+            true
+        }
+
+        fn tell(&mut self, sql: &str) {
+            writeln!(self.child.stdin.as_mut().unwrap(), "{sql}").unwrap();
+            let mut line = String::new();
+            while line.trim() != "done" {
+                line.clear();
+                assert_ne!(
+                    self.answers.read_line(&mut line).unwrap(),
+                    0,
+                    "the writer failed at {sql}"
+                );
+            }
+        }
+
+        /// Lets it close the database.
+        fn stop(mut self) {
+            drop(self.child.stdin.take());
+            std::io::copy(&mut self.answers, &mut std::io::sink()).unwrap();
+            assert!(self.child.wait().unwrap().success());
+        }
+    }
+
     #[test]
     fn the_shared_database_has_a_row_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("openclaw.sqlite");
-        let db = writer(&path);
-        db.execute_batch(SHARED_TABLE).unwrap();
-        assert_eq!(read_untouched(&path, Which::Shared), Ok(None));
-        db.execute_batch("INSERT INTO config_machine_state VALUES ('authProfiles.state', '{}', 1), ('authProfiles.store', NULL, 1)")
-            .unwrap();
-        assert_eq!(read_untouched(&path, Which::Shared), Ok(None));
-        db.execute("UPDATE config_machine_state SET value_json = ?1 WHERE state_key = 'authProfiles.store'", [STORE])
-            .unwrap();
-        assert_eq!(read_untouched(&path, Which::Shared), Ok(Some(STORE.into())));
-        drop(db);
-        assert_eq!(read_untouched(&path, Which::Shared), Ok(Some(STORE.into())));
+        for (sql, expected) in [
+            (SHARED_TABLE.to_owned(), None),
+            (
+                "INSERT INTO config_machine_state VALUES ('authProfiles.state', '{}', 1), ('authProfiles.store', NULL, 1)".into(),
+                None,
+            ),
+            (
+                format!("UPDATE config_machine_state SET value_json = '{STORE}' WHERE state_key = 'authProfiles.store'"),
+                Some(STORE.to_owned()),
+            ),
+        ] {
+            writer(&path).execute_batch(&sql).unwrap();
+            assert_eq!(read_untouched(&path, Which::Shared), Ok(expected), "{sql}");
+        }
         assert_eq!(read_untouched(&path, Which::Agent), Ok(None));
     }
 
     #[test]
     fn a_live_writers_newest_commit_is_seen_and_its_open_transaction_is_not() {
+        if Writer::be() {
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("openclaw-agent.sqlite");
-        let db = writer(&path);
-        for round in 0..5 {
+        let mut db = Writer::start(
+            "a_live_writers_newest_commit_is_seen_and_its_open_transaction_is_not",
+            &path,
+        );
+        db.tell(AGENT_TABLE);
+        assert_eq!(read_untouched(&path, Which::Agent), Ok(None));
+        for round in 0..8 {
             let json = format!("{{\"round\":{round}}}");
-            put(&db, &json);
+            db.tell(&format!(
+                "REPLACE INTO auth_profile_store VALUES ('primary', '{json}', 1)"
+            ));
             assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(json.clone())));
-            db.execute_batch("BEGIN IMMEDIATE; UPDATE auth_profile_store SET store_json = 'unfinished'")
-                .unwrap();
-            assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(json)));
-            db.execute_batch("ROLLBACK").unwrap();
-            if round % 2 == 1 {
-                db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+            db.tell("BEGIN IMMEDIATE; UPDATE auth_profile_store SET store_json = 'unfinished'");
+            assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(json.clone())));
+            db.tell("ROLLBACK");
+            match round % 4 {
+                1 => db.tell("PRAGMA wal_checkpoint(TRUNCATE)"),
+                2 => db.tell("PRAGMA wal_checkpoint(RESTART)"),
+                3 => db.tell("PRAGMA wal_checkpoint(PASSIVE)"),
+                _ => {}
             }
+            assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(json)));
         }
-        // the writer can go on, and closes cleanly
-        put(&db, STORE);
-        drop(db);
-        assert_eq!(files::list(dir.path()), ["openclaw-agent.sqlite"]);
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+        assert!(
+            read_untouched(&dir.path().join("link"), Which::Agent)
+                .unwrap()
+                .unwrap()
+                .contains("7")
+        );
+        // the writer goes on and closes cleanly
+        db.tell(&format!(
+            "REPLACE INTO auth_profile_store VALUES ('primary', '{STORE}', 1)"
+        ));
+        db.stop();
+        assert_eq!(files::list(dir.path()), ["link", "openclaw-agent.sqlite"]);
         assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(STORE.into())));
     }
 
@@ -359,7 +452,10 @@ mod tests {
         assert_eq!(read_untouched(&dead.join("x"), Which::Agent), Ok(Some(STORE.into())));
         // without its index nothing is made, and the reason is said
         fs::remove_file(dead.join("x-shm")).unwrap();
-        assert_eq!(read_untouched(&dead.join("x"), Which::Agent), Err(SqliteError::WalWithoutShm));
+        assert_eq!(
+            read_untouched(&dead.join("x"), Which::Agent),
+            Err(SqliteError::WalWithoutShm)
+        );
         // the last bytes of a write were lost: the commits before it count
         fs::copy(live.join("x-shm"), dead.join("x-shm")).unwrap();
         let wal = fs::read(dead.join("x-wal")).unwrap();
@@ -406,9 +502,17 @@ mod tests {
             ("directory", Which::Agent, Err(SqliteError::NotAFile)),
             ("garbage", Which::Agent, Err(SqliteError::NotADatabase)),
             ("empty", Which::Agent, Ok(None)),
-            ("empty", Which::Shared, Err(SqliteError::UnknownLayout("config_machine_state"))),
+            (
+                "empty",
+                Which::Shared,
+                Err(SqliteError::UnknownLayout("config_machine_state")),
+            ),
             ("other", Which::Agent, Ok(None)),
-            ("other", Which::Shared, Err(SqliteError::UnknownLayout("config_machine_state"))),
+            (
+                "other",
+                Which::Shared,
+                Err(SqliteError::UnknownLayout("config_machine_state")),
+            ),
             ("view", Which::Agent, Ok(None)),
             ("huge", Which::Agent, Err(SqliteError::TooLarge(files::LIMIT + 1))),
             ("torn", Which::Agent, Err(SqliteError::Damaged)),
@@ -424,12 +528,16 @@ mod tests {
     #[test]
     fn a_link_leads_to_the_database_and_the_files_beside_it() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("real")).unwrap();
-        let path = dir.path().join("real/x");
-        let db = writer(&path);
+        let real = dir.path().join("real");
+        fs::create_dir(&real).unwrap();
+        let db = writer(&real.join("x"));
         put(&db, STORE);
-        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
-        assert_eq!(read_untouched(&dir.path().join("link"), Which::Agent), Ok(Some(STORE.into())));
-        drop(db);
+        std::os::unix::fs::symlink(real.join("x"), dir.path().join("link")).unwrap();
+        // the writes are in `real/x-wal` only, where a reader that looks for `link-wal` finds none
+        assert_eq!(
+            read_store(&dir.path().join("link"), Which::Agent),
+            Ok(Some(STORE.into()))
+        );
+        assert_eq!(files::list(dir.path()), ["link", "real"]);
     }
 }
