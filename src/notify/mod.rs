@@ -1,1 +1,733 @@
 //! Telling people: the channels, and delivery.
+//!
+//! A channel is one file with a configuration struct (`read`), pure builders of what is sent, and an `async fn send`. Adding
+//! one is a file and a variant of [`ChannelKind`]; the compiler demands the rest. Nothing here decides whether or when to
+//! tell (see `rules`), remembers what was told (see `ledger`), or tries twice: [`send`] tries once and says how it went.
+
+pub mod alertmanager;
+pub mod command;
+pub mod desktop;
+pub mod discord;
+pub mod email;
+pub mod gotify;
+pub mod heartbeat;
+pub mod log;
+pub mod ntfy;
+pub mod pagerduty;
+pub mod slack;
+pub mod telegram;
+pub mod termux;
+pub mod text;
+pub mod webhook;
+
+mod reply;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use crate::config::table::{ConfigError, Table, nearest};
+use crate::ctx::Host;
+use crate::edge::files;
+use crate::edge::http::Http;
+use crate::secret::SecretUrl;
+use crate::types::{Event, Ms, SECOND, Severity, Status};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// How long a channel may take for one event unless its `timeout` says otherwise.
+pub const TIMEOUT: Ms = 15 * SECOND;
+
+/// Where and what to tell.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Its name, unique; the type's if none was given.
+    pub name: String,
+    /// Nothing milder is sent.
+    pub min_severity: Severity,
+    /// When only critical events are sent.
+    pub quiet_hours: Option<QuietHours>,
+    /// Whether recoveries are sent.
+    pub resolved: bool,
+    /// Logins this channel is for, globs; empty for all.
+    pub logins: Vec<String>,
+    /// Agents this channel is for, globs over `family/agent`; empty for all.
+    pub agents: Vec<String>,
+    /// Replaces the title, see [`text::PLACEHOLDERS`].
+    pub title: Option<String>,
+    /// Replaces the message, see [`text::PLACEHOLDERS`].
+    pub body: Option<String>,
+    /// The longest that one event may take, [`Ms`].
+    pub timeout: Ms,
+    /// The rest.
+    pub kind: ChannelKind,
+}
+
+/// A daily time that may go over midnight, in minutes of the local day; `to` is no longer quiet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuietHours {
+    /// First quiet minute, 0..1440.
+    pub from: u16,
+    /// First minute that is not, 0..1440.
+    pub to: u16,
+}
+
+/// What each type of channel needs.
+#[derive(Clone, Debug)]
+pub enum ChannelKind {
+    /// The process's own log.
+    Log(log::Log),
+    /// A notification on this desktop.
+    Desktop(desktop::Desktop),
+    /// A notification on this phone.
+    Termux(termux::Termux),
+    /// E-mail.
+    Email(Box<email::Email>),
+    /// Signed JSON.
+    Webhook(webhook::Webhook),
+    /// A program that gets JSON.
+    Command(command::Command),
+    /// Slack.
+    Slack(slack::Slack),
+    /// Discord.
+    Discord(discord::Discord),
+    /// ntfy.
+    Ntfy(ntfy::Ntfy),
+    /// Telegram.
+    Telegram(telegram::Telegram),
+    /// Gotify.
+    Gotify(gotify::Gotify),
+    /// PagerDuty.
+    Pagerduty(pagerduty::Pagerduty),
+    /// Prometheus Alertmanager.
+    Alertmanager(alertmanager::Alertmanager),
+}
+
+/// What a delivery works with.
+#[derive(Clone, Debug)]
+pub struct SendCtx<'a> {
+    /// The machine.
+    pub host: &'a Host,
+    /// The client.
+    pub http: &'a Http,
+    /// Now, [`Ms`].
+    pub now: Ms,
+    /// The [`Receipt::handle`] of this channel's last delivery for the same alert, so that it can be replaced.
+    pub previous: Option<String>,
+}
+
+/// The channel accepted the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What the receiver said, for people: its status and id. No secret.
+    pub detail: String,
+    /// What to pass as [`SendCtx::previous`] next time, if the channel can replace.
+    pub handle: Option<String>,
+}
+
+impl Receipt {
+    fn of(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            handle: None,
+        }
+    }
+}
+
+/// The channel did not accept the event. `why` is for people, lower case, and holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Worth trying again with the same event id; it may have been delivered after all.
+    #[error("{why}")]
+    Passing {
+        /// What happened.
+        why: String,
+        /// When the receiver wants to be asked again, from now.
+        retry_after: Option<Ms>,
+    },
+    /// Will not get better by itself: a person must change the configuration.
+    #[error("{why}")]
+    Permanent {
+        /// What happened.
+        why: String,
+    },
+}
+
+impl SendError {
+    fn passing(why: impl Into<String>) -> Self {
+        Self::Passing {
+            why: why.into(),
+            retry_after: None,
+        }
+    }
+
+    fn permanent(why: impl Into<String>) -> Self {
+        Self::Permanent { why: why.into() }
+    }
+
+    /// What happened.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Passing { why, .. } | Self::Permanent { why } => why,
+        }
+    }
+}
+
+/// Reads `[[channel]]` tables. A disabled channel is one that is not there.
+///
+/// # Errors
+/// An unknown type or key, a wrong value, a name used twice.
+pub fn read_channels(tables: Vec<Table<'_>>) -> Result<Vec<Channel>, ConfigError> {
+    let mut channels: Vec<Channel> = Vec::new();
+    for table in tables {
+        let channel = read_channel(&table)?;
+        if channels.iter().any(|other| other.name == channel.name) {
+            return Err(table.error(
+                if table.has("name") { "name" } else { "type" },
+                format!("is used twice: `{}`", channel.name),
+                "give each channel its own `name`",
+            ));
+        }
+        table.finish()?;
+        channels.push(channel);
+    }
+    Ok(channels)
+}
+
+fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
+    const TYPES: [&str; 13] = [
+        "log",
+        "desktop",
+        "termux",
+        "email",
+        "webhook",
+        "command",
+        "slack",
+        "discord",
+        "ntfy",
+        "telegram",
+        "gotify",
+        "pagerduty",
+        "alertmanager",
+    ];
+    let word = table.need_str("type")?;
+    let kind = match word {
+        "log" => ChannelKind::Log(log::Log::read(table)?),
+        "desktop" => ChannelKind::Desktop(desktop::Desktop::read(table)?),
+        "termux" => ChannelKind::Termux(termux::Termux::read(table)?),
+        "email" => ChannelKind::Email(Box::new(email::Email::read(table)?)),
+        "webhook" => ChannelKind::Webhook(webhook::Webhook::read(table)?),
+        "command" => ChannelKind::Command(command::Command::read(table)?),
+        "slack" => ChannelKind::Slack(slack::Slack::read(table)?),
+        "discord" => ChannelKind::Discord(discord::Discord::read(table)?),
+        "ntfy" => ChannelKind::Ntfy(ntfy::Ntfy::read(table)?),
+        "telegram" => ChannelKind::Telegram(telegram::Telegram::read(table)?),
+        "gotify" => ChannelKind::Gotify(gotify::Gotify::read(table)?),
+        "pagerduty" => ChannelKind::Pagerduty(pagerduty::Pagerduty::read(table)?),
+        "alertmanager" => ChannelKind::Alertmanager(alertmanager::Alertmanager::read(table)?),
+        _ => {
+            let hint = match nearest(word, TYPES.into_iter()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of {}", TYPES.join(", ")),
+            };
+            return Err(table.error("type", format!("is unknown: `{word}`"), hint));
+        }
+    };
+    let severities = [
+        ("info", Severity::Info),
+        ("warning", Severity::Warning),
+        ("critical", Severity::Critical),
+    ];
+    let timeout = table.duration("timeout")?.unwrap_or(TIMEOUT);
+    if !(SECOND..=120 * SECOND).contains(&timeout) {
+        return Err(table.error("timeout", "is out of range", "use `1s` to `120s`"));
+    }
+    Ok(Channel {
+        name: table
+            .str("name")?
+            .filter(|name| !name.is_empty())
+            .unwrap_or(word)
+            .to_owned(),
+        min_severity: table.word("min_severity", &severities)?.unwrap_or(Severity::Warning),
+        quiet_hours: read_quiet_hours(table)?,
+        resolved: table.bool("resolved")?.unwrap_or(true),
+        logins: table.strings("logins")?.unwrap_or_default(),
+        agents: table.strings("agents")?.unwrap_or_default(),
+        title: read_template(table, "title")?,
+        body: read_template(table, "body")?,
+        timeout,
+        kind,
+    })
+}
+
+fn read_template(table: &Table<'_>, key: &str) -> Result<Option<String>, ConfigError> {
+    let Some(template) = table.str(key)? else {
+        return Ok(None);
+    };
+    match text::unknown_placeholder(template) {
+        None => Ok(Some(template.to_owned())),
+        Some(name) => Err(table.error(
+            key,
+            format!("has an unknown placeholder: `{{{name}}}`"),
+            match nearest(&name, text::PLACEHOLDERS.into_iter()) {
+                Some(near) => format!("did you mean `{{{near}}}`?"),
+                None => format!("known: {}; write `{{{{` for a brace", text::PLACEHOLDERS.join(", ")),
+            },
+        )),
+    }
+}
+
+fn read_quiet_hours(table: &Table<'_>) -> Result<Option<QuietHours>, ConfigError> {
+    let Some(text) = table.str("quiet_hours")? else {
+        return Ok(None);
+    };
+    let minute = |text: &str| {
+        let (hour, minute) = text.trim().split_once(':')?;
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+    };
+    match text.split_once('-').map(|(from, to)| (minute(from), minute(to))) {
+        Some((Some(from), Some(to))) if from != to => Ok(Some(QuietHours { from, to })),
+        _ => Err(table.error(
+            "quiet_hours",
+            format!("is not a span of a day: `{text}`"),
+            "write it as `22:00-07:00`",
+        )),
+    }
+}
+
+/// A URL of a channel, checked as far as it can be without asking anybody.
+fn read_url(table: &Table<'_>, key: &str, may_be_public: bool) -> Result<Option<SecretUrl>, ConfigError> {
+    let Some(url) = table.url(key, may_be_public)? else {
+        return Ok(None);
+    };
+    match reqwest::Url::parse(url.expose()) {
+        Ok(_) => Ok(Some(url)),
+        Err(_) => Err(table.error(key, "is not a url", "write it in full: `https://host/path`")),
+    }
+}
+
+fn need_url(table: &Table<'_>, key: &str) -> Result<SecretUrl, ConfigError> {
+    match read_url(table, key, false)? {
+        Some(url) => Ok(url),
+        None => Err(table.need_secret(key).err().unwrap_or_else(|| table.missing(key))),
+    }
+}
+
+/// The base URL of a service with a path.
+fn join(base: &SecretUrl, path: &str) -> SecretUrl {
+    SecretUrl::new(format!("{}{path}", base.expose().trim_end_matches('/')))
+}
+
+/// What is used without any configuration: Termux if this is Termux and has its API commands, else a desktop if there is a
+/// session bus, else the log.
+pub fn default_channels(host: &Host) -> Vec<Channel> {
+    let kind = if host.termux() && find_program(host, "termux-notification").is_some() {
+        ("termux", ChannelKind::Termux(termux::Termux::default()))
+    } else if desktop::bus_address(host).is_some() {
+        ("desktop", ChannelKind::Desktop(desktop::Desktop))
+    } else {
+        ("log", ChannelKind::Log(log::Log))
+    };
+    vec![Channel {
+        name: kind.0.to_owned(),
+        min_severity: Severity::Warning,
+        quiet_hours: None,
+        resolved: true,
+        logins: Vec::new(),
+        agents: Vec::new(),
+        title: None,
+        body: None,
+        timeout: TIMEOUT,
+        kind: kind.1,
+    }]
+}
+
+/// A program on the host's `PATH`.
+fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
+    let path = host.var("PATH")?;
+    path.split(':')
+        .filter(|dir| !dir.is_empty())
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| files::is_file(path))
+}
+
+impl QuietHours {
+    /// Whether `minute` of the local day (0..1440) is quiet.
+    pub fn contains(&self, minute: u16) -> bool {
+        if self.from < self.to {
+            (self.from..self.to).contains(&minute)
+        } else {
+            minute >= self.from || minute < self.to
+        }
+    }
+}
+
+impl Channel {
+    /// Whether this event is for this channel by severity, recovery and routes. Quiet hours are not asked: they delay, and
+    /// do not drop. A recovery is asked for no severity: it goes wherever its alert went, which the ledger knows.
+    pub fn wants(&self, event: &Event) -> bool {
+        let loud_enough = match event.status {
+            Status::Firing => event.severity >= self.min_severity,
+            Status::Resolved => self.resolved,
+        };
+        let any = |globs: &[String], mut names: Box<dyn Iterator<Item = String> + '_>| {
+            globs.is_empty() || names.any(|name| globs.iter().any(|glob| text::glob(glob, &name)))
+        };
+        loud_enough
+            && any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
+            && any(
+                &self.agents,
+                Box::new(event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent))),
+            )
+    }
+
+    /// The event as this channel words it: templates filled, control characters gone.
+    fn dress(&self, event: &Event) -> Event {
+        let title = self.title.as_ref().map(|template| text::fill(template, event));
+        let body = self.body.as_ref().map(|template| text::fill(template, event));
+        Event {
+            title: text::clean(title.as_ref().unwrap_or(&event.title), false),
+            message: text::clean(body.as_ref().unwrap_or(&event.message), true),
+            // a template says all that its author wants said
+            commands: match body {
+                Some(_) => Vec::new(),
+                None => event.commands.iter().map(|c| text::clean(c, false)).collect(),
+            },
+            host: text::clean(&event.host, false),
+            ..event.clone()
+        }
+    }
+}
+
+/// Tries once to deliver `event`, within the channel's timeout.
+///
+/// # Errors
+/// [`SendError`].
+pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    let dressed = channel.dress(event);
+    let event = &dressed;
+    let limit = Duration::from_millis(channel.timeout.unsigned_abs());
+    let sending = async {
+        match &channel.kind {
+            ChannelKind::Log(to) => to.send(event, ctx).await,
+            ChannelKind::Desktop(to) => to.send(event, ctx).await,
+            ChannelKind::Termux(to) => to.send(event, ctx).await,
+            ChannelKind::Email(to) => to.send(event, ctx).await,
+            ChannelKind::Webhook(to) => to.send(event, ctx).await,
+            ChannelKind::Command(to) => to.send(event, ctx).await,
+            ChannelKind::Slack(to) => to.send(event, ctx).await,
+            ChannelKind::Discord(to) => to.send(event, ctx).await,
+            ChannelKind::Ntfy(to) => to.send(event, ctx).await,
+            ChannelKind::Telegram(to) => to.send(event, ctx).await,
+            ChannelKind::Gotify(to) => to.send(event, ctx).await,
+            ChannelKind::Pagerduty(to) => to.send(event, ctx).await,
+            ChannelKind::Alertmanager(to) => to.send(event, ctx).await,
+        }
+    };
+    let mut result = match tokio::time::timeout(limit, sending).await {
+        Ok(result) => result,
+        Err(_) => Err(SendError::passing(format!("no answer within {} s", limit.as_secs()))),
+    };
+    // the last fence: a receiver may echo what it was sent, in words that look harmless
+    let secrets = secrets(&channel.kind);
+    match &mut result {
+        Ok(receipt) => scrub(&mut receipt.detail, &secrets),
+        Err(SendError::Passing { why, .. } | SendError::Permanent { why }) => scrub(why, &secrets),
+    }
+    result
+}
+
+/// One delivery to make.
+#[derive(Clone, Debug)]
+pub struct Job<'a> {
+    /// The caller's number for it.
+    pub index: usize,
+    /// Where.
+    pub channel: &'a Channel,
+    /// What.
+    pub event: &'a Event,
+    /// As [`SendCtx::previous`].
+    pub previous: Option<String>,
+}
+
+impl<'a> From<(usize, &'a Channel, &'a Event)> for Job<'a> {
+    fn from((index, channel, event): (usize, &'a Channel, &'a Event)) -> Self {
+        Self {
+            index,
+            channel,
+            event,
+            previous: None,
+        }
+    }
+}
+
+/// Makes all deliveries: channels side by side, each channel's events in order, so that a slow receiver never delays
+/// another. Needs no threads.
+///
+/// A channel whose receiver failed in a passing way, or that has used up its timeout with earlier events, is not asked for
+/// its remaining events (`Passing`, "not tried"): all of this takes at most twice the longest timeout of a channel.
+/// The handle of a delivery is passed on to later events of the same alert. `ctx.previous` is not used.
+pub async fn send_all<'a, J: Into<Job<'a>>>(
+    jobs: Vec<J>,
+    ctx: &SendCtx<'_>,
+) -> Vec<(usize, Result<Receipt, SendError>)> {
+    let mut lanes: Vec<Vec<Job<'a>>> = Vec::new();
+    for job in jobs {
+        let job = job.into();
+        match lanes.iter_mut().find(|lane| lane[0].channel.name == job.channel.name) {
+            Some(lane) => lane.push(job),
+            None => lanes.push(vec![job]),
+        }
+    }
+    let mut running: Vec<Pin<Box<dyn Future<Output = Vec<_>> + '_>>> = Vec::new();
+    for lane in lanes {
+        running.push(Box::pin(send_lane(lane, ctx)));
+    }
+    let mut done = Vec::new();
+    std::future::poll_fn(|cx| {
+        running.retain_mut(|lane| match lane.as_mut().poll(cx) {
+            Poll::Ready(results) => {
+                done.extend(results);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if running.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    done.sort_by_key(|(index, _)| *index);
+    done
+}
+
+async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<Receipt, SendError>)> {
+    let begun = Instant::now();
+    let mut results = Vec::new();
+    let mut handles: Vec<(String, String)> = Vec::new();
+    let mut stop = None;
+    for job in lane {
+        if let Some(SendError::Passing { why, retry_after }) = &stop {
+            let why = format!("not tried, after: {why}");
+            let retry_after = *retry_after;
+            results.push((job.index, Err(SendError::Passing { why, retry_after })));
+            continue;
+        }
+        let earlier = handles.iter().rev().find(|(alert, _)| *alert == job.event.alert_id);
+        let ctx = SendCtx {
+            previous: earlier.map(|(_, handle)| handle.clone()).or(job.previous),
+            ..ctx.clone()
+        };
+        let result = send(job.channel, job.event, &ctx).await;
+        match &result {
+            Ok(Receipt {
+                handle: Some(handle), ..
+            }) => handles.push((job.event.alert_id.clone(), handle.clone())),
+            Err(error @ SendError::Passing { .. }) => stop = Some(error.clone()),
+            _ => {}
+        }
+        if stop.is_none() && begun.elapsed().as_millis() >= u128::from(job.channel.timeout.unsigned_abs()) {
+            stop = Some(SendError::passing("the receiver is slow"));
+        }
+        results.push((job.index, result));
+    }
+    results
+}
+
+/// Every text that a channel must not let out.
+fn secrets(kind: &ChannelKind) -> Vec<&str> {
+    match kind {
+        ChannelKind::Log(_) | ChannelKind::Desktop(_) | ChannelKind::Termux(_) | ChannelKind::Command(_) => Vec::new(),
+        ChannelKind::Email(to) => to.secrets(),
+        ChannelKind::Webhook(to) => to.secrets(),
+        ChannelKind::Slack(to) => to.secrets(),
+        ChannelKind::Discord(to) => to.secrets(),
+        ChannelKind::Ntfy(to) => to.secrets(),
+        ChannelKind::Telegram(to) => to.secrets(),
+        ChannelKind::Gotify(to) => to.secrets(),
+        ChannelKind::Pagerduty(to) => to.secrets(),
+        ChannelKind::Alertmanager(to) => to.secrets(),
+    }
+}
+
+/// Replaces every secret in `text`, and every longer piece of one: of a URL only what comes after the host or before the
+/// `@`, since the host may be shown.
+fn scrub(text: &mut String, secrets: &[&str]) {
+    for secret in secrets {
+        let mut pieces: Vec<&str> = Vec::new();
+        match secret.split_once("://") {
+            Some((_, rest)) => {
+                let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+                pieces.extend(authority.rsplit_once('@').map(|(user, _)| user));
+                pieces.push(&rest[authority.len()..]);
+            }
+            None => pieces.push(secret),
+        }
+        let parted: Vec<&str> = pieces
+            .iter()
+            .flat_map(|piece| piece.split(|c: char| "/?&=:@#,;".contains(c) || c.is_whitespace()))
+            .filter(|piece| piece.len() >= 8)
+            .collect();
+        for piece in pieces.into_iter().filter(|piece| piece.len() >= 4).chain(parted) {
+            if text.contains(piece) {
+                *text = text.replace(piece, "…");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Answer, Server, channel, channels, event, host, recovered};
+    use super::*;
+
+    #[test]
+    fn a_channel_has_sane_defaults_and_slips_are_named() {
+        let channel = channel("type = \"log\"");
+        assert_eq!(
+            (
+                channel.name.as_str(),
+                channel.min_severity,
+                channel.resolved,
+                channel.timeout
+            ),
+            ("log", Severity::Warning, true, TIMEOUT)
+        );
+        for (text, wanted) in [
+            ("[[channel]]\ntype = \"slak\"", "did you mean `slack`?"),
+            ("[[channel]]\nname = \"x\"", "`channel[1].type` is missing"),
+            (
+                "[[channel]]\ntype = \"log\"\n[[channel]]\ntype = \"log\"",
+                "is used twice: `log`",
+            ),
+            (
+                "[[channel]]\ntype = \"log\"\nquiet_hour = \"1\"",
+                "did you mean `quiet_hours`?",
+            ),
+            (
+                "[[channel]]\ntype = \"log\"\nquiet_hours = \"25:00-07:00\"",
+                "`22:00-07:00`",
+            ),
+            (
+                "[[channel]]\ntype = \"log\"\ntitle = \"{hots}\"",
+                "did you mean `{host}`?",
+            ),
+            ("[[channel]]\ntype = \"log\"\ntimeout = \"1h\"", "`1s` to `120s`"),
+            ("[[channel]]\ntype = \"slack\"", "`channel[1].url` is missing"),
+            ("[[channel]]\ntype = \"slack\"\nurl = \"https://[x\"", "is not a url"),
+        ] {
+            let error = channels(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn quiet_hours_may_go_over_midnight() {
+        let night = QuietHours {
+            from: 22 * 60,
+            to: 7 * 60,
+        };
+        let noon = QuietHours { from: 720, to: 780 };
+        for (hours, minute, wanted) in [
+            (night, 22 * 60, true),
+            (night, 0, true),
+            (night, 7 * 60 - 1, true),
+            (night, 7 * 60, false),
+            (noon, 719, false),
+            (noon, 720, true),
+            (noon, 780, false),
+        ] {
+            assert_eq!(hours.contains(minute), wanted, "{hours:?} {minute}");
+        }
+    }
+
+    #[test]
+    fn routes_go_by_severity_recovery_login_and_agent() {
+        let warning = Event {
+            severity: Severity::Warning,
+            ..event()
+        };
+        for (keys, event, wanted) in [
+            ("", &warning, true),
+            ("min_severity = \"critical\"", &warning, false),
+            ("min_severity = \"critical\"", &event(), true),
+            ("min_severity = \"critical\"", &recovered(), true),
+            ("resolved = false", &recovered(), false),
+            ("logins = [\"cl*\"]", &event(), true),
+            ("logins = [\"work\"]", &event(), false),
+            ("agents = [\"clawdbot/*\"]", &event(), true),
+            ("agents = [\"moltbot/*\"]", &event(), false),
+        ] {
+            assert_eq!(
+                channel(&format!("type = \"log\"\n{keys}")).wants(event),
+                wanted,
+                "{keys}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_configuration_the_nearest_screen_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let first = |env: &[(&str, &str)]| default_channels(&host(env)).remove(0).name;
+        assert_eq!(first(&[]), "log");
+        assert_eq!(first(&[("XDG_RUNTIME_DIR", path)]), "log");
+        std::fs::write(dir.path().join("bus"), "").unwrap();
+        let desktop = if cfg!(target_os = "android") { "log" } else { "desktop" };
+        assert_eq!(first(&[("XDG_RUNTIME_DIR", path)]), desktop);
+        assert_eq!(first(&[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/x")]), desktop);
+        assert_eq!(first(&[("TERMUX_VERSION", "0.118"), ("PATH", path)]), "log");
+        std::fs::write(dir.path().join("termux-notification"), "").unwrap();
+        assert_eq!(first(&[("TERMUX_VERSION", "0.118"), ("PATH", path)]), "termux");
+    }
+
+    #[test]
+    fn a_scrubbed_text_keeps_the_host() {
+        let mut text = "`https://hooks.slack.com/…` answered 404: canarytoken".to_owned();
+        scrub(&mut text, &["https://hooks.slack.com/services/canarytoken"]);
+        assert_eq!(text, "`https://hooks.slack.com/…` answered 404: …");
+    }
+
+    #[tokio::test]
+    async fn a_slow_receiver_delays_no_other_and_a_channel_keeps_its_order() {
+        let slow = Server::start(vec![Answer::silence()]).await;
+        let quick = Server::start(vec![Answer::status(200)]).await;
+        let text = format!(
+            "[[channel]]\nname = \"slow\"\ntype = \"webhook\"\ntimeout = \"1s\"\nurl = \"{}\"\n\
+             [[channel]]\nname = \"quick\"\ntype = \"webhook\"\nurl = \"{}\"",
+            slow.url("/").expose(),
+            quick.url("/").expose()
+        );
+        let channels = channels(&text).unwrap();
+        let (first, second) = (event(), recovered());
+        let (host, http) = (host(&[]), Http::new(&Default::default()));
+        let ctx = SendCtx {
+            host: &host,
+            http: &http,
+            now: 0,
+            previous: None,
+        };
+        let begun = Instant::now();
+        let jobs = vec![
+            (0, &channels[0], &first),
+            (1, &channels[1], &first),
+            (2, &channels[0], &second),
+            (3, &channels[1], &second),
+        ];
+        let results = send_all(jobs, &ctx).await;
+        assert!(begun.elapsed() < Duration::from_millis(1900), "{:?}", begun.elapsed());
+        assert_eq!(
+            results.iter().map(|(i, r)| (*i, r.is_ok())).collect::<Vec<_>>(),
+            [(0, false), (1, true), (2, false), (3, true)]
+        );
+        assert_eq!(results[0].1.as_ref().unwrap_err().why(), "no answer within 1 s");
+        assert_eq!(slow.seen().len(), 1);
+        let order: Vec<_> = quick.seen().iter().map(|s| s.json()["event_id"].clone()).collect();
+        assert_eq!(order, ["msg_2b1f", "msg_2b20"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! `ntfy`: JSON to the server's root. The message is plain text of at most 4096 bytes. `sequence_id` (ntfy 2.16) makes an
+//! alert and its recovery one notification that changes; an older server ignores it and shows a new one.
+
+use super::reply::{Headers, post};
+use super::text::{self, Count, as_is, clip};
+use super::{Receipt, SendCtx, SendError, join, read_url};
+use crate::config::table::{ConfigError, Table};
+use crate::edge::http::HeaderText;
+use crate::secret::{Secret, SecretUrl};
+use crate::types::{Event, Severity, Status};
+use serde_json::{Value, json};
+
+/// Where to.
+#[derive(Clone, Debug)]
+pub struct Ntfy {
+    /// The server.
+    pub url: SecretUrl,
+    /// The topic; on a public server it is as good as a password.
+    pub topic: Secret,
+    /// The access token.
+    pub token: Option<Secret>,
+    /// Whether an alert's notification is changed in place.
+    pub replace: bool,
+}
+
+impl Ntfy {
+    /// Reads `topic` and `token` (also as `_file` or `_env`), `url` (`https://ntfy.sh`), and `replace` (`true`).
+    ///
+    /// # Errors
+    /// A missing or wrong topic, a wrong `url`.
+    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+        let url = read_url(table, "url", true)?.unwrap_or_else(|| SecretUrl::new("https://ntfy.sh"));
+        let topic = table.need_secret("topic")?;
+        let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if topic.expose().len() > 64 || !topic.expose().chars().all(fine) {
+            return Err(table.error(
+                "topic",
+                "is not a topic",
+                "use up to 64 letters, digits, `-` and `_`, and give the server as `url`",
+            ));
+        }
+        Ok(Self {
+            url,
+            topic,
+            token: table.secret("token")?,
+            replace: table.bool("replace")?.unwrap_or(true),
+        })
+    }
+
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let token = self.token.iter().map(Secret::expose);
+        token.chain([self.topic.expose(), self.url.expose()]).collect()
+    }
+
+    /// Sends.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+        let mut headers: Headers = Vec::new();
+        if let Some(token) = &self.token {
+            let bearer = Secret::new(format!("Bearer {}", token.expose()));
+            headers.push(("authorization", HeaderText::Secret(bearer)));
+        }
+        let body = payload(event, self.topic.expose(), self.replace)
+            .to_string()
+            .into_bytes();
+        let reply = post(ctx, &join(&self.url, "/"), headers, body, &["/error"]).await?;
+        Ok(Receipt::of(format!("answered {}", reply.status)))
+    }
+}
+
+/// What is posted.
+pub fn payload(event: &Event, topic: &str, replace: bool) -> Value {
+    let (priority, tag) = match (event.status, event.severity) {
+        (Status::Resolved, _) => (2, "white_check_mark"),
+        (Status::Firing, Severity::Critical) => (5, "rotating_light"),
+        (Status::Firing, Severity::Warning) => (4, "warning"),
+        (Status::Firing, Severity::Info) => (3, "information_source"),
+    };
+    let title = format!("{}: {}", text::heading(event), event.title);
+    let mut payload = json!({
+        "topic": topic,
+        "title": clip(&title, 250, Count::Bytes, as_is),
+        "message": clip(&text::plain(event), 4096, Count::Bytes, as_is),
+        "priority": priority,
+        "tags": [tag],
+    });
+    if event.status == Status::Firing && event.login.is_some() {
+        payload["click"] = json!(super::termux::LOGIN_PAGE);
+        payload["actions"] = json!([{"action": "view", "label": "Open login page", "url": super::termux::LOGIN_PAGE}]);
+    }
+    if replace {
+        payload["sequence_id"] = json!(text::alert_key(event));
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::testing::{Answer, CANARY, Server, channel, deliver, event, leak_check, recovered};
+
+    #[tokio::test]
+    async fn an_alert_and_its_recovery_share_a_sequence() {
+        let server = Server::start(vec![Answer::status(200)]).await;
+        let channel = channel(&format!(
+            "type = \"ntfy\"\nurl = \"http://{}/\"\ntopic = \"t\"\ntoken = \"tk_x\"",
+            server.authority()
+        ));
+        for event in [event(), recovered()] {
+            deliver(&channel, &event).await.unwrap();
+        }
+        let seen = server.seen();
+        assert_eq!(
+            (seen[0].line.as_str(), seen[0].header("authorization")),
+            ("POST / HTTP/1.1", Some("Bearer tk_x"))
+        );
+        let (first, second) = (seen[0].json(), seen[1].json());
+        assert_eq!(
+            (first["priority"].as_i64(), second["priority"].as_i64()),
+            (Some(5), Some(2))
+        );
+        assert_eq!(first["sequence_id"], second["sequence_id"]);
+        assert_eq!(first["title"], "Critical: Claude login on gw has ended");
+        assert!(first["message"].as_str().unwrap().contains("<b>&*x*"));
+    }
+
+    #[test]
+    fn limits_hold() {
+        let mut event = event();
+        event.message = "ä".repeat(4000);
+        assert!(payload(&event, "t", true)["message"].as_str().unwrap().len() <= 4096);
+    }
+
+    #[tokio::test]
+    async fn nothing_leaks() {
+        leak_check(|at| {
+            format!("type = \"ntfy\"\nurl = \"http://{at}/{CANARY}\"\ntopic = \"{CANARY}\"\ntoken = \"{CANARY}\"")
+        })
+        .await;
+    }
+}

@@ -1,0 +1,129 @@
+//! `telegram`: `sendMessage` of the Bot API with its HTML markup, 4096 characters. The token stands in the path of the URL.
+
+use super::reply::post;
+use super::text::{self, Count, Style, clip};
+use super::{Receipt, SendCtx, SendError, join, read_url};
+use crate::config::table::{ConfigError, Table};
+use crate::secret::{Secret, SecretUrl};
+use crate::types::{Event, Severity, Status};
+use serde_json::{Value, json};
+
+/// Where to.
+#[derive(Clone, Debug)]
+pub struct Telegram {
+    /// The API server.
+    pub url: SecretUrl,
+    /// The bot's token.
+    pub token: Secret,
+    /// The chat's number, or `@channelname`.
+    pub chat_id: String,
+    /// The topic within a forum group.
+    pub thread_id: Option<i64>,
+}
+
+impl Telegram {
+    /// Reads `token` (also as `_file` or `_env`), `chat_id` (in quotes), `thread_id`, and `url`
+    /// (`https://api.telegram.org`).
+    ///
+    /// # Errors
+    /// A missing key, a token that is not one.
+    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+        let url = read_url(table, "url", true)?.unwrap_or_else(|| SecretUrl::new("https://api.telegram.org"));
+        let token = table.need_secret("token")?;
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_');
+        if !token.expose().chars().all(fine) {
+            return Err(table.error("token", "is not a bot token", "copy it from @BotFather: `123456:ABC-…`"));
+        }
+        Ok(Self {
+            url,
+            token,
+            chat_id: table.need_str("chat_id")?.to_owned(),
+            thread_id: table.int("thread_id", 1..=i64::MAX)?,
+        })
+    }
+
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        vec![self.token.expose(), self.url.expose()]
+    }
+
+    /// Sends.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+        let url = join(&self.url, &format!("/bot{}/sendMessage", self.token.expose()));
+        let mut payload = payload(event, &self.chat_id);
+        if let Some(thread) = self.thread_id {
+            payload["message_thread_id"] = json!(thread);
+        }
+        let reply = post(
+            ctx,
+            &url,
+            Vec::new(),
+            payload.to_string().into_bytes(),
+            &["/description"],
+        )
+        .await?;
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        Ok(Receipt::of(match answer["result"]["message_id"].as_i64() {
+            Some(id) => format!("answered {}, message {id}", reply.status),
+            None => format!("answered {}", reply.status),
+        }))
+    }
+}
+
+/// What is posted.
+pub fn payload(event: &Event, chat_id: &str) -> Value {
+    let style = Style {
+        escape: text::html,
+        escape_code: text::html,
+        open: "<pre>",
+        close: "</pre>",
+    };
+    let title = format!("{}: {}", text::heading(event), event.title);
+    let title = format!("<b>{}</b>\n", clip(&title, 500, Count::Utf16, text::html));
+    // tags and escapes are not counted by the service, so that this errs on the short side
+    let left = 4096 - Count::Utf16.of(&title);
+    let body = text::assemble(&text::parts(event), left, Count::Utf16, &style);
+    json!({
+        "chat_id": chat_id,
+        "text": title + &body,
+        "parse_mode": "HTML",
+        "link_preview_options": {"is_disabled": true},
+        "disable_notification": event.severity == Severity::Info && event.status == Status::Firing,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::testing::{CANARY, event, leak_check};
+
+    #[test]
+    fn foreign_text_is_escaped() {
+        assert_eq!(
+            payload(&event(), "-100")["text"],
+            "<b>Critical: Claude login on gw has ended</b>\nsince 10:00 (just now)\nstopped: main, \
+             &lt;b&gt;&amp;*x*\non gw, run:\n<pre>claude auth login</pre>"
+        );
+    }
+
+    #[test]
+    fn limits_hold() {
+        let mut event = event();
+        event.title = "<".repeat(5000);
+        event.message = "&".repeat(5000);
+        let payload = payload(&event, "1");
+        let text = payload["text"].as_str().unwrap();
+        assert!(text.encode_utf16().count() <= 4096);
+        assert!(text.ends_with("</pre>"));
+    }
+
+    #[tokio::test]
+    async fn nothing_leaks() {
+        leak_check(|at| {
+            format!("type = \"telegram\"\nurl = \"http://{at}\"\ntoken = \"12:{CANARY}\"\nchat_id = \"7\"")
+        })
+        .await;
+    }
+}

@@ -1,0 +1,420 @@
+//! What all channels do to text: clean foreign characters, cut to a service's limit, escape for its markup, fill templates,
+//! match routes.
+//!
+//! Agent ids, paths and host names are foreign text: they may hold markup, control characters and direction marks. They
+//! are cleaned once for every channel ([`clean`]) and escaped by each for its own markup. Cutting is always done on the
+//! unescaped text, measured as escaped, so that no escape is ever cut in half.
+
+use crate::types::{Event, Severity, Status};
+use sha2::{Digest, Sha256};
+
+/// What a service counts when it says "characters".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Unicode scalar values.
+    Chars,
+    /// UTF-16 code units, as JavaScript and Telegram count.
+    Utf16,
+    /// UTF-8 bytes.
+    Bytes,
+}
+
+impl Count {
+    /// The length of `text` in this unit.
+    pub fn of(self, text: &str) -> usize {
+        text.chars().map(|c| self.of_char(c)).sum()
+    }
+
+    fn of_char(self, c: char) -> usize {
+        match self {
+            Self::Chars => 1,
+            Self::Utf16 => c.len_utf16(),
+            Self::Bytes => c.len_utf8(),
+        }
+    }
+}
+
+/// How one character is written in a markup; `None` for as it is.
+pub type Escape = fn(char) -> Option<&'static str>;
+
+/// No markup.
+pub fn as_is(_: char) -> Option<&'static str> {
+    None
+}
+
+/// HTML, Telegram's HTML, and Pango markup, in text and in quoted attributes.
+pub fn html(c: char) -> Option<&'static str> {
+    Some(match c {
+        '&' => "&amp;",
+        '<' => "&lt;",
+        '>' => "&gt;",
+        '"' => "&quot;",
+        '\'' => "&#39;",
+        _ => return None,
+    })
+}
+
+/// `text` with every character escaped, cut to `budget` measured on the escaped text. What was cut is replaced by `…`.
+pub fn clip(text: &str, budget: usize, count: Count, escape: Escape) -> String {
+    let ellipsis = count.of("…");
+    let (mut out, mut used) = (String::new(), 0);
+    // where the text must end if it turns out not to fit
+    let mut last_fit = 0;
+    for c in text.chars() {
+        let start = out.len();
+        match escape(c) {
+            Some(escaped) => out.push_str(escaped),
+            None => out.push(c),
+        }
+        used += count.of(&out[start..]);
+        if used + ellipsis <= budget {
+            last_fit = out.len();
+        }
+        if used > budget {
+            out.truncate(last_fit);
+            if ellipsis <= budget {
+                out.push('…');
+            }
+            return out;
+        }
+    }
+    out
+}
+
+/// A piece of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Lines of text.
+    Text(String),
+    /// A command to copy.
+    Command(String),
+}
+
+/// The message in pieces: lines that are one of the event's commands are told apart, and the first command is added where
+/// the message does not hold it.
+pub fn parts(event: &Event) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for line in event.message.lines() {
+        if event.commands.iter().any(|command| command == line.trim()) {
+            parts.push(Part::Command(line.trim().to_owned()));
+        } else if let Some(Part::Text(text)) = parts.last_mut() {
+            text.push('\n');
+            text.push_str(line);
+        } else {
+            parts.push(Part::Text(line.to_owned()));
+        }
+    }
+    if let Some(command) = missing_command(event) {
+        parts.push(Part::Command(command.to_owned()));
+    }
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()));
+    for part in &mut parts {
+        if let Part::Text(text) = part {
+            *text = text.trim_matches('\n').to_owned();
+        }
+    }
+    parts
+}
+
+/// The message as plain text, with the first command added where the message does not hold it.
+pub fn plain(event: &Event) -> String {
+    match missing_command(event) {
+        Some(command) if event.message.is_empty() => command.to_owned(),
+        Some(command) => format!("{}\n{command}", event.message),
+        None => event.message.clone(),
+    }
+}
+
+fn missing_command(event: &Event) -> Option<&str> {
+    let first = event.commands.first()?;
+    (event.status == Status::Firing && !event.message.contains(first.as_str())).then_some(first)
+}
+
+/// How a markup writes text and commands.
+pub struct Style {
+    /// For text.
+    pub escape: Escape,
+    /// For commands.
+    pub escape_code: Escape,
+    /// Before a command.
+    pub open: &'static str,
+    /// After a command.
+    pub close: &'static str,
+}
+
+/// The parts in one string of at most `budget`, measured as escaped. Commands are kept whole and text is cut, since the
+/// command is what a person needs; a command that alone takes more than half of the budget is left out.
+pub fn assemble(parts: &[Part], budget: usize, count: Count, style: &Style) -> String {
+    let mut pieces: Vec<Option<String>> = vec![None; parts.len()];
+    let mut left = budget;
+    for (part, piece) in parts.iter().zip(&mut pieces) {
+        if let Part::Command(command) = part {
+            let body = clip(command, usize::MAX, count, style.escape_code);
+            let text = format!("{}{body}{}", style.open, style.close);
+            let cost = count.of(&text) + 1;
+            if cost <= budget / 2 && cost <= left {
+                left -= cost;
+                *piece = Some(text);
+            }
+        }
+    }
+    for (part, piece) in parts.iter().zip(&mut pieces) {
+        if let Part::Text(text) = part
+            && left > 1
+        {
+            let text = clip(text, left - 1, count, style.escape);
+            left -= count.of(&text) + 1;
+            *piece = Some(text);
+        }
+    }
+    pieces.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// `text` without control and direction characters; line breaks are kept only where `lines`.
+pub fn clean(text: &str, lines: bool) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '\n' if lines => Some('\n'),
+            '\n' | '\t' => Some(' '),
+            // direction overrides and isolates, which could make one name look like another
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => None,
+            c if c.is_control() => None,
+            c => Some(c),
+        })
+        .collect()
+}
+
+/// The severity in a word for people: not everybody sees a colour.
+pub fn heading(event: &Event) -> &'static str {
+    match (event.status, event.severity) {
+        (Status::Resolved, _) => "Recovered",
+        (Status::Firing, Severity::Info) => "Info",
+        (Status::Firing, Severity::Warning) => "Warning",
+        (Status::Firing, Severity::Critical) => "Critical",
+    }
+}
+
+/// A key for "the same alert" at a service that several hosts report to: 16 hex digits of host and alert id.
+pub fn alert_key(event: &Event) -> String {
+    let mut hash = Sha256::new();
+    hash.update(event.host.as_bytes());
+    hash.update([0]);
+    hash.update(event.alert_id.as_bytes());
+    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// RFC 3339 in UTC, to the second.
+pub fn rfc3339(at: crate::types::Ms) -> String {
+    chrono::DateTime::from_timestamp_millis(at)
+        .unwrap_or_default()
+        .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// The placeholders of `title` and `body` templates.
+pub const PLACEHOLDERS: [&str; 13] = [
+    "title", "message", "severity", "status", "kind", "host", "login", "command", "commands", "affected", "alert_id",
+    "event_id", "at",
+];
+
+/// The first placeholder in `template` that does not exist, if any. `{{` and `}}` stand for braces.
+pub fn unknown_placeholder(template: &str) -> Option<String> {
+    let mut unknown = None;
+    expand(template, |name| {
+        if !PLACEHOLDERS.contains(&name) && unknown.is_none() {
+            unknown = Some(name.to_owned());
+        }
+        String::new()
+    });
+    unknown
+}
+
+/// Fills a template from `event`.
+pub fn fill(template: &str, event: &Event) -> String {
+    expand(template, |name| match name {
+        "title" => event.title.clone(),
+        "message" => event.message.clone(),
+        "severity" => event.severity.word().into(),
+        "status" => match event.status {
+            Status::Firing => "firing".into(),
+            Status::Resolved => "resolved".into(),
+        },
+        "kind" => event.kind.clone(),
+        "host" => event.host.clone(),
+        "login" => event.login.as_ref().map(|login| login.id.clone()).unwrap_or_default(),
+        "command" => event.commands.first().cloned().unwrap_or_default(),
+        "commands" => event.commands.join("\n"),
+        "affected" => {
+            let names = event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent));
+            let mut names: Vec<String> = names.collect();
+            names.dedup();
+            names.join(", ")
+        }
+        "alert_id" => event.alert_id.clone(),
+        "event_id" => event.event_id.clone(),
+        "at" => rfc3339(event.at),
+        _ => String::new(),
+    })
+}
+
+fn expand(template: &str, mut value: impl FnMut(&str) -> String) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        out.push_str(&rest[..at]);
+        let brace = &rest[at..at + 1];
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(brace) {
+            out.push_str(brace);
+            rest = after;
+        } else if brace == "{"
+            && let Some((name, after)) = rest.split_once('}')
+        {
+            out.push_str(&value(name.trim()));
+            rest = after;
+        } else {
+            out.push_str(brace);
+        }
+    }
+    out + rest
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any run of characters and `?` for one.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // the last star, and how far the text had got when it was met
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if p < pattern.len() && pattern[p] == '*' {
+            star = Some((p, t));
+            p += 1;
+        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) {
+            (p, t) = (p + 1, t + 1);
+        } else if let Some((at, from)) = star {
+            star = Some((at, from + 1));
+            (p, t) = (at + 1, from + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::testing::event;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_cut_falls_between_characters_and_never_within_an_escape() {
+        for (text, budget, count, escape, wanted) in [
+            ("abc", 3, Count::Chars, as_is as Escape, "abc"),
+            ("abcd", 3, Count::Chars, as_is, "ab…"),
+            ("äöü", 6, Count::Bytes, as_is, "äöü"),
+            ("äöüä", 6, Count::Bytes, as_is, "ä…"),
+            ("😀😀", 4, Count::Utf16, as_is, "😀😀"),
+            ("😀😀😀", 4, Count::Utf16, as_is, "😀…"),
+            ("a&b", 7, Count::Chars, html, "a&amp;b"),
+            ("a&b", 6, Count::Chars, html, "a…"),
+            ("&&", 9, Count::Chars, html, "&amp;…"),
+            ("abc", 0, Count::Chars, as_is, ""),
+        ] {
+            assert_eq!(clip(text, budget, count, escape), wanted, "{text} in {budget}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_clip_fits_and_is_whole(text in "\\PC{0,60}", budget in 0usize..60) {
+            for count in [Count::Chars, Count::Utf16, Count::Bytes] {
+                let out = clip(&text, budget, count, html);
+                prop_assert!(count.of(&out) <= budget);
+                let whole = clip(&text, usize::MAX, count, html);
+                if count.of(&whole) <= budget {
+                    prop_assert_eq!(&out, &whole);
+                } else {
+                    let kept = out.strip_suffix('…').unwrap_or(&out);
+                    prop_assert!(whole.starts_with(kept));
+                    prop_assert!(kept.rfind('&').is_none_or(|at| kept[at..].contains(';')));
+                }
+            }
+        }
+
+        #[test]
+        fn templates_and_globs_never_panic(a in "\\PC{0,30}", b in "\\PC{0,30}") {
+            fill(&a, &event());
+            glob(&a, &b);
+            prop_assert!(glob("*", &a));
+        }
+    }
+
+    #[test]
+    fn a_command_on_its_own_line_is_told_apart_and_a_missing_one_added() {
+        let mut event = event();
+        event.message = "the login ended\nrun:\nclaude auth login\nthen all is well".into();
+        event.commands = vec!["claude auth login".into()];
+        assert_eq!(
+            parts(&event),
+            [
+                Part::Text("the login ended\nrun:".into()),
+                Part::Command("claude auth login".into()),
+                Part::Text("then all is well".into()),
+            ]
+        );
+        event.message = "the login ended".into();
+        assert_eq!(plain(&event), "the login ended\nclaude auth login");
+        assert_eq!(parts(&event).len(), 2);
+        event.status = Status::Resolved;
+        assert_eq!(plain(&event), "the login ended");
+    }
+
+    #[test]
+    fn when_it_is_tight_the_command_stays() {
+        let parts = [Part::Text("x".repeat(500)), Part::Command("claude auth login".into())];
+        let style = Style {
+            escape: html,
+            escape_code: html,
+            open: "<pre>",
+            close: "</pre>",
+        };
+        let text = assemble(&parts, 100, Count::Chars, &style);
+        assert!(Count::Chars.of(&text) <= 100);
+        assert!(text.ends_with("…\n<pre>claude auth login</pre>"), "{text}");
+    }
+
+    #[test]
+    fn foreign_text_loses_what_could_deceive() {
+        assert_eq!(clean("a\r\nb\u{1b}[31m\u{202e}c\td", false), "a b[31mc d");
+        assert_eq!(clean("a\r\nb", true), "a\nb");
+    }
+
+    #[test]
+    fn templates_are_filled_and_slips_found() {
+        let event = event();
+        assert_eq!(
+            fill("[{host}] {title}: {{{kind}}} {affected} {open", &event),
+            format!(
+                "[gw] {}: {{login_ended}} clawdbot/main, clawdbot/<b>&*x* {{open",
+                event.title
+            )
+        );
+        assert_eq!(unknown_placeholder("{title} {{x}} { host }"), None);
+        assert_eq!(unknown_placeholder("{titel}"), Some("titel".into()));
+    }
+
+    #[test]
+    fn globs() {
+        for (pattern, text, wanted) in [
+            ("*", "", true),
+            ("clawdbot/*", "clawdbot/main", true),
+            ("clawdbot/*", "moltbot/main", false),
+            ("*/ma?n", "clawdbot/main", true),
+            ("*a*b", "xaxxb", true),
+            ("a", "ab", false),
+            ("", "", true),
+        ] {
+            assert_eq!(glob(pattern, text), wanted, "{pattern} {text}");
+        }
+    }
+}
