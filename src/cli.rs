@@ -1,1 +1,267 @@
-//! To come.
+//! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
+
+mod config;
+mod demo;
+mod run;
+mod status;
+
+use crate::config::{self as conf, ConfigError};
+use crate::ctx::{Clock, Ctx, Host};
+use crate::edge::http::Http;
+use crate::report::{Exit, Style};
+use crate::types::Ms;
+use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+/// Keeps Claude Code logins from lapsing, and tells a person in time when only a person can help.
+#[derive(Parser, Debug)]
+#[command(name = "nolapse", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nolapse run                 one whole pass: sync, judge, alert, remember
+  nolapse run --dry-run       what it would do, and nothing done
+  nolapse status              every login and profile with the time it has left
+  nolapse check               silent unless something needs you; for timers
+  nolapse demo                the whole job on a made-up home
+
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
+
+#[derive(Args, Debug)]
+struct Global {
+    /// The configuration file [default: $XDG_CONFIG_HOME/nolapse/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the ledger and history live [default: $XDG_STATE_HOME/nolapse]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Look at this home instead of $HOME
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Say more on stderr; twice or thrice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// The form of the log on stderr
+    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Show every login and profile with the time it has left
+    Status(status::StatusArgs),
+    /// Say nothing unless something needs you; the exit code tells
+    Check(status::CheckArgs),
+    /// One whole pass: look, sync, judge, alert, remember
+    Run(run::RunArgs),
+    /// Bring every agent's store up to date from its login
+    Sync(run::SyncArgs),
+    /// Show the whole job on a made-up home, in two seconds
+    Demo,
+    /// Make, check or show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// What the process was started with.
+pub struct Invocation {
+    /// The arguments, the program's name first.
+    pub args: Vec<OsString>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The host's name.
+    pub host_name: String,
+}
+
+/// Why a command could not be carried out. Exit code 3.
+#[derive(Debug, thiserror::Error)]
+enum Fatal {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0}\nhint: {1}")]
+    Usage(String, String),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs one command; returns the exit code.
+pub fn main(invocation: Invocation) -> u8 {
+    let cli = match Cli::try_parse_from(&invocation.args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap exits with 2, which means "expiring" here
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Unknown.code()
+            } else {
+                Exit::Fine.code()
+            };
+        }
+    };
+    init_log(&cli.global);
+    match dispatch(cli, invocation) {
+        Ok(exit) => exit.code(),
+        // whoever read our output has seen enough
+        Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
+        Err(error) => {
+            eprintln!("nolapse: {error}");
+            Exit::Unknown.code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
+    let Cli { global, command } = cli;
+    if let Command::Demo = command {
+        return demo::demo(&invocation);
+    }
+    let setup = Setup::new(&global, invocation)?;
+    match command {
+        Command::Status(args) => status::status(&setup, &args),
+        Command::Check(args) => status::check(&setup, &args),
+        Command::Run(args) => run::run(&setup, &args),
+        Command::Sync(args) => run::sync(&setup, &args),
+        Command::Demo => Ok(Exit::Fine),
+        Command::Config(command) => config::config(&setup, &command),
+    }
+}
+
+/// Where things are, before the configuration is read.
+struct Setup {
+    host: Host,
+    config_path: PathBuf,
+    config_named: bool,
+    state_dir: PathBuf,
+}
+
+impl Setup {
+    fn new(global: &Global, invocation: Invocation) -> Result<Self, Fatal> {
+        let Invocation {
+            env, cwd, host_name, ..
+        } = invocation;
+        let home = global
+            .home
+            .clone()
+            .or_else(|| env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from))
+            .ok_or_else(|| {
+                Fatal::Usage(
+                    "`HOME` is not set".into(),
+                    "set it, or name a home with `--home`".into(),
+                )
+            })?;
+        let host = Host {
+            home: cwd.join(home),
+            env,
+            cwd: cwd.clone(),
+            name: host_name,
+            macos: cfg!(target_os = "macos"),
+        };
+        Ok(Self {
+            config_path: global
+                .config
+                .as_ref()
+                .map_or_else(|| conf::default_path(&host), |path| cwd.join(path)),
+            config_named: global.config.is_some(),
+            state_dir: global
+                .state_dir
+                .as_ref()
+                .map_or_else(|| conf::default_state_dir(&host), |dir| cwd.join(dir)),
+            host,
+        })
+    }
+
+    /// Reads the configuration. `at` judges as of another time.
+    fn ctx(&self, at: Option<Ms>) -> Result<Ctx, Fatal> {
+        let config = conf::load(&self.config_path, self.config_named, &self.host)?;
+        let clock = at.map_or(Clock::System, Clock::Fixed);
+        let http = Http::new(&self.host.env);
+        Ok(Ctx {
+            host: self.host.clone(),
+            clock,
+            config,
+            state_dir: self.state_dir.clone(),
+            http,
+        })
+    }
+
+    fn style(&self) -> Style {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .find_map(|name| self.host.var_nonblank(name))
+            .unwrap_or("");
+        let utf8 = locale.to_lowercase().replace('-', "").contains("utf8") || locale.is_empty();
+        let colour = std::io::stdout().is_terminal()
+            && self.host.var_nonblank("NO_COLOR").is_none()
+            && self.host.var("TERM") != Some("dumb");
+        Style { colour, unicode: utf8 }
+    }
+}
+
+/// The one runtime: current-thread, so that an idle daemon stays small.
+fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future))
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// A moment: milliseconds since 1970, or RFC 3339.
+fn parse_time(text: &str) -> Result<Ms, String> {
+    if let Ok(ms) = text.parse::<Ms>() {
+        return Ok(ms);
+    }
+    chrono::DateTime::parse_from_rfc3339(text)
+        .map(|time| time.timestamp_millis())
+        .map_err(|_| "write milliseconds since 1970, or `2026-01-21T12:53:20Z`".into())
+}
+
+/// Our own log alone, at every level: what libraries log may hold what they send.
+fn init_log(global: &Global) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::prelude::*;
+    let level = match global.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let ours = Targets::new().with_target("nolapse", level);
+    let registry = tracing_subscriber::registry();
+    let _ = match global.log_format {
+        LogFormat::Text => {
+            let form = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(false)
+                .without_time()
+                .with_target(false);
+            registry.with(form.with_filter(ours)).try_init()
+        }
+        LogFormat::Json => {
+            let form = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+            registry.with(form.with_filter(ours)).try_init()
+        }
+    };
+}

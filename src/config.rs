@@ -4,6 +4,8 @@ pub mod table;
 
 use crate::ctx::Host;
 use crate::edge::files::{self, ReadError};
+use crate::notify::heartbeat::Heartbeat;
+use crate::notify::{self, Channel};
 use crate::types::{DAY, HOUR, MINUTE, Ms};
 use std::path::{Path, PathBuf};
 pub use table::ConfigError;
@@ -14,10 +16,16 @@ use table::{Source, Table};
 pub struct Config {
     /// `[sync]`.
     pub sync: SyncConfig,
+    /// `[renew]`.
+    pub renew: RenewConfig,
     /// `[alerts]`.
     pub alerts: AlertsConfig,
     /// `[[login]]`: further Claude Code directories.
     pub logins: Vec<LoginConfig>,
+    /// `[[channel]]`; empty where none is configured.
+    pub channels: Vec<Channel>,
+    /// `[heartbeat]`.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -40,6 +48,24 @@ pub enum Share {
     Access,
     /// Access and refresh token, as Clawdbot's own sync wrote it.
     Full,
+}
+
+/// `[renew]`: who renews a login whose access token ends.
+#[derive(Clone, Debug)]
+pub struct RenewConfig {
+    /// How.
+    pub mode: RenewMode,
+}
+
+/// How a login is renewed without a human.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewMode {
+    /// The unmodified Claude Code CLI is run so that it renews its own login.
+    Delegate,
+    /// nolapse makes the token exchange itself, under Claude Code's locks.
+    Direct,
+    /// Nobody here; Claude Code and the agents renew when they are used.
+    Off,
 }
 
 /// `[alerts]`: when people are told.
@@ -82,8 +108,13 @@ impl Default for Config {
                 profile: "anthropic:claude-cli".into(),
                 exclude_agents: Vec::new(),
             },
+            renew: RenewConfig {
+                mode: RenewMode::Delegate,
+            },
             alerts: AlertsConfig::default(),
             logins: Vec::new(),
+            channels: Vec::new(),
+            heartbeat: None,
         }
     }
 }
@@ -166,6 +197,15 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         sync.exclude_agents = globs(&table, "exclude_agents")?.unwrap_or_default();
         table.finish()?;
     }
+    if let Some(table) = top.table("renew")? {
+        let modes = [
+            ("delegate", RenewMode::Delegate),
+            ("direct", RenewMode::Direct),
+            ("off", RenewMode::Off),
+        ];
+        config.renew.mode = table.word("mode", &modes)?.unwrap_or(config.renew.mode);
+        table.finish()?;
+    }
     if let Some(table) = top.table("alerts")? {
         let alerts = &mut config.alerts;
         if let Some(mut steps) = table.durations("steps")? {
@@ -186,6 +226,11 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
                 .map(|id| profile_id(&table, "profile", id))
                 .transpose()?,
         });
+        table.finish()?;
+    }
+    config.channels = notify::read_channels(top.tables("channel")?)?;
+    if let Some(table) = top.table("heartbeat")? {
+        config.heartbeat = Some(Heartbeat::read(&table)?);
         table.finish()?;
     }
     top.finish()?;

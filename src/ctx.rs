@@ -1,6 +1,8 @@
 //! What a pass works with: the host (home and environment as data), the clock, the configuration, the state directory.
 
 use crate::config::Config;
+use crate::edge::http::Http;
+use crate::notify::{self, Channel};
 use crate::types::Ms;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -99,6 +101,32 @@ impl Clock {
     }
 }
 
+impl Ctx {
+    /// The channels to tell: the configured ones, else what the host has.
+    pub fn channels(&self) -> Vec<Channel> {
+        match self.config.channels.is_empty() {
+            true => notify::default_channels(&self.host),
+            false => self.config.channels.clone(),
+        }
+    }
+
+    /// A moment in the user's time zone, `Sun 22 Nov 21:03`.
+    pub fn when(&self, at: Ms) -> String {
+        use chrono::TimeZone;
+        match chrono::Local.timestamp_millis_opt(at).single() {
+            Some(time) => time.format("%a %e %b %Y %H:%M").to_string().replace("  ", " "),
+            None => format!("{at} ms"),
+        }
+    }
+
+    /// The minute of the user's day, 0..1440.
+    pub fn minute_of_day(&self, at: Ms) -> u16 {
+        use chrono::{TimeZone, Timelike};
+        let time = chrono::Local.timestamp_millis_opt(at).single();
+        time.map_or(0, |time| (time.hour() * 60 + time.minute()) as u16)
+    }
+}
+
 /// Everything a pass needs.
 #[derive(Clone, Debug)]
 pub struct Ctx {
@@ -110,4 +138,6 @@ pub struct Ctx {
     pub config: Config,
     /// Where the ledger, history and rescued tokens live.
     pub state_dir: PathBuf,
+    /// The HTTP client, built when it is first used.
+    pub http: Http,
 }

@@ -1,1 +1,221 @@
-//! To come.
+//! What is remembered between passes, in one versioned JSON file that is replaced atomically: logins' lineages, copies,
+//! what each channel was told, the outbox. Holds fingerprints and never a token.
+
+use crate::edge::files::{self, ReadError};
+use crate::rules::alert::{Alert, Told};
+use crate::rules::lineage::{CopyMemory, LoginMemory};
+use crate::secret::Fingerprint;
+use crate::types::{Event, Ms, Problem};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The format's name and version; another version is set aside, not guessed at.
+const SCHEMA: &str = "nolapse.ledger/1";
+
+/// The ledger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    schema: String,
+    /// By login id.
+    #[serde(default)]
+    pub logins: BTreeMap<String, LoginMemory>,
+    /// By `family/agent#profile`.
+    #[serde(default)]
+    pub copies: BTreeMap<String, CopyMemory>,
+    /// Refresh tokens that the server refused for good.
+    #[serde(default)]
+    pub rejected: Vec<Fingerprint>,
+    /// By alert id.
+    #[serde(default)]
+    pub alerts: BTreeMap<String, AlertMemory>,
+    /// What is still to be delivered.
+    #[serde(default)]
+    pub outbox: Vec<Outgoing>,
+    /// Counts up, so that event ids differ within a millisecond.
+    #[serde(default)]
+    pub events: u64,
+}
+
+/// What is remembered of an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertMemory {
+    /// When it was first seen, [`Ms`].
+    pub since: Ms,
+    /// How it was last seen, to word its recovery.
+    pub last: Alert,
+    /// What each channel (by name) was told last.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Told>,
+}
+
+/// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// The channel's name.
+    pub channel: String,
+    /// What is told.
+    pub event: Event,
+    /// What will be remembered once it was delivered.
+    pub told: Told,
+    /// When it was decided, [`Ms`].
+    pub queued_at: Ms,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Not to be tried before, [`Ms`].
+    pub next_at: Ms,
+    /// Why the last try failed; no secrets.
+    #[serde(default)]
+    pub last_error: Option<String>,
+}
+
+/// A ledger as it was found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The ledger, empty where there was none.
+    pub ledger: Ledger,
+    /// What was wrong with it.
+    pub problem: Option<Problem>,
+}
+
+/// Where it lies in the state directory.
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("ledger.json")
+}
+
+/// Reads the ledger and changes nothing. One that cannot be read is reported and taken for empty; [`set_aside`] keeps it.
+pub fn load(state_dir: &Path) -> Loaded {
+    let path = path(state_dir);
+    let empty = Ledger {
+        schema: SCHEMA.into(),
+        ..Ledger::default()
+    };
+    let corrupt = |why: String| Loaded {
+        ledger: empty.clone(),
+        problem: Some(Problem::at(
+            "ledger_corrupt",
+            &path,
+            format!("the ledger cannot be read: {why}"),
+            "nothing to do: it is set aside and begun anew; an alert may be repeated once",
+        )),
+    };
+    match files::read(&path) {
+        Ok(snapshot) => match serde_json::from_slice::<Ledger>(&snapshot.bytes) {
+            Ok(ledger) if ledger.schema == SCHEMA => Loaded { ledger, problem: None },
+            Ok(ledger) => corrupt(format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema)),
+            Err(error) => corrupt(format!("line {} column {}", error.line(), error.column())),
+        },
+        Err(ReadError::Absent) => Loaded {
+            ledger: empty,
+            problem: None,
+        },
+        Err(error) => corrupt(error.to_string()),
+    }
+}
+
+/// Keeps a ledger that cannot be read under another name, before a new one takes its place.
+///
+/// # Errors
+/// What the system refuses.
+pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
+    files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))
+}
+
+/// Writes the ledger, durably.
+///
+/// # Errors
+/// What the system refuses; the old one is then still there.
+pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
+    let path = files::real_target(&path(state_dir))?;
+    let mut bytes = serde_json::to_vec_pretty(ledger).map_err(io::Error::other)?;
+    bytes.push(b'\n');
+    if files::read(&path).is_ok_and(|old| old.bytes == bytes) {
+        return Ok(());
+    }
+    files::replace(&path, &bytes, None).map(drop)
+}
+
+/// A line of `history.jsonl`: what happened, when, to whom.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry<'a> {
+    /// [`Ms`].
+    pub at: Ms,
+    /// `sync`, `heal`, `alert`, `delivered`, `failed` …
+    pub what: &'a str,
+    /// Whom: a login id, an agent's label, a channel.
+    pub whom: &'a str,
+    /// In words.
+    pub text: &'a str,
+}
+
+/// The history is begun anew at this size in bytes, and one old one is kept.
+const HISTORY_LIMIT: u64 = 1 << 20;
+
+/// Appends to the history.
+///
+/// # Errors
+/// What the system refuses.
+pub fn note(state_dir: &Path, entries: &[Entry<'_>]) -> io::Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let path = state_dir.join("history.jsonl");
+    if files::stat(&path).is_some_and(|meta| meta.size > HISTORY_LIMIT) {
+        files::rename(&path, &state_dir.join("history.1.jsonl"))?;
+    }
+    let mut lines = Vec::new();
+    for entry in entries {
+        serde_json::to_writer(&mut lines, entry).map_err(io::Error::other)?;
+        lines.push(b'\n');
+    }
+    files::append(&path, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_comes_back_as_it_was_and_a_broken_one_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = load(dir.path()).ledger;
+        ledger.events = 7;
+        save(dir.path(), &ledger).unwrap();
+        assert_eq!(load(dir.path()).ledger, ledger);
+        for bad in ["{", "{\"schema\":\"nolapse.ledger/9\"}", "\u{0}"] {
+            files::replace(&path(dir.path()), bad.as_bytes(), None).unwrap();
+            let loaded = load(dir.path());
+            assert_eq!(loaded.problem.unwrap().kind, "ledger_corrupt");
+            assert_eq!(loaded.ledger.events, 0);
+        }
+        set_aside(dir.path(), 5).unwrap();
+        assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
+    }
+
+    #[test]
+    fn the_history_is_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        files::append(
+            &dir.path().join("history.jsonl"),
+            &vec![b'x'; HISTORY_LIMIT as usize + 1],
+        )
+        .unwrap();
+        note(
+            dir.path(),
+            &[Entry {
+                at: 1,
+                what: "sync",
+                whom: "clawdbot/main",
+                text: "t",
+            }],
+        )
+        .unwrap();
+        assert_eq!(files::list(dir.path()), ["history.1.jsonl", "history.jsonl"]);
+        let line = files::read(&dir.path().join("history.jsonl")).unwrap().bytes;
+        assert_eq!(
+            line,
+            b"{\"at\":1,\"what\":\"sync\",\"whom\":\"clawdbot/main\",\"text\":\"t\"}\n"
+        );
+    }
+}

@@ -16,8 +16,11 @@ pub mod stores;
 
 pub mod rules;
 
+pub mod look;
+
 pub mod ledger;
 pub mod notify;
+pub mod tell;
 
 pub mod pass;
 pub mod report;

@@ -1,1 +1,658 @@
 //! The only orchestrator: look, plan, act, look again, judge, tell, record.
+//!
+//! A pass never fails and never retries: what went wrong is a finding, the next pass tries again. Nothing is written that was
+//! not read again under its lock just before.
+
+use crate::config::Share;
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks::{self, Kind, LockError, Terms};
+use crate::json::{Doc, Layout};
+use crate::ledger::{self, Entry, Ledger, Outgoing};
+use crate::look::{self, AgentView, LoginView, View};
+use crate::notify::heartbeat::Stage;
+use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
+use crate::rules::alert::Alert;
+use crate::rules::plan::{self, Decision, Keep};
+use crate::rules::{self, lineage};
+use crate::secret::Secret;
+use crate::sources::claude::{self, NewTokens, Source};
+use crate::sources::save;
+use crate::stores::families::{Generation, LockKind};
+use crate::stores::store::{self, Edit};
+use crate::tell;
+use crate::types::{Credential, Ms, Problem};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
+const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
+
+/// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
+const STORE_PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long a pass waits for Claude Code's refresh locks before it leaves a healing to the next pass.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(12);
+
+/// What was done, or would be, to one store or login.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The agent's label or the login's id.
+    pub whom: String,
+    /// The file.
+    pub path: PathBuf,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How it went with one store or login.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Written: these profiles, or the login.
+    Written(Vec<String>),
+    /// Would be written; the exact change, secrets as fingerprints.
+    WouldWrite(String),
+    /// A login was healed from the copy of this agent.
+    Healed(String),
+    /// It would be.
+    WouldHeal(String),
+    /// Not written, and what was wrong.
+    Failed(Problem),
+}
+
+/// What a pass saw and did.
+#[derive(Debug)]
+pub struct Report {
+    /// The world after it.
+    pub view: View,
+    /// What was done to stores and logins.
+    pub done: Vec<Done>,
+    /// What needs a human.
+    pub alerts: Vec<Alert>,
+    /// What was told to whom, and how that went.
+    pub told: Vec<(Outgoing, Result<Receipt, SendError>)>,
+    /// What went wrong with the pass itself.
+    pub problems: Vec<Problem>,
+}
+
+/// What a pass is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Whole,
+    /// Stores and logins alone; nobody is told.
+    Sync,
+}
+
+/// How long a pass waits for another one on the same state directory.
+const PASS_PATIENCE: Duration = Duration::from_secs(120);
+
+/// One pass.
+pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
+    let mut problems = Vec::new();
+    let unusable = |what: &str, why: String| {
+        Problem::at(
+            "state_dir",
+            &ctx.state_dir,
+            format!("the state directory `{}` {what}: {why}", ctx.host.tilde(&ctx.state_dir)),
+            "make it writable, or name another with `--state-dir`",
+        )
+    };
+    if let Err(error) = files::make_dirs(&ctx.state_dir) {
+        problems.push(unusable("cannot be made", files::io_words(&error)));
+    }
+    let lock = match locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await {
+        Ok(lock) => Some(lock),
+        Err(LockError::Held(_)) => {
+            problems.push(Problem::at(
+                "pass_running",
+                &ctx.state_dir,
+                "another pass has been running for two minutes",
+                "see what it waits for: `ps -C nolapse`",
+            ));
+            let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
+            return Report {
+                view,
+                done: Vec::new(),
+                alerts: Vec::new(),
+                told: Vec::new(),
+                problems,
+            };
+        }
+        Err(LockError::Io(error)) => {
+            problems.push(unusable("cannot be locked", files::io_words(&error)));
+            None
+        }
+    };
+    if scope == Scope::Whole
+        && let Some(heartbeat) = &ctx.config.heartbeat
+        && let Err(error) = heartbeat.ping(Stage::Start, None, &send_ctx(ctx)).await
+    {
+        tracing::warn!("heartbeat: {error}");
+    }
+    let loaded = ledger::load(&ctx.state_dir);
+    let mut ledger = loaded.ledger;
+    if let Some(problem) = loaded.problem {
+        problems.push(problem);
+        if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now()) {
+            problems.push(unusable("cannot be written", files::io_words(&error)));
+        }
+    }
+
+    let view = look::look(ctx, &ledger);
+    // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
+    look::remember(&view, &mut ledger);
+    let (done, view) = sync(ctx, &ledger, view, false).await;
+    look::remember(&view, &mut ledger);
+    note_done(ctx, &done, view.now);
+
+    let alerts = alerts(ctx, &view);
+    let channels = ctx.channels();
+    let now = ctx.clock.now();
+    let mut leased = Vec::new();
+    if scope == Scope::Whole {
+        tell::queue(ctx, &mut ledger, &channels, &alerts, now);
+        leased = tell::due(ctx, &mut ledger, &channels, now);
+    }
+    if let Err(error) = ledger::save(&ctx.state_dir, &ledger) {
+        problems.push(unusable("cannot be written", files::io_words(&error)));
+        // what cannot be remembered would be said again at every pass: this is said by the exit code and the log instead
+        leased.clear();
+    }
+    drop(lock);
+
+    let told = deliver(ctx, &channels, leased).await;
+    if !told.is_empty() {
+        record(ctx, &told, &mut problems).await;
+    }
+    let report = Report {
+        view,
+        done,
+        alerts,
+        told,
+        problems,
+    };
+    if scope == Scope::Whole {
+        beat(ctx, &report).await;
+    }
+    report
+}
+
+/// What would be done, and nothing done.
+pub async fn rehearse(ctx: &Ctx) -> Report {
+    let loaded = ledger::load(&ctx.state_dir);
+    let view = look::look(ctx, &loaded.ledger);
+    let (done, view) = sync(ctx, &loaded.ledger, view, true).await;
+    let alerts = alerts(ctx, &view);
+    Report {
+        view,
+        done,
+        alerts,
+        told: Vec::new(),
+        problems: loaded.problem.into_iter().collect(),
+    }
+}
+
+/// What needs a human, as of this view.
+pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
+    let env_key = ctx.host.var_nonblank("ANTHROPIC_API_KEY").is_some();
+    rules::alert::collect(view, env_key, &|path| ctx.host.tilde(path))
+}
+
+fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
+    SendCtx {
+        host: &ctx.host,
+        http: &ctx.http,
+        now: ctx.clock.now(),
+        previous: None,
+    }
+}
+
+/// Sends what was leased, with no lock held.
+async fn deliver(
+    ctx: &Ctx,
+    channels: &[Channel],
+    leased: Vec<Outgoing>,
+) -> Vec<(Outgoing, Result<Receipt, SendError>)> {
+    let jobs: Vec<Job<'_>> = leased
+        .iter()
+        .enumerate()
+        .filter_map(|(index, out)| {
+            let channel = channels.iter().find(|channel| channel.name == out.channel)?;
+            Some(Job {
+                index,
+                channel,
+                event: &out.event,
+                previous: out.told.handle.clone(),
+            })
+        })
+        .collect();
+    let results = notify::send_all(jobs, &send_ctx(ctx)).await;
+    results
+        .into_iter()
+        .map(|(index, result)| (leased[index].clone(), result))
+        .collect()
+}
+
+async fn record(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], problems: &mut Vec<Problem>) {
+    let now = ctx.clock.now();
+    let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
+    let mut ledger = ledger::load(&ctx.state_dir).ledger;
+    tell::record(&mut ledger, told, now);
+    let saved = ledger::save(&ctx.state_dir, &ledger);
+    drop(lock);
+    if let Err(error) = saved {
+        problems.push(Problem::at(
+            "state_dir",
+            &ctx.state_dir,
+            format!("what was told could not be recorded: {}", files::io_words(&error)),
+            "free some space; the same event may be sent once more",
+        ));
+    }
+    for (out, result) in told {
+        let (what, text) = match result {
+            Ok(receipt) => ("delivered", format!("{}: {}", out.event.title, receipt.detail)),
+            Err(error) => {
+                tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");
+                ("not_delivered", format!("{}: {error}", out.event.title))
+            }
+        };
+        note(
+            ctx,
+            &[Entry {
+                at: now,
+                what,
+                whom: &out.channel,
+                text: &text,
+            }],
+        );
+    }
+}
+
+async fn beat(ctx: &Ctx, report: &Report) {
+    let Some(heartbeat) = &ctx.config.heartbeat else { return };
+    let lines: Vec<String> = report
+        .problems
+        .iter()
+        .map(|problem| problem.message.clone())
+        .chain(
+            report
+                .alerts
+                .iter()
+                .filter(|alert| alert.lapsed)
+                .map(|alert| format!("{}: {}", alert.id, alert.kind)),
+        )
+        .collect();
+    let text = lines.join("\n");
+    let stage = if lines.is_empty() {
+        Stage::Success
+    } else {
+        Stage::Fail { report: &text }
+    };
+    if let Err(error) = heartbeat.ping(stage, None, &send_ctx(ctx)).await {
+        tracing::warn!("heartbeat: {error}");
+    }
+}
+
+fn note_done(ctx: &Ctx, done: &[Done], now: Ms) {
+    for one in done {
+        let (what, text) = match &one.outcome {
+            Outcome::Written(ids) => ("sync", format!("brought up to date: {}", ids.join(", "))),
+            Outcome::Healed(from) => ("heal", format!("healed from the newer copy of {from}")),
+            Outcome::Failed(problem) => ("failed", problem.message.clone()),
+            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) => continue,
+        };
+        note(
+            ctx,
+            &[Entry {
+                at: now,
+                what,
+                whom: &one.whom,
+                text: &text,
+            }],
+        );
+    }
+}
+
+fn note(ctx: &Ctx, entries: &[Entry<'_>]) {
+    if let Err(error) = ledger::note(&ctx.state_dir, entries) {
+        tracing::warn!("history: {}", files::io_words(&error));
+    }
+}
+
+/// What is to be done to one agent's store.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The changes.
+    pub edits: Vec<Edit>,
+    /// Profiles that are left as they are, and why.
+    pub kept: Vec<(String, Keep)>,
+    /// The login (by index) to be healed, from this profile.
+    pub heal: Option<(usize, String)>,
+}
+
+/// Plans one agent's store from what was seen.
+pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
+    let label = agent.agent.agent.label();
+    let mut plan = Plan::default();
+    let mirrored = look::mirrored_login(&view.logins, &label);
+    let add = |plan: &mut Plan, id: &str, provider: &str, login: usize, decision: Decision| match decision {
+        Decision::Write(put) => plan.edits.push(Edit {
+            id: id.to_owned(),
+            provider: provider.to_owned(),
+            put,
+        }),
+        Decision::Keep(why) => plan.kept.push((id.to_owned(), why)),
+        Decision::Heal => plan.heal = Some((login, id.to_owned())),
+    };
+    if let Some(i) = mirrored {
+        let login = &view.logins[i];
+        let id = look::mirror_id(ctx, login);
+        let existing = agent.profiles.iter().find(|profile| profile.profile.id == id);
+        let relation = existing
+            .filter(|p| p.login == Some(i))
+            .map_or(lineage::Relation::Unknown, |p| p.relation);
+        let offer = look::offer(login);
+        let decision = plan::mirror(
+            offer.as_ref(),
+            existing.map(|p| &p.profile),
+            relation,
+            ctx.config.sync.share,
+            view.now,
+        );
+        add(&mut plan, id, "anthropic", i, decision);
+    }
+    for profile in &agent.profiles {
+        let Some(i) = profile.login else { continue };
+        if Some(i) == mirrored && profile.profile.id == look::mirror_id(ctx, &view.logins[i]) {
+            continue;
+        }
+        let offer = look::offer(&view.logins[i]);
+        let decision = plan::follow(offer.as_ref(), &profile.profile, profile.relation, view.now);
+        add(&mut plan, &profile.profile.id, &profile.profile.provider, i, decision);
+    }
+    plan
+}
+
+/// Brings every store up to date, healing logins from newer copies first. Returns what was done and the view after it.
+pub async fn sync(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+    let mut done = Vec::new();
+    if !ctx.config.sync.enabled {
+        return (done, view);
+    }
+    let healed = heal(ctx, &view, dry_run, &mut done).await;
+    if healed {
+        view = look::look(ctx, ledger);
+    }
+    let mut waiting = Vec::new();
+    for agent in &view.agents {
+        let plan = plan(ctx, &view, agent);
+        let nothing = plan.edits.is_empty() && !(agent.leftover && !dry_run);
+        if nothing || agent.writable.is_err() {
+            continue;
+        }
+        if dry_run {
+            let outcome = match change(agent, &plan.edits) {
+                Ok(diff) => Outcome::WouldWrite(diff),
+                Err(why) => Outcome::Failed(not_written(ctx, agent, &why)),
+            };
+            done.push(Done {
+                whom: agent.agent.agent.label(),
+                path: agent.path.clone(),
+                outcome,
+            });
+            continue;
+        }
+        match write_store(ctx, ledger, &view, agent, Duration::ZERO).await {
+            // somebody works on it: the others first
+            Err(Refused::Held) => waiting.push(agent),
+            other => done.extend(report(ctx, agent, other)),
+        }
+    }
+    let begun = Instant::now();
+    for agent in waiting {
+        let left = STORE_PATIENCE
+            .saturating_sub(begun.elapsed())
+            .max(Duration::from_millis(200));
+        let outcome = write_store(ctx, ledger, &view, agent, left).await;
+        done.extend(report(ctx, agent, outcome));
+    }
+    if done
+        .iter()
+        .any(|done| matches!(done.outcome, Outcome::Written(_) | Outcome::Failed(_)))
+    {
+        view = look::look(ctx, ledger);
+    }
+    (done, view)
+}
+
+fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -> Option<Done> {
+    let outcome = match outcome {
+        Ok(ids) if ids.is_empty() => return None,
+        Ok(ids) => Outcome::Written(ids),
+        Err(Refused::Held) => Outcome::Failed(Problem::at(
+            "store_locked",
+            locks::lock_path(&agent.path),
+            format!(
+                "the store of {} was locked by another process all the time",
+                agent.agent.agent.label()
+            ),
+            "nothing to do if it passes; otherwise see which process holds the lock",
+        )),
+        Err(Refused::Other(why)) => Outcome::Failed(not_written(ctx, agent, &why)),
+    };
+    Some(Done {
+        whom: agent.agent.agent.label(),
+        path: agent.path.clone(),
+        outcome,
+    })
+}
+
+fn not_written(ctx: &Ctx, agent: &AgentView, why: &str) -> Problem {
+    Problem::at(
+        "store_not_written",
+        &agent.path,
+        format!("`{}` was not written: {why}", ctx.host.tilde(&agent.path)),
+        "make it writable for the user who runs nolapse, or exclude it with `sync.exclude_agents`",
+    )
+}
+
+enum Refused {
+    Held,
+    Other(String),
+}
+
+/// Lock, re-read login and store, re-decide, write, re-read. Returns the ids written.
+async fn write_store(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    wait: Duration,
+) -> Result<Vec<String>, Refused> {
+    let other = |error: std::io::Error| Refused::Other(files::io_words(&error));
+    files::make_dirs(&agent.agent.agent.dir).map_err(other)?;
+    let target = files::real_target(&agent.path).map_err(other)?;
+    let kind = match view.state_dirs[agent.agent.state_dir].generation {
+        Generation::Json(LockKind::Directory) => Kind::Directory,
+        Generation::Json(LockKind::File) => Kind::File,
+        _ => return Err(Refused::Other("its generation is not known".into())),
+    };
+    let terms = Terms {
+        kind,
+        stale_after: STORE_LOCK_STALE,
+        wait,
+    };
+    let lock = locks::acquire(&locks::lock_path(&target), terms)
+        .await
+        .map_err(|error| match error {
+            LockError::Held(_) => Refused::Held,
+            LockError::Io(error) => Refused::Other(format!("its lock: {}", files::io_words(&error))),
+        })?;
+    let mut written = Vec::new();
+    // clawdbot's own sync writes without the lock: what we wrote is looked at again, and written again if it is gone
+    for _ in 0..3 {
+        let (now, text) = look::again(ctx, ledger, view, agent);
+        let fresh = &now.agents[0];
+        fresh.writable.clone().map_err(Refused::Other)?;
+        let plan = plan(ctx, &now, fresh);
+        if plan.edits.is_empty() {
+            let _ = files::remove(&files::temp_path(&target));
+            break;
+        }
+        let patched = store::patch(text.as_deref(), &plan.edits).map_err(Refused::Other)?;
+        let staged = files::stage(&target, fresh.meta.as_ref()).map_err(other)?;
+        if !lock.is_ours() {
+            return Err(Refused::Held);
+        }
+        staged.commit(patched.as_bytes()).map_err(other)?;
+        for edit in plan.edits {
+            tracing::info!(agent = %agent.agent.agent.label(), profile = %edit.id, "brought up to date");
+            if !written.contains(&edit.id) {
+                written.push(edit.id);
+            }
+        }
+        if files::read(&target).is_ok_and(|read| read.bytes == patched.as_bytes()) {
+            break;
+        }
+    }
+    drop(lock);
+    Ok(written)
+}
+
+/// Brings logins up to date from copies that their agents renewed. Without it Claude Code would post the spent token next,
+/// and be logged out.
+async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bool {
+    let mut healed = false;
+    for (i, login) in view.logins.iter().enumerate() {
+        let newest = view
+            .agents
+            .iter()
+            .filter_map(|agent| {
+                let (at, id) = plan(ctx, view, agent).heal?;
+                let profile = agent.profiles.iter().find(|p| at == i && p.profile.id == id)?;
+                Some((profile.profile.credential.expires(), agent, profile))
+            })
+            .max_by_key(|(expires, ..)| *expires);
+        let Some((_, agent, profile)) = newest else { continue };
+        let label = agent.agent.agent.label();
+        let outcome = if dry_run {
+            Outcome::WouldHeal(label)
+        } else {
+            match heal_from(login, &profile.profile.credential).await {
+                Ok(()) => {
+                    healed = true;
+                    tracing::info!(login = login.id(), from = %label, "healed the login from a newer copy");
+                    Outcome::Healed(label)
+                }
+                Err(why) => Outcome::Failed(Problem::at(
+                    "login_not_healed",
+                    login.login.place.file(),
+                    format!(
+                        "{label} renewed the login `{}`, and its own file could not be brought up to date: {why}",
+                        login.id()
+                    ),
+                    "the next pass tries again; until then Claude Code may log itself out",
+                )),
+            }
+        };
+        done.push(Done {
+            whom: login.id().to_owned(),
+            path: login.login.place.file(),
+            outcome,
+        });
+    }
+    healed
+}
+
+async fn heal_from(login: &LoginView, copy: &Credential) -> Result<(), String> {
+    let Credential::Oauth {
+        access: Some(access),
+        refresh: Some(refresh),
+        expires: Some(expires),
+    } = copy
+    else {
+        return Err("the copy is not complete".into());
+    };
+    if login.login.source != Source::File {
+        return Err("it is kept in the Keychain, which nolapse does not write".into());
+    }
+    let place = &login.login.place;
+    let locks = save::lock(place, LOGIN_PATIENCE)
+        .await
+        .map_err(|error| error.to_string())?;
+    // what we knew of the login must still be so: either its tokens have not changed, or it was blanked meanwhile
+    let (state, _) = claude::read(place);
+    let claude::State::SignedIn(now) = &state else {
+        return Err("the login is gone".into());
+    };
+    let before = login.login.grant();
+    let same = now.blanked || before.is_some_and(|before| before.refresh == now.refresh);
+    if !same {
+        return Err("the login was changed meanwhile".into());
+    }
+    if !now.blanked && now.expires.is_some_and(|at| at >= *expires) {
+        return Err("the login is as new as the copy".into());
+    }
+    let expected = now.refresh.token().cloned().unwrap_or_else(|| Secret::new(""));
+    let ready = save::prepare(place).map_err(|error| files::io_words(&error))?;
+    if !locks.are_ours() {
+        return Err("the lock was lost".into());
+    }
+    let new = NewTokens {
+        access: access.clone(),
+        refresh: refresh.clone(),
+        expires: *expires,
+        deadline: None,
+    };
+    ready
+        .save(place, &expected, &new)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// The exact change of a store as a diff, every secret as its fingerprint.
+///
+/// # Errors
+/// Where the store cannot be patched.
+pub fn change(agent: &AgentView, edits: &[Edit]) -> Result<String, String> {
+    let (_, text, _) = store::read(&agent.path);
+    let after = store::patch(text.as_deref(), edits)?;
+    let shown = |text: &str| -> Result<String, String> {
+        let mut doc = Doc::parse(text)?;
+        redact(&mut doc);
+        Ok(doc.to_text(Layout::Pretty))
+    };
+    let before = text.as_deref().map(shown).transpose()?.unwrap_or_default();
+    let after = shown(&after)?;
+    let diff = similar::TextDiff::from_lines(&before, &after);
+    Ok(diff.unified_diff().context_radius(2).to_string())
+}
+
+/// Replaces every string by its fingerprint, except where it is known to be harmless.
+fn redact(doc: &mut Doc) {
+    const SHOWN: [&str; 6] = ["type", "provider", "email", "accountId", "lastGood", "order"];
+    match doc {
+        Doc::Object(members) => {
+            for (key, value) in members {
+                if !SHOWN.contains(&key.trim_matches('"')) {
+                    redact(value);
+                }
+            }
+        }
+        Doc::Array(items) => items.iter_mut().for_each(redact),
+        Doc::Scalar(text) if text.starts_with('"') => {
+            let fingerprint = Secret::new(text.trim_matches('"')).fingerprint();
+            *text = format!("\"#{fingerprint}\"");
+        }
+        Doc::Scalar(_) => {}
+    }
+}
+
+/// What [`Share`] means, for people.
+pub fn share_words(share: Share) -> &'static str {
+    match share {
+        Share::Access => "access token only",
+        Share::Full => "access and refresh token",
+    }
+}

@@ -1,1 +1,536 @@
-//! To come.
+//! A view -> table, plain lines, JSON (`nolapse.status/1`), exit code.
+
+use crate::ctx::Ctx;
+use crate::look::{AgentView, LoginView, ProfileView, View};
+use crate::rules::health::worst;
+use crate::rules::lineage::Relation;
+use crate::rules::wording::span;
+use crate::secret::Fingerprint;
+use crate::sources::claude::{Source, State};
+use crate::stores::store;
+use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::Path;
+
+/// What the process says with its exit code; the agents' own codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: nothing needs a human.
+    Fine,
+    /// 1: something is expired or missing.
+    Lapsed,
+    /// 2: something ends soon.
+    Expiring,
+    /// 3: it could not be told, or the command was used wrongly.
+    Unknown,
+}
+
+impl Exit {
+    /// The code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Lapsed => 1,
+            Self::Expiring => 2,
+            Self::Unknown => 3,
+        }
+    }
+}
+
+/// The judged exit code: what has lapsed outweighs what could not be told, and that what ends soon.
+pub fn exit(ctx: &Ctx, view: &View) -> Exit {
+    let refused = |login: &LoginView| matches!(login.login.state, State::Unreadable { refused: true, .. });
+    let lapsed = |health| matches!(health, Health::Expired | Health::Missing);
+    let profiles = || counted(view).map(|profile| profile.verdict.health);
+    let logins = || {
+        view.logins
+            .iter()
+            .filter(|login| !refused(login))
+            .map(|login| login.verdict.health)
+    };
+    let store_unknown =
+        |agent: &AgentView| matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_));
+    if profiles().chain(logins()).any(lapsed) {
+        Exit::Lapsed
+    } else if view.logins.iter().any(refused) || view.agents.iter().any(store_unknown) {
+        Exit::Unknown
+    } else if nothing(view) {
+        if key_in_env(ctx, "anthropic") {
+            Exit::Fine
+        } else {
+            Exit::Lapsed
+        }
+    } else if profiles().chain(logins()).any(|health| health == Health::Expiring) {
+        Exit::Expiring
+    } else {
+        Exit::Fine
+    }
+}
+
+/// The exit code by the agents' own arithmetic (`models status --check` of clawdbot 2026.1.24-3), over all agents: 1 if a
+/// profile is expired or missing or a provider in use has no auth, else 2 if one is expiring, else 0.
+pub fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
+    let clocks = || counted(view).map(|profile| profile.clock);
+    let unserved = if view.state_dirs.is_empty() {
+        !key_in_env(ctx, "anthropic")
+    } else {
+        view.state_dirs.iter().enumerate().any(|(i, state_dir)| {
+            let main = |id: &str| {
+                view.agents
+                    .iter()
+                    .find(|a| a.agent.state_dir == i && a.agent.agent.id == id)
+            };
+            let profiles = main("main")
+                .or_else(|| main(&state_dir.default_agent))
+                .map_or(&[][..], |a| &a.profiles);
+            state_dir.providers_in_use.iter().any(|provider| {
+                !profiles.iter().any(|profile| profile.profile.provider == *provider)
+                    && !key_in_env(ctx, provider)
+                    && !state_dir.dotenv.iter().any(|name| key_names(provider).contains(name))
+            })
+        })
+    };
+    if unserved || clocks().any(|health| matches!(health, Health::Expired | Health::Missing)) {
+        Exit::Lapsed
+    } else if clocks().any(|health| health == Health::Expiring) {
+        Exit::Expiring
+    } else {
+        Exit::Fine
+    }
+}
+
+/// The variables that serve a provider without any profile.
+fn key_names(provider: &str) -> Vec<String> {
+    let mut names = vec![format!("{}_API_KEY", provider.to_uppercase().replace(['-', '.'], "_"))];
+    match provider {
+        "anthropic" => names.push("ANTHROPIC_OAUTH_TOKEN".into()),
+        "google" => names.push("GEMINI_API_KEY".into()),
+        _ => {}
+    }
+    names
+}
+
+fn key_in_env(ctx: &Ctx, provider: &str) -> bool {
+    key_names(provider)
+        .iter()
+        .any(|name| ctx.host.var_nonblank(name).is_some())
+}
+
+fn counted(view: &View) -> impl Iterator<Item = &ProfileView> {
+    view.agents
+        .iter()
+        .flat_map(|agent| &agent.profiles)
+        .filter(|profile| profile.verdict.reason != Some(Reason::StoreRetired))
+}
+
+/// Whether there is neither a login nor a profile.
+pub fn nothing(view: &View) -> bool {
+    view.logins.is_empty() && counted(view).next().is_none()
+}
+
+/// The worst health of all.
+pub fn health(ctx: &Ctx, view: &View) -> Health {
+    if nothing(view) && key_in_env(ctx, "anthropic") {
+        return Health::Static;
+    }
+    let logins = view.logins.iter().map(|login| login.verdict.health);
+    worst(logins.chain(counted(view).map(|profile| profile.verdict.health)))
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: &'static str,
+    now: Ms,
+    host: &'a str,
+    health: Health,
+    exit: u8,
+    logins: Vec<JsonLogin<'a>>,
+    agents: Vec<JsonAgent<'a>>,
+    problems: Vec<JsonProblem<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonLogin<'a> {
+    id: &'a str,
+    dir: Option<&'a Path>,
+    source: Source,
+    health: Health,
+    reason: Option<Reason>,
+    access_expires_at: Option<Ms>,
+    login_ends_at: Option<Ms>,
+    renews: bool,
+    lineage: Option<Fingerprint>,
+    subscription: Option<&'a str>,
+    shadowed_by: &'a [String],
+}
+
+#[derive(Serialize)]
+struct JsonAgent<'a> {
+    family: Family,
+    agent: &'a str,
+    dir: &'a Path,
+    store: JsonStore<'a>,
+    profiles: Vec<JsonProfile<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonStore<'a> {
+    path: &'a Path,
+    format: &'static str,
+    writable: bool,
+    why: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonProfile<'a> {
+    id: &'a str,
+    provider: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    clock: Health,
+    health: Health,
+    reason: Option<Reason>,
+    expires_at: Option<Ms>,
+    login: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonProblem<'a> {
+    kind: &'a str,
+    path: Option<&'a Path>,
+    message: &'a str,
+    hint: &'a str,
+}
+
+/// `nolapse.status/1`, one object with a final line break. Other programs read it: keys are never taken away.
+pub fn json(ctx: &Ctx, view: &View, problems: &[Problem], exit: Exit) -> String {
+    let logins = view.logins.iter().map(|login| {
+        let grant = login.login.grant();
+        JsonLogin {
+            id: login.id(),
+            dir: (login.login.source != Source::Env).then_some(&login.login.place.dir),
+            source: login.login.source,
+            health: login.verdict.health,
+            reason: login.verdict.reason,
+            access_expires_at: grant.and_then(|grant| grant.expires),
+            login_ends_at: grant.and_then(|grant| crate::rules::health::deadline(grant, view.now)),
+            renews: login.renews(),
+            lineage: login.memory.as_ref().map(|memory| memory.lineage),
+            subscription: grant.and_then(|grant| grant.subscription.as_deref()),
+            shadowed_by: &login.login.shadowed_by,
+        }
+    });
+    let agents = view.agents.iter().map(|agent| JsonAgent {
+        family: agent.agent.agent.family,
+        agent: &agent.agent.agent.id,
+        dir: &agent.agent.agent.dir,
+        store: JsonStore {
+            path: &agent.path,
+            format: if agent.sqlite { "sqlite" } else { "json" },
+            writable: agent.writable.is_ok(),
+            why: agent.writable.as_ref().err().map(String::as_str),
+        },
+        profiles: agent
+            .profiles
+            .iter()
+            .map(|profile| JsonProfile {
+                id: &profile.profile.id,
+                provider: &profile.profile.provider,
+                kind: profile.profile.credential.type_word(),
+                clock: profile.clock,
+                health: profile.verdict.health,
+                reason: profile.verdict.reason,
+                expires_at: profile.profile.credential.expires(),
+                login: profile.login.map(|i| view.logins[i].id()),
+            })
+            .collect(),
+    });
+    let problems = problems.iter().chain(&view.problems).map(|problem| JsonProblem {
+        kind: problem.kind,
+        path: problem.path.as_deref(),
+        message: &problem.message,
+        hint: &problem.hint,
+    });
+    let object = Json {
+        schema: "nolapse.status/1",
+        now: view.now,
+        host: &ctx.host.name,
+        health: health(ctx, view),
+        exit: exit.code(),
+        logins: logins.collect(),
+        agents: agents.collect(),
+        problems: problems.collect(),
+    };
+    // plain data of ours: it cannot fail to serialise
+    let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Tab-separated lines for scripts: `login`, `profile` or `problem`, then who, health, clock, reason, end in ms, and details.
+pub fn plain(view: &View, problems: &[Problem]) -> String {
+    let mut out = String::new();
+    let word = |reason: Option<Reason>| reason.map_or("-", Reason::word);
+    let end = |at: Option<Ms>| at.map_or("-".to_owned(), |at| at.to_string());
+    for login in &view.logins {
+        let expires = login.login.grant().and_then(|grant| grant.expires);
+        let _ = writeln!(
+            out,
+            "login\t{}\t{}\t-\t{}\t{}\t{}",
+            one_line(login.id()),
+            login.verdict.health,
+            word(login.verdict.reason),
+            end(expires),
+            end(login.verdict.ends)
+        );
+    }
+    for agent in &view.agents {
+        for profile in &agent.profiles {
+            let _ = writeln!(
+                out,
+                "profile\t{}\t{}\t{}\t{}\t{}\t{}",
+                one_line(&agent.agent.agent.label()),
+                profile.verdict.health,
+                profile.clock,
+                word(profile.verdict.reason),
+                end(profile.profile.credential.expires()),
+                one_line(&profile.profile.id)
+            );
+        }
+    }
+    for problem in problems.iter().chain(&view.problems) {
+        let _ = writeln!(out, "problem\t{}\t{}", problem.kind, one_line(&problem.message));
+    }
+    out
+}
+
+/// Foreign names may hold anything: control characters would break a line or a terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '�' } else { c }).collect()
+}
+
+/// How a table is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Colours, for a terminal.
+    pub colour: bool,
+    /// Block characters, for a UTF-8 locale.
+    pub unicode: bool,
+}
+
+/// The table for people: each login and profile with its health, a bar of the time it has left, and why.
+pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
+    let mut out = String::new();
+    let name_width = view
+        .agents
+        .iter()
+        .map(|agent| agent.agent.agent.label().chars().count())
+        .chain(view.logins.iter().map(|login| login.id().chars().count()))
+        .max()
+        .unwrap_or(0)
+        .min(32);
+    let id_width = view
+        .agents
+        .iter()
+        .flat_map(|agent| &agent.profiles)
+        .map(|profile| profile.profile.id.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(32);
+    if !view.logins.is_empty() {
+        let _ = writeln!(out, "{}", bold("logins", style));
+    }
+    for login in &view.logins {
+        let (left, scale) = login_left(login, view.now);
+        let _ = writeln!(
+            out,
+            "  {}  {}  {}  {}",
+            pad(&one_line(login.id()), name_width),
+            health_word(login.verdict.health, style),
+            gauge(left, scale, login.verdict.health, style),
+            login_words(ctx, login, view.now)
+        );
+    }
+    if !view.agents.is_empty() {
+        let _ = writeln!(out, "{}", bold("agents", style));
+    }
+    for agent in &view.agents {
+        let label = one_line(&agent.agent.agent.label());
+        if agent.profiles.is_empty() {
+            let what = match &agent.store {
+                store::State::Malformed(_) => "broken store",
+                store::State::Refused(_) => "unreadable store",
+                _ => "no profiles",
+            };
+            let _ = writeln!(out, "  {}  {what}", pad(&label, name_width));
+        }
+        for (i, profile) in agent.profiles.iter().enumerate() {
+            let name = if i == 0 { label.as_str() } else { "" };
+            let left = profile
+                .profile
+                .credential
+                .expires()
+                .map(|end| end.saturating_sub(view.now));
+            let _ = writeln!(
+                out,
+                "  {}  {}  {}  {}  {}",
+                pad(name, name_width),
+                health_word(profile.verdict.health, style),
+                gauge(left, scale_of(left), profile.verdict.health, style),
+                pad(&one_line(&profile.profile.id), id_width),
+                profile_words(view, agent, profile)
+            );
+        }
+    }
+    let mut problems = problems.iter().chain(&view.problems).peekable();
+    if problems.peek().is_some() {
+        let _ = writeln!(out, "{}", bold("worth a word", style));
+    }
+    for problem in problems {
+        let _ = writeln!(
+            out,
+            "  {}\n    hint: {}",
+            one_line(&problem.message),
+            one_line(&problem.hint)
+        );
+    }
+    out
+}
+
+fn login_left(login: &LoginView, now: Ms) -> (Option<Ms>, Ms) {
+    match (login.verdict.ends, login.login.grant().and_then(|grant| grant.expires)) {
+        (Some(ends), _) => (Some(ends - now), 27 * DAY),
+        (None, Some(expires)) => (Some(expires.saturating_sub(now)), 8 * HOUR),
+        (None, None) => (None, DAY),
+    }
+}
+
+fn scale_of(left: Option<Ms>) -> Ms {
+    match left {
+        Some(left) if left > 32 * DAY => 365 * DAY,
+        Some(left) if left > 12 * HOUR => 30 * DAY,
+        _ => 8 * HOUR,
+    }
+}
+
+fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
+    let mut words: Vec<String> = Vec::new();
+    if login.login.source == Source::Env {
+        words.push(format!(
+            "from {}; its end is recorded nowhere",
+            crate::sources::claude::TOKEN_VAR
+        ));
+        return words.join("; ");
+    }
+    words.push(reason_words(login.verdict.reason, login.verdict.health).to_owned());
+    if let Some(ends) = login.verdict.ends.filter(|_| login.renews()) {
+        words.push(match ends > now {
+            true => format!("sign in again within {}", span(ends - now)),
+            false => "sign in again now".to_owned(),
+        });
+    }
+    if !login.login.shadowed_by.is_empty() {
+        words.push(format!("shadowed by {}", login.login.shadowed_by.join(", ")));
+    }
+    words.push(ctx.host.tilde(&login.login.place.dir));
+    one_line(&words.join("; "))
+}
+
+fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> String {
+    let mut words = reason_words(profile.verdict.reason, profile.verdict.health).to_owned();
+    if let Some(login) = profile.login {
+        let relation = match profile.relation {
+            Relation::Same => "in step with",
+            Relation::Older => "behind",
+            Relation::Newer => "ahead of",
+            Relation::Unknown => "goes by",
+        };
+        let _ = write!(words, ", {relation} {}", view.logins[login].id());
+    }
+    if let Err(why) = &agent.writable {
+        let _ = write!(words, " (not written: {why})");
+    }
+    one_line(&words)
+}
+
+fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
+    match reason {
+        Some(Reason::RenewsItself) => "renews itself",
+        Some(Reason::LoginEndsSoon) => "the login ends soon",
+        Some(Reason::LoginEnded) => "the login reached its time limit",
+        Some(Reason::RaceLogout) => "logged out by a race of two refreshers",
+        Some(Reason::Blanked) => "blanked by Claude Code",
+        Some(Reason::Rejected) => "refused by the server",
+        Some(Reason::NoRefreshToken) => "nothing can renew it",
+        Some(Reason::CopyStale) => "not brought up to date",
+        Some(Reason::CopyDiverged) => "goes its own way",
+        Some(Reason::AbandonedRefresh) => "a refresh was begun and never saved",
+        Some(Reason::ShadowedByEnv) => "shadowed by the environment",
+        Some(Reason::Unreadable) => "cannot be read",
+        Some(Reason::Revoked) => "revoked",
+        Some(Reason::StoreRetired) => "in a store that is not used any more",
+        Some(Reason::IssueDateUnknown) => "its end is recorded nowhere",
+        None => match health {
+            Health::Static => "does not expire",
+            Health::Missing => "signed out",
+            _ => "",
+        },
+    }
+}
+
+fn health_word(health: Health, style: Style) -> String {
+    let colour = match health {
+        Health::Ok | Health::Static => "32",
+        Health::Expiring => "33",
+        Health::Expired | Health::Missing => "31;1",
+    };
+    paint(&pad(&health.to_string(), 8), colour, style)
+}
+
+/// A bar of ten cells and the time left.
+fn gauge(left: Option<Ms>, scale: Ms, health: Health, style: Style) -> String {
+    let (full, empty) = if style.unicode { ('█', '░') } else { ('#', '.') };
+    let cells = match left {
+        None if health == Health::Static => 10,
+        None => 0,
+        Some(left) => (left.clamp(0, scale) * 10 + scale - 1) / scale,
+    };
+    let bar: String = (0..10).map(|i| if i < cells { full } else { empty }).collect();
+    let time = match left {
+        None => String::new(),
+        Some(left) if left <= 0 => "over".to_owned(),
+        Some(left) => span(left),
+    };
+    format!("{bar} {}", pad(&time, 10))
+}
+
+fn pad(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    format!("{text}{}", " ".repeat(width.saturating_sub(length)))
+}
+
+fn bold(text: &str, style: Style) -> String {
+    paint(text, "1", style)
+}
+
+fn paint(text: &str, code: &str, style: Style) -> String {
+    if style.colour {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What to say where there is nothing to watch: what was looked for, where, and what to do.
+pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
+    let mut out = String::from("found neither a Claude Code login nor an agent's store; looked at:\n");
+    for path in &view.looked_at {
+        let _ = writeln!(out, "  {}", one_line(&ctx.host.tilde(path)));
+    }
+    out.push_str(
+        "hint: sign in with `claude auth login`, or name a directory with `[[login]] dir` in the configuration;\n      \
+         `nolapse demo` shows the whole job on a made-up home\n",
+    );
+    out
+}

@@ -376,6 +376,30 @@ pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .write_all(bytes)
 }
 
+/// Makes a new directory of our own below `parent`, 0700, with a name that nobody else has.
+///
+/// # Errors
+/// What the system refuses.
+pub fn make_own_dir(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    for n in 0.. {
+        let dir = parent.join(format!("{prefix}-{}-{n}", std::process::id()));
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && n < 100 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Removes a directory that [`make_own_dir`] made, with all that is in it.
+///
+/// # Errors
+/// What the system refuses.
+pub fn remove_own_dir(dir: &Path) -> io::Result<()> {
+    fs::remove_dir_all(dir)
+}
+
 /// Renames within our own directories.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)

@@ -52,6 +52,10 @@ pub struct Place {
     pub dir: PathBuf,
     /// Named by the configuration, so that its absence is worth a word.
     pub configured: bool,
+    /// The agents (globs) that get this login; `None`: those that no other login names, if this is the first.
+    pub agents: Option<Vec<glob::Pattern>>,
+    /// The profile id that mirrors this login, if not `sync.profile`.
+    pub profile: Option<String>,
     /// The directory string as Claude Code sees it in `CLAUDE_CONFIG_DIR`, for the Keychain item's name.
     pub dir_var: Option<String>,
 }
@@ -189,12 +193,16 @@ pub fn places(host: &Host, configured: &[crate::config::LoginConfig]) -> Vec<Pla
         id: id_of(&dir, host),
         dir,
         configured: false,
+        agents: None,
+        profile: None,
         dir_var,
     }];
     for login in configured {
         let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
         if let Some(same) = places.iter_mut().find(|place| real(&place.dir) == real(&login.dir)) {
             same.configured = true;
+            same.agents.clone_from(&login.agents);
+            same.profile.clone_from(&login.profile);
             if let Some(name) = &login.name {
                 same.id.clone_from(name);
             }
@@ -202,10 +210,13 @@ pub fn places(host: &Host, configured: &[crate::config::LoginConfig]) -> Vec<Pla
         }
         let id = login.name.clone().unwrap_or_else(|| id_of(&login.dir, host));
         let dir_var = Some(login.dir.display().to_string());
+        let (agents, profile) = (login.agents.clone(), login.profile.clone());
         places.push(Place {
             id,
             dir: login.dir.clone(),
             configured: true,
+            agents,
+            profile,
             dir_var,
         });
     }

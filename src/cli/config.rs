@@ -1,0 +1,119 @@
+//! `config init|check|show|path`.
+
+use super::{Fatal, Setup, print};
+use crate::config::{self as conf, RenewMode};
+use crate::edge::files;
+use crate::pass::share_words;
+use crate::report::Exit;
+use crate::rules::wording::span;
+use clap::Subcommand;
+use std::fmt::Write;
+
+/// Every key with its meaning, commented out.
+pub(super) const EXAMPLE: &str = include_str!("../../contrib/config.example.toml");
+
+#[derive(Subcommand, Debug)]
+pub(super) enum ConfigCommand {
+    /// Write an example configuration with every key commented out
+    Init {
+        /// Print it instead
+        #[arg(long)]
+        stdout: bool,
+    },
+    /// Say whether the configuration is valid
+    Check,
+    /// Show the configuration in force, secrets left out
+    Show,
+    /// Print where the configuration is looked for
+    Path,
+}
+
+pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fatal> {
+    let path = setup.host.tilde(&setup.config_path);
+    match command {
+        ConfigCommand::Init { stdout: true } => print(EXAMPLE)?,
+        ConfigCommand::Init { stdout: false } => {
+            if let Some(dir) = setup.config_path.parent() {
+                files::make_dirs(dir)?;
+            }
+            files::create_new(&setup.config_path, EXAMPLE.as_bytes()).map_err(|error| {
+                let hint = match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => {
+                        "edit it, or print a fresh one with `nolapse config init --stdout`"
+                    }
+                    _ => "name another place with `--config`",
+                };
+                Fatal::Usage(format!("`{path}`: {}", files::io_words(&error)), hint.into())
+            })?;
+            print(&format!(
+                "wrote {path}; every key in it is optional and commented out\n"
+            ))?;
+        }
+        ConfigCommand::Path => print(&format!("{}\n", setup.config_path.display()))?,
+        ConfigCommand::Check => {
+            setup.ctx(None)?;
+            print(&match files::is_file(&setup.config_path) {
+                true => format!("{path}: valid\n"),
+                false => format!("{path}: not there, which is fine: everything has a default\n"),
+            })?;
+        }
+        ConfigCommand::Show => print(&show(setup)?)?,
+    }
+    Ok(Exit::Fine)
+}
+
+fn show(setup: &Setup) -> Result<String, Fatal> {
+    let ctx = setup.ctx(None)?;
+    let config = &ctx.config;
+    let globs = |list: &[glob::Pattern]| list.iter().map(|g| format!("\"{g}\"")).collect::<Vec<_>>().join(", ");
+    let mut out = String::new();
+    let sync = &config.sync;
+    let _ = writeln!(out, "[sync]\nenabled = {}", sync.enabled);
+    let share = if sync.share == conf::Share::Full {
+        "full"
+    } else {
+        "access"
+    };
+    let _ = writeln!(out, "share = \"{share}\"  # {}", share_words(sync.share));
+    let _ = writeln!(out, "profile = \"{}\"", sync.profile);
+    let _ = writeln!(out, "exclude_agents = [{}]", globs(&sync.exclude_agents));
+    let mode = match config.renew.mode {
+        RenewMode::Delegate => "delegate",
+        RenewMode::Direct => "direct",
+        RenewMode::Off => "off",
+    };
+    let _ = writeln!(out, "\n[renew]\nmode = \"{mode}\"");
+    let steps: Vec<String> = config
+        .alerts
+        .steps
+        .iter()
+        .map(|step| format!("\"{}\"", span(*step).replace(' ', "")))
+        .collect();
+    let _ = writeln!(out, "\n[alerts]\nsteps = [{}]", steps.join(", "));
+    let _ = writeln!(out, "grace = \"{}\"", span(config.alerts.grace).replace(' ', ""));
+    for login in &config.logins {
+        let _ = writeln!(out, "\n[[login]]\ndir = \"{}\"", login.dir.display());
+        if let Some(name) = &login.name {
+            let _ = writeln!(out, "name = \"{name}\"");
+        }
+        if let Some(agents) = &login.agents {
+            let _ = writeln!(out, "agents = [{}]", globs(agents));
+        }
+        if let Some(profile) = &login.profile {
+            let _ = writeln!(out, "profile = \"{profile}\"");
+        }
+    }
+    for channel in ctx.channels() {
+        let origin = if config.channels.is_empty() {
+            "  # found by itself"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "\n[[channel]]{origin}\nname = \"{}\"", channel.name);
+        let _ = writeln!(out, "min_severity = \"{}\"", channel.min_severity.word());
+    }
+    if let Some(heartbeat) = &config.heartbeat {
+        let _ = writeln!(out, "\n[heartbeat]\nurl = \"{}\"", heartbeat.url.shown());
+    }
+    Ok(out)
+}

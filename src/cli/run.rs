@@ -1,0 +1,168 @@
+//! `run` and `sync`.
+
+use super::{Fatal, Setup, block_on, parse_time, print};
+use crate::ctx::Ctx;
+use crate::pass::{self, Done, Outcome, Report, Scope};
+use crate::report::{self, Exit, one_line};
+use crate::rules::alert::Why;
+use crate::rules::wording;
+use crate::types::Ms;
+use clap::Args;
+use std::fmt::Write;
+
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// Show the exact change of every store and every alert, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SyncArgs {
+    /// Show the exact change of every store, secrets as fingerprints, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Decide as of another time: milliseconds since 1970, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Ms>,
+}
+
+pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    let report = match args.dry_run {
+        true => block_on(pass::rehearse(&ctx))?,
+        false => block_on(pass::run(&ctx, Scope::Whole))?,
+    };
+    let mut out = story(&ctx, &report);
+    if report::nothing(&report.view) {
+        out.push_str(&report::nothing_words(&ctx, &report.view));
+    } else {
+        out.push_str(&summary(&ctx, &report, args.dry_run));
+    }
+    print(&out)?;
+    Ok(exit(&ctx, &report))
+}
+
+pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(args.at)?;
+    let report = match args.dry_run {
+        true => block_on(pass::rehearse(&ctx))?,
+        false => block_on(pass::run(&ctx, Scope::Sync))?,
+    };
+    let mut out = story(&ctx, &report);
+    if report::nothing(&report.view) {
+        out.push_str(&report::nothing_words(&ctx, &report.view));
+    } else if report.done.is_empty() && report.problems.is_empty() {
+        out.push_str(match ctx.config.sync.enabled {
+            true => "nothing to bring up to date\n",
+            false => "`sync.enabled` is false: nothing is written\n",
+        });
+    }
+    print(&out)?;
+    // a sync is judged by what it was asked to do, not by the health of what it found
+    let failed = report
+        .done
+        .iter()
+        .any(|done| matches!(done.outcome, Outcome::Failed(_)));
+    Ok(if failed || !report.problems.is_empty() {
+        Exit::Unknown
+    } else {
+        Exit::Fine
+    })
+}
+
+/// What has lapsed outweighs what went wrong with the pass, and that what ends soon.
+fn exit(ctx: &Ctx, report: &Report) -> Exit {
+    let failed = report
+        .done
+        .iter()
+        .any(|done| matches!(done.outcome, Outcome::Failed(_)));
+    match report::exit(ctx, &report.view) {
+        Exit::Lapsed => Exit::Lapsed,
+        _ if failed || !report.problems.is_empty() => Exit::Unknown,
+        exit => exit,
+    }
+}
+
+/// What was done or would be, a line each; the diff where nothing was written.
+pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
+    let mut out = String::new();
+    for Done { whom, path, outcome } in &report.done {
+        let (whom, path) = (one_line(whom), one_line(&ctx.host.tilde(path)));
+        let _ = match outcome {
+            Outcome::Written(ids) => {
+                writeln!(out, "{whom}: brought up to date: {}", one_line(&ids.join(", ")))
+            }
+            Outcome::WouldWrite(diff) => writeln!(out, "{whom}: would change {path}\n{}", indent(diff)),
+            Outcome::Healed(from) => writeln!(out, "login {whom}: healed from the newer copy of {}", one_line(from)),
+            Outcome::WouldHeal(from) => {
+                writeln!(
+                    out,
+                    "login {whom}: would be healed from the newer copy of {}",
+                    one_line(from)
+                )
+            }
+            Outcome::Failed(problem) => {
+                writeln!(
+                    out,
+                    "{whom}: {}\n  hint: {}",
+                    one_line(&problem.message),
+                    one_line(&problem.hint)
+                )
+            }
+        };
+    }
+    for problem in &report.problems {
+        let _ = writeln!(
+            out,
+            "{}\n  hint: {}",
+            one_line(&problem.message),
+            one_line(&problem.hint)
+        );
+    }
+    out
+}
+
+/// What needs a human, who was told, and how the rest fares.
+pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
+    let mut out = String::new();
+    for (sent, result) in &report.told {
+        let title = one_line(&sent.event.title);
+        let _ = match result {
+            Ok(_) => writeln!(out, "told {}: {title}", sent.channel),
+            Err(error) => writeln!(
+                out,
+                "could not tell {}: {title}: {error}; tried again later",
+                sent.channel
+            ),
+        };
+    }
+    for alert in &report.alerts {
+        let words = wording::words(alert, Why::First, &ctx.host.name, report.view.now, &|at| ctx.when(at));
+        let _ = writeln!(out, "{}: {}", alert.severity.word(), one_line(&words.title));
+        for line in words.message.lines() {
+            let _ = writeln!(out, "  {}", one_line(line));
+        }
+    }
+    let (logins, agents) = (report.view.logins.len(), report.view.agents.len());
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let state = match (report.alerts.len(), dry_run) {
+        (0, _) => "nothing needs you".to_owned(),
+        (n, false) => format!("{} firing", counted(n, "alert")),
+        (n, true) => format!("{} would be told where not told yet", counted(n, "alert")),
+    };
+    let _ = writeln!(
+        out,
+        "{}, {}: {state}",
+        counted(logins, "login"),
+        counted(agents, "agent")
+    );
+    out
+}
+
+fn indent(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("  {}", one_line(line)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,95 @@
+//! `status` and `check`.
+
+use super::{Fatal, Setup, parse_time, print};
+use crate::look;
+use crate::report::{self, Exit};
+use crate::types::Ms;
+use crate::{ledger, pass};
+use clap::Args;
+use std::fmt::Write;
+
+#[derive(Args, Debug)]
+pub(super) struct StatusArgs {
+    /// One JSON object (nolapse.status/1) on stdout, and nothing else
+    #[arg(long, conflicts_with = "plain")]
+    json: bool,
+    /// Tab-separated lines
+    #[arg(long)]
+    plain: bool,
+    /// Let the exit code tell (0 fine, 1 expired or missing, 2 expiring, 3 could not tell)
+    #[arg(long)]
+    check: bool,
+    /// Let the exit code follow the raw clock, as the agents compute it
+    #[arg(long)]
+    by_clock: bool,
+    /// Judge as of another time: milliseconds since 1970, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Ms>,
+}
+
+pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(args.at)?;
+    let loaded = ledger::load(&ctx.state_dir);
+    let view = look::look(&ctx, &loaded.ledger);
+    let problems: Vec<_> = loaded.problem.into_iter().collect();
+    let exit = if args.by_clock {
+        report::exit_by_clock(&ctx, &view)
+    } else {
+        report::exit(&ctx, &view)
+    };
+    if args.json {
+        print(&report::json(&ctx, &view, &problems, exit))?;
+    } else if args.plain {
+        print(&report::plain(&view, &problems))?;
+    } else {
+        let mut text = report::table(&ctx, &view, &problems, setup.style());
+        if report::nothing(&view) {
+            text.push_str(&report::nothing_words(&ctx, &view));
+        }
+        print(&text)?;
+    }
+    Ok(if args.check || args.by_clock { exit } else { Exit::Fine })
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    /// Let the exit code follow the raw clock, as the agents compute it
+    #[arg(long)]
+    by_clock: bool,
+    /// Judge as of another time: milliseconds since 1970, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Ms>,
+}
+
+pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(args.at)?;
+    let loaded = ledger::load(&ctx.state_dir);
+    let view = look::look(&ctx, &loaded.ledger);
+    let exit = if args.by_clock {
+        report::exit_by_clock(&ctx, &view)
+    } else {
+        report::exit(&ctx, &view)
+    };
+    let mut out = String::new();
+    if report::nothing(&view) && exit != Exit::Fine {
+        out.push_str(&report::nothing_words(&ctx, &view));
+    } else if exit != Exit::Fine {
+        for alert in pass::alerts(&ctx, &view) {
+            let words = crate::rules::wording::words(
+                &alert,
+                crate::rules::alert::Why::First,
+                &ctx.host.name,
+                view.now,
+                &|at| ctx.when(at),
+            );
+            let _ = write!(out, "{}: {}", alert.severity.word(), report::one_line(&words.title));
+            match words.commands.first() {
+                Some(command) => writeln!(out, "; run: {}", report::one_line(command)),
+                None => writeln!(out),
+            }
+            .unwrap_or_default();
+        }
+    }
+    print(&out)?;
+    Ok(exit)
+}

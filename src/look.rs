@@ -1,0 +1,630 @@
+//! What there is: every login, every agent's store, judged as of now. Reads only; writes nothing, locks nothing.
+
+use crate::config::RenewMode;
+use crate::ctx::Ctx;
+use crate::edge::files::{self, Meta};
+use crate::ledger::Ledger;
+use crate::rules::health::{self, Hangs, Known, Verdict};
+use crate::rules::lineage::{self, LoginMemory, Relation};
+use crate::rules::plan::Offer;
+use crate::sources::claude::{self, Login, Source, State};
+use crate::stores::discover::{self, Agent};
+use crate::stores::families::{Generation, StateDir};
+use crate::stores::{sqlite, store};
+use crate::types::{Credential, Health, Ms, Problem, Profile, Reason};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The judged world at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// As of when, [`Ms`].
+    pub now: Ms,
+    /// The logins, the environment's own first.
+    pub logins: Vec<LoginView>,
+    /// The agents, sorted by label.
+    pub agents: Vec<AgentView>,
+    /// The products' state directories.
+    pub state_dirs: Vec<StateDir>,
+    /// What could not be understood, or is worth a word.
+    pub problems: Vec<Problem>,
+    /// Every place that was looked at.
+    pub looked_at: Vec<PathBuf>,
+}
+
+/// A login, judged.
+#[derive(Clone, Debug)]
+pub struct LoginView {
+    /// As found.
+    pub login: Login,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// What is known of it over time, this look included.
+    pub memory: Option<LoginMemory>,
+}
+
+impl LoginView {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.login.place.id
+    }
+
+    /// Whether it is renewed without a human.
+    pub fn renews(&self) -> bool {
+        self.login.grant().is_some_and(|grant| grant.refresh.token().is_some())
+            && !matches!(self.verdict.health, Health::Expired | Health::Missing)
+            && self.verdict.reason != Some(Reason::Rejected)
+    }
+}
+
+/// An agent with its store, judged.
+#[derive(Clone, Debug)]
+pub struct AgentView {
+    /// Who, and in which state directory.
+    pub agent: Agent,
+    /// Where its store is.
+    pub path: PathBuf,
+    /// `true` for SQLite.
+    pub sqlite: bool,
+    /// What the store holds.
+    pub store: store::State,
+    /// The store's `stat`, where it is a file.
+    pub meta: Option<Meta>,
+    /// `Err` where it may not be written, and why.
+    pub writable: Result<(), String>,
+    /// A temp file of ours that a killed pass left behind.
+    pub leftover: bool,
+    /// Its profiles.
+    pub profiles: Vec<ProfileView>,
+}
+
+/// A profile, judged.
+#[derive(Clone, Debug)]
+pub struct ProfileView {
+    /// As found.
+    pub profile: Profile,
+    /// The agents' own arithmetic.
+    pub clock: Health,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Index of the login it hangs on.
+    pub login: Option<usize>,
+    /// How it descends from it.
+    pub relation: Relation,
+}
+
+/// Looks at everything.
+pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
+    let now = ctx.clock.now();
+    let mut found = discover::discover(&ctx.host);
+    let mut problems = std::mem::take(&mut found.problems);
+    let mut logins = Vec::new();
+    let mut looked_at = Vec::new();
+    for place in claude::places(&ctx.host, &ctx.config.logins) {
+        looked_at.push(place.file());
+        let login = claude::look(&ctx.host, &place);
+        let remembered = ledger.logins.get(&place.id);
+        if matches!(login.state, State::Absent) && remembered.is_none() && !place.configured {
+            continue;
+        }
+        problems.extend(login_problems(ctx, &login));
+        logins.push(judge_login(ctx, ledger, login, now));
+    }
+    if let Some(token) = claude::env_token(&ctx.host) {
+        logins.push(env_login(&token));
+    }
+    looked_at.append(&mut found.looked_at);
+    let mut agents: Vec<AgentView> = found
+        .agents
+        .into_iter()
+        .map(|agent| look_at_agent(ctx, agent, &found.state_dirs, &mut problems))
+        .collect();
+    for agent in &mut agents {
+        judge_agent(ctx, ledger, &logins, agent, now);
+    }
+    for state_dir in &found.state_dirs {
+        problems.extend(dotenv_problem(ctx, state_dir));
+    }
+    View {
+        now,
+        logins,
+        agents,
+        state_dirs: found.state_dirs,
+        problems,
+        looked_at,
+    }
+}
+
+/// Reads one agent's store and every login again, under the store's lock: what is decided next is decided from this.
+/// The view holds that agent alone; the store's text rides along for patching.
+pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (View, Option<String>) {
+    let now = ctx.clock.now();
+    let logins = view.logins.iter().map(|login| match login.login.source {
+        Source::Env => login.clone(),
+        _ => judge_login(ctx, ledger, claude::look(&ctx.host, &login.login.place), now),
+    });
+    let logins: Vec<LoginView> = logins.collect();
+    let (state, text, meta) = store::read(&agent.path);
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    let writable = writable(ctx, &agent.agent, state_dir, &state, meta.as_ref());
+    let mut fresh = AgentView {
+        store: state,
+        meta,
+        writable,
+        profiles: Vec::new(),
+        ..agent.clone()
+    };
+    judge_agent(ctx, ledger, &logins, &mut fresh, now);
+    let view = View {
+        now,
+        logins,
+        agents: vec![fresh],
+        state_dirs: view.state_dirs.clone(),
+        problems: Vec::new(),
+        looked_at: Vec::new(),
+    };
+    (view, text)
+}
+
+fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
+    let before = ledger.logins.get(&login.place.id);
+    let memory = match login.grant() {
+        Some(grant) => lineage::observe(before, grant),
+        None => before.map(|memory| LoginMemory {
+            signed_in: false,
+            ..memory.clone()
+        }),
+    };
+    let known = Known {
+        rejected: &ledger.rejected,
+        abandoned: login.abandoned,
+    };
+    let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
+    LoginView { login, verdict, memory }
+}
+
+/// A token in the environment is a login of its own: it works until a day that nothing on disk tells.
+fn env_login(token: &crate::secret::Secret) -> LoginView {
+    let place = claude::Place {
+        id: "env".into(),
+        dir: PathBuf::new(),
+        configured: true,
+        agents: None,
+        profile: None,
+        dir_var: None,
+    };
+    let grant = claude::Grant {
+        access: Some(token.clone()),
+        refresh: claude::Refresh::None,
+        expires: None,
+        deadline: None,
+        ended_by_limit: false,
+        scopes: Some(Vec::new()),
+        client_id: None,
+        subscription: None,
+        blanked: false,
+    };
+    LoginView {
+        login: Login {
+            place,
+            source: Source::Env,
+            state: State::SignedIn(grant),
+            meta: None,
+            shadowed_by: Vec::new(),
+            abandoned: false,
+            dead_lock: None,
+            dir_uid: None,
+        },
+        verdict: Verdict {
+            health: Health::Static,
+            reason: Some(Reason::IssueDateUnknown),
+            ends: None,
+        },
+        memory: None,
+    }
+}
+
+fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mut Vec<Problem>) -> AgentView {
+    let state_dir = &state_dirs[agent.state_dir];
+    let json = agent.agent.dir.join(store::FILE_NAME);
+    if state_dir.generation == Generation::Sqlite {
+        return look_at_sqlite(ctx, agent, state_dir, json, problems);
+    }
+    let (state, _, meta) = store::read(&json);
+    let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref());
+    let here = ctx.host.tilde(&json);
+    match &state {
+        store::State::Malformed(why) => problems.push(Problem::at(
+            "store_malformed",
+            &json,
+            format!("`{here}` is no store: {why}; its agent takes it for empty and replaces it, keys and all"),
+            "restore it from a backup, or move it away so that the agent starts anew",
+        )),
+        store::State::Refused(why) => problems.push(Problem::at(
+            "unreadable",
+            &json,
+            format!("`{here}` cannot be read: {why}"),
+            "run nolapse as the user who runs the agent",
+        )),
+        store::State::Absent if files::exists(&agent.agent.dir.join("auth.json")) => problems.push(Problem::at(
+            "legacy_store",
+            agent.agent.dir.join("auth.json"),
+            format!(
+                "{} still has the legacy `auth.json`, which a store made now would shut out",
+                agent.agent.label()
+            ),
+            "start the agent once, which takes it over; then nolapse keeps the store up to date",
+        )),
+        _ => {}
+    }
+    let leftover = files::real_target(&json).is_ok_and(|real| files::exists(&files::temp_path(&real)));
+    AgentView {
+        agent,
+        path: json,
+        sqlite: false,
+        store: state,
+        meta,
+        writable,
+        leftover,
+        profiles: Vec::new(),
+    }
+}
+
+fn look_at_sqlite(
+    ctx: &Ctx,
+    agent: Agent,
+    state_dir: &StateDir,
+    json: PathBuf,
+    problems: &mut Vec<Problem>,
+) -> AgentView {
+    let own = agent.agent.dir.join("openclaw-agent.sqlite");
+    let candidates = [
+        Some((own, sqlite::Which::Agent)),
+        state_dir.shared_sqlite.clone().map(|p| (p, sqlite::Which::Shared)),
+    ];
+    let mut view = AgentView {
+        agent,
+        path: json,
+        sqlite: true,
+        store: store::State::Absent,
+        meta: None,
+        writable: Err("OpenClaw keeps it in SQLite, which nolapse reads and never writes".into()),
+        leftover: false,
+        profiles: Vec::new(),
+    };
+    for (path, which) in candidates.into_iter().flatten() {
+        if !files::is_file(&path) {
+            continue;
+        }
+        view.path.clone_from(&path);
+        let unreadable = |why: String| {
+            Problem::at(
+                "unreadable",
+                &path,
+                format!("`{}` cannot be read: {why}", ctx.host.tilde(&path)),
+                "try again when the gateway is idle; run nolapse as the user who runs it",
+            )
+        };
+        match sqlite::read_store(&path, which) {
+            Ok(Some(bytes)) => {
+                view.store = match std::str::from_utf8(&bytes)
+                    .map_err(|_| "not UTF-8".into())
+                    .and_then(store::parse)
+                {
+                    Ok(profiles) => store::State::Read(profiles),
+                    Err(why) => {
+                        problems.push(unreadable(why.clone()));
+                        store::State::Malformed(why)
+                    }
+                };
+                return view;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                problems.push(unreadable(error.to_string()));
+                view.store = store::State::Refused(error.to_string());
+                return view;
+            }
+        }
+    }
+    // no database anywhere: a JSON store that this generation does not read is shown, and judged as retired
+    if view.path.extension().is_some_and(|extension| extension == "json")
+        && let (state @ store::State::Read(_), _, meta) = store::read(&view.path)
+    {
+        view.store = state;
+        view.meta = meta;
+    }
+    view
+}
+
+/// Whether a store may be written. Asked again under its lock.
+fn writable(
+    ctx: &Ctx,
+    agent: &Agent,
+    state_dir: &StateDir,
+    state: &store::State,
+    meta: Option<&Meta>,
+) -> Result<(), String> {
+    if let Generation::Unknown(why) = &state_dir.generation {
+        return Err(why.clone());
+    }
+    let label = agent.agent.label();
+    if ctx
+        .config
+        .sync
+        .exclude_agents
+        .iter()
+        .any(|pattern| pattern.matches(&label))
+    {
+        return Err("excluded by `sync.exclude_agents`".into());
+    }
+    match state {
+        store::State::Malformed(why) => return Err(format!("no store: {why}")),
+        store::State::Refused(why) => return Err(why.clone()),
+        store::State::Absent if files::exists(&agent.agent.dir.join("auth.json")) => {
+            return Err("the agent has to take over its legacy `auth.json` first".into());
+        }
+        _ => {}
+    }
+    match meta {
+        Some(meta) if !files::can_keep_owner(meta.uid) => Err("it belongs to another user".into()),
+        _ => Ok(()),
+    }
+}
+
+fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut AgentView, now: Ms) {
+    let label = view.agent.agent.label();
+    let is_retired = retired(view);
+    let judge = |profile: &Profile| {
+        let (login, relation) = hangs_on(ctx, ledger, logins, &label, profile);
+        let hangs = login.map(|i| Hangs {
+            login: &logins[i].verdict,
+            relation,
+        });
+        let mut verdict = health::profile(
+            &profile.credential,
+            &profile.provider,
+            hangs,
+            ctx.config.renew.mode == RenewMode::Off,
+            &ctx.config.alerts,
+            now,
+        );
+        if let Some(refresh) = profile.credential.refresh_fingerprint()
+            && ledger.rejected.contains(&refresh)
+            && relation != Relation::Older
+        {
+            let over = profile.credential.expires().is_none_or(|end| end <= now);
+            verdict.health = if over { Health::Expired } else { Health::Expiring };
+            verdict.reason = Some(Reason::Rejected);
+        }
+        if is_retired {
+            verdict.reason = Some(Reason::StoreRetired);
+        }
+        ProfileView {
+            profile: profile.clone(),
+            clock: health::clock(&profile.credential, now),
+            verdict,
+            login,
+            relation,
+        }
+    };
+    view.profiles = view.store.profiles().iter().map(judge).collect();
+}
+
+/// A JSON store that is looked at where the SQLite generation lives is not used any more.
+fn retired(view: &AgentView) -> bool {
+    view.sqlite && view.path.extension().is_some_and(|extension| extension == "json")
+}
+
+/// The login a profile hangs on: the one whose tokens it holds, else the one that its id mirrors.
+fn hangs_on(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    logins: &[LoginView],
+    label: &str,
+    profile: &Profile,
+) -> (Option<usize>, Relation) {
+    if profile.credential == Credential::ApiKey {
+        return (None, Relation::Unknown);
+    }
+    let copy = ledger.copies.get(&copy_key(label, &profile.id));
+    for (i, login) in logins.iter().enumerate() {
+        let Some(memory) = &login.memory else { continue };
+        let relation = lineage::relation(&profile.credential, copy, login.id(), memory);
+        if relation != Relation::Unknown {
+            return (Some(i), relation);
+        }
+    }
+    let mirrors = matches!(profile.provider.as_str(), "anthropic" | "claude-cli")
+        && !matches!(profile.credential, Credential::Token { expires: None, .. });
+    let login = mirrors.then(|| mirrored_login(logins, label)).flatten();
+    (
+        login.filter(|i| mirror_id(ctx, &logins[*i]) == profile.id),
+        Relation::Unknown,
+    )
+}
+
+/// The key of a copy in the ledger.
+pub fn copy_key(label: &str, profile: &str) -> String {
+    format!("{label}#{profile}")
+}
+
+/// Index of the login that is given to an agent: the first one whose `agents` name it, else the first that names none.
+pub fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
+    let stored = || {
+        logins
+            .iter()
+            .enumerate()
+            .filter(|(_, login)| login.login.source != Source::Env)
+    };
+    let named = |login: &LoginView| {
+        login
+            .login
+            .place
+            .agents
+            .as_ref()
+            .is_some_and(|globs| globs.iter().any(|glob| glob.matches(label)))
+    };
+    stored()
+        .find(|(_, login)| named(login))
+        .or_else(|| stored().next().filter(|(_, login)| login.login.place.agents.is_none()))
+        .map(|(i, _)| i)
+}
+
+/// The profile id that mirrors a login.
+pub fn mirror_id<'c>(ctx: &'c Ctx, login: &'c LoginView) -> &'c str {
+    login.login.place.profile.as_deref().unwrap_or(&ctx.config.sync.profile)
+}
+
+/// What each login has to give.
+pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
+    let grant = login.login.grant()?;
+    (!grant.blanked).then(|| Offer::of(grant)).flatten()
+}
+
+/// What a look leaves to be remembered: each login's memory, and which of its refresh tokens each copy held.
+pub fn remember(view: &View, ledger: &mut Ledger) {
+    for login in &view.logins {
+        if let Some(memory) = &login.memory {
+            ledger.logins.insert(login.id().to_owned(), memory.clone());
+        }
+    }
+    let mut copies = BTreeMap::new();
+    for agent in &view.agents {
+        let label = agent.agent.agent.label();
+        for profile in &agent.profiles {
+            let key = copy_key(&label, &profile.profile.id);
+            let held = match (
+                profile.login,
+                profile.relation,
+                profile.profile.credential.refresh_fingerprint(),
+            ) {
+                (Some(login), Relation::Same | Relation::Older, Some(refresh)) => Some(lineage::CopyMemory {
+                    login: view.logins[login].id().to_owned(),
+                    refresh,
+                }),
+                // renewed by its agent and not healed yet: what it held before is what will tell
+                (_, Relation::Newer, _) => ledger.copies.get(&key).cloned(),
+                _ => None,
+            };
+            if let Some(held) = held {
+                copies.insert(key, held);
+            }
+        }
+        if matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_)) {
+            let of_this = |(key, _): &(&String, &lineage::CopyMemory)| key.starts_with(&format!("{label}#"));
+            copies.extend(
+                ledger
+                    .copies
+                    .iter()
+                    .filter(of_this)
+                    .map(|(k, v)| (k.clone(), v.clone())),
+            );
+        }
+    }
+    ledger.copies = copies;
+}
+
+fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let path = login.place.file();
+    let here = ctx.host.tilde(&path);
+    match &login.state {
+        State::Unreadable { why, refused: true } => problems.push(Problem::at(
+            "unreadable",
+            &path,
+            format!("`{here}` cannot be read: {why}"),
+            "run nolapse as the user who runs Claude Code; `ls -l` shows whether root took the file",
+        )),
+        State::Unreadable { why, refused: false } => problems.push(Problem::at(
+            "unreadable",
+            &path,
+            format!("`{here}` is no credentials file: {why}; Claude Code takes it for signed out"),
+            "run `claude auth login`",
+        )),
+        State::SignedIn(grant) => {
+            if grant.scopes.is_none() && !grant.blanked {
+                problems.push(Problem::at(
+                    "no_scopes",
+                    &path,
+                    format!("`{here}` has no `scopes`, which Claude Code takes for signed out"),
+                    "run `claude auth login`",
+                ));
+            }
+            if grant
+                .expires
+                .is_some_and(|at| (1_000_000_000..100_000_000_000).contains(&at))
+            {
+                problems.push(Problem::at(
+                    "expires_in_seconds",
+                    &path,
+                    format!("`{here}` has `expiresAt` in seconds; Claude Code reads milliseconds and takes it for long expired"),
+                    "let Claude Code renew the login by using it once",
+                ));
+            }
+        }
+        State::Absent | State::SignedOut => {}
+    }
+    if let (Some(meta), Some(dir_uid)) = (&login.meta, login.dir_uid) {
+        if meta.uid != dir_uid {
+            problems.push(Problem::at(
+                "wrong_owner",
+                &path,
+                format!(
+                    "`{here}` belongs to user {} and its directory to user {dir_uid}",
+                    meta.uid
+                ),
+                format!("run `sudo chown {dir_uid} {here}`"),
+            ));
+        }
+        if meta.mode & 0o077 != 0 {
+            problems.push(Problem::at(
+                "readable_by_others",
+                &path,
+                format!("`{here}` has mode {:04o}: others can read the tokens", meta.mode),
+                format!("run `chmod 600 {here}`"),
+            ));
+        }
+    }
+    if let Some((lock, _)) = &login.dead_lock {
+        problems.push(Problem::at(
+            "dead_lock",
+            lock,
+            format!(
+                "`{}` was left by a process that died; whoever needs it next clears it",
+                ctx.host.tilde(lock)
+            ),
+            "nothing to do; `claude` clears it when it next renews",
+        ));
+    }
+    problems
+}
+
+/// What in an agents' `.env` takes precedence over the profiles in a store.
+fn dotenv_problem(ctx: &Ctx, state_dir: &StateDir) -> Option<Problem> {
+    const RELEVANT: [&str; 4] = [
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_OAUTH_TOKEN",
+        "ANTHROPIC_AUTH_TOKEN",
+        claude::TOKEN_VAR,
+    ];
+    let names: Vec<&str> = state_dir
+        .dotenv
+        .iter()
+        .map(String::as_str)
+        .filter(|name| RELEVANT.contains(name))
+        .collect();
+    let path: &Path = &state_dir.dir.join(".env");
+    (!names.is_empty()).then(|| {
+        Problem::at(
+            "shadowed_by_env",
+            path,
+            format!(
+                "`{}` sets {}, which the agents may use before any login",
+                ctx.host.tilde(path),
+                names.join(", ")
+            ),
+            "fine if meant; otherwise remove the line",
+        )
+    })
+}
