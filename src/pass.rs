@@ -387,7 +387,7 @@ pub async fn sync(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> 
     let mut waiting = Vec::new();
     for agent in &view.agents {
         let plan = plan(ctx, &view, agent);
-        let nothing = plan.edits.is_empty() && !(agent.leftover && !dry_run);
+        let nothing = plan.edits.is_empty() && (dry_run || !agent.leftover);
         if nothing || agent.writable.is_err() {
             continue;
         }
