@@ -7,44 +7,21 @@
 use crate::ctx::Ctx;
 use crate::ledger::{AlertMemory, Ledger, Outgoing};
 use crate::notify::{Channel, Receipt, SendError};
-use crate::rules::alert::{self, Alert, Told, Why};
+use crate::rules::alert::{self, Alert, Decision, Scope, Told, Trouble, Until, Why};
 use crate::rules::wording;
-use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Severity, Status};
+use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
 
-/// How long a leased delivery is left alone: longer than any channel's timeout twice over.
-const LEASE: Ms = 2 * MINUTE;
+/// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have.
+const LEASE: Ms = 5 * MINUTE;
 
-/// An event that no channel accepted for this long is given up.
+/// An event that no channel accepted for this long is given up; what still fires is then told as if for the first time.
 const GIVE_UP: Ms = 7 * DAY;
 
-/// What is said of an alert that goes away: what is needed to word its recovery is kept with its memory.
+/// Decides what each channel is to be told of these alerts and of those that are over, and puts it into the outbox.
 pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
     for alert in alerts {
-        let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| AlertMemory {
-            since: now,
-            last: alert.clone(),
-            channels: Default::default(),
-        });
-        memory.last = alert.clone();
-        let memory = memory.clone();
-        for channel in channels {
-            let queued = ledger
-                .outbox
-                .iter()
-                .find(|out| out.channel == channel.name && out.event.alert_id == alert.id);
-            let told = queued
-                .map(|out| &out.told)
-                .or_else(|| memory.channels.get(&channel.name));
-            let Some(why) = alert::decide(alert, told, &ctx.config.alerts.steps, now) else {
-                continue;
-            };
-            let told = alert::told(alert, told, why, &ctx.config.alerts.steps, now);
-            let event = event(ctx, ledger, alert, why, now);
-            if channel.wants(&event) {
-                put(ledger, channel, event, told, now);
-            }
-        }
+        fire(ctx, ledger, channels, alert, now);
     }
     let over: Vec<String> = ledger
         .alerts
@@ -53,28 +30,92 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
         .cloned()
         .collect();
     for id in over {
-        let Some(memory) = ledger.alerts.remove(&id) else {
-            continue;
-        };
-        // what was queued and never heard need not be heard any more
-        ledger.outbox.retain(|out| out.event.alert_id != id);
-        for channel in channels {
-            let Some(told) = memory
-                .channels
-                .get(&channel.name)
-                .filter(|told| told.status == Status::Firing)
-            else {
-                continue;
-            };
-            if channel.resolved {
-                let event = event(ctx, ledger, &memory.last, Why::Recovered, now);
-                put(ledger, channel, event, alert::told_resolved(told, now), now);
-            }
-        }
+        recover(ctx, ledger, channels, &id, now);
     }
+    ledger.silences.retain(|silence| match silence.until {
+        Until::Time(_) => silence.active(now),
+        Until::Recovered => alerts.iter().any(|alert| silence.touches(alert)),
+    });
+    let known = |name: &str| channels.iter().any(|channel| channel.name == name);
+    ledger.troubles.retain(|name, _| known(name));
     ledger
         .outbox
-        .retain(|out| channels.iter().any(|channel| channel.name == out.channel) && now - out.queued_at < GIVE_UP);
+        .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
+}
+
+fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now: Ms) {
+    let steps = &ctx.config.alerts.steps;
+    let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| AlertMemory {
+        since: now,
+        last: alert.clone(),
+        channels: Default::default(),
+        ack: None,
+    });
+    memory.last = alert.clone();
+    // an ack that was outgrown does not come back when things get milder again
+    memory.ack.take_if(|ack| !ack.holds(alert));
+    let memory = memory.clone();
+    let mute = alert::mute(alert, memory.ack.as_ref(), &ledger.silences, now);
+    if mute.is_some() {
+        ledger
+            .outbox
+            .retain(|out| out.event.alert_id != alert.id || out.event.status == Status::Resolved);
+    }
+    for channel in channels {
+        if alert.id == alert::channel_id(&channel.name) {
+            continue;
+        }
+        let queued = ledger
+            .outbox
+            .iter()
+            .find(|out| out.channel == channel.name && out.event.alert_id == alert.id);
+        let told = queued
+            .map(|out| &out.told)
+            .or_else(|| memory.channels.get(&channel.name));
+        let why = match alert::decide(alert, told, mute, steps, now) {
+            Decision::Tell(why) => why,
+            Decision::Muted(why, mute) => {
+                tracing::debug!(alert = %alert.id, channel = %channel.name, ?why, ?mute, "muted");
+                continue;
+            }
+            Decision::Settled => continue,
+        };
+        let told = alert::told(alert, told, why, steps, now);
+        let event = event(ctx, ledger, alert, why, memory.since, now);
+        if channel.wants(&event) {
+            put(ledger, channel, event, told, now);
+        }
+    }
+}
+
+/// Forgets an alert, and tells that it is over to those who were told, or may have been, that it fires; muted or not: it
+/// closes what was opened.
+fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &str, now: Ms) {
+    let Some(memory) = ledger.alerts.remove(id) else {
+        return;
+    };
+    // what was queued and never heard need not be heard any more; of a try that nobody recorded, nobody knows
+    let of_it = |out: &Outgoing| out.event.alert_id == id;
+    let unknown: Vec<Outgoing> = ledger
+        .outbox
+        .iter()
+        .filter(|out| of_it(out) && out.attempts > 0 && out.last_error.is_none())
+        .cloned()
+        .collect();
+    ledger.outbox.retain(|out| !of_it(out));
+    for channel in channels.iter().filter(|channel| channel.resolved) {
+        let maybe = || {
+            unknown
+                .iter()
+                .find(|out| out.channel == channel.name)
+                .map(|out| &out.told)
+        };
+        let told = memory.channels.get(&channel.name).or_else(maybe);
+        if let Some(told) = told.filter(|told| told.status == Status::Firing) {
+            let event = event(ctx, ledger, &memory.last, Why::Recovered, memory.since, now);
+            put(ledger, channel, event, alert::told_resolved(told, now), now);
+        }
+    }
 }
 
 fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms) {
@@ -94,9 +135,9 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
 }
 
 /// One event per alert and reason in a pass: every channel gets the same id.
-fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, now: Ms) -> Event {
+fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now: Ms) -> Event {
     let host = &ctx.host.name;
-    let words = wording::words(alert, why, host, now, &|at| ctx.when(at));
+    let words = wording::words(alert, why, host, since, now, &|at| ctx.when(at));
     let status = if why == Why::Recovered {
         Status::Resolved
     } else {
@@ -146,21 +187,29 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, now: Ms) -> Ev
 pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec<Outgoing> {
     let minute = ctx.minute_of_day(now);
     let mut due = Vec::new();
-    for out in &mut ledger.outbox {
-        let quiet = channels
-            .iter()
-            .find(|channel| channel.name == out.channel)
-            .is_some_and(|channel| {
-                out.event.severity < Severity::Critical
-                    && channel.quiet_hours.is_some_and(|hours| hours.contains(minute))
-            });
-        // a clock that was set back must not hold an event for ever
-        if quiet || out.next_at > now && out.next_at - now < GIVE_UP {
-            continue;
+    for channel in channels {
+        // a changed configuration is a new chance
+        let changed = ledger
+            .troubles
+            .get(&channel.name)
+            .is_some_and(|trouble| trouble.mark != channel.mark());
+        if changed {
+            ledger.troubles.remove(&channel.name);
         }
-        out.next_at = now + LEASE;
-        out.attempts += 1;
-        due.push(out.clone());
+        let quiet_now = channel.quiet_hours.is_some_and(|hours| hours.contains(minute));
+        for out in ledger.outbox.iter_mut().filter(|out| out.channel == channel.name) {
+            let loud = out.event.severity == Severity::Critical && out.event.status == Status::Firing;
+            if changed {
+                out.next_at = now;
+            }
+            // a clock that was set back must not hold an event for ever
+            if quiet_now && !loud || out.next_at > now && out.next_at - now < GIVE_UP {
+                continue;
+            }
+            out.next_at = now + LEASE;
+            out.attempts += 1;
+            due.push(out.clone());
+        }
     }
     due
 }
@@ -181,7 +230,7 @@ pub fn retry_gap(attempts: u32) -> Ms {
 const REFUSED_GAP: Ms = 6 * HOUR;
 
 /// Writes down how deliveries went.
-pub fn record(ledger: &mut Ledger, tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
+pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
     for (sent, result) in tried {
         let same = |out: &Outgoing| out.channel == sent.channel && out.event.event_id == sent.event.event_id;
         match result {
@@ -213,4 +262,90 @@ pub fn record(ledger: &mut Ledger, tried: &[(Outgoing, Result<Receipt, SendError
             }
         }
     }
+    for channel in channels {
+        let results = tried.iter().filter(|(sent, _)| sent.channel == channel.name);
+        fared(ledger, channel, results.map(|(_, result)| result), now);
+    }
+}
+
+/// Writes down how a channel fared: what it refused stays in mind, and any success ends passing trouble.
+pub fn fared<'r>(
+    ledger: &mut Ledger,
+    channel: &Channel,
+    results: impl Iterator<Item = &'r Result<Receipt, SendError>>,
+    now: Ms,
+) {
+    let (mut delivered, mut failed) = (false, None);
+    for result in results {
+        match (result, &failed) {
+            (Ok(_), _) => delivered = true,
+            (Err(_), Some(SendError::Permanent { .. })) => {}
+            (Err(error), _) => failed = Some(error.clone()),
+        }
+    }
+    match failed {
+        Some(error) if !delivered || matches!(error, SendError::Permanent { .. }) => {
+            let trouble = ledger.troubles.entry(channel.name.clone()).or_insert_with(|| Trouble {
+                since: now,
+                failures: 0,
+                refused: false,
+                why: String::new(),
+                mark: 0,
+            });
+            trouble.failures += 1;
+            trouble.refused = matches!(error, SendError::Permanent { .. });
+            trouble.why = error.why().to_owned();
+            trouble.mark = channel.mark();
+        }
+        _ if delivered => drop(ledger.troubles.remove(&channel.name)),
+        _ => {}
+    }
+}
+
+/// What a person should know of the telling itself: channels that keep failing.
+pub fn failing(ledger: &Ledger) -> Vec<Problem> {
+    let lasting = ledger.troubles.iter().filter(|(_, trouble)| trouble.lasting());
+    let problem = |(name, trouble): (&String, &Trouble)| Problem {
+        kind: if trouble.refused {
+            "channel_refused"
+        } else {
+            "channel_failing"
+        },
+        path: None,
+        message: format!("the channel `{name}` does not get through: {}", trouble.why),
+        hint: format!(
+            "mend it in the configuration, then run `nolapse alert test {}`",
+            wording::quote(name)
+        ),
+    };
+    lasting.map(problem).collect()
+}
+
+/// What a person should not forget: that they asked for silence.
+pub fn silenced(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Problem> {
+    let active = ledger.silences.iter().filter(|silence| silence.active(now));
+    let problem = |silence: &alert::Silence| {
+        let (what, option) = match &silence.scope {
+            Scope::All => ("all alerts are".to_owned(), "--all".to_owned()),
+            Scope::Login(id) => (
+                format!("alerts of the login `{id}` are"),
+                format!("--login {}", wording::quote(id)),
+            ),
+            Scope::Agent(label) => (
+                format!("alerts of the agent `{label}` are"),
+                format!("--agent {}", wording::quote(label)),
+            ),
+        };
+        let until = match silence.until {
+            Until::Time(at) => ctx.when(at),
+            Until::Recovered => "they have recovered".to_owned(),
+        };
+        Problem {
+            kind: "silenced",
+            path: None,
+            message: format!("{what} silenced until {until}"),
+            hint: format!("to hear them again: `nolapse alert unsilence {option}`"),
+        }
+    };
+    active.map(problem).collect()
 }

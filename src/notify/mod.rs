@@ -30,6 +30,7 @@ use crate::edge::files;
 use crate::edge::http::Http;
 use crate::secret::SecretUrl;
 use crate::types::{Event, Ms, SECOND, Severity, Status};
+use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -375,12 +376,25 @@ impl Channel {
         let any = |globs: &[String], mut names: Box<dyn Iterator<Item = String> + '_>| {
             globs.is_empty() || names.any(|name| globs.iter().any(|glob| text::glob(glob, &name)))
         };
-        loud_enough
-            && any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
-            && any(
-                &self.agents,
-                Box::new(event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent))),
-            )
+        let store = event.alert_id.strip_prefix("store:").map(str::to_owned);
+        let agents = event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent));
+        let routed = any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
+            && any(&self.agents, Box::new(agents.chain(store)));
+        // that another channel fails concerns everybody
+        loud_enough && (routed || event.alert_id.starts_with("channel:"))
+    }
+
+    /// A mark that changes with the configuration, secrets included: 16 bits are enough to notice a change, and too few to
+    /// check a guessed password by.
+    pub fn mark(&self) -> u16 {
+        let mut hash = Sha256::new();
+        hash.update(format!("{self:?}"));
+        for secret in secrets(&self.kind) {
+            hash.update([0]);
+            hash.update(secret);
+        }
+        let bytes = hash.finalize();
+        u16::from_be_bytes([bytes[0], bytes[1]])
     }
 
     /// The event as this channel words it: templates filled, control characters gone.
