@@ -1,5 +1,6 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
+mod alert;
 mod config;
 mod demo;
 mod run;
@@ -71,6 +72,9 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+    /// Test channels; list, acknowledge and silence alerts
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -138,6 +142,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+        Command::Alert(command) => alert::alert(&setup, &command),
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }

@@ -7,7 +7,7 @@
 use crate::ctx::Ctx;
 use crate::ledger::{AlertMemory, Ledger, Outgoing};
 use crate::notify::{Channel, Receipt, SendError};
-use crate::rules::alert::{self, Alert, Decision, Scope, Told, Trouble, Until, Why};
+use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
 use crate::rules::wording;
 use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
@@ -214,6 +214,26 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
     due
 }
 
+/// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
+pub fn lease(ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
+    let mut leased = Vec::new();
+    for out in ledger.outbox.iter_mut().filter(|out| which(out)) {
+        out.next_at = now + LEASE;
+        out.attempts += 1;
+        leased.push(out.clone());
+    }
+    leased
+}
+
+/// A channel works again: what failed before is tried at the next pass.
+pub fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
+    for out in &mut ledger.outbox {
+        if out.channel == channel && out.last_error.is_some() {
+            out.next_at = now;
+        }
+    }
+}
+
 /// When a delivery that failed for the `n`th time is tried again: 1, 2, 5, 10, 30, 60 min, then hourly, [`Ms`].
 pub fn retry_gap(attempts: u32) -> Ms {
     match attempts {
@@ -322,9 +342,9 @@ pub fn failing(ledger: &Ledger) -> Vec<Problem> {
 }
 
 /// What a person should not forget: that they asked for silence.
-pub fn silenced(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Problem> {
-    let active = ledger.silences.iter().filter(|silence| silence.active(now));
-    let problem = |silence: &alert::Silence| {
+pub fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
+    let active = silences.iter().filter(|silence| silence.active(now));
+    let problem = |silence: &Silence| {
         let (what, option) = match &silence.scope {
             Scope::All => ("all alerts are".to_owned(), "--all".to_owned()),
             Scope::Login(id) => (

@@ -33,7 +33,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     let view = look::look(&ctx, &loaded.ledger);
     let mut problems: Vec<_> = loaded.problem.into_iter().collect();
     problems.extend(tell::failing(&loaded.ledger));
-    problems.extend(tell::silenced(&ctx, &loaded.ledger, view.now));
+    problems.extend(tell::silenced(&ctx, &loaded.ledger.silences, view.now));
     let exit = if args.by_clock {
         report::exit_by_clock(&ctx, &view)
     } else {

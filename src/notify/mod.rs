@@ -105,6 +105,27 @@ pub enum ChannelKind {
     Alertmanager(alertmanager::Alertmanager),
 }
 
+impl ChannelKind {
+    /// The `type` word of the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "log",
+            Self::Desktop(_) => "desktop",
+            Self::Termux(_) => "termux",
+            Self::Email(_) => "email",
+            Self::Webhook(_) => "webhook",
+            Self::Command(_) => "command",
+            Self::Slack(_) => "slack",
+            Self::Discord(_) => "discord",
+            Self::Ntfy(_) => "ntfy",
+            Self::Telegram(_) => "telegram",
+            Self::Gotify(_) => "gotify",
+            Self::Pagerduty(_) => "pagerduty",
+            Self::Alertmanager(_) => "alertmanager",
+        }
+    }
+}
+
 /// What a delivery works with.
 #[derive(Clone, Debug)]
 pub struct SendCtx<'a> {
@@ -382,6 +403,11 @@ impl Channel {
             && any(&self.agents, Box::new(agents.chain(store)));
         // that another channel fails concerns everybody
         loud_enough && (routed || event.alert_id.starts_with("channel:"))
+    }
+
+    /// Whether the receiver keeps an alert open until it is told that it is over.
+    pub fn keeps_open(&self) -> bool {
+        matches!(self.kind, ChannelKind::Pagerduty(_) | ChannelKind::Alertmanager(_))
     }
 
     /// A mark that changes with the configuration, secrets included: 16 bits are enough to notice a change, and too few to

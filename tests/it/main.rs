@@ -1,5 +1,6 @@
 //! One test binary over the real `nolapse`: temporary homes, the environment as data, loopback only.
 
+mod alerts;
 mod canary;
 mod cli;
 mod fixtures;
@@ -7,3 +8,4 @@ mod home;
 mod kill;
 mod locks;
 mod passes;
+mod receiver;
