@@ -1,6 +1,7 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
 mod config;
+mod daemon;
 mod demo;
 mod run;
 mod status;
@@ -71,6 +72,8 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+    /// Stay resident: a pass on a schedule, and whenever a watched file changes
+    Daemon,
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -138,6 +141,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+        Command::Daemon => daemon::daemon(&setup),
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }

@@ -23,6 +23,8 @@ pub mod notify;
 pub mod tell;
 
 pub mod pass;
+
+pub mod daemon;
 pub mod report;
 
 pub mod cli;

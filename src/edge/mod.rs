@@ -4,4 +4,6 @@ pub mod files;
 pub mod http;
 pub mod keychain;
 pub mod locks;
+pub mod schedule;
 pub mod subprocess;
+pub mod wake;
