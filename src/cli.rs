@@ -121,7 +121,10 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-            eprintln!("nolapse: {error}");
+            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
+            {
+                eprintln!("nolapse: {error}");
+            }
             Exit::Unknown.code()
         }
     }

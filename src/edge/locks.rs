@@ -95,7 +95,7 @@ pub fn try_acquire(path: &Path, terms: Terms) -> io::Result<Option<Held>> {
         Err(error) => return Err(error),
     }
     let Some(seen) = look(path, terms.stale_after)? else {
-        return Ok(make_unless_taken(path, terms.kind)?);
+        return make_unless_taken(path, terms.kind);
     };
     if !seen.stale {
         return Ok(None);
@@ -110,7 +110,7 @@ pub fn try_acquire(path: &Path, terms: Terms) -> io::Result<Option<Held>> {
         None => {}
     }
     tracing::info!(lock = %path.display(), "cleared a stale lock");
-    Ok(make_unless_taken(path, terms.kind)?)
+    make_unless_taken(path, terms.kind)
 }
 
 fn make_unless_taken(path: &Path, kind: Kind) -> io::Result<Option<Held>> {

@@ -34,7 +34,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a channel may take for one event unless its `timeout` says otherwise.
 pub const TIMEOUT: Ms = 15 * SECOND;
@@ -506,7 +506,7 @@ pub async fn send_all<'a, J: Into<Job<'a>>>(
 }
 
 async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<Receipt, SendError>)> {
-    let begun = Instant::now();
+    let begun = crate::ctx::monotonic();
     let mut results = Vec::new();
     let mut handles: Vec<(String, String)> = Vec::new();
     let mut stop = None;
@@ -712,7 +712,7 @@ mod tests {
             now: 0,
             previous: None,
         };
-        let begun = Instant::now();
+        let begun = crate::ctx::monotonic();
         let jobs = vec![
             (0, &channels[0], &first),
             (1, &channels[1], &first),
