@@ -11,7 +11,7 @@ use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::families::{Generation, StateDir};
 use crate::stores::{sqlite, store};
-use crate::types::{Credential, Health, Ms, Problem, Profile, Reason};
+use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -376,7 +376,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
     let label = view.agent.agent.label();
     let is_retired = retired(view);
     let judge = |profile: &Profile| {
-        let (login, relation) = hangs_on(ctx, ledger, logins, &label, profile);
+        let (login, relation) = hangs_on(ctx, ledger, logins, &label, profile, now);
         let hangs = login.map(|i| Hangs {
             login: &logins[i].verdict,
             relation,
@@ -423,6 +423,7 @@ fn hangs_on(
     logins: &[LoginView],
     label: &str,
     profile: &Profile,
+    now: Ms,
 ) -> (Option<usize>, Relation) {
     if profile.credential == Credential::ApiKey {
         return (None, Relation::Unknown);
@@ -435,8 +436,12 @@ fn hangs_on(
             return (Some(i), relation);
         }
     }
-    let mirrors = matches!(profile.provider.as_str(), "anthropic" | "claude-cli")
-        && !matches!(profile.credential, Credential::Token { expires: None, .. });
+    // a token that outlives any access token by far is one of its own, a setup token say
+    let own = match profile.credential {
+        Credential::Token { expires, .. } => expires.is_none_or(|end| end.saturating_sub(now) > DAY),
+        _ => false,
+    };
+    let mirrors = matches!(profile.provider.as_str(), "anthropic" | "claude-cli") && !own;
     let login = mirrors.then(|| mirrored_login(logins, label)).flatten();
     (
         login.filter(|i| mirror_id(ctx, &logins[*i]) == profile.id),

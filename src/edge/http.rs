@@ -76,6 +76,9 @@ pub struct Reply {
     pub retry_after: Option<Ms>,
     /// The body's first [`BODY_LIMIT`] bytes.
     pub body: Vec<u8>,
+    /// Whether that is all of it: `false` where it was longer or the connection broke after the status. The status holds
+    /// in any case; who needs the body must treat a part of it as an unknown outcome.
+    pub whole: bool,
 }
 
 /// Why there is no answer. The text is for people, lower case, and holds neither URL nor headers nor body.
@@ -148,16 +151,25 @@ impl Http {
         let retry_after = header(RETRY_AFTER).and_then(|text| retry_after(text, header(DATE)));
         let status = response.status().as_u16();
         let mut body = Vec::new();
-        while body.len() < BODY_LIMIT
-            && let Some(chunk) = response.chunk().await.map_err(words)?
-        {
-            let room = BODY_LIMIT - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        }
+        let whole = loop {
+            match response.chunk().await {
+                Ok(None) => break true,
+                Ok(Some(chunk)) => {
+                    let room = BODY_LIMIT - body.len();
+                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    if chunk.len() > room {
+                        break false;
+                    }
+                }
+                // a server that ends its answer by closing without a word is common, and its status was clear
+                Err(_) => break false,
+            }
+        };
         Ok(Reply {
             status,
             retry_after,
             body,
+            whole,
         })
     }
 }
@@ -366,16 +378,20 @@ mod tests {
         let server = Server::start(vec![
             Answer::status(429).header("retry-after", "7").body(long),
             Answer::status(302).header("location", "http://127.0.0.1:9/CANARY"),
+            Answer::status(200).header("content-length", "10").body("part"),
         ])
         .await;
         let http = Http::new(&BTreeMap::new());
         let url = server.url("/p?token=CANARY");
         let reply = http.send(get(&url, 5000)).await.unwrap();
         assert_eq!((reply.status, reply.retry_after), (429, Some(7 * SECOND)));
-        assert_eq!(reply.body.len(), BODY_LIMIT);
-        assert_eq!(http.send(get(&url, 5000)).await.unwrap().status, 302);
+        assert_eq!((reply.body.len(), reply.whole), (BODY_LIMIT, false));
+        let redirect = http.send(get(&url, 5000)).await.unwrap();
+        assert_eq!((redirect.status, redirect.whole), (302, true));
+        let cut = http.send(get(&url, 5000)).await.unwrap();
+        assert_eq!((cut.status, cut.body.as_slice(), cut.whole), (200, &b"part"[..], false));
         let seen = server.seen();
-        assert_eq!(seen.len(), 2);
+        assert_eq!(seen.len(), 3);
         assert_eq!(
             (seen[0].line.as_str(), seen[0].body.as_slice()),
             ("POST /p?token=CANARY HTTP/1.1", &b"hello"[..])

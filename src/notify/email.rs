@@ -326,23 +326,22 @@ mod tests {
         ] {
             assert_eq!(email(keys).port, port);
         }
-        for keys in [
-            "host = \"h\"\ntls = \"none\"",
-            "host = \"h\"\nuser = \"u\"",
-            "host = \"h\"\nto = \"x\"",
+        for (keys, wanted) in [
+            ("host = \"h\"\ntls = \"none\"", "the server is another host"),
+            ("host = \"h\"\nuser = \"u\"", "has no password"),
+            ("host = \"h\"\npassword = \"p\"", "`channel[1].user` is missing"),
+            ("user = \"u\"", "`channel[1].host` is missing"),
         ] {
-            assert!(
-                channels(
-                    &format!(
-                        "[[channel]]\n{}{keys}",
-                        KEYS.replace("to = [\"a@example.org\"]\n", "to = []\n")
-                    )
-                    .replace("to = []\nhost = \"h\"\nto", "host = \"h\"\nto")
-                )
-                .is_err(),
-                "{keys}"
-            );
+            let error = channels(&format!("[[channel]]\n{KEYS}{keys}")).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
         }
+        let error = channels("[[channel]]\ntype = \"email\"\nhost = \"h\"\nfrom = \"n@h\"\nto = [\"no address\"]");
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("is not an address: `no address`")
+        );
     }
 
     #[test]

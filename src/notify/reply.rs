@@ -130,6 +130,7 @@ mod tests {
                 status,
                 retry_after: Some(9 * SECOND),
                 body: b"CANARY".to_vec(),
+                whole: true,
             };
             let error = judge(&url, Ok(reply), &[]).unwrap_err();
             assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
@@ -143,6 +144,7 @@ mod tests {
                 status,
                 retry_after: None,
                 body: Vec::new(),
+                whole: true,
             };
             assert!(judge(&url, Ok(reply), &[]).is_ok());
         }

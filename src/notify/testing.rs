@@ -221,10 +221,10 @@ impl Server {
                         for (name, value) in &answer.headers {
                             head.push_str(&format!("{name}: {value}\r\n"));
                         }
-                        head.push_str(&format!(
-                            "content-length: {}\r\nconnection: close\r\n\r\n",
-                            answer.body.len()
-                        ));
+                        if !answer.headers.iter().any(|(name, _)| *name == "content-length") {
+                            head.push_str(&format!("content-length: {}\r\n", answer.body.len()));
+                        }
+                        head.push_str("connection: close\r\n\r\n");
                         let _ = socket.write_all(head.as_bytes()).await;
                         let _ = socket.write_all(&answer.body).await;
                     }

@@ -119,8 +119,8 @@ pub fn parts(event: &Event) -> Vec<Part> {
 /// The message as plain text, with the first command added where the message does not hold it.
 pub fn plain(event: &Event) -> String {
     match missing_command(event) {
-        Some(command) if event.message.is_empty() => command.to_owned(),
-        Some(command) => format!("{}\n{command}", event.message),
+        Some(command) if event.message.is_empty() => format!("run: {command}"),
+        Some(command) => format!("{}\nrun: {command}", event.message),
         None => event.message.clone(),
     }
 }
@@ -363,7 +363,7 @@ mod tests {
             ]
         );
         event.message = "the login ended".into();
-        assert_eq!(plain(&event), "the login ended\nclaude auth login");
+        assert_eq!(plain(&event), "the login ended\nrun: claude auth login");
         assert_eq!(parts(&event).len(), 2);
         event.status = Status::Resolved;
         assert_eq!(plain(&event), "the login ended");
