@@ -1,5 +1,4 @@
 //! The shape of the crate where no lint can hold it: `src/rules/` is pure.
-#![allow(clippy::disallowed_methods, reason = "reads the sources")]
 
 #[test]
 fn rules_are_pure() {

@@ -1,11 +1,5 @@
 //! The configuration as people meet it: the example names every key that the code asks for, and the README its table; what is
 //! wrong is said once, with its place and a remedy, by the real binary, which then writes nothing and shows no secret.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::unwrap_used,
-    reason = "tests build their own worlds"
-)]
 
 use nolapse::config::{self, Config, ConfigError, table::Source};
 use nolapse::ctx::Host;
@@ -15,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const EXAMPLE: &str = include_str!("../contrib/config.example.toml");
-const README: &str = include_str!("../README.md");
+const EXAMPLE: &str = include_str!("../../contrib/config.example.toml");
+const README: &str = include_str!("../../README.md");
 const CANARY: &str = "CANARY-4dba15b09c";
 
 /// A part of the example: its heading, its settings with the `#` taken away, and all of its text.
