@@ -257,7 +257,13 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         )),
         _ => {}
     }
-    let leftover = files::real_target(&json).is_ok_and(|real| files::exists(&files::temp_path(&real)));
+    // only a link needs its target looked up; a real path lookup at every store would be half of all system calls
+    let real = if files::is_symlink(&json) {
+        files::real(&json)
+    } else {
+        Some(json.clone())
+    };
+    let leftover = real.is_some_and(|real| files::exists(&files::temp_path(&real)));
     AgentView {
         agent,
         path: json,
@@ -389,7 +395,8 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             &ctx.config.alerts,
             now,
         );
-        if let Some(refresh) = profile.credential.refresh_fingerprint()
+        if !ledger.rejected.is_empty()
+            && let Some(refresh) = profile.credential.refresh_fingerprint()
             && ledger.rejected.contains(&refresh)
             && relation != Relation::Older
         {
@@ -425,7 +432,8 @@ fn hangs_on(
     profile: &Profile,
     now: Ms,
 ) -> (Option<usize>, Relation) {
-    if profile.credential == Credential::ApiKey {
+    // other providers' tokens are nobody's copies: hashing thousands of them is what a look would spend its time on
+    if profile.credential == Credential::ApiKey || !matches!(profile.provider.as_str(), "anthropic" | "claude-cli") {
         return (None, Relation::Unknown);
     }
     let copy = ledger.copies.get(&copy_key(label, &profile.id));
@@ -441,8 +449,7 @@ fn hangs_on(
         Credential::Token { expires, .. } => expires.is_none_or(|end| end.saturating_sub(now) > DAY),
         _ => false,
     };
-    let mirrors = matches!(profile.provider.as_str(), "anthropic" | "claude-cli") && !own;
-    let login = mirrors.then(|| mirrored_login(logins, label)).flatten();
+    let login = (!own).then(|| mirrored_login(logins, label)).flatten();
     (
         login.filter(|i| mirror_id(ctx, &logins[*i]) == profile.id),
         Relation::Unknown,
