@@ -353,6 +353,27 @@ fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
         .find(|path| files::is_file(path))
 }
 
+impl ChannelKind {
+    /// The word of `type`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "log",
+            Self::Desktop(_) => "desktop",
+            Self::Termux(_) => "termux",
+            Self::Email(_) => "email",
+            Self::Webhook(_) => "webhook",
+            Self::Command(_) => "command",
+            Self::Slack(_) => "slack",
+            Self::Discord(_) => "discord",
+            Self::Ntfy(_) => "ntfy",
+            Self::Telegram(_) => "telegram",
+            Self::Gotify(_) => "gotify",
+            Self::Pagerduty(_) => "pagerduty",
+            Self::Alertmanager(_) => "alertmanager",
+        }
+    }
+}
+
 impl QuietHours {
     /// Whether `minute` of the local day (0..1440) is quiet.
     pub fn contains(&self, minute: u16) -> bool {

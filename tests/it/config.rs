@@ -130,7 +130,11 @@ fn the_example_parses_as_it_is_and_with_every_setting_taken() {
 
     let mut whole = String::new();
     for section in sections() {
-        parse(&section.toml(), home.path()).unwrap_or_else(|error| panic!("{}: {error}", section.toml()));
+        let config = parse(&section.toml(), home.path()).unwrap_or_else(|error| panic!("{}: {error}", section.toml()));
+        assert_eq!(
+            config.channels.first().map(|channel| channel.kind.word()),
+            section.channel_type()
+        );
         whole.push_str(&section.toml());
     }
     let config = parse(&whole, home.path()).unwrap();
@@ -463,6 +467,22 @@ fn what_is_wrong_is_said_with_its_place_and_remedy_and_nothing_is_written() {
         }
         assert_eq!(tree(home.path()), before, "{}", case.name);
     }
+}
+
+#[test]
+fn what_is_shown_is_read_back_as_the_same_policy() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "[sync]\nshare = \"full\"\n[alerts]\nsteps = [\"90m\", \"30s\"]\ngrace = \"0s\"\n\
+                [[login]]\ndir = \"/x\"\nagents = [\"clawdbot/*\"]\n[[channel]]\ntype = \"log\"\n";
+    write_private(&home.path().join("config.toml"), text);
+    let output = nolapse(home.path(), &["--config", "config.toml", "config", "show"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let (before, after) = (parse(text, home.path()), parse(&shown, home.path()));
+    assert_eq!(
+        format!("{:?}", before.unwrap()),
+        format!("{:?}", after.unwrap()),
+        "{shown}"
+    );
 }
 
 #[test]
