@@ -251,7 +251,10 @@ fn init_log(global: &Global) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_target("nolapse", level);
+    let ours = Targets::new()
+        .with_target("nolapse", level)
+        // what the channel `log` is given to say is said: a recovery too
+        .with_target("nolapse::alert", level.max(LevelFilter::INFO));
     let registry = tracing_subscriber::registry();
     let _ = match global.log_format {
         LogFormat::Text => {
