@@ -124,7 +124,10 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-            eprintln!("nolapse: {error}");
+            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
+            {
+                eprintln!("nolapse: {error}");
+            }
             Exit::Unknown.code()
         }
     }
@@ -252,7 +255,10 @@ fn init_log(global: &Global) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_target("nolapse", level);
+    let ours = Targets::new()
+        .with_target("nolapse", level)
+        // what the channel `log` is given to say is said: a recovery too
+        .with_target("nolapse::alert", level.max(LevelFilter::INFO));
     let registry = tracing_subscriber::registry();
     let _ = match global.log_format {
         LogFormat::Text => {
