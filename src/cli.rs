@@ -2,6 +2,7 @@
 
 mod alert;
 mod config;
+mod daemon;
 mod demo;
 mod run;
 mod status;
@@ -75,6 +76,8 @@ enum Command {
     /// Test channels; list, acknowledge and silence alerts
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Stay resident: a pass on a schedule, and whenever a watched file changes
+    Daemon,
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -125,7 +128,10 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-            eprintln!("nolapse: {error}");
+            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
+            {
+                eprintln!("nolapse: {error}");
+            }
             Exit::Unknown.code()
         }
     }
@@ -143,6 +149,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
         Command::Alert(command) => alert::alert(&setup, &command),
+        Command::Daemon => daemon::daemon(&setup),
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }
@@ -253,7 +260,10 @@ fn init_log(global: &Global) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_target("nolapse", level);
+    let ours = Targets::new()
+        .with_target("nolapse", level)
+        // what the channel `log` is given to say is said: a recovery too
+        .with_target("nolapse::alert", level.max(LevelFilter::INFO));
     let registry = tracing_subscriber::registry();
     let _ = match global.log_format {
         LogFormat::Text => {

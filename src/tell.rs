@@ -369,3 +369,211 @@ pub fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
     };
     active.map(problem).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctx::{Clock, Host};
+    use crate::edge::http::Http;
+    use crate::notify::testing::{Answer, Server, channels, host};
+    use crate::pass::{self, Scope as Whole};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn ctx(home: &Path, text: &str) -> Ctx {
+        let mut config = crate::config::Config::default();
+        config.renew.mode = crate::config::RenewMode::Off;
+        config.channels = channels(text).unwrap();
+        Ctx {
+            host: Host {
+                home: home.to_owned(),
+                cwd: home.to_owned(),
+                ..host(&[])
+            },
+            clock: Clock::Fixed(NOW),
+            config,
+            state_dir: home.join("state"),
+            http: Http::new(&BTreeMap::new()),
+        }
+    }
+
+    fn store(home: &Path, agent: &str, text: &str) {
+        let dir = home.join(format!(".clawdbot/agents/{agent}/agent"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("auth-profiles.json"), text).unwrap();
+    }
+
+    /// Event id, alert id and whether it fires, of what was accepted.
+    fn heard(server: &Server, refused: std::ops::Range<usize>) -> Vec<(String, String, bool)> {
+        let event = |seen: &crate::notify::testing::Seen| serde_json::from_value::<Event>(seen.json()).unwrap();
+        let words = |event: Event| (event.event_id, event.alert_id, event.status == Status::Firing);
+        let mut seen = server.seen();
+        seen.drain(refused);
+        seen.iter().map(|seen| words(event(seen))).collect()
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_down_for_72_hours_loses_nothing_and_hears_each_event_once() {
+        const FINE: &str = r#"{"version":1,"profiles":{"k:k":{"type":"api_key","provider":"k","key":"K"}}}"#;
+        let home = tempfile::tempdir().unwrap();
+        let (phone, mail) = (
+            Server::start(vec![Answer::status(200)]).await,
+            Server::start(vec![Answer::status(200)]).await,
+        );
+        let one = |name: &str, server: &Server| {
+            let url = server.url("/");
+            format!(
+                "[[channel]]\ntype = \"webhook\"\nname = \"{name}\"\nurl = \"{}\"\n",
+                url.expose()
+            )
+        };
+        let mut ctx = ctx(home.path(), &(one("phone", &phone) + &one("mail", &mail)));
+        for agent in ["before", "early", "late", "brief", "fine"] {
+            store(home.path(), agent, FINE);
+        }
+        let (mut waiting, mut refused) = (0, 0..0);
+        for minute in (-60..=76 * 60).step_by(15).map(Ms::from) {
+            for (at, agent, text) in [
+                (-60, "before", "{"),
+                (0, "early", "{"),
+                (20 * 60, "brief", "{"),
+                (30 * 60, "brief", FINE),
+                (50 * 60, "before", FINE),
+                (60 * 60, "late", "{"),
+                (74 * 60, "late", FINE),
+            ] {
+                if at == minute {
+                    store(home.path(), agent, text);
+                }
+            }
+            if minute == 0 {
+                refused.start = phone.seen().len();
+                phone.now(Answer::status(503));
+            } else if minute == 72 * 60 {
+                refused.end = phone.seen().len();
+                phone.now(Answer::status(200));
+            }
+            ctx.clock = Clock::Fixed(NOW + minute * MINUTE);
+            let report = pass::run(&ctx, Whole::Whole).await;
+            let ledger = crate::ledger::load(&ctx.state_dir).ledger;
+            waiting = waiting.max(ledger.outbox.len());
+            assert!(
+                ledger.outbox.len() <= 4,
+                "superseded ones are dropped: {:?}",
+                ledger.outbox
+            );
+            assert!(
+                report.problems.iter().all(|problem| problem.kind == "channel_failing"),
+                "{:?}",
+                report.problems
+            );
+        }
+        assert_eq!(waiting, 3, "one event per alert waits");
+        let (phone, mail) = (heard(&phone, refused), heard(&mail, 0..0));
+        for (heard, wanted) in [
+            (&phone, vec![("before", 2), ("early", 1), ("late", 2)]),
+            (&mail, vec![("before", 2), ("brief", 2), ("early", 1), ("late", 2)]),
+        ] {
+            let mut ids: Vec<&String> = heard.iter().map(|(id, ..)| id).collect();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), heard.len(), "an event came twice");
+            for (agent, least) in &wanted {
+                let of_it: Vec<bool> = heard
+                    .iter()
+                    .filter(|(_, alert, _)| *alert == format!("store:clawdbot/{agent}"))
+                    .map(|(.., firing)| *firing)
+                    .collect();
+                assert!(of_it.len() >= *least, "{agent}: {heard:?}");
+                assert_eq!(
+                    *of_it.last().unwrap(),
+                    *agent == "early",
+                    "{agent} ends as it is: {of_it:?}"
+                );
+            }
+            let agents: std::collections::BTreeSet<&str> = heard.iter().map(|(_, alert, _)| alert.as_str()).collect();
+            let others = agents.iter().filter(|id| id.starts_with("channel:")).count();
+            assert_eq!(agents.len() - others, wanted.len(), "{agents:?}");
+        }
+        assert!(!phone.iter().any(|(_, alert, _)| alert.starts_with("channel:")));
+        let told: Vec<bool> = mail
+            .into_iter()
+            .filter(|(_, alert, _)| alert == "channel:phone")
+            .map(|(.., firing)| firing)
+            .collect();
+        assert_eq!((told.first(), told.last()), (Some(&true), Some(&false)), "{told:?}");
+    }
+
+    fn alert(severity: Severity, lapsed: bool, ends: Ms) -> Alert {
+        Alert {
+            id: "login:claude".into(),
+            kind: "login_ends_soon".into(),
+            severity,
+            lapsed,
+            ends: Some(ends),
+            login: None,
+            affected: Vec::new(),
+            path: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn nobody_wants_ends_in_three_days_after_ended() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let ends = NOW + 7 * DAY;
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Warning, false, ends)],
+            NOW,
+        );
+        let first = ledger.outbox[0].event.event_id.clone();
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Warning, false, ends)],
+            NOW + 4 * DAY,
+        );
+        assert_eq!(ledger.outbox.len(), 1);
+        assert_ne!(ledger.outbox[0].event.event_id, first);
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Critical, true, ends)],
+            ends,
+        );
+        assert_eq!(
+            (ledger.outbox.len(), ledger.outbox[0].event.severity),
+            (1, Severity::Critical)
+        );
+        // over before anybody heard: nobody needs to hear of it
+        queue(&ctx, &mut ledger, &channels, &[], ends + HOUR);
+        assert_eq!(ledger.outbox, []);
+    }
+
+    #[test]
+    fn what_may_have_been_heard_is_closed() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Critical, true, NOW)],
+            NOW,
+        );
+        assert_eq!(due(&ctx, &mut ledger, &channels, NOW).len(), 1);
+        // the process died before it could write down whether it was delivered
+        queue(&ctx, &mut ledger, &channels, &[], NOW + HOUR);
+        assert_eq!(ledger.outbox[0].event.status, Status::Resolved);
+    }
+}

@@ -15,7 +15,7 @@ use crate::{look, pass, tell};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum AlertCommand {
@@ -233,7 +233,7 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
         now: ctx.clock.now(),
         previous: None,
     };
-    let begun = Instant::now();
+    let begun = crate::ctx::monotonic();
     let result = block_on(notify::send(channel, event, &send_ctx))?;
     let (name, took) = (one_line(&channel.name), begun.elapsed().as_millis());
     let what = match event.status {

@@ -212,13 +212,8 @@ fn a_channel_that_keeps_failing_is_told_through_the_others_and_a_new_configurati
     assert_eq!(problem_kinds(&home), ["channel_failing"]);
     let listed = list(&home);
     assert_eq!(listed["queued"][0]["channel"], "phone");
-    assert_eq!(
-        listed["queued"][0]["last_error"]
-            .as_str()
-            .unwrap()
-            .contains("answered 500"),
-        true
-    );
+    let why = listed["queued"][0]["last_error"].as_str().unwrap();
+    assert!(why.contains("answered 500"), "{why}");
     // refused for good: not tried again for hours, until its configuration changes
     phone.now(Manner::Answer(401));
     home.run(&["run"]);
@@ -453,5 +448,23 @@ fn killed_while_a_receiver_hangs_it_is_sent_again_with_the_same_id() {
         let ids: Vec<Value> = phone.events().iter().map(|event| event["event_id"].clone()).collect();
         assert_eq!(ids.len(), copies);
         assert!(ids.iter().all(|id| *id == ids[0]));
+    }
+}
+
+#[test]
+fn a_season_in_simulation_keeps_the_promises() {
+    for seed in [7, 8] {
+        let counts = super::simulate::live(seed, 25, 120);
+        assert_eq!(counts.broken, [""; 0], "seed {seed}");
+        assert!(
+            counts.ended > 3 && counts.told_a_day_ahead == counts.ended,
+            "seed {seed}: {counts:?}"
+        );
+        assert!(
+            counts.races > 3 && counts.reminders > 3 && counts.dips_within_grace > 0,
+            "seed {seed}: {counts:?}"
+        );
+        assert!(counts.renewed_in_time > counts.ended, "seed {seed}: {counts:?}");
+        assert!(counts.messages() < counts.monitor / 10, "seed {seed}: {counts:?}");
     }
 }
