@@ -139,6 +139,8 @@ struct Machine {
     /// When the server ends the login, and at the latest.
     real_end: Ms,
     deadline: Ms,
+    /// By how much the clock was wrong when the login was made.
+    skewed: Ms,
     out_since: Option<(Ms, bool)>,
     dip_since: Option<Ms>,
     /// When the person will sign in again.
@@ -263,6 +265,7 @@ impl Machine {
             outages: dice.spans(days, 12, (5 * MINUTE, 8 * HOUR)),
             real_end: 0,
             deadline: 0,
+            skewed: 0,
             out_since: None,
             dip_since: None,
             appointment: None,
@@ -291,6 +294,7 @@ impl Machine {
 
     fn sign_in(&mut self, at: Ms, skew: Ms, dice: &mut Dice) {
         self.deadline = at + 30 * DAY;
+        self.skewed = skew;
         self.real_end = self.deadline - dice.between(0, 3 * DAY);
         let grant = self.grant();
         grant.access = Some(Secret::new("access"));
@@ -532,7 +536,14 @@ impl Machine {
             return;
         }
         let about_channel = event.alert_id.starts_with("channel:");
-        counts.false_rings += u32::from(firing && !about_channel && self.fine(at));
+        if firing && !about_channel && self.fine(at) {
+            counts.false_rings += 1;
+            if skew == 0 && self.skewed == 0 {
+                counts
+                    .broken
+                    .push(format!("{} rang and nothing was wrong", event.alert_id));
+            }
+        }
         let what = match (event.alert_id.split(':').next().unwrap_or_default(), firing) {
             ("channel", _) => &mut counts.channels,
             ("copies", _) => &mut counts.copies,
