@@ -2,12 +2,14 @@
 
 mod config;
 mod demo;
+mod refresh;
 mod run;
 mod status;
 
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};
 use crate::edge::http::Http;
+use crate::edge::signals;
 use crate::report::{Exit, Style};
 use crate::types::Ms;
 use clap::{Args, Parser, Subcommand};
@@ -71,6 +73,8 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+    /// Renew logins now, and say what was done and why not
+    Refresh(refresh::RefreshArgs),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -99,6 +103,8 @@ enum Fatal {
     Usage(String, String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error("ended by signal {0}, with nothing left half done")]
+    Signal(i32),
 }
 
 /// Runs one command; returns the exit code.
@@ -122,7 +128,11 @@ pub fn main(invocation: Invocation) -> u8 {
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
             eprintln!("nolapse: {error}");
-            Exit::Unknown.code()
+            match error {
+                // as shells count it
+                Fatal::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+                _ => Exit::Unknown.code(),
+            }
         }
     }
 }
@@ -138,6 +148,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+        Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }
@@ -220,6 +231,11 @@ fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
         .enable_all()
         .build()?
         .block_on(future))
+}
+
+/// [`block_on`], dropped on a signal: locks are released, temp files removed, and an exchange under way is finished first.
+fn until_signal<F: Future>(future: F) -> Result<F::Output, Fatal> {
+    block_on(signals::or_signal(future))?.map_err(Fatal::Signal)
 }
 
 fn print(text: &str) -> std::io::Result<()> {

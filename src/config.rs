@@ -6,8 +6,10 @@ use crate::ctx::Host;
 use crate::edge::files::{self, ReadError};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
+use crate::secret::SecretUrl;
 use crate::types::{DAY, HOUR, MINUTE, Ms};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 pub use table::ConfigError;
 use table::{Source, Table};
 
@@ -55,6 +57,18 @@ pub enum Share {
 pub struct RenewConfig {
     /// How.
     pub mode: RenewMode,
+    /// Whether or not an agent uses the login.
+    pub always: bool,
+    /// delegate: the CLI, if it is not the one on the `PATH`.
+    pub claude: Option<PathBuf>,
+    /// delegate: how long the CLI is waited for before it is left alone. It is never ended.
+    pub patience: Duration,
+    /// direct: the token endpoint, if not Anthropic's.
+    pub token_url: Option<SecretUrl>,
+    /// direct: the client id, if not Claude Code's.
+    pub client_id: Option<String>,
+    /// direct: how long the answer is waited for.
+    pub timeout: Duration,
 }
 
 /// How a login is renewed without a human.
@@ -110,6 +124,12 @@ impl Default for Config {
             },
             renew: RenewConfig {
                 mode: RenewMode::Delegate,
+                always: false,
+                claude: None,
+                patience: Duration::from_secs(60),
+                token_url: None,
+                client_id: None,
+                timeout: Duration::from_secs(30),
             },
             alerts: AlertsConfig::default(),
             logins: Vec::new(),
@@ -203,7 +223,22 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             ("direct", RenewMode::Direct),
             ("off", RenewMode::Off),
         ];
-        config.renew.mode = table.word("mode", &modes)?.unwrap_or(config.renew.mode);
+        let renew = &mut config.renew;
+        renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
+        renew.always = table.bool("always")?.unwrap_or(renew.always);
+        renew.claude = table.path("claude")?;
+        let span = |key| Ok(table.duration(key)?.map(|ms| Duration::from_millis(ms.unsigned_abs())));
+        renew.patience = span("patience")?.unwrap_or(renew.patience);
+        renew.token_url = table.url("token_url", true)?;
+        if renew.token_url.as_ref().is_some_and(in_the_clear) {
+            return Err(table.error(
+                "token_url",
+                "would send tokens in the clear",
+                "use `https://`; `http://` is for this host alone",
+            ));
+        }
+        renew.client_id = table.str("client_id")?.map(Into::into);
+        renew.timeout = span("timeout")?.unwrap_or(renew.timeout);
         table.finish()?;
     }
     if let Some(table) = top.table("alerts")? {
@@ -235,6 +270,19 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     }
     top.finish()?;
     Ok(config)
+}
+
+/// Plain http to another host.
+fn in_the_clear(url: &SecretUrl) -> bool {
+    let Some(rest) = url.expose().strip_prefix("http://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host
+        .strip_suffix(|c: char| c.is_ascii_digit())
+        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(host, _)| host));
+    !matches!(host, "127.0.0.1" | "localhost" | "[::1]")
 }
 
 fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigError> {

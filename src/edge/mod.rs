@@ -4,4 +4,5 @@ pub mod files;
 pub mod http;
 pub mod keychain;
 pub mod locks;
+pub mod signals;
 pub mod subprocess;

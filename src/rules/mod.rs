@@ -4,4 +4,5 @@ pub mod alert;
 pub mod health;
 pub mod lineage;
 pub mod plan;
+pub mod renew;
 pub mod wording;

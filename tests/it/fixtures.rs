@@ -39,7 +39,12 @@ impl Case {
         if self.dir.join(which).exists() {
             copy(&self.dir.join(which), home.path());
         }
-        for word in self.run()["cmd"].as_str().unwrap().split_whitespace().take_while(|word| word.contains('=')) {
+        for word in self.run()["cmd"]
+            .as_str()
+            .unwrap()
+            .split_whitespace()
+            .take_while(|word| word.contains('='))
+        {
             let (name, value) = word.split_once('=').unwrap();
             if name != "HOME" {
                 let value = value.trim_matches('\'').replace("$HOME", home.path().to_str().unwrap());
@@ -68,8 +73,14 @@ const OTHER_EXIT: [(&str, &str); 7] = [
     ("agent-work-inherits", "a command that checks nothing"),
     ("agent-work-nothing", "a command that checks nothing"),
     ("agent-work-sync", "a command that checks nothing"),
-    ("config-invalid-key", "clawdbot refuses to run on such a config; its credentials are fine"),
-    ("config-malformed", "clawdbot refuses to run on such a config; its credentials are fine"),
+    (
+        "config-invalid-key",
+        "clawdbot refuses to run on such a config; its credentials are fine",
+    ),
+    (
+        "config-malformed",
+        "clawdbot refuses to run on such a config; its credentials are fine",
+    ),
 ];
 
 /// Exit codes of commands that were not asked to check.
@@ -86,14 +97,28 @@ fn the_raw_clock_and_its_exit_code_are_clawdbots() {
         if let Some(profiles) = case.run()["oauth"]["profiles"].as_array() {
             let want: BTreeMap<_, _> = profiles
                 .iter()
-                .map(|p| (p["profileId"].as_str().unwrap(), (p["provider"].clone(), p["type"].clone(), p["status"].clone())))
+                .map(|p| {
+                    (
+                        p["profileId"].as_str().unwrap(),
+                        (p["provider"].clone(), p["type"].clone(), p["status"].clone()),
+                    )
+                })
                 .collect();
-            let main = json["agents"].as_array().unwrap().iter().find(|a| a["agent"] == "main" && a["family"] == "clawdbot");
+            let main = json["agents"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|a| a["agent"] == "main" && a["family"] == "clawdbot");
             let empty = Vec::new();
             let ours = main.map_or(&empty, |agent| agent["profiles"].as_array().unwrap());
             let got: BTreeMap<_, _> = ours
                 .iter()
-                .map(|p| (p["id"].as_str().unwrap(), (p["provider"].clone(), p["type"].clone(), p["clock"].clone())))
+                .map(|p| {
+                    (
+                        p["id"].as_str().unwrap(),
+                        (p["provider"].clone(), p["type"].clone(), p["clock"].clone()),
+                    )
+                })
                 .collect();
             assert_eq!(got, want, "{}", case.name);
             compared += 1;
@@ -101,7 +126,10 @@ fn the_raw_clock_and_its_exit_code_are_clawdbots() {
         if OTHER_EXIT.iter().any(|(name, _)| *name == case.name) {
             continue;
         }
-        let not_checked = NOT_CHECKED.iter().find(|(name, _)| *name == case.name).map(|(_, code)| *code);
+        let not_checked = NOT_CHECKED
+            .iter()
+            .find(|(name, _)| *name == case.name)
+            .map(|(_, code)| *code);
         let mut want = not_checked.unwrap_or_else(|| case.run()["exit"].as_i64().unwrap());
         if matches!(case.name.as_str(), "refresh-ok" | "refresh-ok-other-id") {
             // the check ran before its own refresh had been saved; afterwards the token has eight hours left
@@ -114,21 +142,57 @@ fn the_raw_clock_and_its_exit_code_are_clawdbots() {
 
 /// Where our sync leaves other bytes than clawdbot's own, and why.
 const OTHER_BYTES: [(&str, &str); 15] = [
-    ("agent-work-inherits", "an agent without a store gets the login's profile, not a clone of main's keys and order"),
+    (
+        "agent-work-inherits",
+        "an agent without a store gets the login's profile, not a clone of main's keys and order",
+    ),
     ("codex-and-qwen-cli", "Codex and Qwen logins are not mirrored"),
-    ("creds-bom", "a byte order mark is read through: the login is there, so it is given on"),
-    ("env-moltbot-ignored", "the login is Claude Code's own choice, `CLAUDE_CONFIG_DIR`, which clawdbot ignores"),
-    ("legacy-auth-json-plus-claude", "a store beside a legacy `auth.json` would shut it out: the agent takes it over first"),
+    (
+        "creds-bom",
+        "a byte order mark is read through: the login is there, so it is given on",
+    ),
+    (
+        "env-moltbot-ignored",
+        "the login is Claude Code's own choice, `CLAUDE_CONFIG_DIR`, which clawdbot ignores",
+    ),
+    (
+        "legacy-auth-json-plus-claude",
+        "a store beside a legacy `auth.json` would shut it out: the agent takes it over first",
+    ),
     ("refresh-ok", "clawdbot renews at the endpoint here; a sync does not"),
-    ("refresh-ok-other-id", "clawdbot renews at the endpoint here; a sync does not"),
+    (
+        "refresh-ok-other-id",
+        "clawdbot renews at the endpoint here; a sync does not",
+    ),
     ("store-api-key-under-cli-id", "an API key is never overwritten"),
-    ("store-claude-cli-provider", "a profile of another provider is never overwritten"),
-    ("store-malformed-json", "a malformed store is reported and never replaced"),
-    ("store-oauth-expired-cli-fresh", "fields of the profile that are not ours survive"),
-    ("store-rewrite-normalises", "unknown keys, entries and their order survive"),
-    ("store-token-no-expires", "a token without an end may be a setup token that exists nowhere else"),
-    ("store-token-then-oauth-expired", "a token good for 60 days is not replaced by one that has expired"),
-    ("store-token-then-oauth-upgrade", "a token good for 60 days is not replaced by one good for 8 hours"),
+    (
+        "store-claude-cli-provider",
+        "a profile of another provider is never overwritten",
+    ),
+    (
+        "store-malformed-json",
+        "a malformed store is reported and never replaced",
+    ),
+    (
+        "store-oauth-expired-cli-fresh",
+        "fields of the profile that are not ours survive",
+    ),
+    (
+        "store-rewrite-normalises",
+        "unknown keys, entries and their order survive",
+    ),
+    (
+        "store-token-no-expires",
+        "a token without an end may be a setup token that exists nowhere else",
+    ),
+    (
+        "store-token-then-oauth-expired",
+        "a token good for 60 days is not replaced by one that has expired",
+    ),
+    (
+        "store-token-then-oauth-upgrade",
+        "a token good for 60 days is not replaced by one good for 8 hours",
+    ),
 ];
 
 #[test]
@@ -167,7 +231,11 @@ fn a_full_sync_leaves_clawdbots_own_bytes() {
             }
         }
         let after = home.run(&["sync", "--at", &NOW.to_string()]);
-        assert!(!after.stdout.contains("brought up to date"), "{}: a second sync: {after:?}", case.name);
+        assert!(
+            !after.stdout.contains("brought up to date"),
+            "{}: a second sync: {after:?}",
+            case.name
+        );
     }
     assert!(same >= 25, "{same} stores the same");
 }
@@ -189,14 +257,27 @@ fn what_is_never_overwritten_is_there_afterwards() {
         assert_eq!(home.read(MAIN), before, "{name}");
         assert!(before.contains(kept), "{name}");
     }
-    let case = cases().into_iter().find(|case| case.name == "store-rewrite-normalises").unwrap();
+    let case = cases()
+        .into_iter()
+        .find(|case| case.name == "store-rewrite-normalises")
+        .unwrap();
     let home = case.home("in");
     home.config("[sync]\nshare = \"full\"\n");
     home.run(&["sync", "--at", &NOW.to_string()]);
     let after = home.read(MAIN);
-    for kept in ["\"x-top\"", "\"bad:type\"", "\"bad:null\": null", "\" anthropic:default \"", "\"x-extra\"", "\"errorCount\": 0"] {
+    for kept in [
+        "\"x-top\"",
+        "\"bad:type\"",
+        "\"bad:null\": null",
+        "\" anthropic:default \"",
+        "\"x-extra\"",
+        "\"errorCount\": 0",
+    ] {
         assert!(after.contains(kept), "{kept} is gone:\n{after}");
     }
     assert!(after.contains("sk-ant-oat01-FAKE-ACCESS-0001"));
-    assert!(after.find("\"usageStats\"").unwrap() < after.find("\"profiles\"").unwrap(), "key order");
+    assert!(
+        after.find("\"usageStats\"").unwrap() < after.find("\"profiles\"").unwrap(),
+        "key order"
+    );
 }

@@ -23,7 +23,10 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), env: BTreeMap::new() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            env: BTreeMap::new(),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -52,13 +55,19 @@ impl Home {
 
     /// A login in `~/.claude` as Claude Code writes it.
     pub fn login(&self, n: &str, expires: i64) -> &Self {
-        self.write(".claude/.credentials.json", credentials(n, expires, Some(expires + 20 * DAY)).to_string());
+        self.write(
+            ".claude/.credentials.json",
+            credentials(n, expires, Some(expires + 20 * DAY)).to_string(),
+        );
         self
     }
 
     pub fn store(&self, agent: &str, profiles: Value) -> &Self {
         let text = serde_json::to_string_pretty(&json!({"version": 1, "profiles": profiles})).unwrap();
-        self.write(&format!(".clawdbot/agents/{agent}/agent/auth-profiles.json"), text + "\n");
+        self.write(
+            &format!(".clawdbot/agents/{agent}/agent/auth-profiles.json"),
+            text + "\n",
+        );
         self
     }
 
@@ -86,7 +95,11 @@ impl Home {
     }
 
     pub fn spawn(&self, args: &[&str]) -> Child {
-        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     pub fn status(&self, args: &[&str]) -> Value {
@@ -157,7 +170,10 @@ pub fn token(n: &str, expires: i64) -> Value {
 }
 
 pub fn now() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as i64
 }
 
 /// Copies a tree.
