@@ -12,7 +12,7 @@ use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::families::{Generation, StateDir};
 use crate::stores::{sqlite, store};
-use crate::types::{Credential, Health, Ms, Problem, Profile, Reason};
+use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -267,7 +267,13 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         )),
         _ => {}
     }
-    let leftover = files::real_target(&json).is_ok_and(|real| files::exists(&files::temp_path(&real)));
+    // only a link needs its target looked up; a real path lookup at every store would be half of all system calls
+    let real = if files::is_symlink(&json) {
+        files::real(&json)
+    } else {
+        Some(json.clone())
+    };
+    let leftover = real.is_some_and(|real| files::exists(&files::temp_path(&real)));
     AgentView {
         agent,
         path: json,
@@ -386,7 +392,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
     let label = view.agent.agent.label();
     let is_retired = retired(view);
     let judge = |profile: &Profile| {
-        let (login, relation) = hangs_on(ctx, ledger, logins, &label, profile);
+        let (login, relation) = hangs_on(ctx, ledger, logins, &label, profile, now);
         let hangs = login.map(|i| Hangs {
             login: &logins[i].verdict,
             relation,
@@ -399,7 +405,8 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             &ctx.config.alerts,
             now,
         );
-        if let Some(refresh) = profile.credential.refresh_fingerprint()
+        if !ledger.rejected.is_empty()
+            && let Some(refresh) = profile.credential.refresh_fingerprint()
             && ledger.rejected.contains(&refresh)
             && relation != Relation::Older
         {
@@ -433,8 +440,10 @@ fn hangs_on(
     logins: &[LoginView],
     label: &str,
     profile: &Profile,
+    now: Ms,
 ) -> (Option<usize>, Relation) {
-    if profile.credential == Credential::ApiKey {
+    // other providers' tokens are nobody's copies: hashing thousands of them is what a look would spend its time on
+    if profile.credential == Credential::ApiKey || !matches!(profile.provider.as_str(), "anthropic" | "claude-cli") {
         return (None, Relation::Unknown);
     }
     let copy = ledger.copies.get(&copy_key(label, &profile.id));
@@ -445,9 +454,12 @@ fn hangs_on(
             return (Some(i), relation);
         }
     }
-    let mirrors = matches!(profile.provider.as_str(), "anthropic" | "claude-cli")
-        && !matches!(profile.credential, Credential::Token { expires: None, .. });
-    let login = mirrors.then(|| mirrored_login(logins, label)).flatten();
+    // a token that outlives any access token by far is one of its own, a setup token say
+    let own = match profile.credential {
+        Credential::Token { expires, .. } => expires.is_none_or(|end| end.saturating_sub(now) > DAY),
+        _ => false,
+    };
+    let login = (!own).then(|| mirrored_login(logins, label)).flatten();
     (
         login.filter(|i| mirror_id(ctx, &logins[*i]) == profile.id),
         Relation::Unknown,

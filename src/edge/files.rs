@@ -127,7 +127,7 @@ pub fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result<Snapsh
     let mut tries = 0;
     loop {
         let snapshot = read(path)?;
-        if tries == 6 || whole(&snapshot.bytes) || !just_written(snapshot.meta.modified) {
+        if tries == 6 || !just_written(snapshot.meta.modified) || whole(&snapshot.bytes) {
             return Ok(snapshot);
         }
         tries += 1;

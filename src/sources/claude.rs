@@ -583,4 +583,50 @@ mod tests {
         assert_eq!(service_name(&found[0]), "Claude Code-credentials");
         assert_eq!(service_name(&found[1]).len(), "Claude Code-credentials-01234567".len());
     }
+
+    /// `security` as a script: what it was asked goes to a file, its answer is the exit code and the text.
+    fn with_keychain(code: u8, text: &str) -> (tempfile::TempDir, Host) {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let script = home.path().join("security");
+        let body = format!("#!/bin/sh\necho \"$@\" > \"$HOME/asked\"\ncat <<'EOF'\n{text}\nEOF\nexit {code}\n");
+        std::fs::write(&script, body).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let var = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let path = format!("{}:/usr/bin:/bin", home.path().display());
+        let env = [
+            var("PATH", &path),
+            var("HOME", home.path().to_str().unwrap()),
+            var("USER", "ada"),
+        ];
+        let host = Host {
+            home: home.path().into(),
+            env: env.into(),
+            cwd: home.path().into(),
+            name: "t".into(),
+            macos: true,
+        };
+        (home, host)
+    }
+
+    #[test]
+    fn on_a_mac_the_keychain_comes_first_and_the_file_when_it_has_nothing() {
+        let item = r#"{"claudeAiOauth":{"accessToken":"K","refreshToken":"R","expiresAt":9,"scopes":[]}}"#;
+        let file = item.replace("\"K\"", "\"F\"");
+        for (code, source, access) in [
+            (0, Source::Keychain, Some("K")),
+            (44, Source::File, Some("F")),
+            (36, Source::Keychain, None),
+            (1, Source::File, Some("F")),
+        ] {
+            let (home, host) = with_keychain(code, item);
+            std::fs::create_dir(home.path().join(".claude")).unwrap();
+            std::fs::write(home.path().join(".claude/.credentials.json"), &file).unwrap();
+            let login = look(&host, &places(&host, &[])[0]);
+            let found = login.grant().and_then(|grant| grant.access.clone());
+            assert_eq!((login.source, found), (source, access.map(Secret::new)), "exit {code}");
+            let asked = std::fs::read_to_string(home.path().join("asked")).unwrap();
+            assert_eq!(asked, "find-generic-password -a ada -w -s Claude Code-credentials\n");
+        }
+    }
 }

@@ -38,15 +38,14 @@ impl State {
 
 /// Reads a store's file; the text rides along for patching.
 pub fn read(path: &Path) -> (State, Option<String>, Option<Meta>) {
-    let whole = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| parse(text).is_ok());
-    match files::read_settled(path, whole) {
-        Ok(snapshot) => match String::from_utf8(snapshot.bytes) {
-            Ok(text) => match parse(&text) {
-                Ok(profiles) => (State::Read(profiles), Some(text), Some(snapshot.meta)),
-                Err(why) => (State::Malformed(why), None, Some(snapshot.meta)),
-            },
-            Err(_) => (State::Malformed("not UTF-8 text".into()), None, Some(snapshot.meta)),
-        },
+    match files::read_settled(path, |bytes| parsed(bytes).is_ok()) {
+        Ok(snapshot) => {
+            let state = match parsed(&snapshot.bytes) {
+                Ok(profiles) => State::Read(profiles),
+                Err(why) => return (State::Malformed(why), None, Some(snapshot.meta)),
+            };
+            (state, String::from_utf8(snapshot.bytes).ok(), Some(snapshot.meta))
+        }
         Err(ReadError::Absent) if files::exists(path) => {
             (State::Refused("a link that leads nowhere".into()), None, None)
         }
@@ -54,6 +53,10 @@ pub fn read(path: &Path) -> (State, Option<String>, Option<Meta>) {
         Err(error @ ReadError::Io(_)) => (State::Refused(error.to_string()), None, None),
         Err(error) => (State::Malformed(error.to_string()), None, None),
     }
+}
+
+fn parsed(bytes: &[u8]) -> Result<Vec<Profile>, String> {
+    parse(std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?)
 }
 
 /// Reads a store's text.

@@ -1,1 +1,159 @@
-//! To come.
+//! Real lock contention: peers that hold the agents' locks, of both kinds, live and stale, and many of us at once.
+
+use super::home::{DAY, HOUR, Home, MAIN, Ran, access, now, oauth, token};
+use serde_json::json;
+use std::fs::{self, File, FileTimes};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant, SystemTime};
+
+fn stale_home() -> Home {
+    let home = Home::new();
+    home.login("2", now() + 8 * HOUR)
+        .store("main", json!({"anthropic:claude-cli": token("1", now() - DAY)}));
+    home
+}
+
+fn in_step(home: &Home) -> bool {
+    home.read(MAIN).contains(&access("2"))
+}
+
+/// A peer of the directory kind: holds the lock for 5 s, touching it, as proper-lockfile does.
+fn hold_directory(lock: &Path) -> Child {
+    let script = "mkdir \"$0\" && echo held && for i in 1 2 3 4 5; do sleep 1; touch \"$0\"; done; rmdir \"$0\"";
+    started(Command::new("sh").args(["-c", script]).arg(lock))
+}
+
+/// A peer of the file kind: holds `{"pid","createdAt"}` for 5 s.
+fn hold_file(lock: &Path) -> Child {
+    let script = "set -C; printf '{\"pid\":%d,\"createdAt\":\"2026-01-01T00:00:00Z\"}' $$ > \"$0\" && echo held && sleep 5; rm \"$0\"";
+    started(Command::new("sh").args(["-c", script]).arg(lock))
+}
+
+/// Waits until the peer says that it holds its lock.
+fn started(command: &mut Command) -> Child {
+    use std::io::{BufRead, BufReader};
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "held\n");
+    child
+}
+
+fn lock_of(home: &Home) -> std::path::PathBuf {
+    home.at(&format!("{MAIN}.lock"))
+}
+
+#[test]
+fn a_live_holder_of_either_kind_is_waited_for() {
+    for hold in [hold_directory, hold_file] {
+        for version in [None, Some("2026.3.1")] {
+            let home = stale_home();
+            if let Some(version) = version {
+                // the same store under the generation that locks with a file
+                fs::rename(home.at(".clawdbot"), home.at(".openclaw")).unwrap();
+                home.write(
+                    ".openclaw/openclaw.json",
+                    json!({"meta": {"lastTouchedVersion": version}}).to_string(),
+                );
+            }
+            let store = MAIN.replace(".clawdbot", if version.is_some() { ".openclaw" } else { ".clawdbot" });
+            let lock = home.at(&format!("{store}.lock"));
+            let mut peer = hold(&lock);
+            let begun = Instant::now();
+            let before = home.read(&store);
+            let child = home.spawn(&["sync"]);
+            // while the peer lives, nothing is written: looked at a moment before it lets go
+            while begun.elapsed() < Duration::from_millis(4000) {
+                assert_eq!(home.read(&store), before);
+                std::thread::yield_now();
+            }
+            let ran = Ran::of(child.wait_with_output().unwrap());
+            assert!(peer.wait().unwrap().success(), "the peer's own lock was taken from it");
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert!(home.read(&store).contains(&access("2")), "{ran:?}");
+            assert!(!lock.exists());
+        }
+    }
+}
+
+#[test]
+fn a_stale_lock_of_either_kind_is_cleared_and_a_live_one_is_not() {
+    for (name, make) in [
+        ("directory", (|lock: &Path| fs::create_dir(lock).unwrap()) as fn(&Path)),
+        ("file of a dead process", |lock| {
+            let mut dead = Command::new("true").spawn().unwrap();
+            dead.wait().unwrap();
+            fs::write(lock, format!("{{\"pid\":{}}}", dead.id())).unwrap();
+        }),
+        ("empty file", |lock| fs::write(lock, "").unwrap()),
+    ] {
+        let home = stale_home();
+        let lock = lock_of(&home);
+        make(&lock);
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::open(&lock)
+            .unwrap()
+            .set_times(FileTimes::new().set_modified(long_ago))
+            .unwrap();
+        let ran = home.run(&["sync"]);
+        assert!(in_step(&home) && ran.code == 0 && !lock.exists(), "{name}: {ran:?}");
+    }
+}
+
+#[test]
+fn two_hundred_syncs_at_once_lose_nothing() {
+    let home = Home::new();
+    home.login("2", now() + 8 * HOUR);
+    let profiles = json!({
+        "anthropic:claude-cli": oauth("1", now() - DAY),
+        "openai:default": {"type": "api_key", "provider": "openai", "key": "sk-KEPT", "x-odd": 1.50},
+    });
+    for agent in ["main", "work", "lab"] {
+        home.store(agent, profiles.clone());
+    }
+    // a stale lock in the way, which only one of them may clear
+    fs::create_dir(lock_of(&home)).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    File::open(lock_of(&home))
+        .unwrap()
+        .set_times(FileTimes::new().set_modified(long_ago))
+        .unwrap();
+    let children: Vec<_> = (0..200).map(|_| home.spawn(&["sync"])).collect();
+    let mut wrote = 0;
+    for child in children {
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        wrote += ran.stdout.matches("brought up to date").count();
+    }
+    assert_eq!(wrote, 3, "each store is written once");
+    for agent in ["main", "work", "lab"] {
+        let store = home.json(&format!(".clawdbot/agents/{agent}/agent/auth-profiles.json"));
+        assert_eq!(store["profiles"]["anthropic:claude-cli"]["access"], access("2"));
+        assert_eq!(store["profiles"]["openai:default"]["key"], "sk-KEPT");
+    }
+    let left: Vec<_> = home
+        .files()
+        .into_keys()
+        .filter(|path| path.contains("lock") || path.contains("tmp"))
+        .collect();
+    assert_eq!(left, [".local/state/nolapse/pass.lock"]);
+}
+
+#[test]
+fn writers_without_our_pass_lock_lose_nothing_either() {
+    let home = stale_home();
+    let children: Vec<_> = (0..24)
+        .map(|i| {
+            let state = home.at(&format!("state-{i}"));
+            home.spawn(&["sync", "--state-dir", state.to_str().unwrap()])
+        })
+        .collect();
+    for child in children {
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    assert!(in_step(&home) && !lock_of(&home).exists());
+}
