@@ -2,8 +2,10 @@
 
 mod canary;
 mod cli;
+mod endpoint;
 mod fixtures;
 mod home;
 mod kill;
 mod locks;
 mod passes;
+mod renew;
