@@ -123,7 +123,8 @@ class Home:
             return None
 
     def rescued(self):
-        return "".join(p.read_text(errors="replace") for p in (self.state / "rescue").glob("*.json")) if self.state.exists() else ""
+        rescue = self.state / "rescue"
+        return "".join(p.read_text(errors="replace") for p in rescue.iterdir()) if rescue.is_dir() else ""
 
     def alerted(self):
         try:
@@ -140,24 +141,25 @@ def point(inject):
     try:
         home.run(inject)
         made_by_first = endpoint.made
-        reached = any((home.state / "rescue").glob("*.json*")) or home.refresh() == endpoint.live
+        # the answer had come so far that it lay somewhere on disk
+        reached = made_by_first and endpoint.live in home.login.read_text(errors="replace") + home.rescued()
         for _ in range(2):
             home.age_locks()
             home.settle_backoff()
             home.run()
         if endpoint.reused:
             return "replayed", inject
+        if not endpoint.made:
+            return ("never sent, alerted" if "unknown_outcome" in home.alerted() else "silent"), inject
         if home.refresh() == endpoint.live:
             if f"ACCESS-r{endpoint.made}" not in home.store.read_text():
                 return "store behind", inject
-            return ("renewed at once" if made_by_first and reached else "renewed by the next pass"), inject
+            return ("renewed, saved" if made_by_first else "renewed by the next pass"), inject
         if endpoint.live in home.rescued() and "rescue" in home.alerted():
             return "rescued, alerted", inject
-        if reached and made_by_first and "signal" in inject:
+        if reached:
             return "lost", inject
-        if "unknown_outcome" in home.alerted():
-            return "unknown, alerted", inject
-        return "silent", inject
+        return ("answer lost with the process, alerted" if "unknown_outcome" in home.alerted() else "silent"), inject
     finally:
         endpoint.close()
         shutil.rmtree(home.path, ignore_errors=True)
@@ -188,7 +190,8 @@ def main():
             found[fault, call][verdict] += 1
             if verdict in ("lost", "replayed", "silent", "store behind"):
                 bad.append((verdict, inject))
-    columns = ["renewed at once", "renewed by the next pass", "rescued, alerted", "unknown, alerted"]
+    columns = ["renewed, saved", "renewed by the next pass", "rescued, alerted", "never sent, alerted",
+               "answer lost with the process, alerted"]
     print(f"| fault | at | points | {' | '.join(columns)} | lost, replayed or silent |")
     print("|" + " --- |" * (len(columns) + 4))
     total = collections.Counter()
@@ -199,7 +202,7 @@ def main():
         print(f"| {fault} | `{call}` | {sum(verdicts.values())} | {' | '.join(map(str, counted))} | {rest} |")
     print(f"| all | | {total['points']} | {' | '.join(str(total[column]) for column in columns)} | {total['rest']} |")
     print(f"\n{total['points']} points in {time.time() - begun:.0f} s", file=sys.stderr)
-    for verdict, inject in bad:
+    for verdict, inject in bad[:40]:
         print(f"{verdict}: {inject}", file=sys.stderr)
     sys.exit(1 if bad else 0)
 

@@ -89,6 +89,10 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
         Ok(slot) => slot,
         Err(error) => return not_writable("there is no second place for its new tokens", &error),
     };
+    // between the fence and the request there is nothing that takes time
+    if let Err(why) = ctx.http.warm() {
+        return Attempt::failed(unreachable(id, place, &why.to_string()));
+    }
     let _whole = Uninterrupted::begin();
     let mut record = Record::of(ledger.renewals.get(id), token);
     let sent_at = ctx.clock.now();
@@ -146,12 +150,7 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
             let saved = store(place, ready, refresh, &rescue.new).await;
             after_answer(ctx, place, &mut record, &rescue, stored, saved, grant.expires)
         }
-        Answer::NotSent(why) => Attempt::failed(problem(
-            "endpoint_unreachable",
-            place.file(),
-            format!("the login `{id}` was not renewed: {why}"),
-            "see whether this host reaches the token endpoint; the next pass tries again",
-        )),
+        Answer::NotSent(why) => Attempt::failed(unreachable(id, place, &why)),
         Answer::Unknown(why) => {
             record.stage = Stage::Unknown {
                 expires: grant.expires,
@@ -187,6 +186,15 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
     ledger.renewals.insert(id.to_owned(), record);
     clear(ctx, ledger);
     attempt
+}
+
+fn unreachable(id: &str, place: &Place, why: &str) -> crate::types::Problem {
+    problem(
+        "endpoint_unreachable",
+        place.file(),
+        format!("the login `{id}` was not renewed: {why}"),
+        "see whether this host reaches the token endpoint; the next pass tries again",
+    )
 }
 
 /// What is said where an answer never came.

@@ -2,6 +2,7 @@
 
 mod canary;
 mod cli;
+mod delegate;
 mod endpoint;
 mod fixtures;
 mod home;
