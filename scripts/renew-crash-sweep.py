@@ -91,9 +91,12 @@ class Home:
     def run(self, inject=None, trace=None):
         command = [BINARY, "run"]
         if inject or trace:
+            inject, _, only = (inject or "").partition("@")
             options = ["-e", f"trace={','.join(CALLS)}"] if trace else ["-e", f"trace={inject.split(':')[0]}"]
             if inject:
                 options += ["-e", f"inject={inject}"]
+            if only:
+                options += ["-P", str(self.path / only)]
             command = ["strace", "-f", "-qq", "-o", str(trace or "/dev/null"), *options, *command]
         environment = {"HOME": str(self.path), "PATH": "/usr/bin:/bin"}
         return subprocess.run(command, env=environment, cwd=self.path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
@@ -143,6 +146,7 @@ def point(inject):
         made_by_first = endpoint.made
         # the answer had come so far that it lay somewhere on disk
         reached = made_by_first and endpoint.live in home.login.read_text(errors="replace") + home.rescued()
+        rescued = reached and home.refresh() != endpoint.live
         for _ in range(2):
             home.age_locks()
             home.settle_backoff()
@@ -154,9 +158,9 @@ def point(inject):
         if home.refresh() == endpoint.live:
             if f"ACCESS-r{endpoint.made}" not in home.store.read_text():
                 return "store behind", inject
+            if rescued:
+                return "completed from `rescue/`", inject
             return ("renewed, saved" if made_by_first else "renewed by the next pass"), inject
-        if endpoint.live in home.rescued() and "rescue" in home.alerted():
-            return "rescued, alerted", inject
         if reached:
             return "lost", inject
         return ("answer lost with the process, alerted" if "unknown_outcome" in home.alerted() else "silent"), inject
@@ -182,6 +186,10 @@ def main():
             if counts[call]]
     for fault, calls in FAULTS.items():
         jobs += [(fault, call, f"{call}:error={fault}:when={n}") for call in calls for n in range(1, counts[call] + 1)]
+    # the login's directory gives out for good once the temp file is open, and the state directory does not
+    temp = ".claude/..credentials.json.nolapse-tmp"
+    jobs += [(f"{fault}, lasting, the login alone", call, f"{call}:error={fault}:when=1+@{temp}")
+             for fault in FAULTS for call in ("write", "fsync", "rename")]
     found = collections.defaultdict(collections.Counter)
     bad = []
     begun = time.time()
@@ -190,7 +198,7 @@ def main():
             found[fault, call][verdict] += 1
             if verdict in ("lost", "replayed", "silent", "store behind"):
                 bad.append((verdict, inject))
-    columns = ["renewed, saved", "renewed by the next pass", "rescued, alerted", "never sent, alerted",
+    columns = ["renewed, saved", "renewed by the next pass", "completed from `rescue/`", "never sent, alerted",
                "answer lost with the process, alerted"]
     print(f"| fault | at | points | {' | '.join(columns)} | lost, replayed or silent |")
     print("|" + " --- |" * (len(columns) + 4))
