@@ -1,6 +1,7 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
 mod config;
+mod daemon;
 mod demo;
 mod refresh;
 mod run;
@@ -73,8 +74,13 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+<<<<<<< HEAD
     /// Renew logins now, and say what was done and why not
     Refresh(refresh::RefreshArgs),
+=======
+    /// Stay resident: a pass on a schedule, and whenever a watched file changes
+    Daemon,
+>>>>>>> main
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -127,12 +133,20 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
+<<<<<<< HEAD
             eprintln!("nolapse: {error}");
             match error {
                 // as shells count it
                 Fatal::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
                 _ => Exit::Unknown.code(),
             }
+=======
+            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
+            {
+                eprintln!("nolapse: {error}");
+            }
+            Exit::Unknown.code()
+>>>>>>> main
         }
     }
 }
@@ -148,7 +162,11 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+<<<<<<< HEAD
         Command::Refresh(args) => refresh::refresh(&setup, &args),
+=======
+        Command::Daemon => daemon::daemon(&setup),
+>>>>>>> main
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }
@@ -264,7 +282,10 @@ fn init_log(global: &Global) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_target("nolapse", level);
+    let ours = Targets::new()
+        .with_target("nolapse", level)
+        // what the channel `log` is given to say is said: a recovery too
+        .with_target("nolapse::alert", level.max(LevelFilter::INFO));
     let registry = tracing_subscriber::registry();
     let _ = match global.log_format {
         LogFormat::Text => {

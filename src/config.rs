@@ -28,6 +28,17 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// `[heartbeat]`.
     pub heartbeat: Option<Heartbeat>,
+    /// `[daemon]`.
+    pub daemon: DaemonConfig,
+    /// The file it was read from; `None` for the defaults.
+    pub path: Option<PathBuf>,
+}
+
+/// `[daemon]`: when a resident nolapse makes a pass.
+#[derive(Clone, Debug)]
+pub struct DaemonConfig {
+    /// Cron expression of six fields, seconds first, in the local time zone.
+    pub schedule: String,
 }
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -135,6 +146,10 @@ impl Default for Config {
             logins: Vec::new(),
             channels: Vec::new(),
             heartbeat: None,
+            daemon: DaemonConfig {
+                schedule: "0 */4 * * * *".into(),
+            },
+            path: None,
         }
     }
 }
@@ -268,6 +283,20 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         config.heartbeat = Some(Heartbeat::read(&table)?);
         table.finish()?;
     }
+    if let Some(table) = top.table("daemon")? {
+        if let Some(schedule) = table.str("schedule")? {
+            crate::edge::schedule::next(schedule).map_err(|why| {
+                table.error(
+                    "schedule",
+                    format!("is not valid: {why}"),
+                    "write `0 */4 * * * *` for every four minutes",
+                )
+            })?;
+            config.daemon.schedule = schedule.into();
+        }
+        table.finish()?;
+    }
+    config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
 }

@@ -24,7 +24,7 @@ use crate::stores::store::{self, Edit};
 use crate::tell;
 use crate::types::{Credential, Ms, Problem};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
 const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
@@ -473,7 +473,7 @@ async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool)
             other => done.extend(report(ctx, agent, other)),
         }
     }
-    let begun = Instant::now();
+    let begun = crate::ctx::monotonic();
     for agent in waiting {
         let left = STORE_PATIENCE
             .saturating_sub(begun.elapsed())

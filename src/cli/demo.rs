@@ -71,7 +71,7 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
         unicode: true,
     };
 
-    print("A made-up home: three logins, five agents. First what `nolapse run --dry-run` says of it:\n\n")?;
+    print("A made-up home: three logins, six agents. First what `nolapse run --dry-run` says of it:\n\n")?;
     let first = ctx(now);
     let rehearsed = block_on(pass::rehearse(&first))?;
     print(&story(&first, &rehearsed))?;

@@ -1,7 +1,17 @@
 //! One test binary over the real `nolapse`: temporary homes, the environment as data, loopback only.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests build their own worlds; the edges hold in `src/`"
+)]
+
 mod canary;
 mod cli;
+mod config;
 mod delegate;
 mod endpoint;
 mod fixtures;
@@ -10,3 +20,4 @@ mod kill;
 mod locks;
 mod passes;
 mod renew;
+mod shape;
