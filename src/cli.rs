@@ -74,13 +74,10 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
-<<<<<<< HEAD
     /// Renew logins now, and say what was done and why not
     Refresh(refresh::RefreshArgs),
-=======
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
     Daemon,
->>>>>>> main
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -133,20 +130,15 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-<<<<<<< HEAD
-            eprintln!("nolapse: {error}");
+            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
+            {
+                eprintln!("nolapse: {error}");
+            }
             match error {
                 // as shells count it
                 Fatal::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
                 _ => Exit::Unknown.code(),
             }
-=======
-            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
-            {
-                eprintln!("nolapse: {error}");
-            }
-            Exit::Unknown.code()
->>>>>>> main
         }
     }
 }
@@ -162,11 +154,8 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
-<<<<<<< HEAD
         Command::Refresh(args) => refresh::refresh(&setup, &args),
-=======
         Command::Daemon => daemon::daemon(&setup),
->>>>>>> main
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }

@@ -6,6 +6,7 @@ use crate::ctx::Host;
 use crate::edge::files::{self, ReadError};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
+use crate::renew::providers::ANTHROPIC;
 use crate::secret::SecretUrl;
 use crate::types::{DAY, HOUR, MINUTE, Ms};
 use std::path::{Path, PathBuf};
@@ -70,14 +71,14 @@ pub struct RenewConfig {
     pub mode: RenewMode,
     /// Whether or not an agent uses the login.
     pub always: bool,
-    /// delegate: the CLI, if it is not the one on the `PATH`.
-    pub claude: Option<PathBuf>,
+    /// delegate: the CLI, a path or a name on the `PATH`.
+    pub claude: PathBuf,
     /// delegate: how long the CLI is waited for before it is left alone. It is never ended.
     pub patience: Duration,
-    /// direct: the token endpoint, if not Anthropic's.
-    pub token_url: Option<SecretUrl>,
-    /// direct: the client id, if not Claude Code's.
-    pub client_id: Option<String>,
+    /// direct: the token endpoint.
+    pub token_url: SecretUrl,
+    /// direct: the client id, for logins that name none of their own.
+    pub client_id: String,
     /// direct: how long the answer is waited for.
     pub timeout: Duration,
 }
@@ -136,10 +137,10 @@ impl Default for Config {
             renew: RenewConfig {
                 mode: RenewMode::Delegate,
                 always: false,
-                claude: None,
+                claude: "claude".into(),
                 patience: Duration::from_secs(60),
-                token_url: None,
-                client_id: None,
+                token_url: SecretUrl::new(ANTHROPIC.token_url),
+                client_id: ANTHROPIC.client_id.into(),
                 timeout: Duration::from_secs(30),
             },
             alerts: AlertsConfig::default(),
@@ -241,18 +242,27 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         let renew = &mut config.renew;
         renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
         renew.always = table.bool("always")?.unwrap_or(renew.always);
-        renew.claude = table.path("claude")?;
+        match table.str("claude")? {
+            // a bare name is looked for on the `PATH`
+            Some(name) if !name.contains('/') => renew.claude = name.into(),
+            Some(_) => renew.claude = table.path("claude")?.unwrap_or_default(),
+            None => {}
+        }
         let span = |key| Ok(table.duration(key)?.map(|ms| Duration::from_millis(ms.unsigned_abs())));
         renew.patience = span("patience")?.unwrap_or(renew.patience);
-        renew.token_url = table.url("token_url", true)?;
-        if renew.token_url.as_ref().is_some_and(in_the_clear) {
-            return Err(table.error(
-                "token_url",
-                "would send tokens in the clear",
-                "use `https://`; `http://` is for this host alone",
-            ));
+        if let Some(url) = table.url("token_url", true)? {
+            if in_the_clear(&url) {
+                return Err(table.error(
+                    "token_url",
+                    "would send tokens in the clear",
+                    "use `https://`; `http://` is for this host alone",
+                ));
+            }
+            renew.token_url = url;
         }
-        renew.client_id = table.str("client_id")?.map(Into::into);
+        if let Some(id) = table.str("client_id")? {
+            renew.client_id = id.into();
+        }
         renew.timeout = span("timeout")?.unwrap_or(renew.timeout);
         table.finish()?;
     }

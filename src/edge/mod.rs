@@ -9,10 +9,7 @@ pub mod files;
 pub mod http;
 pub mod keychain;
 pub mod locks;
-<<<<<<< HEAD
-pub mod signals;
-=======
 pub mod schedule;
->>>>>>> main
+pub mod signals;
 pub mod subprocess;
 pub mod wake;

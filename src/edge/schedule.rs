@@ -27,7 +27,6 @@ pub fn next(expression: &str) -> Result<Option<Ms>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::types::{HOUR, MINUTE};
 
     #[test]

@@ -18,7 +18,6 @@ use crate::rules::renew::{self as rule, Record, Stage};
 use crate::sources::claude::{self, LOCK_STALE, Place, State};
 use crate::types::{Ms, Problem};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The first version with `--safe-mode`.
 const SAFE_FROM: Version = Version(2, 1, 181);
@@ -49,33 +48,34 @@ impl std::fmt::Display for Version {
 /// # Errors
 /// Why none can be run.
 pub fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
-    let path = match &ctx.config.renew.claude {
-        Some(path) if files::is_executable(path) => path.clone(),
-        Some(path) => {
+    let claude = &ctx.config.renew.claude;
+    let path = if claude.is_absolute() {
+        if !files::is_executable(claude) {
             return Err(problem(
                 "cli_not_found",
-                path,
-                format!("`renew.claude` names `{}`, which is no program", ctx.host.tilde(path)),
+                claude,
+                format!("`renew.claude` names `{}`, which is no program", ctx.host.tilde(claude)),
                 "name the CLI's path, or remove the key",
             ));
         }
-        None => {
-            let on_path = ctx.host.var("PATH").unwrap_or_default().split(':').map(Path::new);
-            on_path
-                .filter(|dir| dir.is_absolute())
-                .map(Path::to_owned)
-                .chain([ctx.host.home.join(".local/bin")])
-                .map(|dir| dir.join("claude"))
-                .find(|path| files::is_executable(path))
-                .ok_or_else(|| {
-                    problem(
-                        "cli_not_found",
-                        &ctx.host.home,
-                        format!("`claude` is not on the `PATH`, so the login `{login}` cannot be renewed by it"),
-                        "install it, name it with `renew.claude`, or set `renew.mode`",
-                    )
-                })?
-        }
+        claude.clone()
+    } else {
+        let on_path = ctx.host.var("PATH").unwrap_or_default().split(':').map(Path::new);
+        on_path
+            .filter(|dir| dir.is_absolute())
+            .map(Path::to_owned)
+            .chain([ctx.host.home.join(".local/bin")])
+            .map(|dir| dir.join(claude))
+            .find(|path| files::is_executable(path))
+            .ok_or_else(|| {
+                let name = claude.display();
+                problem(
+                    "cli_not_found",
+                    &ctx.host.home,
+                    format!("`{name}` is not on the `PATH`, so the login `{login}` cannot be renewed by it"),
+                    "install it, name it with `renew.claude`, or set `renew.mode`",
+                )
+            })?
     };
     match version(&path) {
         Some(version) if version >= SAFE_FROM => Ok(path),
@@ -299,6 +299,3 @@ pub(super) fn child_alive(record: Option<&Record>, now: Ms) -> bool {
         _ => false,
     }
 }
-
-/// At most this long, and no less than a CLI needs.
-pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -22,7 +22,7 @@ use crate::edge::signals::Uninterrupted;
 use crate::ledger::{self, Ledger};
 use crate::look;
 use crate::rules::renew::{self as rule, Not, Record, Stage, Way};
-use crate::secret::{Fingerprint, Secret, SecretUrl};
+use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens, Place, Refresh, State};
 use crate::sources::save::{self, Ready, RefreshLocks, SaveError};
 use crate::types::Ms;
@@ -120,16 +120,11 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
         ));
     }
     let config = &ctx.config.renew;
-    let default_url = SecretUrl::new(ANTHROPIC.token_url);
     let stored_scopes = grant.scopes.as_ref().map(|scopes| scopes.join(" "));
     let ask = Exchange {
         provider: ANTHROPIC,
-        url: config.token_url.as_ref().unwrap_or(&default_url),
-        client_id: grant
-            .client_id
-            .as_deref()
-            .or(config.client_id.as_deref())
-            .unwrap_or(ANTHROPIC.client_id),
+        url: &config.token_url,
+        client_id: grant.client_id.as_deref().unwrap_or(&config.client_id),
         refresh,
         scope: match &grant.client_id {
             Some(_) => stored_scopes.as_deref(),

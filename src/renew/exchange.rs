@@ -183,7 +183,7 @@ fn tokens(body: &[u8]) -> Result<Tokens, &'static str> {
             .get(key)
             .and_then(|value| value.str())
             .filter(|text| !text.is_empty())
-            .map(|text| Secret::new(text))
+            .map(Secret::new)
     };
     let span = |key: &str| {
         let seconds = fields.get(key)?.number_or_numeric_string()?;

@@ -282,7 +282,8 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
         return Err(Not::Abandoned);
     }
     // the CLI renews by its own clock, whatever is asked of it
-    if !near && !(case.force && case.way == Way::Direct && !case.abandoned) {
+    let early = case.force && case.way == Way::Direct && !case.abandoned;
+    if !near && !early {
         return Err(Not::Fresh(expires));
     }
     if !case.wanted && !case.force {
