@@ -269,6 +269,13 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     if let Some(table) = top.table("alerts")? {
         let alerts = &mut config.alerts;
         if let Some(mut steps) = table.durations("steps")? {
+            if steps.contains(&0) {
+                return Err(table.error(
+                    "steps",
+                    "holds a step of no length",
+                    "take it out; the lapse itself always rings",
+                ));
+            }
             steps.sort_unstable_by(|a, b| b.cmp(a));
             steps.dedup();
             alerts.steps = steps;
@@ -278,7 +285,12 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     }
     for table in top.tables("login")? {
         config.logins.push(LoginConfig {
-            dir: table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            dir: match table.str("dir")? {
+                Some("") => {
+                    return Err(table.error("dir", "is empty", "name Claude Code's directory, as `~/.claude-team`"));
+                }
+                _ => table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            },
             name: table.str("name")?.map(Into::into),
             agents: globs(&table, "agents")?,
             profile: table

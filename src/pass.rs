@@ -124,7 +124,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
                 "pass_running",
                 &ctx.state_dir,
                 "another pass has been running for two minutes",
-                "see what it waits for: `ps -C nolapse`",
+                "see which one it is: `pgrep -fl nolapse`",
             ));
             let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
             return Report {
