@@ -94,6 +94,8 @@ pub struct ProfileView {
     pub login: Option<usize>,
     /// How it descends from it.
     pub relation: Relation,
+    /// How its own renewals went, if its store owns it alone.
+    pub renewal: Option<Record>,
 }
 
 /// Looks at everything.
@@ -423,6 +425,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             verdict,
             login,
             relation,
+            renewal: ledger.renewals.get(&copy_key(&label, &profile.id)).cloned(),
         }
     };
     view.profiles = view.store.profiles().iter().map(judge).collect();

@@ -161,6 +161,10 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     look::remember(&view, &mut ledger);
     // what an earlier pass left half done goes before anything else
     let mut done = renew::settle(ctx, &mut ledger, &view).await;
+    let view = match done.is_empty() {
+        true => view,
+        false => look::look(ctx, &ledger),
+    };
     let (healed, mut view) = heal_logins(ctx, &ledger, view, false).await;
     done.extend(healed);
     look::remember(&view, &mut ledger);

@@ -26,13 +26,14 @@ use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens, Place, Refresh, State};
 use crate::sources::save::{self, Ready, RefreshLocks, SaveError};
 use crate::types::Ms;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long somebody else's renewal is waited for: Claude Code's takes a second or two.
 const LOCK_PATIENCE: Duration = Duration::from_secs(12);
 
 /// Claude Code's holders touch their locks every 5 s.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Renews the login with this id.
 pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Place, asked: &Asked) -> Attempt {
@@ -91,7 +92,7 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
     };
     // between the fence and the request there is nothing that takes time
     if let Err(why) = ctx.http.warm() {
-        return Attempt::failed(unreachable(id, place, &why.to_string()));
+        return Attempt::failed(unreachable(id, &place.file(), &why.to_string()));
     }
     let _whole = Uninterrupted::begin();
     let mut record = Record::of(ledger.renewals.get(id), token);
@@ -139,37 +140,57 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
             let rescue = Rescue {
                 whom: id.to_owned(),
                 spent: token,
-                new: new_tokens(ctx, tokens, refresh),
+                new: new_tokens(ctx, tokens, refresh, 0),
             };
             let stored = slot.write(&rescue);
             let saved = store(place, ready, refresh, &rescue.new).await;
             after_answer(ctx, place, &mut record, &rescue, stored, saved, grant.expires)
         }
-        Answer::NotSent(why) => Attempt::failed(unreachable(id, place, &why)),
+        other => without_tokens(ledger, &mut record, other, id, &place.file(), grant.expires, sent_at),
+    };
+    ledger.renewals.insert(id.to_owned(), record);
+    clear(ctx, ledger);
+    attempt
+}
+
+/// What follows from an answer that brings no tokens.
+pub(super) fn without_tokens(
+    ledger: &mut Ledger,
+    record: &mut Record,
+    answer: Answer,
+    id: &str,
+    file: &Path,
+    expires: Option<Ms>,
+    sent_at: Ms,
+) -> Attempt {
+    match answer {
+        // handled where they are saved
+        Answer::Tokens(_) => Attempt::Not(Not::OutcomeUnknown),
+        Answer::NotSent(why) => Attempt::failed(unreachable(id, file, &why)),
         Answer::Unknown(why) => {
             record.stage = Stage::Unknown {
-                expires: grant.expires,
+                expires,
                 at: sent_at,
                 why: why.clone(),
             };
-            Attempt::failed(unknown(id, place, &why))
+            Attempt::failed(unknown(id, file, &why))
         }
         Answer::Rejected(why) => {
-            if !ledger.rejected.contains(&token) {
-                ledger.rejected.push(token);
+            if !ledger.rejected.contains(&record.token) {
+                ledger.rejected.push(record.token);
             }
             Attempt::failed(problem(
                 "rejected",
-                place.file(),
+                file,
                 format!("the refresh token of `{id}` was refused for good: {why}"),
-                "run `claude auth login`",
+                "sign in again, for Claude Code with `claude auth login`",
             ))
         }
         Answer::NoVerdict { kind, why, retry_after } => Attempt::Failed {
             problem: problem(
                 kind,
-                place.file(),
-                format!("the login `{id}` was not renewed: {why}; its token is kept"),
+                file,
+                format!("`{id}` was not renewed: {why}; its token is kept"),
                 match kind {
                     "endpoint_blocked" => "see whether a proxy, a VPN or the server's filter stands in between",
                     _ => "nothing to do: it is tried again later",
@@ -177,26 +198,23 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
             ),
             retry_after,
         },
-    };
-    ledger.renewals.insert(id.to_owned(), record);
-    clear(ctx, ledger);
-    attempt
+    }
 }
 
-fn unreachable(id: &str, place: &Place, why: &str) -> crate::types::Problem {
+pub(super) fn unreachable(id: &str, file: &Path, why: &str) -> crate::types::Problem {
     problem(
         "endpoint_unreachable",
-        place.file(),
-        format!("the login `{id}` was not renewed: {why}"),
+        file,
+        format!("`{id}` was not renewed: {why}"),
         "see whether this host reaches the token endpoint; the next pass tries again",
     )
 }
 
 /// What is said where an answer never came.
-pub(super) fn unknown(id: &str, place: &Place, why: &str) -> crate::types::Problem {
+pub(super) fn unknown(id: &str, file: &Path, why: &str) -> crate::types::Problem {
     problem(
         "unknown_outcome",
-        place.file(),
+        file,
         format!(
             "the refresh token of `{id}` was posted and what the server did is not known: {why}; it is not posted again"
         ),
@@ -205,7 +223,7 @@ pub(super) fn unknown(id: &str, place: &Place, why: &str) -> crate::types::Probl
 }
 
 /// Makes the end of an exchange known to the next pass. Should that fail, the fence is found there and settled from the files.
-fn clear(ctx: &Ctx, ledger: &Ledger) {
+pub(super) fn clear(ctx: &Ctx, ledger: &Ledger) {
     if let Err(error) = ledger::save_durably(&ctx.state_dir, ledger) {
         tracing::warn!("the fence could not be cleared: {}", files::io_words(&error));
     }
@@ -227,12 +245,12 @@ async fn keeping<F: Future>(locks: &mut RefreshLocks, answer: F) -> F::Output {
     }
 }
 
-fn new_tokens(ctx: &Ctx, tokens: Tokens, old: &Secret) -> NewTokens {
+pub(super) fn new_tokens(ctx: &Ctx, tokens: Tokens, old: &Secret, margin: Ms) -> NewTokens {
     let now = ctx.clock.now();
     NewTokens {
         access: tokens.access,
         refresh: tokens.refresh.unwrap_or_else(|| old.clone()),
-        expires: now + tokens.expires_in,
+        expires: now + tokens.expires_in - margin,
         deadline: tokens.login_ends_in.map(|span| now + span),
     }
 }
@@ -293,7 +311,7 @@ fn after_answer(
                 at: now,
                 why: failure.to_string(),
             };
-            Attempt::failed(save_failed(&rescue.whom, place, &failure.to_string()))
+            Attempt::failed(save_failed(&rescue.whom, &place.file(), &failure.to_string()))
         }
         Err(error) => {
             let why = format!(
@@ -305,16 +323,16 @@ fn after_answer(
                 at: now,
                 why: why.clone(),
             };
-            Attempt::failed(unknown(&rescue.whom, place, &why))
+            Attempt::failed(unknown(&rescue.whom, &place.file(), &why))
         }
     }
 }
 
 /// What is said where new tokens lie in `rescue/` only.
-pub(super) fn save_failed(whom: &str, place: &Place, why: &str) -> crate::types::Problem {
+pub(super) fn save_failed(whom: &str, file: &Path, why: &str) -> crate::types::Problem {
     problem(
         "save_failed",
-        place.file(),
+        file,
         format!("the new tokens of `{whom}` could not be saved in their place: {why}; they are kept in `rescue/`"),
         "make its directory writable, then run `nolapse refresh`; do not use `claude` before that",
     )

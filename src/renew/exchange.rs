@@ -257,6 +257,34 @@ mod tests {
     }
 
     #[test]
+    fn each_provider_is_asked_as_it_wants() {
+        let (refresh, url) = (Secret::new("R+/"), SecretUrl::new("https://example.org"));
+        let asked = |name: &str| {
+            let provider = crate::renew::providers::provider(name).unwrap();
+            let ask = Exchange {
+                provider,
+                url: &url,
+                client_id: provider.client_id,
+                refresh: &refresh,
+                scope: None,
+                other_scope: None,
+                timeout: Duration::from_secs(1),
+            };
+            String::from_utf8(body(&ask, None)).unwrap()
+        };
+        assert_eq!(
+            asked("anthropic"),
+            r#"{"grant_type":"refresh_token","refresh_token":"R+/","client_id":"9d1c250a-e61b-44d9-88ed-5944d1962f5e"}"#
+        );
+        for name in ["openai-codex", "qwen-portal"] {
+            assert!(
+                asked(name).starts_with("grant_type=refresh_token&refresh_token=R%2B%2F&client_id="),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn an_absent_refresh_token_keeps_the_old_one() {
         let got = tokens(br#"{"access_token":"A","expires_in":"60","refresh_token_expires_in":7}"#).unwrap();
         assert_eq!(

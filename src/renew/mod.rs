@@ -6,6 +6,7 @@
 pub mod delegate;
 mod direct;
 mod exchange;
+mod own;
 pub mod providers;
 mod rescue;
 
@@ -126,6 +127,9 @@ pub async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, d
             what,
         });
     }
+    if ctx.config.renew.mode == RenewMode::Direct {
+        all.extend(own::renew(ctx, ledger, view, asked, dry_run).await);
+    }
     all
 }
 
@@ -145,14 +149,25 @@ async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, as
         }
         Attempt::Not(why) => What::Not(why),
         Attempt::Failed { problem, retry_after } => {
-            if let Some(token) = login.login.grant().and_then(|grant| grant.refresh.token()) {
-                let mut record = Record::of(ledger.renewals.get(id), token.fingerprint());
-                record.failed(problem.kind, &problem.message, retry_after, ctx.clock.now());
-                ledger.renewals.insert(id.to_owned(), record);
+            if let Some(token) = login.login.grant().and_then(fingerprint) {
+                note_failure(ctx, ledger, id, token, &problem, retry_after);
             }
             What::Failed(problem)
         }
     }
+}
+
+fn note_failure(
+    ctx: &Ctx,
+    ledger: &mut Ledger,
+    key: &str,
+    token: Fingerprint,
+    problem: &Problem,
+    retry_after: Option<Ms>,
+) {
+    let mut record = Record::of(ledger.renewals.get(key), token);
+    record.failed(problem.kind, &problem.message, retry_after, ctx.clock.now());
+    ledger.renewals.insert(key.to_owned(), record);
 }
 
 fn way(ctx: &Ctx) -> Option<Way> {
@@ -212,7 +227,7 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
 /// What passes before left: new tokens that wait in `rescue/` are saved in their place, fences are settled from what the files hold
 /// now, and one that cannot be settled becomes an unknown outcome. Goes before anything else touches a login.
 pub async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
-    let mut done = Vec::new();
+    let mut done = own::settle(ctx, ledger, view).await;
     let mut waiting = Vec::new();
     for (path, rescue) in rescue::all(&ctx.state_dir) {
         let Some(login) = view.logins.iter().find(|login| login.id() == rescue.whom) else {
@@ -247,7 +262,7 @@ pub async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
         let outcome = match outcome {
             Completed::There | Completed::Superseded => continue,
             Completed::Saved => Outcome::Renewed("from tokens that an earlier pass could not save".into()),
-            Completed::Not(why) => Outcome::NotRenewed(direct::save_failed(&rescue.whom, place, &why)),
+            Completed::Not(why) => Outcome::NotRenewed(direct::save_failed(&rescue.whom, &place.file(), &why)),
         };
         done.push(Done {
             whom: rescue.whom.clone(),
@@ -282,7 +297,7 @@ pub async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
             continue;
         }
         if !matches!(record.stage, Stage::Unknown { .. }) {
-            let problem = direct::unknown(login.id(), place, &why);
+            let problem = direct::unknown(login.id(), &place.file(), &why);
             let mut record = record;
             record.last = Some(rule::Failure {
                 kind: problem.kind.into(),

@@ -3,6 +3,8 @@
 //! Sources: anthropic: `@anthropic-ai/claude-code` 2.1.330 on a loopback proxy; openai-codex: Codex CLI and pi-ai 0.49; qwen-portal:
 //! clawdbot 2026.1.24-3 (`src/providers/qwen-portal-oauth.ts`).
 
+use crate::types::{MINUTE, Ms};
+
 /// How an endpoint wants the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -25,6 +27,8 @@ pub struct Provider {
     pub body: Body,
     /// The scopes that are asked for, if any.
     pub scope: Option<&'static str>,
+    /// The agents store an end this much before the real one, [`Ms`].
+    pub margin: Ms,
 }
 
 /// The providers whose grants can be renewed. Their answers agree: `access_token`, `refresh_token` (absent: the old one stays),
@@ -38,6 +42,7 @@ pub const PROVIDERS: [Provider; 3] = [
         scope: Some(
             "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload user:plugins",
         ),
+        margin: 5 * MINUTE,
     },
     Provider {
         name: "openai-codex",
@@ -45,6 +50,7 @@ pub const PROVIDERS: [Provider; 3] = [
         client_id: "app_EMoamEEZ73f0CkXaXp7hrann",
         body: Body::Form,
         scope: None,
+        margin: 0,
     },
     Provider {
         name: "qwen-portal",
@@ -52,6 +58,7 @@ pub const PROVIDERS: [Provider; 3] = [
         client_id: "f0304373b74a44d2b584a3fb70ca9e56",
         body: Body::Form,
         scope: None,
+        margin: 0,
     },
 ];
 

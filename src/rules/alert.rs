@@ -131,6 +131,33 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             detail: Some(why.clone()),
         });
     }
+    for agent in &view.agents {
+        for profile in &agent.profiles {
+            let (kind, at, why) = match profile.renewal.as_ref().map(|renewal| &renewal.stage) {
+                Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+                Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+                _ => continue,
+            };
+            let id = &profile.profile.id;
+            alerts.push(Alert {
+                id: format!("renew:{}/{id}", agent.agent.agent.label()),
+                kind: kind.to_owned(),
+                severity: Severity::Critical,
+                lapsed: true,
+                ends: Some(*at),
+                login: None,
+                affected: vec![Affected {
+                    family: agent.agent.agent.family,
+                    agent: agent.agent.agent.id.clone(),
+                    profile: id.clone(),
+                    health: profile.verdict.health,
+                    expires_at: profile.profile.credential.expires(),
+                }],
+                path: Some(tilde(&agent.path)),
+                detail: Some(why.clone()),
+            });
+        }
+    }
     alerts
 }
 
@@ -165,7 +192,9 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());
             let stuck = |i: usize| view.logins[i].renewal.as_ref().is_some_and(Record::stuck);
-            let told_by_renewal = verdict.reason == Some(Reason::CopyStale) && profile.login.is_some_and(stuck);
+            let own_stuck = profile.renewal.as_ref().is_some_and(Record::stuck);
+            let told_by_renewal =
+                verdict.reason == Some(Reason::CopyStale) && (own_stuck || profile.login.is_some_and(stuck));
             if verdict.fine() || !login_fine || told_by_renewal || verdict.reason == Some(Reason::StoreRetired) {
                 continue;
             }
@@ -204,6 +233,11 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
                 (Ok(()), Some(i), _) if verdict.reason == Some(Reason::CopyStale) => {
                     not_renewed(&view.logins[i], view.now)
                 }
+                (_, None, _) if verdict.reason == Some(Reason::CopyStale) => profile
+                    .renewal
+                    .as_ref()
+                    .and_then(|renewal| renewal.last.as_ref())
+                    .map(|last| format!("{NOT_RENEWED}: {}", last.why)),
                 (Ok(()), Some(_), Relation::Unknown) => Some("its refresh token is not the login's".to_owned()),
                 _ => None,
             };

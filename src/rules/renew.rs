@@ -4,7 +4,7 @@
 //! alone, and each reason has its name.
 
 use super::health;
-use crate::secret::Fingerprint;
+use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{Grant, Refresh, Source, State};
 use crate::types::{Credential, HOUR, MINUTE, Ms};
 use serde::{Deserialize, Serialize};
@@ -204,6 +204,12 @@ pub enum Not {
     StillRunning,
     /// It failed, and is not tried again before then, [`Ms`].
     BackOff(Ms),
+    /// Another profile holds the same refresh token: renewing one would log the other out.
+    Shared,
+    /// Its store may not be written, and why.
+    NotWritable(String),
+    /// Its store's agents guard a refresh with a lock that nolapse does not know.
+    OtherLock,
 }
 
 impl Not {
@@ -229,6 +235,9 @@ impl Not {
             Self::Fresh(until) => format!("its access token is good until {}", when(*until)),
             Self::NotNeeded => "no agent uses it".into(),
             Self::StillRunning => "the `claude` that was started for it still runs".into(),
+            Self::Shared => "another profile holds the same refresh token, and renewing one would log the other out".into(),
+            Self::NotWritable(why) => format!("its store is not written: {why}"),
+            Self::OtherLock => "its agents guard a refresh with a lock that nolapse does not know".into(),
             Self::BackOff(until) => format!("it failed before and is not tried again before {}", when(*until)),
         }
     }
@@ -295,6 +304,65 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
     Ok(grant)
 }
 
+/// A profile whose grant is its store's own, as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCase<'a> {
+    /// What the store holds.
+    pub credential: &'a Credential,
+    /// Another profile holds the same refresh token.
+    pub shared: bool,
+    /// Whether the store may be written.
+    pub writable: Result<(), &'a str>,
+    /// The store is locked by the kind of lock under which its agents refresh as well.
+    pub known_lock: bool,
+    /// Refresh tokens that the server refused for good.
+    pub rejected: &'a [Fingerprint],
+    /// Asked with `--force`.
+    pub force: bool,
+    /// What is remembered of it.
+    pub record: Option<&'a Record>,
+}
+
+/// Decides about a profile that hangs on no login.
+///
+/// # Errors
+/// Why it is not renewed now; otherwise its refresh token.
+pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
+    let Credential::Oauth {
+        refresh: Some(refresh),
+        expires,
+        ..
+    } = case.credential
+    else {
+        return Err(Not::NoRefreshToken);
+    };
+    let token = refresh.fingerprint();
+    if case.rejected.contains(&token) {
+        return Err(Not::Rejected);
+    }
+    let record = case.record.filter(|record| record.token == token);
+    match record.map(|record| &record.stage) {
+        Some(Stage::Sent { .. } | Stage::Unknown { .. }) => return Err(Not::OutcomeUnknown),
+        Some(Stage::Rescued { .. }) => return Err(Not::Rescued),
+        _ => {}
+    }
+    if case.shared {
+        return Err(Not::Shared);
+    }
+    case.writable.map_err(|why| Not::NotWritable(why.to_owned()))?;
+    if !case.known_lock {
+        return Err(Not::OtherLock);
+    }
+    let expires = expires.ok_or(Not::NoClock)?;
+    if expires.saturating_sub(LEAD) > now && !case.force {
+        return Err(Not::Fresh(expires));
+    }
+    match record.filter(|record| record.next_at > now && !case.force) {
+        Some(record) => Err(Not::BackOff(record.next_at)),
+        None => Ok(refresh),
+    }
+}
+
 /// What became of a token that was posted (or is thought to have been), as the file tells it now: another refresh token, or
 /// another expiry with the same one, means that somebody saved an answer.
 pub fn moved(token: Fingerprint, expires: Option<Ms>, grant: Option<&Grant>) -> bool {
@@ -315,7 +383,6 @@ pub fn profile_moved(token: Fingerprint, expires: Option<Ms>, credential: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
     use crate::types::DAY;
 
     const NOW: Ms = 1_769_000_000_000;

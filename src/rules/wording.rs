@@ -55,7 +55,8 @@ fn subject(alert: &Alert) -> String {
     let login = alert.login.as_ref().map_or("?", |login| login.id.as_str());
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
-        "login" | "renew" => format!("Claude login `{login}`"),
+        "login" => format!("Claude login `{login}`"),
+        "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
@@ -132,7 +133,7 @@ fn commands(alert: &Alert) -> Vec<String> {
     if scope == "copies" {
         return vec!["nolapse sync".into()];
     }
-    if matches!(scope, "login" | "renew") {
+    if scope == "login" || scope == "renew" && alert.login.is_some() {
         let login = alert.login.as_ref();
         let prefix = match login.map(|login| login.dir.as_str()) {
             None | Some("~/.claude") => String::new(),

@@ -570,3 +570,116 @@ fn beside_a_client_that_follows_claude_codes_locks_one_exchange_is_made_whoever_
     assert_eq!(Ran::of(child.wait_with_output().unwrap()).code, 0);
     assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
 }
+
+/// An agent with a grant of its own: no login knows its tokens.
+fn own_home(server: &Endpoint) -> Home {
+    let home = Home::new();
+    home.config(&server.config());
+    let mut work = crate::home::oauth("1", now() - 60_000);
+    work["email"] = "kept@example.org".into();
+    home.store(
+        "main",
+        json!({"anthropic:work": work, "openai:key": {"type": "api_key", "provider": "openai", "key": "sk-k"}}),
+    );
+    home
+}
+
+fn own_record(home: &Home) -> Value {
+    ledger(home)["renewals"]["clawdbot/main#anthropic:work"].clone()
+}
+
+#[test]
+fn a_grant_that_a_store_owns_alone_is_renewed_under_the_stores_lock() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(400))]);
+    let home = own_home(&server);
+    let child = home.spawn(&["run", "-vvv"]);
+    until("the request", || server.seen().len() == 1);
+    assert!(home.at(&format!("{STORE}.lock")).is_dir());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    check(&home, &ran);
+    let store = home.json(STORE);
+    let work = &store["profiles"]["anthropic:work"];
+    assert_eq!(
+        (&work["access"], &work["refresh"]),
+        (&json!(access("r1")), &json!(refresh("r1"))),
+        "{ran:?}"
+    );
+    // as the agents store it: five minutes before the real end
+    assert!((work["expires"].as_i64().unwrap() - now() - 28_500_000).abs() < 20_000);
+    assert_eq!(
+        (&work["email"], &store["profiles"]["openai:key"]["key"]),
+        (&json!("kept@example.org"), &json!("sk-k"))
+    );
+    assert!(!home.at(&format!("{STORE}.lock")).exists() && own_record(&home) == Value::Null);
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
+#[test]
+fn a_stores_own_grant_is_left_alone_where_renewing_it_could_cost_it() {
+    let server = Endpoint::start("1", vec![]);
+    // two agents hold the same grant
+    let home = own_home(&server);
+    home.store(
+        "work",
+        json!({"anthropic:work": crate::home::oauth("1", now() - 60_000)}),
+    );
+    let ran = home.run(&["refresh", "--force"]);
+    assert!(ran.stdout.contains("renewing one would log the other out"), "{ran:?}");
+    // a generation that guards a refresh with a lock of its own
+    let home = Home::new();
+    home.config(&server.config());
+    home.write(
+        ".openclaw/openclaw.json",
+        r#"{"meta":{"lastTouchedVersion":"2026.3.1"}}"#,
+    );
+    let store = json!({"version": 1, "profiles": {"anthropic:work": crate::home::oauth("1", now() - 60_000)}});
+    home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
+    let ran = home.run(&["refresh", "--force"]);
+    assert!(ran.stdout.contains("a lock that nolapse does not know"), "{ran:?}");
+    // by the CLI nothing of the kind is done
+    let home = own_home(&server);
+    home.config("");
+    home.run(&["run"]);
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn a_stores_own_grant_that_was_posted_without_an_answer_is_alerted_and_a_refused_one_remembered() {
+    for (answer, want) in [
+        (Answer::HangUp, "unknown_outcome"),
+        (Answer::Status(400, "", r#"{"error":"invalid_grant"}"#), "rejected"),
+    ] {
+        let server = Endpoint::start("1", vec![answer]);
+        let home = own_home(&server);
+        let before = home.read(STORE);
+        for _ in 0..2 {
+            check(&home, &home.run(&["run", "-vvv"]));
+            home.run(&["refresh", "--force"]);
+        }
+        assert_eq!((home.read(STORE), server.seen().len()), (before, 1), "{want}");
+        assert!(alerted(&home, want), "{want}: {}", ledger(&home)["alerts"]);
+    }
+}
+
+#[test]
+fn a_stores_new_tokens_that_cannot_be_saved_are_rescued_and_completed() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
+    let home = own_home(&server);
+    let before = home.read(STORE);
+    let child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    home.write(STORE, "{\"version\":1,\"profiles\":{");
+    check(&home, &Ran::of(child.wait_with_output().unwrap()));
+    home.write(STORE, before);
+    let ran = pass(&home);
+    assert!(
+        ran.stdout
+            .contains("renewed from tokens that an earlier pass could not save"),
+        "{ran:?}"
+    );
+    assert_eq!(home.json(STORE)["profiles"]["anthropic:work"]["refresh"], refresh("r1"));
+    assert_eq!(
+        (server.made(), server.live(), own_record(&home)),
+        (1, Some(refresh("r1")), Value::Null)
+    );
+}
