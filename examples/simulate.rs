@@ -185,6 +185,7 @@ fn login_view(id: usize) -> LoginView {
         },
         verdict: verdict(),
         memory: None,
+        renewal: None,
     }
 }
 
@@ -227,6 +228,7 @@ fn agent_view() -> AgentView {
             verdict: verdict(),
             login: Some(0),
             relation: Relation::Same,
+            renewal: None,
         }],
     }
 }

@@ -112,7 +112,7 @@ pub fn payload(event: &Event, topic: &str, sequence: Option<&str>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::testing::{Answer, CANARY, Server, channel, deliver, event, leak_check, recovered};
+    use crate::notify::testing::{Answer, CANARY, Server, channel, event, leak_check, recovered};
 
     #[tokio::test]
     async fn a_recovery_takes_the_place_of_the_last_message_and_a_reminder_takes_none() {

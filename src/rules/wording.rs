@@ -1,6 +1,6 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{Alert, Why};
+use super::alert::{Alert, NOT_RENEWED, Why};
 use crate::notify::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, HOUR, MINUTE, Ms};
 
@@ -91,6 +91,7 @@ fn subject(alert: &Alert) -> String {
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
         "login" => format!("Claude login `{login}`"),
+        "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
@@ -111,6 +112,8 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("unreadable", _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
+        ("unknown_outcome", _) => "may have been lost in a renewal".into(),
+        ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
         ("missing", _) if alert.id.starts_with("login:") => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
         _ if !alert.lapsed => "may end any moment".into(),
@@ -137,6 +140,10 @@ fn cause(alert: &Alert) -> String {
         "rejected" => "the server refused the refresh token for good".into(),
         "no_refresh_token" => "nothing can renew this token".into(),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
+        "unknown_outcome" => {
+            detail("its single-use token was posted and the answer never arrived, so it is not posted again")
+        }
+        "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
@@ -165,13 +172,16 @@ impl From<String> for Remedy {
 fn remedy(alert: &Alert) -> Remedy {
     let path = quote(alert.path.as_deref().unwrap_or("it"));
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
+    let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
     match (scope, alert.kind.as_str()) {
         ("store", "store_malformed") => format!("cp {path} {path}.bak").into(),
         ("store", _) => format!("ls -l {path}").into(),
+        (_, "rescue") => "nolapse refresh".to_owned().into(),
+        ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", quote(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
-        ("login", _) => {
+        ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => {
             let login = alert.login.as_ref();
             let prefix = match login.map(|login| login.dir.as_str()) {
                 None | Some("~/.claude") => String::new(),

@@ -13,12 +13,15 @@ mod alerts;
 mod canary;
 mod cli;
 mod config;
+mod delegate;
+mod endpoint;
 mod fixtures;
 mod home;
 mod kill;
 mod locks;
 mod passes;
 mod receiver;
+mod renew;
 mod shape;
 
 #[path = "../../examples/simulate.rs"]
