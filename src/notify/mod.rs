@@ -691,6 +691,12 @@ mod tests {
             severity: Severity::Warning,
             ..event()
         };
+        let about = |id: &str| Event {
+            alert_id: id.into(),
+            login: None,
+            affected: Vec::new(),
+            ..event()
+        };
         for (keys, event, wanted) in [
             ("", &warning, true),
             ("min_severity = \"critical\"", &warning, false),
@@ -701,6 +707,10 @@ mod tests {
             ("logins = [\"work\"]", &event(), false),
             ("agents = [\"clawdbot/*\"]", &event(), true),
             ("agents = [\"moltbot/*\"]", &event(), false),
+            ("agents = [\"moltbot/*\"]", &about("store:moltbot/main"), true),
+            ("agents = [\"moltbot/*\"]", &about("store:clawdbot/main"), false),
+            // that another channel fails concerns everybody
+            ("logins = [\"work\"]", &about("channel:phone"), true),
         ] {
             assert_eq!(
                 channel(&format!("type = \"log\"\n{keys}")).wants(event),
@@ -708,6 +718,22 @@ mod tests {
                 "{keys}"
             );
         }
+    }
+
+    #[test]
+    fn a_mark_changes_with_every_key_and_every_secret() {
+        let marks: std::collections::BTreeSet<u16> = [
+            "type = \"webhook\"\nurl = \"https://h/a\"",
+            "type = \"webhook\"\nurl = \"https://h/b\"",
+            "type = \"webhook\"\nurl = \"https://h/a\"\nsecret = \"whsec_YQ==\"",
+            "type = \"webhook\"\nurl = \"https://h/a\"\nsecret = \"whsec_Yg==\"",
+            "type = \"webhook\"\nurl = \"https://h/a\"\ntimeout = \"9s\"",
+        ]
+        .iter()
+        .map(|keys| channel(keys).mark())
+        .collect();
+        assert_eq!(marks.len(), 5);
+        assert_eq!(channel("type = \"log\"").mark(), channel("type = \"log\"").mark());
     }
 
     #[test]
