@@ -669,8 +669,11 @@ fn table(c: &Counts, logins: usize) -> String {
         ),
         (
             format!("{} logouts by a race: median time to the first message", c.races),
-            format!("{median} min"),
-            "within 30 min".into(),
+            match median < TICK / MINUTE {
+                true => "the next pass".to_owned(),
+                false => format!("{median} min"),
+            },
+            "within 1 h".into(),
         ),
         (
             format!(
