@@ -68,19 +68,26 @@ class Endpoint:
 
 
 class Home:
-    def __init__(self, url):
+    def __init__(self, url, own):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="renew-sweep-"))
+        self.own = own
         expired = int(time.time() * 1000) - 60_000
+        self.state = self.path / ".local/state/nolapse"
+        self.write(self.path / ".config/nolapse/config.toml",
+                   f'[renew]\nmode = "direct"\ntoken_url = "{url}"\ntimeout = "5s"\n')
+        self.store = self.path / ".clawdbot/agents/main/agent/auth-profiles.json"
+        if own:
+            self.login = self.store
+            self.write(self.store, json.dumps({"version": 1, "profiles": {"anthropic:work": {
+                "type": "oauth", "provider": "anthropic", "access": "ACCESS-1", "refresh": "REFRESH-1",
+                "expires": expired}}}, indent=2) + "\n")
+            return
         self.login = self.path / ".claude/.credentials.json"
         self.write(self.login, json.dumps({"claudeAiOauth": {
             "accessToken": "ACCESS-1", "refreshToken": "REFRESH-1", "expiresAt": expired,
             "refreshTokenExpiresAt": expired + 20 * 86_400_000, "scopes": ["user:inference"]}}, separators=(",", ":")))
-        self.store = self.path / ".clawdbot/agents/main/agent/auth-profiles.json"
         self.write(self.store, json.dumps({"version": 1, "profiles": {"anthropic:claude-cli": {
             "type": "token", "provider": "anthropic", "token": "ACCESS-1", "expires": expired}}}, indent=2) + "\n")
-        self.write(self.path / ".config/nolapse/config.toml",
-                   f'[renew]\nmode = "direct"\ntoken_url = "{url}"\ntimeout = "5s"\n')
-        self.state = self.path / ".local/state/nolapse"
 
     @staticmethod
     def write(path, text):
@@ -121,7 +128,8 @@ class Home:
 
     def refresh(self):
         try:
-            return json.loads(self.login.read_text())["claudeAiOauth"]["refreshToken"]
+            data = json.loads(self.login.read_text())
+            return data["profiles"]["anthropic:work"]["refresh"] if self.own else data["claudeAiOauth"]["refreshToken"]
         except (OSError, ValueError, KeyError):
             return None
 
@@ -137,10 +145,10 @@ class Home:
         return {alert["last"]["kind"] for alert in alerts.values()}
 
 
-def point(inject):
+def point(inject, own):
     """One fault, then two ordinary passes. Returns (verdict, the state it was left in)."""
     endpoint = Endpoint()
-    home = Home(endpoint.url)
+    home = Home(endpoint.url, own)
     try:
         home.run(inject)
         made_by_first = endpoint.made
@@ -169,9 +177,9 @@ def point(inject):
         shutil.rmtree(home.path, ignore_errors=True)
 
 
-def main():
+def sweep(own):
     endpoint = Endpoint()
-    home = Home(endpoint.url)
+    home = Home(endpoint.url, own)
     trace = home.path / "trace"
     home.run(trace=trace)
     assert endpoint.made == 1 and home.refresh() == endpoint.live, "the undisturbed run did not renew"
@@ -180,27 +188,27 @@ def main():
         called = re.match(r"\d+\s+(\w+)\(", line)
         if called:
             counts[called[1]] += 1
+    temp = home.login.with_name(f".{home.login.name}.nolapse-tmp").relative_to(home.path)
     endpoint.close()
     shutil.rmtree(home.path)
     jobs = [("SIGKILL", call, f"{call}:signal=SIGKILL:when={n}") for call in CALLS for n in range(1, counts[call] + 2)
             if counts[call]]
     for fault, calls in FAULTS.items():
         jobs += [(fault, call, f"{call}:error={fault}:when={n}") for call in calls for n in range(1, counts[call] + 1)]
-    # the login's directory gives out for good once the temp file is open, and the state directory does not
-    temp = ".claude/..credentials.json.nolapse-tmp"
-    jobs += [(f"{fault}, lasting, the login alone", call, f"{call}:error={fault}:when=1+@{temp}")
+    # the file's own directory gives out for good once the temp file is open, and the state directory does not
+    jobs += [(f"{fault}, lasting, in its place alone", call, f"{call}:error={fault}:when=1+@{temp}")
              for fault in FAULTS for call in ("write", "fsync", "rename")]
     found = collections.defaultdict(collections.Counter)
     bad = []
-    begun = time.time()
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "4"))) as pool:
-        for (fault, call, _), (verdict, inject) in zip(jobs, pool.map(lambda job: point(job[2]), jobs)):
+        for (fault, call, _), (verdict, inject) in zip(jobs, pool.map(lambda job: point(job[2], own), jobs)):
             found[fault, call][verdict] += 1
             if verdict in ("lost", "replayed", "silent", "store behind"):
                 bad.append((verdict, inject))
     columns = ["renewed, saved", "renewed by the next pass", "completed from `rescue/`", "never sent, alerted",
                "answer lost with the process, alerted"]
-    print(f"| fault | at | points | {' | '.join(columns)} | lost, replayed or silent |")
+    what = "A grant that a store owns alone" if own else "A login"
+    print(f"{what}:\n\n| fault | at | points | {' | '.join(columns)} | lost, replayed or silent |")
     print("|" + " --- |" * (len(columns) + 4))
     total = collections.Counter()
     for (fault, call), verdicts in found.items():
@@ -208,11 +216,17 @@ def main():
         rest = sum(verdicts.values()) - sum(counted)
         total.update({"points": sum(verdicts.values()), "rest": rest, **verdicts})
         print(f"| {fault} | `{call}` | {sum(verdicts.values())} | {' | '.join(map(str, counted))} | {rest} |")
-    print(f"| all | | {total['points']} | {' | '.join(str(total[column]) for column in columns)} | {total['rest']} |")
-    print(f"\n{total['points']} points in {time.time() - begun:.0f} s", file=sys.stderr)
+    print(f"| all | | {total['points']} | {' | '.join(str(total[column]) for column in columns)} | {total['rest']} |\n")
     for verdict, inject in bad[:40]:
         print(f"{verdict}: {inject}", file=sys.stderr)
-    sys.exit(1 if bad else 0)
+    return total["points"], bool(bad)
+
+
+def main():
+    begun = time.time()
+    (logins, bad), (own, also_bad) = sweep(False), sweep(True)
+    print(f"{logins + own} points in {time.time() - begun:.0f} s", file=sys.stderr)
+    sys.exit(1 if bad or also_bad else 0)
 
 
 main()

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 #[derive(Args, Debug)]
 pub(super) struct RefreshArgs {
-    /// This login alone, by its id
+    /// This login alone, by its id; or a grant that a store owns alone, as `family/agent#profile`
     #[arg(long, value_name = "ID")]
     login: Option<String>,
     /// Even if it failed just now, or its access token is still good; never where it could cost the login
@@ -41,7 +41,9 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
             What::Would(_) | What::Failed(_) => Ok(()),
         };
     }
-    let known = |id: &String| report.view.logins.iter().any(|login| login.id() == id);
+    let known = |id: &String| {
+        report.view.logins.iter().any(|login| login.id() == id) || report.renewals.iter().any(|seen| seen.whom == *id)
+    };
     if let Some(id) = args.login.as_ref().filter(|id| !known(id)) {
         let ids: Vec<&str> = report.view.logins.iter().map(|login| login.id()).collect();
         return Err(Fatal::Usage(
