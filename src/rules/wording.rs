@@ -174,7 +174,7 @@ fn remedy(alert: &Alert) -> Remedy {
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
     match (scope, alert.kind.as_str()) {
-        ("store", "store_malformed") => format!("cp {path} {path}.bak").into(),
+        ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
         ("store", _) => format!("ls -l {path}").into(),
         (_, "rescue") => "nolapse refresh".to_owned().into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
@@ -409,10 +409,10 @@ mod tests {
                 own("openai-codex:default"),
                 vec!["clawdbot models auth login --provider openai-codex"],
             ),
-            (store("~/a/x.json"), vec!["cp ~/a/x.json ~/a/x.json.bak"]),
+            (store("~/a/x.json"), vec!["mv ~/a/x.json ~/a/x.json.broken"]),
             (
                 store("/a/it's $(x)"),
-                vec![r"cp '/a/it'\''s $(x)' '/a/it'\''s $(x)'.bak"],
+                vec![r"mv '/a/it'\''s $(x)' '/a/it'\''s $(x)'.broken"],
             ),
             (channel, vec!["nolapse alert test 'my phone'"]),
         ] {
