@@ -27,6 +27,9 @@ pub struct Ledger {
     /// Refresh tokens that the server refused for good.
     #[serde(default)]
     pub rejected: Vec<Fingerprint>,
+    /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
+    #[serde(default)]
+    pub setup_tokens: BTreeMap<Fingerprint, SetupToken>,
     /// By alert id.
     #[serde(default)]
     pub alerts: BTreeMap<String, AlertMemory>,
@@ -36,6 +39,15 @@ pub struct Ledger {
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
     pub events: u64,
+}
+
+/// When a setup token was issued and when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupToken {
+    /// [`Ms`].
+    pub issued_at: Ms,
+    /// [`Ms`].
+    pub expires_at: Ms,
 }
 
 /// What is remembered of an alert.

@@ -23,6 +23,7 @@ pub mod notify;
 pub mod tell;
 
 pub mod pass;
+pub mod record;
 pub mod report;
 
 pub mod cli;

@@ -7,6 +7,7 @@ use crate::ledger::Ledger;
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
+use crate::secret::Secret;
 use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::families::{Generation, StateDir};
@@ -111,7 +112,7 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         logins.push(judge_login(ctx, ledger, login, now));
     }
     if let Some(token) = claude::env_token(&ctx.host) {
-        logins.push(env_login(&token));
+        logins.push(env_login(ctx, ledger, &token, now));
     }
     looked_at.append(&mut found.looked_at);
     let mut agents: Vec<AgentView> = found
@@ -184,7 +185,7 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
 }
 
 /// A token in the environment is a login of its own: it works until a day that nothing on disk tells.
-fn env_login(token: &crate::secret::Secret) -> LoginView {
+fn env_login(ctx: &Ctx, ledger: &Ledger, token: &Secret, now: Ms) -> LoginView {
     let place = claude::Place {
         id: "env".into(),
         dir: PathBuf::new(),
@@ -215,11 +216,7 @@ fn env_login(token: &crate::secret::Secret) -> LoginView {
             dead_lock: None,
             dir_uid: None,
         },
-        verdict: Verdict {
-            health: Health::Static,
-            reason: Some(Reason::IssueDateUnknown),
-            ends: None,
-        },
+        verdict: health::env_token(ledger.setup_tokens.get(&token.fingerprint()), &ctx.config.alerts, now),
         memory: None,
     }
 }
@@ -388,7 +385,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             relation,
         });
         let mut verdict = health::profile(
-            &profile.credential,
+            &health::with_known_end(&profile.credential, &ledger.setup_tokens),
             &profile.provider,
             hangs,
             ctx.config.renew.mode == RenewMode::Off,
@@ -445,8 +442,13 @@ fn hangs_on(
         }
     }
     // a token that outlives any access token by far is one of its own, a setup token say
-    let own = match profile.credential {
-        Credential::Token { expires, .. } => expires.is_none_or(|end| end.saturating_sub(now) > DAY),
+    let own = match &profile.credential {
+        Credential::Token { token, expires } => {
+            expires.is_none_or(|end| end.saturating_sub(now) > DAY)
+                || token
+                    .as_ref()
+                    .is_some_and(|token| ledger.setup_tokens.contains_key(&token.fingerprint()))
+        }
         _ => false,
     };
     let login = (!own).then(|| mirrored_login(logins, label)).flatten();

@@ -417,11 +417,11 @@ fn scale_of(left: Option<Ms>) -> Ms {
 fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
     let mut words: Vec<String> = Vec::new();
     if login.login.source == Source::Env {
-        words.push(format!(
-            "from {}; its end is recorded nowhere",
-            crate::sources::claude::TOKEN_VAR
-        ));
-        return words.join("; ");
+        return format!(
+            "from {}; {}",
+            crate::sources::claude::TOKEN_VAR,
+            reason_words(login.verdict.reason, login.verdict.health)
+        );
     }
     words.push(reason_words(login.verdict.reason, login.verdict.health).to_owned());
     if let Some(ends) = login.verdict.ends.filter(|_| login.renews()) {

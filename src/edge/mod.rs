@@ -5,3 +5,4 @@ pub mod http;
 pub mod keychain;
 pub mod locks;
 pub mod subprocess;
+pub mod terminal;

@@ -65,9 +65,10 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for (i, login) in view.logins.iter().enumerate() {
         let verdict = &login.verdict;
-        if verdict.fine() || login.login.source == Source::Env {
+        if verdict.fine() {
             continue;
         }
+        let from_env = login.login.source == Source::Env;
         let affected = affected(view, |profile| profile.login == Some(i) && !profile.verdict.fine());
         // signed out and never seen otherwise, with nobody hanging on it: nothing lapsed
         let known = login.memory.is_some() || login.login.place.configured || !affected.is_empty();
@@ -94,7 +95,7 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             ends: verdict.ends,
             login: Some(event_login(view, i, tilde)),
             affected,
-            path: Some(tilde(&login.login.place.file())),
+            path: (!from_env).then(|| tilde(&login.login.place.file())),
             detail,
         });
     }

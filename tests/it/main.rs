@@ -7,3 +7,4 @@ mod home;
 mod kill;
 mod locks;
 mod passes;
+mod tokens;
