@@ -4,6 +4,14 @@
 //! `send CONFIG.toml EVENT.json [PREVIOUS-HANDLE]` prints the receipt and then the handle, or fails with 1 (passing) or
 //! 2 (permanent) and the reason.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for developers, outside the library"
+)]
+
 use nolapse::config::table::{Source, Table};
 use nolapse::ctx::{Clock, Host};
 use nolapse::edge::http::Http;

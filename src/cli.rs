@@ -1,6 +1,7 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
 mod config;
+mod daemon;
 mod demo;
 mod order;
 mod run;
@@ -80,6 +81,8 @@ enum Command {
     /// Show or set the order in which an agent tries a provider's profiles
     #[command(subcommand)]
     Order(order::OrderCommand),
+    /// Stay resident: a pass on a schedule, and whenever a watched file changes
+    Daemon,
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -130,7 +133,10 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-            eprintln!("nolapse: {error}");
+            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
+            {
+                eprintln!("nolapse: {error}");
+            }
             Exit::Unknown.code()
         }
     }
@@ -149,6 +155,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Sync(args) => run::sync(&setup, &args),
         Command::Token(command) => token::token(&setup, &command),
         Command::Order(command) => order::order(&setup, &command),
+        Command::Daemon => daemon::daemon(&setup),
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }
@@ -290,7 +297,10 @@ fn init_log(global: &Global) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_target("nolapse", level);
+    let ours = Targets::new()
+        .with_target("nolapse", level)
+        // what the channel `log` is given to say is said: a recovery too
+        .with_target("nolapse::alert", level.max(LevelFilter::INFO));
     let registry = tracing_subscriber::registry();
     let _ = match global.log_format {
         LogFormat::Text => {

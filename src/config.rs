@@ -26,6 +26,17 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// `[heartbeat]`.
     pub heartbeat: Option<Heartbeat>,
+    /// `[daemon]`.
+    pub daemon: DaemonConfig,
+    /// The file it was read from; `None` for the defaults.
+    pub path: Option<PathBuf>,
+}
+
+/// `[daemon]`: when a resident nolapse makes a pass.
+#[derive(Clone, Debug)]
+pub struct DaemonConfig {
+    /// Cron expression of six fields, seconds first, in the local time zone.
+    pub schedule: String,
 }
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -115,6 +126,10 @@ impl Default for Config {
             logins: Vec::new(),
             channels: Vec::new(),
             heartbeat: None,
+            daemon: DaemonConfig {
+                schedule: "0 */4 * * * *".into(),
+            },
+            path: None,
         }
     }
 }
@@ -209,6 +224,13 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     if let Some(table) = top.table("alerts")? {
         let alerts = &mut config.alerts;
         if let Some(mut steps) = table.durations("steps")? {
+            if steps.contains(&0) {
+                return Err(table.error(
+                    "steps",
+                    "holds a step of no length",
+                    "take it out; the lapse itself always rings",
+                ));
+            }
             steps.sort_unstable_by(|a, b| b.cmp(a));
             steps.dedup();
             alerts.steps = steps;
@@ -218,7 +240,12 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     }
     for table in top.tables("login")? {
         config.logins.push(LoginConfig {
-            dir: table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            dir: match table.str("dir")? {
+                Some("") => {
+                    return Err(table.error("dir", "is empty", "name Claude Code's directory, as `~/.claude-team`"));
+                }
+                _ => table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            },
             name: table.str("name")?.map(Into::into),
             agents: globs(&table, "agents")?,
             profile: table
@@ -233,6 +260,20 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         config.heartbeat = Some(Heartbeat::read(&table)?);
         table.finish()?;
     }
+    if let Some(table) = top.table("daemon")? {
+        if let Some(schedule) = table.str("schedule")? {
+            crate::edge::schedule::next(schedule).map_err(|why| {
+                table.error(
+                    "schedule",
+                    format!("is not valid: {why}"),
+                    "write `0 */4 * * * *` for every four minutes",
+                )
+            })?;
+            config.daemon.schedule = schedule.into();
+        }
+        table.finish()?;
+    }
+    config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
 }

@@ -6,6 +6,7 @@ use crate::notify::{self, Channel};
 use crate::types::Ms;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The machine and user as data, so that a pass can be run on any home with any environment.
 #[derive(Clone, Debug)]
@@ -95,10 +96,17 @@ impl Clock {
     /// Now, in [`Ms`].
     pub fn now(self) -> Ms {
         match self {
+            #[expect(clippy::disallowed_methods, reason = "this is the clock")]
             Self::System => chrono::Utc::now().timestamp_millis(),
             Self::Fixed(at) => at,
         }
     }
+}
+
+/// A point from which to measure how long something took. Patience is all it is for: no decision about a login rests on it.
+pub fn monotonic() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    Instant::now()
 }
 
 impl Ctx {

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the process's environment"
+)]
 fn main() -> ExitCode {
     // tokens pass through this process's memory: no core file may hold them
     let none = rustix::process::Rlimit {

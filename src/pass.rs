@@ -23,7 +23,7 @@ use crate::stores::store::{self, Edit};
 use crate::tell;
 use crate::types::{Credential, Ms, Problem};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
 const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
@@ -108,7 +108,7 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
                 "pass_running",
                 &ctx.state_dir,
                 "another pass has been running for two minutes",
-                "see what it waits for: `ps -C nolapse`",
+                "see which one it is: `pgrep -fl nolapse`",
             ));
             let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
             return Report {
@@ -409,7 +409,7 @@ pub async fn sync(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> 
             other => done.extend(report(ctx, agent, other)),
         }
     }
-    let begun = Instant::now();
+    let begun = crate::ctx::monotonic();
     for agent in waiting {
         let left = STORE_PATIENCE
             .saturating_sub(begun.elapsed())

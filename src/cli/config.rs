@@ -1,11 +1,11 @@
 //! `config init|check|show|path`.
 
 use super::{Fatal, Setup, print};
+use crate::config::table::duration_text;
 use crate::config::{self as conf, RenewMode};
 use crate::edge::files;
 use crate::pass::share_words;
 use crate::report::Exit;
-use crate::rules::wording::span;
 use clap::Subcommand;
 use std::fmt::Write;
 
@@ -87,10 +87,10 @@ fn show(setup: &Setup) -> Result<String, Fatal> {
         .alerts
         .steps
         .iter()
-        .map(|step| format!("\"{}\"", span(*step).replace(' ', "")))
+        .map(|step| format!("\"{}\"", duration_text(*step)))
         .collect();
     let _ = writeln!(out, "\n[alerts]\nsteps = [{}]", steps.join(", "));
-    let _ = writeln!(out, "grace = \"{}\"", span(config.alerts.grace).replace(' ', ""));
+    let _ = writeln!(out, "grace = \"{}\"", duration_text(config.alerts.grace));
     for login in &config.logins {
         let _ = writeln!(out, "\n[[login]]\ndir = \"{}\"", login.dir.display());
         if let Some(name) = &login.name {
@@ -109,7 +109,8 @@ fn show(setup: &Setup) -> Result<String, Fatal> {
         } else {
             ""
         };
-        let _ = writeln!(out, "\n[[channel]]{origin}\nname = \"{}\"", channel.name);
+        let _ = writeln!(out, "\n[[channel]]{origin}\ntype = \"{}\"", channel.kind.word());
+        let _ = writeln!(out, "name = \"{}\"", channel.name);
         let _ = writeln!(out, "min_severity = \"{}\"", channel.min_severity.word());
     }
     if let Some(heartbeat) = &config.heartbeat {

@@ -2,6 +2,7 @@
 
 use super::{Fatal, Setup, block_on, parse_time, print};
 use crate::ctx::Ctx;
+use crate::notify::ChannelKind;
 use crate::pass::{self, Done, Outcome, Report, Scope};
 use crate::report::{self, Exit, one_line};
 use crate::rules::alert::Why;
@@ -126,7 +127,13 @@ pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
 /// What needs a human, who was told, and how the rest fares.
 pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
     let mut out = String::new();
-    for (sent, result) in &report.told {
+    // what went to the log alone was just said there, and is said below
+    let log = |name: &str| {
+        ctx.channels()
+            .iter()
+            .any(|channel| channel.name == name && matches!(channel.kind, ChannelKind::Log(_)))
+    };
+    for (sent, result) in report.told.iter().filter(|(sent, _)| !log(&sent.channel)) {
         let title = one_line(&sent.event.title);
         let _ = match result {
             Ok(_) => writeln!(out, "told {}: {title}", sent.channel),

@@ -436,6 +436,19 @@ pub fn parse_duration(text: &str) -> Option<Ms> {
     Some(total)
 }
 
+/// A duration as [`parse_duration`] reads it, the units in falling order.
+pub fn duration_text(duration: Ms) -> String {
+    let mut out = String::new();
+    let mut rest = duration;
+    for (unit, word) in [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")] {
+        if rest >= unit {
+            out.push_str(&format!("{}{word}", rest / unit));
+            rest %= unit;
+        }
+    }
+    if out.is_empty() { "0s".into() } else { out }
+}
+
 /// `~` and `~/x` with the home filled in; anything else as it is.
 pub fn expand_home(text: &str, home: &Path) -> PathBuf {
     match text.strip_prefix('~') {
@@ -465,6 +478,18 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), ms, "{text}");
         }
+        for ms in [
+            0,
+            1,
+            250,
+            90 * MINUTE,
+            30 * MINUTE,
+            7 * DAY,
+            DAY + 6 * HOUR + 30 * SECOND,
+        ] {
+            assert_eq!(parse_duration(&duration_text(ms)), Some(ms), "{ms}");
+        }
+        assert_eq!(duration_text(30 * MINUTE), "30m");
     }
 
     #[test]

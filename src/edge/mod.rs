@@ -1,8 +1,15 @@
 //! The only code that touches files, locks, HTTP and subprocesses (`clippy.toml` forbids the rest).
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the edge that the rest of the crate goes through"
+)]
 
 pub mod files;
 pub mod http;
 pub mod keychain;
 pub mod locks;
+pub mod schedule;
 pub mod subprocess;
 pub mod terminal;
+pub mod wake;

@@ -34,7 +34,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a channel may take for one event unless its `timeout` says otherwise.
 pub const TIMEOUT: Ms = 15 * SECOND;
@@ -353,6 +353,27 @@ fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
         .find(|path| files::is_file(path))
 }
 
+impl ChannelKind {
+    /// The word of `type`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "log",
+            Self::Desktop(_) => "desktop",
+            Self::Termux(_) => "termux",
+            Self::Email(_) => "email",
+            Self::Webhook(_) => "webhook",
+            Self::Command(_) => "command",
+            Self::Slack(_) => "slack",
+            Self::Discord(_) => "discord",
+            Self::Ntfy(_) => "ntfy",
+            Self::Telegram(_) => "telegram",
+            Self::Gotify(_) => "gotify",
+            Self::Pagerduty(_) => "pagerduty",
+            Self::Alertmanager(_) => "alertmanager",
+        }
+    }
+}
+
 impl QuietHours {
     /// Whether `minute` of the local day (0..1440) is quiet.
     pub fn contains(&self, minute: u16) -> bool {
@@ -506,7 +527,7 @@ pub async fn send_all<'a, J: Into<Job<'a>>>(
 }
 
 async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<Receipt, SendError>)> {
-    let begun = Instant::now();
+    let begun = crate::ctx::monotonic();
     let mut results = Vec::new();
     let mut handles: Vec<(String, String)> = Vec::new();
     let mut stop = None;
@@ -712,7 +733,7 @@ mod tests {
             now: 0,
             previous: None,
         };
-        let begun = Instant::now();
+        let begun = crate::ctx::monotonic();
         let jobs = vec![
             (0, &channels[0], &first),
             (1, &channels[1], &first),

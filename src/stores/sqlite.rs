@@ -14,7 +14,7 @@
 use crate::edge::files::{self, Meta};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Which of the two databases a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +68,16 @@ pub const PATIENCE: Duration = Duration::from_millis(500);
 /// # Errors
 /// See [`SqliteError`]. An agent's database without the table counts as holding none, since the shared one is asked next.
 pub fn read_store(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
-    let started = Instant::now();
+    let started = crate::ctx::monotonic();
     loop {
         match try_read(path, which) {
             // a rollback journal is a writer at work, most likely, and gone in a moment
             Err(SqliteError::Busy | SqliteError::Unfinished) if started.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(20))
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "half a second at most, while nothing else runs"
+                )]
+                std::thread::sleep(Duration::from_millis(20));
             }
             other => return other,
         }

@@ -182,3 +182,16 @@ fn config_init_check_show_path() {
     assert_eq!(home.read(".config/nolapse/config.toml"), made);
     assert!(home.run(&["config", "show"]).stdout.contains("share = \"access\""));
 }
+
+#[test]
+fn the_log_tells_a_lapse_and_its_recovery() {
+    let home = Home::new();
+    home.config("[[channel]]\ntype = \"log\"\n");
+    let wiped = r#"{"claudeAiOauth":{"accessToken":"","refreshToken":"","expiresAt":0,"scopes":[]}}"#;
+    home.write(".claude/.credentials.json", wiped);
+    let lapsed = home.run(&["run"]);
+    assert!(lapsed.stderr.contains("ERROR"), "{lapsed:?}");
+    home.login("1", now() + 7 * HOUR);
+    let recovered = home.run(&["run"]);
+    assert!(recovered.stderr.contains("Recovered"), "{recovered:?}");
+}

@@ -1,10 +1,21 @@
 //! One test binary over the real `nolapse`: temporary homes, the environment as data, loopback only.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests build their own worlds; the edges hold in `src/`"
+)]
+
 mod canary;
 mod cli;
+mod config;
 mod fixtures;
 mod home;
 mod kill;
 mod locks;
 mod passes;
 mod tokens;
+mod shape;

@@ -1,0 +1,29 @@
+# `just` lists these
+
+default:
+    @just --list
+
+# all checks (what .ci/run runs after installing what they need)
+test:
+    scripts/test
+
+# the tests whose name holds WORD
+one WORD:
+    cargo nextest run {{WORD}}
+
+# format, and take clippy's machine-made fixes
+fix:
+    cargo fmt
+    cargo clippy --all-targets --fix --allow-dirty
+
+# the whole job on a made-up home
+demo:
+    cargo run -- demo
+
+# the channels against real receivers: mail, chats, Alertmanager, a desktop (installs them)
+receivers:
+    scripts/check-receivers
+
+# licences, advisories and sources of the dependencies
+deny:
+    cargo deny check

@@ -1,0 +1,341 @@
+//! What wakes a resident process: an alarm on the wall clock, changed files, signals. Nothing else does: between two of
+//! them it costs no processor time at all.
+
+use crate::types::Ms;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+/// An alarm on the wall clock, which notices a suspend and a clock that is set.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod alarm {
+    use super::{Ms, io};
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    };
+    use std::os::fd::OwnedFd;
+    use tokio::io::unix::AsyncFd;
+
+    /// The alarm. Make it within the runtime.
+    pub struct Alarm(AsyncFd<OwnedFd>);
+
+    impl Alarm {
+        /// An alarm that is not set.
+        ///
+        /// # Errors
+        /// What the system refuses.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an owned descriptor is open for as long as it is registered"
+        )]
+        pub fn new() -> io::Result<Self> {
+            let fd = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            Ok(Self(AsyncFd::new(fd)?))
+        }
+
+        /// Waits until the wall clock says `at`, or somebody sets the clock.
+        ///
+        /// # Errors
+        /// What the system refuses.
+        pub async fn until(&self, at: Ms) -> io::Result<()> {
+            let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+            // a time of zero would switch the alarm off
+            let at = at.max(1);
+            let value = Timespec {
+                tv_sec: at / 1000,
+                tv_nsec: (at % 1000 * 1_000_000) as _,
+            };
+            let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+            timerfd_settime(
+                self.0.get_ref(),
+                flags,
+                &Itimerspec {
+                    it_interval: zero,
+                    it_value: value,
+                },
+            )?;
+            loop {
+                let mut ready = self.0.readable().await?;
+                let mut count = [0; 8];
+                match ready.try_io(|fd| rustix::io::read(fd.get_ref(), &mut count).map_err(io::Error::from)) {
+                    // ECANCELED: the clock was set
+                    Ok(_) => return Ok(()),
+                    Err(_would_block) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Elsewhere the alarm looks at the wall clock every minute.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod alarm {
+    use super::{Ms, io};
+    use std::time::Duration;
+
+    /// The alarm.
+    pub struct Alarm;
+
+    impl Alarm {
+        /// An alarm that is not set.
+        ///
+        /// # Errors
+        /// None.
+        pub fn new() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        /// Waits until the wall clock says `at`, to within a minute after a suspend.
+        ///
+        /// # Errors
+        /// None.
+        pub async fn until(&self, at: Ms) -> io::Result<()> {
+            loop {
+                let left = at - crate::ctx::Clock::System.now();
+                if left <= 0 {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(left.clamp(1, 60_000).unsigned_abs())).await;
+            }
+        }
+    }
+}
+
+/// Changes of files, by inotify.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod watch {
+    use super::{BTreeSet, PathBuf, io};
+    use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+    use std::collections::HashMap;
+    use tokio::io::unix::AsyncFd;
+
+    /// The directories watched.
+    pub struct Watch {
+        inotify: AsyncFd<Inotify>,
+        watched: HashMap<PathBuf, WatchDescriptor>,
+    }
+
+    impl Watch {
+        /// Watches nothing yet. Make it within the runtime.
+        ///
+        /// # Errors
+        /// What the system refuses.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; inotify's own descriptor is open for as long as it is registered"
+        )]
+        pub fn new() -> io::Result<Self> {
+            Ok(Self {
+                inotify: AsyncFd::new(Inotify::init()?)?,
+                watched: HashMap::new(),
+            })
+        }
+
+        /// Watches these directories and no others; one that is not there is left out, and asked for again next time.
+        pub fn set(&mut self, dirs: &BTreeSet<PathBuf>) {
+            let mask = WatchMask::CLOSE_WRITE
+                | WatchMask::MOVED_TO
+                | WatchMask::MOVED_FROM
+                | WatchMask::DELETE
+                | WatchMask::CREATE
+                | WatchMask::DELETE_SELF
+                | WatchMask::MOVE_SELF;
+            let gone: Vec<PathBuf> = self
+                .watched
+                .keys()
+                .filter(|dir| !dirs.contains(*dir))
+                .cloned()
+                .collect();
+            for dir in gone {
+                if let Some(descriptor) = self.watched.remove(&dir) {
+                    let _ = self.inotify.get_ref().watches().remove(descriptor);
+                }
+            }
+            for dir in dirs {
+                // adding again is how a directory that was made anew is found; for the same one it changes nothing
+                match self.inotify.get_ref().watches().add(dir, mask) {
+                    Ok(descriptor) => {
+                        self.watched.insert(dir.clone(), descriptor);
+                    }
+                    Err(_) => {
+                        self.watched.remove(dir);
+                    }
+                }
+            }
+        }
+
+        /// Waits for a change of a file with one of `names`, or of a directory itself.
+        ///
+        /// # Errors
+        /// What the system refuses.
+        pub async fn changed(&mut self, names: &[&str]) -> io::Result<()> {
+            loop {
+                let mut ready = self.inotify.readable_mut().await?;
+                let seen = ready.try_io(|inotify| drain(inotify.get_mut(), names));
+                if let Ok(seen) = seen
+                    && seen?
+                {
+                    return Ok(());
+                }
+            }
+        }
+
+        /// Forgets what has changed so far.
+        pub fn forget(&mut self) {
+            let _ = drain(self.inotify.get_mut(), &[]);
+        }
+    }
+
+    /// Reads all that is queued; whether any of it counts. `WouldBlock` where nothing is queued.
+    fn drain(inotify: &mut Inotify, names: &[&str]) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        let mut counts = false;
+        let mut first = true;
+        loop {
+            match inotify.read_events(&mut buffer) {
+                Ok(events) => {
+                    for event in events {
+                        let itself =
+                            EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::Q_OVERFLOW | EventMask::ISDIR;
+                        let named = event.name.and_then(|name| name.to_str());
+                        // a lock directory comes and goes with every look of an agent
+                        let lock = named.is_some_and(|name| name.ends_with(".lock"));
+                        counts |=
+                            !lock && event.mask.intersects(itself) || named.is_some_and(|name| names.contains(&name));
+                    }
+                    first = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !first => return Ok(counts),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Elsewhere changes are noticed at the next pass.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod watch {
+    use super::{BTreeSet, PathBuf, io};
+
+    /// Watches nothing.
+    pub struct Watch;
+
+    impl Watch {
+        /// Watches nothing.
+        ///
+        /// # Errors
+        /// None.
+        pub fn new() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        /// Does nothing.
+        pub fn set(&mut self, _: &BTreeSet<PathBuf>) {}
+
+        /// Never ends.
+        ///
+        /// # Errors
+        /// None.
+        pub async fn changed(&mut self, _: &[&str]) -> io::Result<()> {
+            std::future::pending().await
+        }
+
+        /// Does nothing.
+        pub fn forget(&mut self) {}
+    }
+}
+
+pub use alarm::Alarm;
+pub use watch::Watch;
+
+/// What a person or the service manager asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGTERM or SIGINT: finish and go.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGUSR1: a pass now.
+    Pass,
+}
+
+/// The signals. From the moment they are made, none of them ends the process by itself.
+pub struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+    usr1: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens. Make it within the runtime.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for the next one; many of a kind count once.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            biased;
+            _ = self.term.recv() => Asked::Stop,
+            _ = self.int.recv() => Asked::Stop,
+            _ = self.hup.recv() => Asked::Reload,
+            _ = self.usr1.recv() => Asked::Pass,
+        }
+    }
+}
+
+/// Tells systemd; silent where it does not ask. Elsewhere there is nobody to tell.
+#[cfg(all(unix, not(target_os = "android")))]
+pub mod manager {
+    use std::time::Duration;
+
+    /// Ready, with a status line.
+    pub fn ready(status: &str) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(status)]);
+    }
+
+    /// Alive, with a status line.
+    pub fn alive(status: &str) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(status)]);
+    }
+
+    /// On the way out.
+    pub fn stopping() {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
+
+    /// How often it wants a sign of life, halved as its manual asks.
+    pub fn watchdog() -> Option<Duration> {
+        sd_notify::watchdog_enabled().map(|limit| limit / 2)
+    }
+}
+
+/// Tells nobody.
+#[cfg(not(all(unix, not(target_os = "android"))))]
+pub mod manager {
+    use std::time::Duration;
+
+    /// Nothing.
+    pub fn ready(_: &str) {}
+
+    /// Nothing.
+    pub fn alive(_: &str) {}
+
+    /// Nothing.
+    pub fn stopping() {}
+
+    /// Never.
+    pub fn watchdog() -> Option<Duration> {
+        None
+    }
+}

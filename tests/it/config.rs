@@ -1,0 +1,508 @@
+//! The configuration as people meet it: the example names every key that the code asks for, and the README its table; what is
+//! wrong is said once, with its place and a remedy, by the real binary, which then writes nothing and shows no secret.
+
+use nolapse::config::{self, Config, ConfigError, table::Source};
+use nolapse::ctx::Host;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const EXAMPLE: &str = include_str!("../../contrib/config.example.toml");
+const README: &str = include_str!("../../README.md");
+const CANARY: &str = "CANARY-4dba15b09c";
+
+/// A part of the example: its heading, its settings with the `#` taken away, and all of its text.
+struct Section {
+    heading: &'static str,
+    settings: Vec<&'static str>,
+    text: String,
+}
+
+impl Section {
+    fn channel_type(&self) -> Option<&'static str> {
+        let line = self.settings.iter().find_map(|line| line.strip_prefix("type = \""))?;
+        Some(line.trim_end_matches('"'))
+    }
+
+    fn toml(&self) -> String {
+        format!("{}\n{}\n", self.heading, self.settings.join("\n"))
+    }
+
+    /// A key that is set here, or named as another way to give a secret.
+    fn names(&self, key: &str) -> bool {
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        self.settings
+            .iter()
+            .any(|line| line.split_once(" = ").is_some_and(|(name, _)| name == key))
+            || self.text.lines().any(|line| {
+                line.split_once("also ")
+                    .is_some_and(|(_, ways)| ways.split(word).any(|way| way == key))
+            })
+    }
+}
+
+fn sections() -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for line in EXAMPLE.lines() {
+        let setting = line
+            .strip_prefix('#')
+            .filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        match (setting, sections.last_mut()) {
+            (Some(heading), _) if heading.starts_with('[') => sections.push(Section {
+                heading,
+                settings: Vec::new(),
+                text: String::new(),
+            }),
+            (Some(setting), Some(section)) => section.settings.push(setting),
+            (None, Some(section)) => {
+                section.text.push_str(line);
+                section.text.push('\n');
+            }
+            (Some(setting), None) => panic!("a setting before any heading: {setting}"),
+            (None, None) => {}
+        }
+    }
+    sections
+}
+
+/// A home that has every file which the example names.
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join(".config/nolapse");
+    fs::create_dir_all(&dir).unwrap();
+    for line in EXAMPLE.lines() {
+        let Some((_, name)) = line.split_once("\"~/.config/nolapse/") else {
+            continue;
+        };
+        let name = name.trim_end_matches('"');
+        let text = match name {
+            name if name.ends_with("-url") => "https://example.org/hook",
+            "webhook-secret" => "whsec_bm9sYXBzZSBub2xhcHNlIG5vbGFwc2Ugbm9sYXBzZQ==",
+            _ => "a1b2c3",
+        };
+        write_private(&dir.join(name), text);
+    }
+    home
+}
+
+fn write_private(path: &Path, text: impl AsRef<[u8]>) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+fn parse(text: &str, home: &Path) -> Result<Config, ConfigError> {
+    let env = BTreeMap::new();
+    config::parse(&Source {
+        path: &home.join(".config/nolapse/config.toml"),
+        text,
+        private: true,
+        home,
+        env: &env,
+    })
+}
+
+/// Every key that the code asks a table for: a key that is like no other makes it say so.
+fn asked(toml: &str, home: &Path) -> BTreeSet<String> {
+    let unlike = "q".repeat(60);
+    let error = parse(&format!("{toml}{unlike} = 1\n"), home).unwrap_err();
+    let known = error
+        .hint
+        .strip_prefix("known here: ")
+        .unwrap_or_else(|| panic!("{error}"));
+    known.split(", ").map(str::to_owned).collect()
+}
+
+fn for_every_type() -> Section {
+    sections()
+        .into_iter()
+        .find(|section| section.channel_type() == Some("log"))
+        .unwrap()
+}
+
+#[test]
+fn the_example_parses_as_it_is_and_with_every_setting_taken() {
+    let home = home();
+    let defaults = parse("", home.path()).unwrap();
+    let as_it_is = parse(EXAMPLE, home.path()).unwrap();
+    assert_eq!(format!("{as_it_is:?}"), format!("{defaults:?}"));
+
+    let mut whole = String::new();
+    for section in sections() {
+        let config = parse(&section.toml(), home.path()).unwrap_or_else(|error| panic!("{}: {error}", section.toml()));
+        assert_eq!(
+            config.channels.first().map(|channel| channel.kind.word()),
+            section.channel_type()
+        );
+        whole.push_str(&section.toml());
+    }
+    let config = parse(&whole, home.path()).unwrap();
+    assert_eq!(config.channels.len(), 13);
+    // what it calls a default is the default
+    assert_eq!(format!("{:?}", config.sync), format!("{:?}", defaults.sync));
+    assert_eq!(format!("{:?}", config.renew), format!("{:?}", defaults.renew));
+    assert_eq!(format!("{:?}", config.alerts), format!("{:?}", defaults.alerts));
+}
+
+#[test]
+fn the_example_names_every_key_that_the_code_asks_for() {
+    let home = home();
+    let common = for_every_type();
+    let headings: BTreeSet<String> = sections()
+        .iter()
+        .map(|section| section.heading.trim_matches(['[', ']']).to_owned())
+        .collect();
+    assert_eq!(asked("", home.path()), headings);
+    for section in sections() {
+        for key in asked(&section.toml(), home.path()) {
+            let named = section.names(&key) || section.channel_type().is_some() && common.names(&key);
+            assert!(
+                named,
+                "{} {:?} does not name `{key}`",
+                section.heading,
+                section.channel_type()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_key_that_the_code_asks_for_and_no_other() {
+    let home = home();
+    let common = for_every_type();
+    let rows: BTreeMap<&str, &str> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .collect();
+    let mut known = BTreeSet::new();
+    for section in sections() {
+        let table = section.heading.trim_matches(['[', ']']);
+        // `KEY_file` and `KEY_env` are said once for all secrets
+        let keys = asked(&section.toml(), home.path());
+        let plain = |key: &&String| {
+            let base = key.strip_suffix("_file").or_else(|| key.strip_suffix("_env"));
+            base.is_none_or(|base| !keys.contains(base))
+        };
+        if let Some(row) = section.channel_type().and_then(|kind| rows.get(kind)) {
+            // the cells `needed` and `optional`
+            let cells: Vec<&str> = row.split('|').take(2).collect();
+            for named in cells.join(" ").split('`').skip(1).step_by(2) {
+                assert!(keys.contains(named), "the code asks for no `{named}`: {row}");
+            }
+        }
+        for key in keys.iter().filter(plain) {
+            match section.channel_type() {
+                Some(kind) if kind != "log" && !common.names(key) => {
+                    let row = rows.get(kind).unwrap_or_else(|| panic!("no row for `{kind}`"));
+                    assert!(
+                        row.contains(&format!("`{key}`")),
+                        "the row of `{kind}` does not name `{key}`"
+                    );
+                }
+                _ => {
+                    let name = format!("{table}.{key}");
+                    assert!(rows.contains_key(name.as_str()), "no row for `{name}`");
+                    known.insert(name);
+                }
+            }
+        }
+    }
+    for row in rows
+        .keys()
+        .filter(|row| row.contains('.') && !row.contains('/') && !row.contains(' '))
+    {
+        let of_config = ["sync.", "renew.", "alerts.", "login.", "channel.", "heartbeat."];
+        if of_config.iter().any(|table| row.starts_with(table)) {
+            assert!(known.contains(*row), "the code asks for no `{row}`");
+        }
+    }
+}
+
+#[test]
+fn a_private_file_may_hold_a_secret_and_a_named_one_is_read_once() {
+    let home = home();
+    let host = Host {
+        home: home.path().to_owned(),
+        env: BTreeMap::from([("HOOK".to_owned(), format!("https://example.org/{CANARY}"))]),
+        cwd: "/".into(),
+        name: "h".into(),
+        macos: false,
+    };
+    let path = home.path().join("config.toml");
+    write_private(
+        &path,
+        format!(
+            "[[channel]]\ntype = \"slack\"\nurl = \"https://example.org/{CANARY}\"\n\
+             [[channel]]\ntype = \"discord\"\nurl_env = \"HOOK\"\n\
+             [heartbeat]\nurl_file = \".config/nolapse/heartbeat-url\"\n"
+        ),
+    );
+    let config = config::load(&path, true, &host).unwrap();
+    assert_eq!(config.channels.len(), 2);
+    assert!(config.heartbeat.is_some());
+    assert!(!format!("{config:?}").contains(CANARY));
+}
+
+struct Bad {
+    name: &'static str,
+    toml: Vec<u8>,
+    mode: u32,
+    /// Where it is said to be: `config.toml:LINE`.
+    place: &'static str,
+    /// What is named: the key, and the remedy.
+    says: &'static [&'static str],
+}
+
+fn bad() -> Vec<Bad> {
+    let bad = |name, toml: &str, place, says| Bad {
+        name,
+        toml: toml.replace("CANARY", CANARY).into_bytes(),
+        mode: 0o600,
+        place,
+        says,
+    };
+    let readable = |bad: Bad| Bad { mode: 0o644, ..bad };
+    vec![
+        bad(
+            "unknown key",
+            "[sync]\nshar = \"full\"\n",
+            "config.toml:2",
+            &["`sync.shar`", "did you mean `share`?"],
+        ),
+        bad(
+            "unknown table",
+            "\n[alert]\ngrace = \"1h\"\n",
+            "config.toml:2",
+            &["`alert`", "did you mean `alerts`?"],
+        ),
+        bad(
+            "unknown key of a channel, a secret before it",
+            "[[channel]]\ntype = \"slack\"\nurl = \"https://example.org/CANARY\"\nminseverity = \"info\"\n",
+            "config.toml:4",
+            &["`channel[1].minseverity`", "did you mean `min_severity`?"],
+        ),
+        bad(
+            "unknown type",
+            "[[channel]]\ntype = \"slakc\"\n",
+            "config.toml:2",
+            &["`channel[1].type`", "did you mean `slack`?"],
+        ),
+        bad(
+            "missing key",
+            "[[channel]]\ntype = \"gotify\"\nurl = \"https://example.org\"\n",
+            "config.toml:1",
+            &["`channel[1].token` is missing", "token_file"],
+        ),
+        bad(
+            "wrong type",
+            "[alerts]\n\nsteps = \"7d\"\n",
+            "config.toml:3",
+            &["`alerts.steps`", "a list of strings"],
+        ),
+        bad(
+            "wrong type of a secret",
+            "[[channel]]\ntype = \"ntfy\"\ntopic = [\"CANARY\"]\n",
+            "config.toml:3",
+            &["`channel[1].topic`", "a string in quotes"],
+        ),
+        bad(
+            "wrong word",
+            "[renew]\nmode = \"delegat\"\n",
+            "config.toml:2",
+            &["`renew.mode`", "did you mean `delegate`?"],
+        ),
+        bad(
+            "no duration",
+            "[alerts]\ngrace = \"30\"\n",
+            "config.toml:2",
+            &["`alerts.grace`", "`30m`"],
+        ),
+        bad(
+            "a table as a value",
+            "login = \"~/.claude\"\n",
+            "config.toml:1",
+            &["`login`", "[[login]]"],
+        ),
+        bad(
+            "no url",
+            "[[channel]]\ntype = \"webhook\"\nurl = \"CANARY\"\n",
+            "config.toml:3",
+            &["`channel[1].url`", "https://host/path"],
+        ),
+        readable(bad(
+            "secret in a file that others can read",
+            "[[channel]]\ntype = \"telegram\"\nchat_id = \"1\"\ntoken = \"1:CANARY\"\n",
+            "config.toml:4",
+            &["`channel[1].token`", "chmod 600", "token_file"],
+        )),
+        readable(bad(
+            "secret url in a file that others can read",
+            "[heartbeat]\nurl = \"https://example.org/CANARY\"\n",
+            "config.toml:2",
+            &["`heartbeat.url`", "chmod 600", "url_file"],
+        )),
+        bad(
+            "secret file that others can read",
+            "[[channel]]\ntype = \"slack\"\nurl_file = \"readable\"\n",
+            "config.toml:3",
+            &["`channel[1].url_file`", "chmod 600", "readable"],
+        ),
+        bad(
+            "missing secret file",
+            "[[channel]]\ntype = \"slack\"\nurl_file = \"nowhere\"\n",
+            "config.toml:3",
+            &["`channel[1].url_file`", "nowhere", "mode 600"],
+        ),
+        bad(
+            "empty secret file",
+            "[[channel]]\ntype = \"slack\"\nurl_file = \"empty\"\n",
+            "config.toml:3",
+            &["`channel[1].url_file`", "is empty"],
+        ),
+        bad(
+            "variable that is not set",
+            "[[channel]]\ntype = \"slack\"\nurl_env = \"NOLAPSE_NOT_SET\"\n",
+            "config.toml:3",
+            &["`channel[1].url_env`", "NOLAPSE_NOT_SET"],
+        ),
+        bad(
+            "secret given twice",
+            "[[channel]]\ntype = \"slack\"\nurl = \"https://example.org/CANARY\"\nurl_env = \"PATH\"\n",
+            "config.toml:3",
+            &["`channel[1].url`", "keep one of"],
+        ),
+        bad(
+            "two channels of one name",
+            "[[channel]]\ntype = \"log\"\n[[channel]]\ntype = \"desktop\"\nname = \"log\"\n",
+            "config.toml:5",
+            &["`channel[2].name`", "own `name`"],
+        ),
+        bad(
+            "broken toml",
+            "[heartbeat]\nurl = \"https://example.org/CANARY\nx = 1\n",
+            "config.toml:2",
+            &["not valid TOML", "config init --stdout"],
+        ),
+        bad(
+            "a key twice",
+            "[heartbeat]\nurl = \"https://example.org/CANARY\"\nurl = \"https://example.org/CANARY\"\n",
+            "config.toml:3",
+            &["not valid TOML", "duplicate key"],
+        ),
+        Bad {
+            name: "not UTF-8",
+            toml: [b"url = \"".as_slice(), CANARY.as_bytes(), b"\xff\xfe\"\n"].concat(),
+            mode: 0o600,
+            place: "config.toml",
+            says: &["not UTF-8", "save it as UTF-8"],
+        },
+    ]
+}
+
+/// Everything below a directory, with its content.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.insert(path, None);
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, Some(bytes));
+        }
+    }
+    found
+}
+
+fn nolapse(home: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nolapse"))
+        .args(args)
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir(home)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_remedy_and_nothing_is_written() {
+    for case in bad() {
+        let home = tempfile::tempdir().unwrap();
+        // a login, so that there would be something to do
+        fs::create_dir(home.path().join(".claude")).unwrap();
+        let login = r#"{"claudeAiOauth":{"accessToken":"CANARY","refreshToken":"","expiresAt":0,"scopes":[]}}"#;
+        write_private(
+            &home.path().join(".claude/.credentials.json"),
+            login.replace("CANARY", CANARY),
+        );
+        fs::create_dir_all(home.path().join(".clawdbot/agents/main/agent")).unwrap();
+        let config = home.path().join("config.toml");
+        fs::write(&config, &case.toml).unwrap();
+        fs::set_permissions(&config, PermissionsExt::from_mode(case.mode)).unwrap();
+        fs::write(home.path().join("readable"), format!("https://example.org/{CANARY}\n")).unwrap();
+        fs::set_permissions(home.path().join("readable"), PermissionsExt::from_mode(0o644)).unwrap();
+        write_private(&home.path().join("empty"), "\n");
+        let before = tree(home.path());
+        for command in [
+            &["run"][..],
+            &["sync"],
+            &["status", "--json"],
+            &["check"],
+            &["config", "check"],
+        ] {
+            let args = [&["--config", "config.toml", "-vvv"], command].concat();
+            let output = nolapse(home.path(), &args);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(3), "{}: {said}", case.name);
+            assert_eq!(output.stdout, b"", "{}", case.name);
+            assert_eq!(said.matches("hint: ").count(), 1, "{}: {said}", case.name);
+            assert!(said.contains(&format!("{}: ", case.place)), "{}: {said}", case.name);
+            for what in case.says {
+                assert!(said.contains(what), "{}: `{what}` is not in: {said}", case.name);
+            }
+            assert!(!said.contains(CANARY), "{}: {said}", case.name);
+        }
+        assert_eq!(tree(home.path()), before, "{}", case.name);
+    }
+}
+
+#[test]
+fn what_is_shown_is_read_back_as_the_same_policy() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "[sync]\nshare = \"full\"\n[alerts]\nsteps = [\"90m\", \"30s\"]\ngrace = \"0s\"\n\
+                [[login]]\ndir = \"/x\"\nagents = [\"clawdbot/*\"]\n[[channel]]\ntype = \"log\"\n";
+    write_private(&home.path().join("config.toml"), text);
+    let output = nolapse(home.path(), &["--config", "config.toml", "config", "show"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let (before, after) = (parse(text, home.path()), parse(&shown, home.path()));
+    assert_eq!(
+        format!("{:?}", before.unwrap()),
+        format!("{:?}", after.unwrap()),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_configuration_that_cannot_be_reached_is_said_so() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("dir")).unwrap();
+    fs::write(home.path().join("file"), "").unwrap();
+    let before = tree(home.path());
+    for (path, what) in [
+        ("nowhere.toml", "config init"),
+        ("dir", "--config"),
+        ("file/config.toml", "config"),
+    ] {
+        let output = nolapse(home.path(), &["--config", path, "run"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(
+            said.contains(path) && said.contains("hint: ") && said.contains(what),
+            "{said}"
+        );
+    }
+    assert_eq!(tree(home.path()), before);
+}
