@@ -4,6 +4,7 @@ mod config;
 mod daemon;
 mod demo;
 mod order;
+mod reauth;
 mod run;
 mod status;
 mod token;
@@ -75,6 +76,8 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+    /// Sign in again, guided: shows the link, takes the code, brings every agent up to date
+    Reauth(reauth::ReauthArgs),
     /// Record, list or remove setup tokens, other tokens and API keys in agents' stores
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -153,6 +156,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+        Command::Reauth(args) => reauth::reauth(&setup, &args),
         Command::Token(command) => token::token(&setup, &command),
         Command::Order(command) => order::order(&setup, &command),
         Command::Daemon => daemon::daemon(&setup),

@@ -42,12 +42,24 @@ pub struct Ledger {
 }
 
 /// When a setup token was issued and when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupToken {
     /// [`Ms`].
     pub issued_at: Ms,
     /// [`Ms`].
     pub expires_at: Ms,
+    /// Where it was put, if not into agents' stores, so that its end is told of while it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// A file that holds a setup token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// The variable, where the file is a `.env`.
+    pub var: Option<String>,
 }
 
 /// What is remembered of an alert.

@@ -34,6 +34,8 @@ pub mod notify;
 pub mod tell;
 
 pub mod pass;
+
+pub mod reauth;
 pub mod record;
 
 pub mod daemon;

@@ -3,13 +3,14 @@
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files::{self, Meta};
-use crate::ledger::Ledger;
+use crate::ledger::{Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
 use crate::secret::Secret;
 use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
+use crate::stores::dotenv::Dotenv;
 use crate::stores::families::{Generation, StateDir};
 use crate::stores::{sqlite, store};
 use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
@@ -112,8 +113,9 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         logins.push(judge_login(ctx, ledger, login, now));
     }
     if let Some(token) = claude::env_token(&ctx.host) {
-        logins.push(env_login(ctx, ledger, &token, now));
+        logins.push(token_login(ctx, ledger, "env", &token, now));
     }
+    logins.extend(kept_tokens(ctx, ledger, now));
     looked_at.append(&mut found.looked_at);
     let mut agents: Vec<AgentView> = found
         .agents
@@ -184,10 +186,30 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
     LoginView { login, verdict, memory }
 }
 
-/// A token in the environment is a login of its own: it works until a day that nothing on disk tells.
-fn env_login(ctx: &Ctx, ledger: &Ledger, token: &Secret, now: Ms) -> LoginView {
+/// Setup tokens that were put into a file of their own or an agents' `.env`, and are still there.
+fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<LoginView> {
+    let held = |kept: &Kept| match &kept.var {
+        Some(name) => Dotenv::read(&kept.path).0.get(name).cloned(),
+        None => {
+            let bytes = files::read(&kept.path).ok()?.bytes;
+            Some(Secret::new(std::str::from_utf8(&bytes).ok()?.trim()))
+        }
+    };
+    ledger
+        .setup_tokens
+        .iter()
+        .filter_map(|(fingerprint, known)| {
+            let kept = known.kept.as_ref()?;
+            let token = held(kept).filter(|token| token.fingerprint() == *fingerprint)?;
+            Some(token_login(ctx, ledger, &ctx.host.tilde(&kept.path), &token, now))
+        })
+        .collect()
+}
+
+/// A token outside any store is a login of its own: it works until a day that only the ledger may know.
+fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) -> LoginView {
     let place = claude::Place {
-        id: "env".into(),
+        id: id.into(),
         dir: PathBuf::new(),
         configured: true,
         agents: None,

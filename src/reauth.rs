@@ -253,21 +253,30 @@ async fn wait_for_code(job: &Job, person: &mut Person, deadline: Instant) -> Res
             "run `nolapse reauth` again; the old link is void",
         )),
         Err(_) => Err(failed(
-            format!("no code came within {}", crate::rules::wording::span(job.patience.as_millis() as Ms)),
+            format!(
+                "no code came within {}",
+                crate::rules::wording::span(job.patience.as_millis() as Ms)
+            ),
             "run `nolapse reauth` again, with a longer `--timeout` if need be; the old link is void",
         )),
     }
 }
 
 fn interrupted() -> Failed {
-    failed("interrupted", "nothing was changed; run `nolapse reauth` again when you are ready")
+    failed(
+        "interrupted",
+        "nothing was changed; run `nolapse reauth` again when you are ready",
+    )
 }
 
 /// `CODE#STATE`, as the page shows it.
 fn complete(code: &Secret) -> bool {
     let text = code.expose();
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    plain && text.split_once('#').is_some_and(|(code, state)| !code.is_empty() && !state.is_empty())
+    plain
+        && text
+            .split_once('#')
+            .is_some_and(|(code, state)| !code.is_empty() && !state.is_empty())
 }
 
 /// Watches the session while the code is awaited: it may end by itself, for good or bad.
@@ -297,7 +306,9 @@ async fn hand_over(
         if job.flow == Flow::SetupToken {
             sleep(BEFORE_ENTER).await;
         }
-        session.type_in(if job.flow == Flow::SetupToken { b"\r" } else { b"\n" }).await
+        session
+            .type_in(if job.flow == Flow::SetupToken { b"\r" } else { b"\n" })
+            .await
     };
     // its input may be closed; what it says and leaves behind is judged all the same
     let _ = typed.await;
@@ -424,7 +435,11 @@ fn squeezed(text: &str) -> String {
 
 fn count(session: &Session, what: &str) -> usize {
     let what = squeezed(what);
-    session.lines().iter().filter(|line| squeezed(line).contains(&what)).count()
+    session
+        .lines()
+        .iter()
+        .filter(|line| squeezed(line).contains(&what))
+        .count()
 }
 
 fn shows(session: &Session, what: &str) -> bool {
@@ -459,7 +474,13 @@ fn granted(lines: &[String]) -> Ms {
         let rest = line.split_once("validfor")?.1.to_owned();
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: Ms = rest[..digits].parse().ok().filter(|n| (1..=1000).contains(n))?;
-        let unit = [("hour", HOUR), ("day", DAY), ("week", 7 * DAY), ("month", 30 * DAY), ("year", 365 * DAY)];
+        let unit = [
+            ("hour", HOUR),
+            ("day", DAY),
+            ("week", 7 * DAY),
+            ("month", 30 * DAY),
+            ("year", 365 * DAY),
+        ];
         let unit = unit.into_iter().find(|(name, _)| rest[digits..].starts_with(name))?.1;
         Some(number * unit)
     });
@@ -480,10 +501,12 @@ fn refusal(session: &Session) -> Option<String> {
 fn shown(line: &str) -> String {
     let plain: Vec<&str> = line
         .split_whitespace()
-        .map(|word| match word.len() > 40 || word.contains("sk-ant") || word.contains('#') {
-            true => "…",
-            false => word,
-        })
+        .map(
+            |word| match word.len() > 40 || word.contains("sk-ant") || word.contains('#') {
+                true => "…",
+                false => word,
+            },
+        )
         .collect();
     one_line(&plain.join(" ")).chars().take(200).collect()
 }
@@ -502,12 +525,18 @@ fn ended_early(job: &Job, session: &Session) -> Failed {
         .map(|line| shown(line))
         .find(|line| !line.is_empty() && token_in(std::slice::from_ref(line)).is_none());
     let why = match last {
-        Some(line) => format!("`{}` ended before it was done; its last words: {line}", job.flow.command()),
+        Some(line) => format!(
+            "`{}` ended before it was done; its last words: {line}",
+            job.flow.command()
+        ),
         None => format!("`{}` ended before it was done, without a word", job.flow.command()),
     };
     failed(
         why,
-        format!("run `{}` yourself and see what it says; `claude update` may help", job.flow.command()),
+        format!(
+            "run `{}` yourself and see what it says; `claude update` may help",
+            job.flow.command()
+        ),
     )
 }
 
@@ -558,11 +587,21 @@ mod tests {
 
     #[test]
     fn codes_tokens_and_terms_are_read() {
-        for (code, fine) in [("a#b", true), ("a", false), ("#b", false), ("a#", false), ("a#b c", false), ("", false)] {
+        for (code, fine) in [
+            ("a#b", true),
+            ("a", false),
+            ("#b", false),
+            ("a#", false),
+            ("a#b c", false),
+            ("", false),
+        ] {
             assert_eq!(complete(&Secret::new(code)), fine, "{code}");
         }
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(token_in(&lines("x\n  sk-ant-oat01-aB_-9 │")).unwrap(), "sk-ant-oat01-aB_-9");
+        assert_eq!(
+            token_in(&lines("x\n  sk-ant-oat01-aB_-9 │")).unwrap(),
+            "sk-ant-oat01-aB_-9"
+        );
         for (text, life) in [
             ("Your OAuth token (valid for 1 year):", 365 * DAY),
             ("Your OAuthtoken(valid for 90 days):", 90 * DAY),

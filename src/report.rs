@@ -417,11 +417,12 @@ fn scale_of(left: Option<Ms>) -> Ms {
 fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
     let mut words: Vec<String> = Vec::new();
     if login.login.source == Source::Env {
-        return format!(
-            "from {}; {}",
-            crate::sources::claude::TOKEN_VAR,
-            reason_words(login.verdict.reason, login.verdict.health)
-        );
+        let from = match login.id() {
+            "env" => format!("from {}", crate::sources::claude::TOKEN_VAR),
+            _ => "a setup token".to_owned(),
+        };
+        let words = reason_words(login.verdict.reason, login.verdict.health);
+        return format!("{from}; {words}");
     }
     words.push(reason_words(login.verdict.reason, login.verdict.health).to_owned());
     if let Some(ends) = login.verdict.ends.filter(|_| login.renews()) {

@@ -136,6 +136,7 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
     let setup = expires.filter(|_| is_setup).map(|expires_at| SetupToken {
         issued_at: issued,
         expires_at,
+        kept: None,
     });
     let (out, fine) = store_everywhere(ctx, &ledger, &view, &chosen, &wanted, setup).await;
     print(&out)?;

@@ -276,7 +276,12 @@ mod tests {
             assert!(!to_the_end(&mut session).await);
             let lines = session.lines();
             assert_eq!(lines.contains(&"tty".to_owned()), link == Link::Terminal);
-            assert!(["a", "b", "got code"].iter().all(|want| lines.iter().any(|line| line == want)), "{lines:?}");
+            assert!(
+                ["a", "b", "got code"]
+                    .iter()
+                    .all(|want| lines.iter().any(|line| line == want)),
+                "{lines:?}"
+            );
         }
     }
 

@@ -4,7 +4,9 @@
 //! this process between switching the echo off and on again; it is put back when the [`Input`] is dropped.
 
 use crate::secret::Secret;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+};
 use std::io::{self, Read, Write};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,6 +28,14 @@ pub enum Line {
 /// Whether stdin is a terminal.
 pub fn stdin_is_terminal() -> bool {
     isatty(io::stdin())
+}
+
+/// The width of stdout, where it is a terminal.
+pub fn columns() -> Option<u16> {
+    tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|columns| *columns > 0)
 }
 
 /// SIGINT, SIGTERM and SIGHUP, which no longer end the process once this is made.

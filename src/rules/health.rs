@@ -331,8 +331,9 @@ mod tests {
             let setup = SetupToken {
                 issued_at: NOW - DAY,
                 expires_at: NOW + left,
+                kept: None,
             };
-            let known = BTreeMap::from([(token.fingerprint(), setup)]);
+            let known = BTreeMap::from([(token.fingerprint(), setup.clone())]);
             let verdict = profile(&with_known_end(&bare, &known), "anthropic", None, false, &policy, NOW);
             assert_eq!(verdict, env_token(Some(&setup), &policy, NOW));
             (verdict.health, verdict.reason)

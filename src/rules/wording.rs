@@ -55,7 +55,8 @@ fn subject(alert: &Alert) -> String {
     let login = alert.login.as_ref().map_or("?", |login| login.id.as_str());
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
-        "login" if alert.path.is_none() => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
+        "login" if alert.path.is_none() && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
+        "login" if alert.path.is_none() => format!("the setup token in `{login}`"),
         "login" => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
@@ -127,7 +128,7 @@ fn commands(alert: &Alert) -> Vec<String> {
         let login = alert.login.as_ref();
         if alert.path.is_none() {
             // a token in the environment: only a new one helps, and whoever set it knows where
-            return vec!["claude setup-token".into()];
+            return vec!["nolapse reauth --setup-token".into(), "claude setup-token".into()];
         }
         let prefix = match login.map(|login| login.dir.as_str()) {
             None | Some("~/.claude") => String::new(),

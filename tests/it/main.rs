@@ -17,5 +17,5 @@ mod home;
 mod kill;
 mod locks;
 mod passes;
-mod tokens;
 mod shape;
+mod tokens;

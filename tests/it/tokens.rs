@@ -103,7 +103,7 @@ fn what_the_ledger_knows_of_a_token_is_judged_and_rings() {
             .contains("The token in `CLAUDE_CODE_OAUTH_TOKEN` ends in 5 d"),
         "{ran:?}"
     );
-    assert!(ran.stdout.contains("claude setup-token"), "{ran:?}");
+    assert!(ran.stdout.contains("nolapse reauth --setup-token"), "{ran:?}");
     assert_eq!(ran.code, 2);
 }
 
