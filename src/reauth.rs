@@ -235,7 +235,11 @@ async fn wait_for_link(
             () = person.signals.one() => return Err(interrupted()),
             () = sleep_until(wait), if found.is_none() => {
                 return Err(failed(
-                    format!("`{}` showed no link within {} s", job.flow.command(), LINK_PATIENCE.as_secs()),
+                    format!(
+                        "`{}` showed no link within {} s",
+                        job.flow.command(),
+                        job.patience.min(LINK_PATIENCE).as_secs()
+                    ),
                     format!("run `{}` yourself and see what it says", job.flow.command()),
                 ));
             }
@@ -494,7 +498,9 @@ fn refusal(session: &Session) -> Option<String> {
         .lines()
         .into_iter()
         .find(|line| SIGNS.iter().any(|sign| squeezed(line).contains(sign)))?;
-    Some(shown(&line))
+    // over pipes it comes right behind the prompt
+    let line = line.rsplit_once("> ").map_or(line.as_str(), |(_, after)| after);
+    Some(shown(line))
 }
 
 /// A line of the CLI's, for people: one line, not long, and without anything that could be a token or a code.

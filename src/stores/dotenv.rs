@@ -107,6 +107,13 @@ pub fn set(text: &str, name: &str, value: &Secret) -> Result<String, String> {
     let mut lines: Vec<&str> = Vec::new();
     let mut placed = false;
     for old in text.lines() {
+        let value = old.split_once('=').map_or("", |(_, value)| value.trim());
+        let open = |quote| value.starts_with(quote) && value.matches(quote).count() == 1;
+        if sets(old) && ['"', '\'', '`'].into_iter().any(open) {
+            return Err(format!(
+                "`{name}` has a value of several lines there; take it out first"
+            ));
+        }
         match (sets(old), placed) {
             (false, _) => lines.push(old),
             (true, false) => {

@@ -17,5 +17,6 @@ mod home;
 mod kill;
 mod locks;
 mod passes;
+mod reauth;
 mod shape;
 mod tokens;
