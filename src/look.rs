@@ -126,7 +126,7 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         judge_agent(ctx, ledger, &logins, agent, now);
     }
     for state_dir in &found.state_dirs {
-        problems.extend(dotenv_problem(ctx, state_dir));
+        problems.extend(dotenv_problem(ctx, ledger, state_dir));
     }
     View {
         now,
@@ -636,27 +636,33 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
     problems
 }
 
-/// What in an agents' `.env` takes precedence over the profiles in a store.
-fn dotenv_problem(ctx: &Ctx, state_dir: &StateDir) -> Option<Problem> {
+/// What in an agents' `.env` serves them beside the profiles in their stores, unless it was put there by `reauth`.
+fn dotenv_problem(ctx: &Ctx, ledger: &Ledger, state_dir: &StateDir) -> Option<Problem> {
     const RELEVANT: [&str; 4] = [
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_OAUTH_TOKEN",
         "ANTHROPIC_AUTH_TOKEN",
         claude::TOKEN_VAR,
     ];
+    let path: &Path = &state_dir.dir.join(".env");
+    let ours = |name: &str| {
+        let kept = ledger.setup_tokens.values().filter_map(|known| known.kept.as_ref());
+        kept.into_iter()
+            .any(|kept| kept.path == path && kept.var.as_deref() == Some(name))
+    };
     let names: Vec<&str> = state_dir
         .dotenv
         .iter()
         .map(String::as_str)
-        .filter(|name| RELEVANT.contains(name))
+        .filter(|name| RELEVANT.contains(name) && !ours(name))
         .collect();
-    let path: &Path = &state_dir.dir.join(".env");
+    // the agents ask their profiles first and then these, the `claude` that they run asks these first (clawdbot 2026.1.24-3)
     (!names.is_empty()).then(|| {
         Problem::at(
             "shadowed_by_env",
             path,
             format!(
-                "`{}` sets {}, which the agents may use before any login",
+                "`{}` sets {}: with it these agents reach Anthropic without any login, and `claude` run by them uses it first",
                 ctx.host.tilde(path),
                 names.join(", ")
             ),

@@ -195,7 +195,9 @@ pub async fn rehearse(ctx: &Ctx) -> Report {
 
 /// What needs a human, as of this view.
 pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
-    let env_key = ctx.host.var_nonblank("ANTHROPIC_API_KEY").is_some();
+    let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
+        .iter()
+        .any(|name| ctx.host.var_nonblank(name).is_some());
     rules::alert::collect(view, env_key, &|path| ctx.host.tilde(path))
 }
 

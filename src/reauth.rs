@@ -61,6 +61,9 @@ const CODE_PATIENCE: Duration = Duration::from_secs(90);
 /// A token is taken once the screen has been still for this long.
 const STILL: Duration = Duration::from_millis(500);
 
+/// The CLI complains of an incomplete code at once; a slow phone takes a moment.
+const COMPLAINT: Duration = Duration::from_secs(3);
+
 /// The full-screen form reads keys: what comes with Enter in one piece is taken for a paste.
 const BEFORE_ENTER: Duration = Duration::from_millis(400);
 
@@ -316,7 +319,7 @@ async fn hand_over(
     };
     // its input may be closed; what it says and leaves behind is judged all the same
     let _ = typed.await;
-    let until = Instant::now() + STILL;
+    let until = Instant::now() + COMPLAINT;
     loop {
         tokio::select! {
             event = session.next() => {

@@ -657,22 +657,39 @@ impl Told {
     }
 }
 
-/// The link as a QR code in half blocks, dark on light whatever the terminal's colours are.
+/// The link as a QR code in half blocks. A terminal is told the colours, so that it is dark on light on any; elsewhere it
+/// is light on dark, as most terminals that show a file are.
 fn qr(url: &str) -> String {
     use qrcode::render::unicode::Dense1x2;
     let Ok(code) = qrcode::QrCode::with_error_correction_level(url, qrcode::EcLevel::L) else {
         return String::new();
     };
+    let columns = terminal::columns();
+    let (dark, light, begin, end) = match columns {
+        Some(_) => (Dense1x2::Dark, Dense1x2::Light, "\u{1b}[38;5;16;48;5;231m", "\u{1b}[0m"),
+        None => (Dense1x2::Light, Dense1x2::Dark, "", ""),
+    };
+    let blank = if columns.is_some() { ' ' } else { '█' };
     let drawn = code
         .render::<Dense1x2>()
-        .dark_color(Dense1x2::Dark)
-        .light_color(Dense1x2::Light)
+        .dark_color(dark)
+        .light_color(light)
+        .quiet_zone(false)
         .build();
-    let width = drawn.lines().next().map_or(0, |line| line.chars().count());
-    match terminal::columns() {
-        Some(columns) if usize::from(columns) < width => {
-            format!("(the QR code needs {width} columns and this terminal has {columns}: make its text smaller)\n\n")
-        }
-        _ => format!("{drawn}\n\n"),
+    // two modules of margin: readers cope, and a link of 450 characters fits 80 columns
+    let width = code.width() + 4;
+    if let Some(columns) = columns
+        && usize::from(columns) < width
+    {
+        return format!(
+            "(the QR code needs {width} columns and this terminal has {columns}: make its text smaller)\n\n"
+        );
     }
+    let margin: String = std::iter::repeat_n(blank, width).collect();
+    let mut out = format!("{begin}{margin}{end}\n");
+    for line in drawn.lines() {
+        out.push_str(&format!("{begin}{blank}{blank}{line}{blank}{blank}{end}\n"));
+    }
+    out.push_str(&format!("{begin}{margin}{end}\n\n"));
+    out
 }

@@ -118,7 +118,8 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for agent in &view.agents {
         let state_dir = &view.state_dirs[agent.agent.state_dir];
-        let key_in_env = env_key || state_dir.dotenv.iter().any(|name| name == "ANTHROPIC_API_KEY");
+        let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
+        let key_in_env = env_key || state_dir.dotenv.iter().any(serves);
         for profile in &agent.profiles {
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());

@@ -55,8 +55,8 @@ fn subject(alert: &Alert) -> String {
     let login = alert.login.as_ref().map_or("?", |login| login.id.as_str());
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
-        "login" if alert.path.is_none() && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
-        "login" if alert.path.is_none() => format!("the setup token in `{login}`"),
+        "login" if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
+        "login" if outside(alert) => format!("the setup token in `{login}`"),
         "login" => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
@@ -68,6 +68,11 @@ fn subject(alert: &Alert) -> String {
             None => alert.id.clone(),
         },
     }
+}
+
+/// Whether it is about a token that lies in no Claude Code directory: in the environment, or in a file of its own.
+fn outside(alert: &Alert) -> bool {
+    alert.login.as_ref().is_some_and(|login| login.dir.is_empty())
 }
 
 fn headline(alert: &Alert, now: Ms) -> String {
@@ -126,7 +131,7 @@ fn commands(alert: &Alert) -> Vec<String> {
     }
     if scope == "login" {
         let login = alert.login.as_ref();
-        if alert.path.is_none() {
+        if outside(alert) {
             // a token in the environment: only a new one helps, and whoever set it knows where
             return vec!["nolapse reauth --setup-token".into(), "claude setup-token".into()];
         }

@@ -341,3 +341,23 @@ fn an_order_that_lies_elsewhere_is_refused() {
         "T"
     );
 }
+
+/// A key in the agents' `.env` serves them without any login, and it is said.
+#[test]
+fn a_key_in_the_agents_env_file_is_enough() {
+    let home = Home::new();
+    home.write(".clawdbot/clawdbot.json", "{}");
+    assert_eq!(home.run(&["check"]).code, 1);
+    home.write(".clawdbot/.env", "ANTHROPIC_API_KEY=sk-CANARY\n");
+    let ran = home.run(&["run"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stdout
+            .contains("none is needed: ANTHROPIC_API_KEY is set in `~/.clawdbot/.env`"),
+        "{ran:?}"
+    );
+    home.store("main", json!({"anthropic:old": token("1", now() - HOUR)}));
+    let run = home.run(&["run", "--dry-run"]).stdout;
+    assert!(run.contains("info: ") && !run.contains("critical: "), "{run}");
+    assert!(!run.contains("CANARY"));
+}
