@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod order;
 mod reauth;
+mod refresh;
 mod run;
 mod status;
 mod token;
@@ -12,6 +13,7 @@ mod token;
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};
 use crate::edge::http::Http;
+use crate::edge::signals;
 use crate::look::{AgentView, View};
 use crate::report::{self, Exit, Style};
 use crate::types::Ms;
@@ -84,6 +86,8 @@ enum Command {
     /// Show or set the order in which an agent tries a provider's profiles
     #[command(subcommand)]
     Order(order::OrderCommand),
+    /// Renew logins now, and say what was done and why not
+    Refresh(refresh::RefreshArgs),
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
     Daemon,
     /// Show the whole job on a made-up home, in two seconds
@@ -114,6 +118,8 @@ enum Fatal {
     Usage(String, String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error("ended by signal {0}, with nothing left half done")]
+    Signal(i32),
 }
 
 /// Runs one command; returns the exit code.
@@ -140,7 +146,11 @@ pub fn main(invocation: Invocation) -> u8 {
             {
                 eprintln!("nolapse: {error}");
             }
-            Exit::Unknown.code()
+            match error {
+                // as shells count it
+                Fatal::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+                _ => Exit::Unknown.code(),
+            }
         }
     }
 }
@@ -159,6 +169,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Reauth(args) => reauth::reauth(&setup, &args),
         Command::Token(command) => token::token(&setup, &command),
         Command::Order(command) => order::order(&setup, &command),
+        Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
         Command::Demo => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
@@ -273,6 +284,11 @@ fn parse_duration(text: &str) -> Result<Ms, String> {
     conf::table::parse_duration(text)
         .filter(|ms| *ms > 0)
         .ok_or_else(|| "write it as `365d`, `12h` or `90m`".into())
+}
+
+/// [`block_on`], dropped on a signal: locks are released, temp files removed, and an exchange under way is finished first.
+fn until_signal<F: Future>(future: F) -> Result<F::Output, Fatal> {
+    block_on(signals::or_signal(future))?.map_err(Fatal::Signal)
 }
 
 fn print(text: &str) -> std::io::Result<()> {

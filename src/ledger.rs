@@ -4,6 +4,7 @@
 use crate::edge::files::{self, ReadError};
 use crate::rules::alert::{Alert, Told};
 use crate::rules::lineage::{CopyMemory, LoginMemory};
+use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
 use crate::types::{Event, Ms, Problem};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct Ledger {
     /// What is still to be delivered.
     #[serde(default)]
     pub outbox: Vec<Outgoing>,
+    /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
+    #[serde(default)]
+    pub renewals: BTreeMap<String, Record>,
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
     pub events: u64,
@@ -158,6 +162,15 @@ pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
         return Ok(());
     }
     files::replace(&path, &bytes, None).map(drop)
+}
+
+/// [`save`], and certain to survive a power cut: what is written here is relied upon before a token is spent.
+///
+/// # Errors
+/// What the system refuses.
+pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
+    save(state_dir, ledger)?;
+    files::sync_dir(&files::real_target(&path(state_dir))?)
 }
 
 /// A line of `history.jsonl`: what happened, when, to whom.

@@ -7,6 +7,7 @@ use crate::ledger::{Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
+use crate::rules::renew::Record;
 use crate::secret::Secret;
 use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
@@ -43,6 +44,8 @@ pub struct LoginView {
     pub verdict: Verdict,
     /// What is known of it over time, this look included.
     pub memory: Option<LoginMemory>,
+    /// How its renewals went.
+    pub renewal: Option<Record>,
 }
 
 impl LoginView {
@@ -93,6 +96,8 @@ pub struct ProfileView {
     pub login: Option<usize>,
     /// How it descends from it.
     pub relation: Relation,
+    /// How its own renewals went, if its store owns it alone.
+    pub renewal: Option<Record>,
 }
 
 /// Looks at everything.
@@ -183,7 +188,13 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
         abandoned: login.abandoned,
     };
     let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
-    LoginView { login, verdict, memory }
+    let renewal = ledger.renewals.get(&login.place.id).cloned();
+    LoginView {
+        login,
+        verdict,
+        memory,
+        renewal,
+    }
 }
 
 /// Setup tokens that were put into a file of their own or an agents' `.env`, and are still there.
@@ -240,6 +251,7 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
         },
         verdict: health::env_token(ledger.setup_tokens.get(&token.fingerprint()), &ctx.config.alerts, now),
         memory: None,
+        renewal: None,
     }
 }
 
@@ -432,6 +444,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             verdict,
             login,
             relation,
+            renewal: ledger.renewals.get(&copy_key(&label, &profile.id)).cloned(),
         }
     };
     view.profiles = view.store.profiles().iter().map(judge).collect();

@@ -12,6 +12,7 @@ use crate::ledger::{self, Entry, Ledger, Outgoing};
 use crate::look::{self, AgentView, LoginView, View};
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
+use crate::renew::{self, Asked, What};
 use crate::rules::alert::Alert;
 use crate::rules::plan::{self, Decision, Keep};
 use crate::rules::{self, lineage};
@@ -56,6 +57,12 @@ pub enum Outcome {
     Healed(String),
     /// It would be.
     WouldHeal(String),
+    /// A login was renewed, and how.
+    Renewed(String),
+    /// It would be, and how.
+    WouldRenew(String),
+    /// It was due and not renewed, and why; the next pass tries again.
+    NotRenewed(Problem),
     /// Not written, and what was wrong.
     Failed(Problem),
 }
@@ -73,6 +80,8 @@ pub struct Report {
     pub told: Vec<(Outgoing, Result<Receipt, SendError>)>,
     /// What went wrong with the pass itself.
     pub problems: Vec<Problem>,
+    /// How each login's renewal went, or why there was none.
+    pub renewals: Vec<renew::Seen>,
 }
 
 /// What a pass is to do.
@@ -82,6 +91,8 @@ pub enum Scope {
     Whole,
     /// Stores and logins alone; nobody is told.
     Sync,
+    /// The same, and logins are renewed.
+    Refresh,
 }
 
 /// How long a pass waits for another one on the same state directory.
@@ -89,6 +100,11 @@ const PASS_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One pass.
 pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
+    run_asked(ctx, scope, &Asked::default()).await
+}
+
+/// One pass, with what was asked of the renewals.
+pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let mut problems = Vec::new();
     let unusable = |what: &str, why: String| {
         Problem::at(
@@ -117,6 +133,7 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
                 alerts: Vec::new(),
                 told: Vec::new(),
                 problems,
+                renewals: Vec::new(),
             };
         }
         Err(LockError::Io(error)) => {
@@ -142,7 +159,25 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
     let view = look::look(ctx, &ledger);
     // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
     look::remember(&view, &mut ledger);
-    let (done, view) = sync(ctx, &ledger, view, false).await;
+    // what an earlier pass left half done goes before anything else
+    let mut done = renew::settle(ctx, &mut ledger, &view).await;
+    let view = match done.is_empty() {
+        true => view,
+        false => look::look(ctx, &ledger),
+    };
+    let (healed, mut view) = heal_logins(ctx, &ledger, view, false).await;
+    done.extend(healed);
+    look::remember(&view, &mut ledger);
+    let mut renewals = Vec::new();
+    // without our own lock another process might renew the same login
+    if scope != Scope::Sync && lock.is_some() {
+        renewals = renew::renew(ctx, &mut ledger, &view, asked, false).await;
+        done.extend(renewals.iter().filter_map(renewed));
+        view = look::look(ctx, &ledger);
+        look::remember(&view, &mut ledger);
+    }
+    let (written, view) = write_stores(ctx, &ledger, view, false).await;
+    done.extend(written);
     look::remember(&view, &mut ledger);
     note_done(ctx, &done, view.now);
 
@@ -171,6 +206,7 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
         alerts,
         told,
         problems,
+        renewals,
     };
     if scope == Scope::Whole {
         beat(ctx, &report).await;
@@ -180,9 +216,18 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 
 /// What would be done, and nothing done.
 pub async fn rehearse(ctx: &Ctx) -> Report {
-    let loaded = ledger::load(&ctx.state_dir);
+    rehearse_asked(ctx, &Asked::default()).await
+}
+
+/// What would be done, with what was asked of the renewals, and nothing done.
+pub async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
+    let mut loaded = ledger::load(&ctx.state_dir);
     let view = look::look(ctx, &loaded.ledger);
-    let (done, view) = sync(ctx, &loaded.ledger, view, true).await;
+    let (mut done, view) = heal_logins(ctx, &loaded.ledger, view, true).await;
+    let renewals = renew::renew(ctx, &mut loaded.ledger, &view, asked, true).await;
+    done.extend(renewals.iter().filter_map(renewed));
+    let (written, view) = write_stores(ctx, &loaded.ledger, view, true).await;
+    done.extend(written);
     let alerts = alerts(ctx, &view);
     Report {
         view,
@@ -190,7 +235,23 @@ pub async fn rehearse(ctx: &Ctx) -> Report {
         alerts,
         told: Vec::new(),
         problems: loaded.problem.into_iter().collect(),
+        renewals,
     }
+}
+
+/// What a renewal leaves to be said in a pass; that nothing was due is not.
+fn renewed(seen: &renew::Seen) -> Option<Done> {
+    let outcome = match &seen.what {
+        What::Renewed { by, .. } => Outcome::Renewed((*by).to_owned()),
+        What::Would(how) => Outcome::WouldRenew(how.clone()),
+        What::Failed(problem) => Outcome::NotRenewed(problem.clone()),
+        What::Not(_) | What::Off => return None,
+    };
+    Some(Done {
+        whom: seen.whom.clone(),
+        path: seen.path.clone(),
+        outcome,
+    })
 }
 
 /// What needs a human, as of this view.
@@ -302,7 +363,9 @@ fn note_done(ctx: &Ctx, done: &[Done], now: Ms) {
             Outcome::Written(ids) => ("sync", format!("brought up to date: {}", ids.join(", "))),
             Outcome::Healed(from) => ("heal", format!("healed from the newer copy of {from}")),
             Outcome::Failed(problem) => ("failed", problem.message.clone()),
-            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) => continue,
+            Outcome::Renewed(how) => ("renewed", format!("renewed {how}")),
+            Outcome::NotRenewed(problem) => ("not_renewed", problem.message.clone()),
+            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => continue,
         };
         note(
             ctx,
@@ -376,15 +439,20 @@ pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
     plan
 }
 
-/// Brings every store up to date, healing logins from newer copies first. Returns what was done and the view after it.
-pub async fn sync(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+/// Heals logins from newer copies. Returns what was done and the view after it.
+async fn heal_logins(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+    let mut done = Vec::new();
+    if ctx.config.sync.enabled && heal(ctx, &view, dry_run, &mut done).await {
+        view = look::look(ctx, ledger);
+    }
+    (done, view)
+}
+
+/// Brings every store up to date. Returns what was done and the view after it.
+async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
     let mut done = Vec::new();
     if !ctx.config.sync.enabled {
         return (done, view);
-    }
-    let healed = heal(ctx, &view, dry_run, &mut done).await;
-    if healed {
-        view = look::look(ctx, ledger);
     }
     let mut waiting = Vec::new();
     for agent in &view.agents {

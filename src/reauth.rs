@@ -260,12 +260,16 @@ async fn wait_for_code(job: &Job, person: &mut Person, deadline: Instant) -> Res
             "run `nolapse reauth` again; the old link is void",
         )),
         Err(_) => Err(failed(
-            format!(
-                "no code came within {}",
-                crate::rules::wording::span(job.patience.as_millis() as Ms)
-            ),
+            format!("no code came within {}", words_for(job.patience)),
             "run `nolapse reauth` again, with a longer `--timeout` if need be; the old link is void",
         )),
+    }
+}
+
+fn words_for(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        _ => crate::rules::wording::span(time.as_millis() as Ms),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
 
-use super::{Fatal, Setup, agents_named, block_on, print};
+use super::{Fatal, Setup, agents_named, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::ledger;
@@ -58,9 +58,9 @@ pub(super) fn order(setup: &Setup, command: &OrderCommand) -> Result<Exit, Fatal
                     "name the profiles, or use `nolapse order clear`".into(),
                 ));
             }
-            block_on(change(&ctx, which, &wanted))?
+            until_signal(change(&ctx, which, &wanted))?
         }
-        OrderCommand::Clear(which) => block_on(change(&ctx, which, &[]))?,
+        OrderCommand::Clear(which) => until_signal(change(&ctx, which, &[]))?,
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) struct ReauthArgs {
     /// How long the code is waited for
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
     timeout: Ms,
-    /// The Claude Code CLI [default: `claude` on PATH]
+    /// The Claude Code CLI [default: `renew.claude`, else `claude` on PATH]
     #[arg(long, value_name = "PATH")]
     claude: Option<PathBuf>,
     /// Say what happens as JSON, an object a line
@@ -118,7 +118,7 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
         Flow::Login => None,
         Flow::SetupToken => Some(Target::find(ctx, &view, args)?),
     };
-    let program = program(&ctx.host, args.claude.as_deref())?;
+    let program = program(ctx, args.claude.as_deref())?;
     let job = Job {
         program,
         flow,
@@ -218,29 +218,34 @@ fn place(ctx: &Ctx, id: Option<&str>) -> Result<Place, Fatal> {
     })
 }
 
-/// The CLI: the one named, else the first `claude` on PATH, else where its own installers put it.
-fn program(host: &Host, named: Option<&Path>) -> Result<PathBuf, Fatal> {
-    let found = match named {
-        Some(path) => Some(host.cwd.join(path)).filter(|path| files::is_file(path)),
-        None => std::env::split_paths(host.var("PATH").unwrap_or_default())
-            .filter(|dir| dir.is_absolute())
-            .map(|dir| dir.join("claude"))
-            .chain([
-                host.home.join(".local/bin/claude"),
-                host.home.join(".claude/local/claude"),
-            ])
-            .find(|path| files::is_file(path)),
+/// The CLI: the one named here or by `renew.claude`, else the first on PATH, else where its own installers put it.
+fn program(ctx: &Ctx, named: Option<&Path>) -> Result<PathBuf, Fatal> {
+    let host = &ctx.host;
+    let configured = &ctx.config.renew.claude;
+    let path = match named {
+        Some(path) => Some(host.cwd.join(path)),
+        None => configured.is_absolute().then(|| configured.clone()),
     };
-    found.ok_or_else(|| match named {
-        Some(path) => Fatal::Usage(
-            format!("there is no `{}`", path.display()),
-            "name the Claude Code CLI with `--claude`".into(),
-        ),
-        None => Fatal::Usage(
-            "the Claude Code CLI is not on PATH".into(),
-            "install it with `npm install -g @anthropic-ai/claude-code`, or name it with `--claude`".into(),
-        ),
-    })
+    if let Some(path) = path {
+        return match files::is_executable(&path) {
+            true => Ok(path),
+            false => Err(Fatal::Usage(
+                format!("`{}` is no program", host.tilde(&path)),
+                "name the Claude Code CLI with `--claude`".into(),
+            )),
+        };
+    }
+    std::env::split_paths(host.var("PATH").unwrap_or_default())
+        .filter(|dir| dir.is_absolute())
+        .chain([host.home.join(".local/bin"), host.home.join(".claude/local")])
+        .map(|dir| dir.join(configured))
+        .find(|path| files::is_executable(path))
+        .ok_or_else(|| {
+            Fatal::Usage(
+                format!("`{}` is not on PATH", configured.display()),
+                "install Claude Code (`npm install -g @anthropic-ai/claude-code`), or name it with `--claude`".into(),
+            )
+        })
 }
 
 /// What the CLI needs: nothing that shadows the login, and nothing that could hold a secret of ours but the proxy's.
@@ -665,15 +670,10 @@ fn qr(url: &str) -> String {
         return String::new();
     };
     let columns = terminal::columns();
-    let (dark, light, begin, end) = match columns {
-        Some(_) => (Dense1x2::Dark, Dense1x2::Light, "\u{1b}[38;5;16;48;5;231m", "\u{1b}[0m"),
-        None => (Dense1x2::Light, Dense1x2::Dark, "", ""),
-    };
-    let blank = if columns.is_some() { ' ' } else { '█' };
     let drawn = code
         .render::<Dense1x2>()
-        .dark_color(dark)
-        .light_color(light)
+        .dark_color(Dense1x2::Dark)
+        .light_color(Dense1x2::Light)
         .quiet_zone(false)
         .build();
     // two modules of margin: readers cope, and a link of 450 characters fits 80 columns
@@ -685,11 +685,22 @@ fn qr(url: &str) -> String {
             "(the QR code needs {width} columns and this terminal has {columns}: make its text smaller)\n\n"
         );
     }
-    let margin: String = std::iter::repeat_n(blank, width).collect();
-    let mut out = format!("{begin}{margin}{end}\n");
-    for line in drawn.lines() {
-        out.push_str(&format!("{begin}{blank}{blank}{line}{blank}{blank}{end}\n"));
+    let margin = " ".repeat(width);
+    let rows = drawn.lines().map(|line| format!("  {line}  "));
+    let lines = std::iter::once(margin.clone()).chain(rows).chain([margin]);
+    let shown = lines.map(|line| match columns {
+        Some(_) => format!("\u{1b}[38;5;16;48;5;231m{line}\u{1b}[0m\n"),
+        None => line.chars().map(inverted).chain(['\n']).collect(),
+    });
+    shown.chain(["\n".to_owned()]).collect()
+}
+
+fn inverted(c: char) -> char {
+    match c {
+        ' ' => '█',
+        '█' => ' ',
+        '▀' => '▄',
+        '▄' => '▀',
+        other => other,
     }
-    out.push_str(&format!("{begin}{margin}{end}\n\n"));
-    out
 }

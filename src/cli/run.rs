@@ -1,6 +1,6 @@
 //! `run` and `sync`.
 
-use super::{Fatal, Setup, block_on, parse_time, print};
+use super::{Fatal, Setup, block_on, parse_time, print, until_signal};
 use crate::ctx::Ctx;
 use crate::notify::ChannelKind;
 use crate::pass::{self, Done, Outcome, Report, Scope};
@@ -32,7 +32,7 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(None)?;
     let report = match args.dry_run {
         true => block_on(pass::rehearse(&ctx))?,
-        false => block_on(pass::run(&ctx, Scope::Whole))?,
+        false => until_signal(pass::run(&ctx, Scope::Whole))?,
     };
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
@@ -48,7 +48,7 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(args.at)?;
     let report = match args.dry_run {
         true => block_on(pass::rehearse(&ctx))?,
-        false => block_on(pass::run(&ctx, Scope::Sync))?,
+        false => until_signal(pass::run(&ctx, Scope::Sync))?,
     };
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
@@ -103,6 +103,14 @@ pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
                     one_line(from)
                 )
             }
+            Outcome::Renewed(how) => writeln!(out, "login {whom}: renewed {}", one_line(how)),
+            Outcome::WouldRenew(how) => writeln!(out, "login {whom}: would be renewed {}", one_line(how)),
+            Outcome::NotRenewed(problem) => writeln!(
+                out,
+                "login {whom}: not renewed: {}\n  hint: {}",
+                one_line(&problem.message),
+                one_line(&problem.hint)
+            ),
             Outcome::Failed(problem) => {
                 writeln!(
                     out,

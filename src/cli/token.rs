@@ -1,6 +1,6 @@
 //! `nolapse token`: credentials that a person records by hand.
 
-use super::{Fatal, Setup, agents_named, block_on, parse_duration, parse_time, print};
+use super::{Fatal, Setup, agents_named, block_on, parse_duration, parse_time, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::terminal::{self, Input, Line, Signals};
 use crate::ledger::{self, Ledger, SetupToken};
@@ -89,7 +89,7 @@ pub(super) fn token(setup: &Setup, command: &TokenCommand) -> Result<Exit, Fatal
     match command {
         TokenCommand::Add(args) => block_on(add(&ctx, args))?,
         TokenCommand::List(args) => list(&ctx, args),
-        TokenCommand::Remove(args) => block_on(remove(&ctx, args))?,
+        TokenCommand::Remove(args) => remove(&ctx, args),
     }
 }
 
@@ -343,7 +343,7 @@ fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, Fatal> {
     Ok(Exit::Fine)
 }
 
-async fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
+fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(ctx, &ledger);
     let chosen: Vec<&AgentView> = agents_named(&view, &args.agents)?
@@ -382,17 +382,19 @@ async fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
         }
     }
     let (mut out, mut fine) = (String::new(), true);
-    for (agent, whom) in chosen.iter().zip(&whom) {
-        match record::remove(ctx, &ledger, &view, agent, &args.profile).await {
-            Ok(_) => {
-                let _ = writeln!(out, "{whom}: removed {}", one_line(&args.profile));
-            }
-            Err(why) => {
-                fine = false;
-                let _ = writeln!(out, "{whom}: not removed: {}", one_line(&why));
+    until_signal(async {
+        for (agent, whom) in chosen.iter().zip(&whom) {
+            match record::remove(ctx, &ledger, &view, agent, &args.profile).await {
+                Ok(_) => {
+                    let _ = writeln!(out, "{whom}: removed {}", one_line(&args.profile));
+                }
+                Err(why) => {
+                    fine = false;
+                    let _ = writeln!(out, "{whom}: not removed: {}", one_line(&why));
+                }
             }
         }
-    }
+    })?;
     if args.profile == ctx.config.sync.profile && ctx.config.sync.enabled {
         out.push_str("the next pass writes it anew from its login; `sync.exclude_agents` keeps an agent out\n");
     }

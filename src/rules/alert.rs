@@ -4,7 +4,8 @@
 //! remembered per channel, and [`decide`] names its reason.
 
 use super::lineage::Relation;
-use crate::look::View;
+use super::renew::{Record, Stage};
+use crate::look::{LoginView, View};
 use crate::secret::Secret;
 use crate::sources::claude::{Source, State};
 use crate::stores::store;
@@ -39,6 +40,7 @@ pub struct Alert {
 /// Everything that needs a human, the worst first.
 pub fn collect(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = login_alerts(view, tilde);
+    alerts.extend(renewal_alerts(view, tilde));
     alerts.extend(profile_alerts(view, env_key, tilde));
     alerts.extend(store_alerts(view, tilde));
     alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
@@ -102,6 +104,74 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     alerts
 }
 
+/// How the detail of a stale copy begins where its login could not be renewed.
+pub(super) const NOT_RENEWED: &str = "it could not be renewed";
+
+/// A renewal whose outcome is not known, or whose tokens could not be saved. A login that has lapsed says so itself.
+fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for (i, login) in view.logins.iter().enumerate() {
+        let (kind, at, why) = match login.renewal.as_ref().map(|renewal| &renewal.stage) {
+            Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+            Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+            _ => continue,
+        };
+        let lapsed = matches!(login.verdict.health, Health::Expired | Health::Missing);
+        if lapsed && kind == "unknown_outcome" {
+            continue;
+        }
+        alerts.push(Alert {
+            id: format!("renew:{}", login.id()),
+            kind: kind.to_owned(),
+            severity: Severity::Critical,
+            lapsed: true,
+            ends: Some(*at),
+            login: Some(event_login(view, i, tilde)),
+            affected: affected(view, |profile| profile.login == Some(i)),
+            path: Some(tilde(&login.login.place.file())),
+            detail: Some(why.clone()),
+        });
+    }
+    for agent in &view.agents {
+        for profile in &agent.profiles {
+            let (kind, at, why) = match profile.renewal.as_ref().map(|renewal| &renewal.stage) {
+                Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+                Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+                _ => continue,
+            };
+            let id = &profile.profile.id;
+            alerts.push(Alert {
+                id: format!("renew:{}/{id}", agent.agent.agent.label()),
+                kind: kind.to_owned(),
+                severity: Severity::Critical,
+                lapsed: true,
+                ends: Some(*at),
+                login: None,
+                affected: vec![Affected {
+                    family: agent.agent.agent.family,
+                    agent: agent.agent.agent.id.clone(),
+                    profile: id.clone(),
+                    health: profile.verdict.health,
+                    expires_at: profile.profile.credential.expires(),
+                }],
+                path: Some(tilde(&agent.path)),
+                detail: Some(why.clone()),
+            });
+        }
+    }
+    alerts
+}
+
+/// Why the login of a stale copy could not be renewed, where that is why.
+fn not_renewed(login: &LoginView, now: Ms) -> Option<String> {
+    let renewal = login.renewal.as_ref()?;
+    let grant = login.login.grant()?;
+    let about_it = grant.refresh.token().map(Secret::fingerprint) == Some(renewal.token);
+    let ended = grant.expires.is_some_and(|at| at <= now);
+    let why = &renewal.last.as_ref()?.why;
+    (about_it && ended).then(|| format!("{NOT_RENEWED}: {why}"))
+}
+
 /// Six hours ahead is now.
 fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
     match ends {
@@ -123,7 +193,11 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
         for profile in &agent.profiles {
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());
-            if verdict.fine() || !login_fine || verdict.reason == Some(Reason::StoreRetired) {
+            let stuck = |i: usize| view.logins[i].renewal.as_ref().is_some_and(Record::stuck);
+            let own_stuck = profile.renewal.as_ref().is_some_and(Record::stuck);
+            let told_by_renewal =
+                verdict.reason == Some(Reason::CopyStale) && (own_stuck || profile.login.is_some_and(stuck));
+            if verdict.fine() || !login_fine || told_by_renewal || verdict.reason == Some(Reason::StoreRetired) {
                 continue;
             }
             let provider = &profile.profile.provider;
@@ -158,6 +232,14 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
             };
             let detail = match (&agent.writable, profile.login, profile.relation) {
                 (Err(why), Some(_), _) => Some(format!("the store is not written: {why}")),
+                (Ok(()), Some(i), _) if verdict.reason == Some(Reason::CopyStale) => {
+                    not_renewed(&view.logins[i], view.now)
+                }
+                (_, None, _) if verdict.reason == Some(Reason::CopyStale) => profile
+                    .renewal
+                    .as_ref()
+                    .and_then(|renewal| renewal.last.as_ref())
+                    .map(|last| format!("{NOT_RENEWED}: {}", last.why)),
                 (Ok(()), Some(_), Relation::Unknown) => Some("its refresh token is not the login's".to_owned()),
                 _ => None,
             };

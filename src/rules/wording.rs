@@ -1,6 +1,6 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{Alert, Why};
+use super::alert::{Alert, NOT_RENEWED, Why};
 use crate::types::{DAY, HOUR, MINUTE, Ms};
 
 /// The words of one event.
@@ -58,6 +58,7 @@ fn subject(alert: &Alert) -> String {
         "login" if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
         "login" if outside(alert) => format!("the setup token in `{login}`"),
         "login" => format!("Claude login `{login}`"),
+        "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
@@ -81,6 +82,8 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable", _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
+        ("unknown_outcome", _) => "may have been lost in a renewal".into(),
+        ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
         ("missing", _) if alert.id.starts_with("login:") => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
         _ if !alert.lapsed => "may end any moment".into(),
@@ -107,6 +110,10 @@ fn cause(alert: &Alert) -> String {
         "rejected" => "the server refused the refresh token for good".into(),
         "no_refresh_token" => "nothing can renew this token".into(),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
+        "unknown_outcome" => {
+            detail("its single-use token was posted and the answer never arrived, so it is not posted again")
+        }
+        "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
@@ -126,10 +133,14 @@ fn commands(alert: &Alert) -> Vec<String> {
             _ => format!("ls -l {path}"),
         }];
     }
+    let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
+    if alert.kind == "rescue" || scope == "copies" && not_renewed {
+        return vec!["nolapse refresh".into()];
+    }
     if scope == "copies" {
         return vec!["nolapse sync".into()];
     }
-    if scope == "login" {
+    if scope == "login" || scope == "renew" && alert.login.is_some() {
         let login = alert.login.as_ref();
         if outside(alert) {
             // a token in the environment: only a new one helps, and whoever set it knows where

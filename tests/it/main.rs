@@ -12,11 +12,14 @@
 mod canary;
 mod cli;
 mod config;
+mod delegate;
+mod endpoint;
 mod fixtures;
 mod home;
 mod kill;
 mod locks;
 mod passes;
 mod reauth;
+mod renew;
 mod shape;
 mod tokens;

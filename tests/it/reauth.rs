@@ -291,7 +291,7 @@ fn what_goes_wrong_is_said_and_changes_nothing() {
     }
     let home = home("");
     for (args, why) in [
-        (&["--claude", "nowhere"][..], "there is no `nowhere`"),
+        (&["--claude", "nowhere"][..], "`~/nowhere` is no program"),
         (&["--login", "claud"], "did you mean `claude`?"),
         (&["--setup-token", "--agent", "nobody"], "no agent is called `nobody`"),
         (&["--setup-token", "--store", "file:/proc/x"], "cannot be written"),
@@ -310,7 +310,10 @@ fn what_goes_wrong_is_said_and_changes_nothing() {
     }
     fs::remove_file(home.at("bin/claude")).unwrap();
     let ran = home.run(&["reauth"]);
-    assert!(ran.code == 3 && ran.stderr.contains("not on PATH"), "{ran:?}");
+    assert!(
+        ran.code == 3 && ran.stderr.contains("`claude` is not on PATH"),
+        "{ran:?}"
+    );
 }
 
 #[test]
