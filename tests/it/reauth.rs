@@ -127,6 +127,11 @@ fn a_login_is_repaired_without_a_terminal_and_every_store_follows() {
     let mut run = Piped::start(&home, &["-vvv", "reauth", "--push", "--qr"]);
     run.wait_for("paste the code");
     assert!(run.said.contains(LINK) && run.said.contains('█'), "{}", run.said);
+    let begun = std::time::Instant::now();
+    while !home.at("pushed").exists() || !home.read("pushed").contains(LINK) {
+        assert!(begun.elapsed().as_secs() < 20);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     run.say("half-a-code\n");
     run.wait_for("not the whole code");
     run.say(&format!("{CODE}\n"));
@@ -138,7 +143,6 @@ fn a_login_is_repaired_without_a_terminal_and_every_store_follows() {
     );
     assert_eq!(home.json(".claude/.credentials.json")["mcpOAuth"], json!({"kept": 1}));
     assert_eq!(home.json(MAIN)["profiles"]["anthropic:claude-cli"]["token"], secret());
-    assert!(home.read("pushed").contains(LINK));
     assert_eq!(home.read("child-args"), "auth login --claudeai\n");
     let env = home.read("child-env");
     assert!(
