@@ -281,7 +281,8 @@ fn note(ctx: &Ctx, whom: &str, text: &str) {
         whom,
         text,
     };
-    if let Err(error) = ledger::note(&ctx.state_dir, &[entry]) {
+    let noted = files::make_dirs(&ctx.state_dir).and_then(|()| ledger::note(&ctx.state_dir, &[entry]));
+    if let Err(error) = noted {
         tracing::warn!("history: {}", files::io_words(&error));
     }
 }

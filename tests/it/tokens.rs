@@ -265,6 +265,30 @@ fn a_removed_profile_is_gone_from_the_order_too() {
     );
 }
 
+/// Each step was also done by clawdbot's own functions, whose bytes these are.
+#[test]
+fn every_step_by_hand_leaves_what_clawdbot_leaves() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/clawdbot-2026.1.24-3-by-hand");
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    let steps: serde_json::Value = serde_json::from_str(&read("steps.json")).unwrap();
+    let home = Home::new();
+    home.write(MAIN, read(steps["start"].as_str().unwrap()));
+    let steps = steps["steps"].as_array().unwrap();
+    for step in steps {
+        let args: Vec<&str> = step["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|arg| arg.as_str().unwrap())
+            .collect();
+        let ran = piped(&home, &args, step["stdin"].as_str().unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.stderr, "");
+        assert_eq!(home.read(MAIN), read(step["after"].as_str().unwrap()), "{args:?}");
+    }
+    assert_eq!(steps.len(), 9);
+}
+
 /// The fixture's own bytes: clawdbot's layout with an order, which goes and comes back.
 #[test]
 fn an_order_is_written_where_clawdbot_writes_it() {
