@@ -1,5 +1,6 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
+mod alert;
 mod config;
 mod daemon;
 mod demo;
@@ -86,6 +87,9 @@ enum Command {
     /// Show or set the order in which an agent tries a provider's profiles
     #[command(subcommand)]
     Order(order::OrderCommand),
+    /// Test channels; list, acknowledge and silence alerts
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Renew logins now, and say what was done and why not
     Refresh(refresh::RefreshArgs),
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
@@ -169,6 +173,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Reauth(args) => reauth::reauth(&setup, &args),
         Command::Token(command) => token::token(&setup, &command),
         Command::Order(command) => order::order(&setup, &command),
+        Command::Alert(command) => alert::alert(&setup, &command),
         Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
         Command::Demo => Ok(Exit::Fine),

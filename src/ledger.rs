@@ -2,7 +2,7 @@
 //! what each channel was told, the outbox. Holds fingerprints and never a token.
 
 use crate::edge::files::{self, ReadError};
-use crate::rules::alert::{Alert, Told};
+use crate::rules::alert::{Ack, Alert, Silence, Told, Trouble};
 use crate::rules::lineage::{CopyMemory, LoginMemory};
 use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
@@ -37,6 +37,12 @@ pub struct Ledger {
     /// What is still to be delivered.
     #[serde(default)]
     pub outbox: Vec<Outgoing>,
+    /// Channels that could not be told something, by name, until they can again.
+    #[serde(default)]
+    pub troubles: BTreeMap<String, Trouble>,
+    /// What nobody wants to hear of for a while.
+    #[serde(default)]
+    pub silences: Vec<Silence>,
     /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
     #[serde(default)]
     pub renewals: BTreeMap<String, Record>,
@@ -76,6 +82,9 @@ pub struct AlertMemory {
     /// What each channel (by name) was told last.
     #[serde(default)]
     pub channels: BTreeMap<String, Told>,
+    /// That somebody knows of it.
+    #[serde(default)]
+    pub ack: Option<Ack>,
 }
 
 /// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.

@@ -13,16 +13,16 @@ use crate::look::{self, AgentView, LoginView, View};
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
 use crate::renew::{self, Asked, What};
-use crate::rules::alert::Alert;
+use crate::rules::alert::{Alert, Why};
 use crate::rules::plan::{self, Decision, Keep};
-use crate::rules::{self, lineage};
+use crate::rules::{self, lineage, wording};
 use crate::secret::Secret;
 use crate::sources::claude::{self, NewTokens, Source};
 use crate::sources::save;
 use crate::stores::families::{Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
-use crate::types::{Credential, Ms, Problem};
+use crate::types::{Credential, Ms, Problem, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
                 "see which one it is: `pgrep -fl nolapse`",
             ));
             let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
-            return Report {
+            let report = Report {
                 view,
                 done: Vec::new(),
                 alerts: Vec::new(),
@@ -135,6 +135,10 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
                 problems,
                 renewals: Vec::new(),
             };
+            if scope == Scope::Whole {
+                beat(ctx, &report).await;
+            }
+            return report;
         }
         Err(LockError::Io(error)) => {
             problems.push(unusable("cannot be locked", files::io_words(&error)));
@@ -181,7 +185,8 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     look::remember(&view, &mut ledger);
     note_done(ctx, &done, view.now);
 
-    let alerts = alerts(ctx, &view);
+    let mut alerts = alerts(ctx, &view);
+    alerts.extend(rules::alert::channel_alerts(&ledger.troubles));
     let channels = ctx.channels();
     let now = ctx.clock.now();
     let mut leased = Vec::new();
@@ -198,8 +203,9 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
 
     let told = deliver(ctx, &channels, leased).await;
     if !told.is_empty() {
-        record(ctx, &told, &mut problems).await;
+        ledger = record(ctx, &channels, &told, &mut problems).await;
     }
+    problems.extend(tell::failing(&ledger));
     let report = Report {
         view,
         done,
@@ -272,7 +278,7 @@ fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
 }
 
 /// Sends what was leased, with no lock held.
-async fn deliver(
+pub async fn deliver(
     ctx: &Ctx,
     channels: &[Channel],
     leased: Vec<Outgoing>,
@@ -297,11 +303,17 @@ async fn deliver(
         .collect()
 }
 
-async fn record(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], problems: &mut Vec<Problem>) {
+/// Writes down how deliveries went, in the ledger as it is by now, and returns that.
+pub async fn record(
+    ctx: &Ctx,
+    channels: &[Channel],
+    told: &[(Outgoing, Result<Receipt, SendError>)],
+    problems: &mut Vec<Problem>,
+) -> Ledger {
     let now = ctx.clock.now();
     let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
     let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    tell::record(&mut ledger, told, now);
+    tell::record(&mut ledger, channels, told, now);
     let saved = ledger::save(&ctx.state_dir, &ledger);
     drop(lock);
     if let Err(error) = saved {
@@ -330,24 +342,13 @@ async fn record(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], prob
             }],
         );
     }
+    ledger
 }
 
 async fn beat(ctx: &Ctx, report: &Report) {
     let Some(heartbeat) = &ctx.config.heartbeat else { return };
-    let lines: Vec<String> = report
-        .problems
-        .iter()
-        .map(|problem| problem.message.clone())
-        .chain(
-            report
-                .alerts
-                .iter()
-                .filter(|alert| alert.lapsed)
-                .map(|alert| format!("{}: {}", alert.id, alert.kind)),
-        )
-        .collect();
-    let text = lines.join("\n");
-    let stage = if lines.is_empty() {
+    let text = bad_news(ctx, report);
+    let stage = if text.is_empty() {
         Stage::Success
     } else {
         Stage::Fail { report: &text }
@@ -355,6 +356,29 @@ async fn beat(ctx: &Ctx, report: &Report) {
     if let Err(error) = heartbeat.ping(stage, None, &send_ctx(ctx)).await {
         tracing::warn!("heartbeat: {error}");
     }
+}
+
+/// What makes a pass a bad one, in lines: it could not do its work, could not tell somebody, found what has stopped an agent,
+/// or does not know how a renewal went. What is only ahead has its own alerts; what somebody silenced still counts, since
+/// nobody else may know.
+fn bad_news(ctx: &Ctx, report: &Report) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for problem in &report.problems {
+        lines.push(format!("{}\n  hint: {}", problem.message, problem.hint));
+    }
+    for done in &report.done {
+        if let Outcome::Failed(problem) = &done.outcome {
+            lines.push(format!("{}: {}\n  hint: {}", done.whom, problem.message, problem.hint));
+        }
+    }
+    let now = report.view.now;
+    let lapsed = |alert: &&Alert| (alert.lapsed || alert.id.starts_with("renew:")) && alert.severity > Severity::Info;
+    for alert in report.alerts.iter().filter(lapsed) {
+        let words = wording::words(alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
+        lines.push(format!("{}: {}", alert.severity.word(), words.title));
+        lines.extend(words.message.lines().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
 }
 
 fn note_done(ctx: &Ctx, done: &[Done], now: Ms) {

@@ -4,7 +4,7 @@ use super::{Fatal, Setup, parse_time, print};
 use crate::look;
 use crate::report::{self, Exit};
 use crate::types::Ms;
-use crate::{ledger, pass};
+use crate::{ledger, pass, tell};
 use clap::Args;
 use std::fmt::Write;
 
@@ -31,7 +31,9 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(args.at)?;
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
-    let problems: Vec<_> = loaded.problem.into_iter().collect();
+    let mut problems: Vec<_> = loaded.problem.into_iter().collect();
+    problems.extend(tell::failing(&loaded.ledger));
+    problems.extend(tell::silenced(&ctx, &loaded.ledger.silences, view.now));
     let exit = if args.by_clock {
         report::exit_by_clock(&ctx, &view)
     } else {
@@ -79,6 +81,7 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
                 &alert,
                 crate::rules::alert::Why::First,
                 &ctx.host.name,
+                view.now,
                 view.now,
                 &|at| ctx.when(at),
             );

@@ -9,6 +9,7 @@
     reason = "tests build their own worlds; the edges hold in `src/`"
 )]
 
+mod alerts;
 mod canary;
 mod cli;
 mod config;
@@ -20,6 +21,11 @@ mod kill;
 mod locks;
 mod passes;
 mod reauth;
+mod receiver;
 mod renew;
 mod shape;
 mod tokens;
+
+#[path = "../../examples/simulate.rs"]
+#[allow(dead_code, reason = "its `main` prints what the test below asserts")]
+mod simulate;
