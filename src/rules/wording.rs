@@ -90,6 +90,8 @@ fn subject(alert: &Alert) -> String {
     let login = name(alert.login.as_ref().map_or("?", |login| login.id.as_str()));
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
+        "login" if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
+        "login" if outside(alert) => format!("the setup token in `{login}`"),
         "login" => format!("Claude login `{login}`"),
         "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
@@ -103,6 +105,11 @@ fn subject(alert: &Alert) -> String {
             None => name(&alert.id),
         },
     }
+}
+
+/// Whether it is about a token that lies in no Claude Code directory: in the environment, or in a file of its own.
+fn outside(alert: &Alert) -> bool {
+    alert.login.as_ref().is_some_and(|login| login.dir.is_empty())
 }
 
 fn headline(alert: &Alert, now: Ms) -> String {
@@ -181,6 +188,8 @@ fn remedy(alert: &Alert) -> Remedy {
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", quote(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
+        // a token in the environment or in a file of its own: only a new one helps
+        ("login", _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
         ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => {
             let login = alert.login.as_ref();
             let prefix = match login.map(|login| login.dir.as_str()) {

@@ -20,9 +20,11 @@ mod home;
 mod kill;
 mod locks;
 mod passes;
+mod reauth;
 mod receiver;
 mod renew;
 mod shape;
+mod tokens;
 
 #[path = "../../examples/simulate.rs"]
 #[allow(dead_code, reason = "its `main` prints what the test below asserts")]
