@@ -2,9 +2,9 @@
 //!
 //! The directory kind is the algorithm of npm's `proper-lockfile` 4.1.2, which Clawdbot and Claude Code use: mkdir, an mtime
 //! that the holder keeps fresh, stale once the mtime is older than a limit. The file kind is OpenClaw's (2026.2.17 and
-//! later): `{"pid","createdAt"}`, reclaimed when that process is dead. A lock of either kind blocks the peers of the other
-//! one for ever once its holder has died (mkdir over a file fails, an open over a directory hangs), so the other kind counts
-//! as held while it is fresh and is cleared when it is stale.
+//! later): `{"pid","createdAt"}`, reclaimed when that process is dead, up to 2026.4.25 by its age too. A lock of either kind
+//! blocks the peers of the other one for ever once its holder has died (mkdir over a file fails, an open over a directory
+//! hangs), so the other kind counts as held while it is fresh and is cleared when it is stale.
 //!
 //! Not guaranteed: between finding a lock stale and removing it, a peer may do the same and lock anew; the algorithm's own
 //! window, a few microseconds wide here. Within nolapse the pass lock closes it.
@@ -13,7 +13,7 @@ use super::files;
 use crate::types::{MINUTE, Ms, SECOND};
 use std::fs::{self, File, FileTimes};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -183,12 +183,7 @@ fn make(path: &Path, kind: Kind) -> io::Result<Held> {
     match kind {
         Kind::Directory => fs::DirBuilder::new().mode(0o755).create(path)?,
         Kind::File => {
-            let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
-            let body = format!(
-                "{{\n  \"pid\": {},\n  \"createdAt\": \"{}\"\n}}",
-                std::process::id(),
-                now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-            );
+            let body = body();
             let mut own = path.as_os_str().to_owned();
             own.push(format!(".{}", std::process::id()));
             let own = PathBuf::from(own);
@@ -216,13 +211,40 @@ fn make(path: &Path, kind: Kind) -> io::Result<Held> {
     Ok(held)
 }
 
+/// What a file lock holds.
+fn body() -> String {
+    let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
+    format!(
+        "{{\n  \"pid\": {},\n  \"createdAt\": \"{}\"\n}}",
+        std::process::id(),
+        now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    )
+}
+
 impl Held {
-    /// Keeps a directory lock fresh; call it every few seconds while holding it.
+    /// Keeps the lock fresh; call it every few seconds while holding it. OpenClaw up to 2026.4.25 takes a file whose
+    /// `createdAt` or mtime is older than its limit (30 s for a store) for stale, though its holder lives: that is renewed in
+    /// place, in our own file, so that one which a peer made in the meantime is not written.
     ///
     /// # Errors
     /// `false` where the lock is no longer ours (somebody found it stale): stop, and write nothing.
     pub fn touch(&mut self) -> bool {
-        self.is_ours() && self.stamp().is_ok()
+        self.is_ours()
+            && match self.kind {
+                Kind::Directory => self.stamp().is_ok(),
+                Kind::File => self.renew_body().unwrap_or(false),
+            }
+    }
+
+    /// One write of the same length: a reader that caught it half done would find the mtime fresh.
+    fn renew_body(&self) -> io::Result<bool> {
+        let file = fs::OpenOptions::new().write(true).open(&self.path)?;
+        let meta = file.metadata()?;
+        if (meta.dev(), meta.ino()) != self.identity {
+            return Ok(false);
+        }
+        file.write_all_at(body().as_bytes(), 0)?;
+        Ok(true)
     }
 
     /// Whether the lock is still the one we made, untouched by others.
@@ -370,6 +392,28 @@ mod tests {
         assert!(!held.touch());
         drop(held);
         assert!(files::is_dir(&path));
+    }
+
+    #[test]
+    fn a_file_lock_that_is_touched_looks_new_to_its_peers_and_a_peers_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.json.lock");
+        let mut held = try_acquire(&path, FILE_TERMS).unwrap().unwrap();
+        let old = body().replace("\"20", "\"19");
+        fs::write(&path, &old).unwrap();
+        age(&path, Duration::from_secs(40));
+        assert!(held.touch());
+        let new = fs::read_to_string(&path).unwrap();
+        assert!(new != old && new.len() == old.len() && pid_in(new.as_bytes()) == Some(std::process::id() as i32));
+        let fresh = look(&path, FILE_TERMS.stale_after).unwrap().unwrap();
+        assert!(!fresh.stale && body().len() == new.len());
+        assert!(fs::metadata(&path).unwrap().modified().unwrap().elapsed().unwrap() < Duration::from_secs(30));
+        // the inode of a removed file may come back at once: another one is made first
+        fs::write(dir.path().join("theirs"), "theirs").unwrap();
+        fs::rename(dir.path().join("theirs"), &path).unwrap();
+        assert!(!held.touch());
+        drop(held);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -1,8 +1,9 @@
 //! Renewal of a grant that one store owns alone: its own lineage, a provider of the table, `mode = "direct"`.
 //!
-//! The discipline is `direct`'s (fence, rescue, compare-and-set), the lock the store's: clawdbot and moltbot (and openclaw up to
-//! 2026.2.12) refresh under the directory `<store>.lock`, held over the exchange, so that is what is held here. Later openclaw
-//! guards a refresh with a lock of its own, which nolapse does not know: those stores are left alone.
+//! The discipline is `direct`'s (fence, rescue, compare-and-set), the locks are the agents': every JSON generation holds
+//! `<store>.lock` over the exchange, a directory or a file, and openclaw from 2026.4.20 on a lock of the grant around it
+//! ([`families::refresh_lock_target`]). So both are held here, in that order. Where it cannot be told what the agents lock, the
+//! store is left alone.
 
 use super::direct::{self, HEARTBEAT};
 use super::exchange::{self, Answer, Exchange};
@@ -18,18 +19,70 @@ use crate::look::{self, AgentView, View, copy_key};
 use crate::pass::{Done, Outcome};
 use crate::rules::renew::{self as rule, Not, OwnCase, Record, Stage};
 use crate::secret::{Fingerprint, SecretUrl};
-use crate::stores::families::{Generation, LockKind};
+use crate::stores::families::{self, Generation, LockKind, RefreshLocks, StateDir};
 use crate::stores::store::{self, Edit, Put};
 use crate::types::{Credential, Ms, Profile};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
-const TERMS: Terms = Terms {
-    kind: Kind::Directory,
-    stale_after: Duration::from_secs(30),
+/// A store's lock is stale after 30 s (clawdbot 2026.1.24-3, openclaw 2026.2.17 to 2026.5.12).
+fn store_terms(state_dir: &StateDir) -> Terms {
+    Terms {
+        kind: match state_dir.generation {
+            Generation::Json(LockKind::File) => Kind::File,
+            _ => Kind::Directory,
+        },
+        stale_after: Duration::from_secs(30),
+        wait: Duration::from_secs(12),
+    }
+}
+
+/// A grant's lock is stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
+const GRANT_TERMS: Terms = Terms {
+    kind: Kind::File,
+    stale_after: Duration::from_secs(180),
     wait: Duration::from_secs(12),
 };
+
+/// What is held over the exchange. Fields are dropped in order: the store's lock before the grant's.
+struct Locks {
+    store: Held,
+    grant: Option<Held>,
+}
+
+impl Locks {
+    async fn acquire(state_dir: &StateDir, profile: &Profile, target: &Path) -> Result<Self, LockError> {
+        let grant = match state_dir.refresh_locks {
+            Ok(RefreshLocks::GrantThenStore) => {
+                let path = grant_lock(state_dir, profile);
+                // in the agents' state directory, which is theirs to make
+                if files::is_dir(&state_dir.dir)
+                    && let Some(dir) = path.parent()
+                {
+                    files::make_dirs(dir)?;
+                }
+                Some(locks::acquire(&path, GRANT_TERMS).await?)
+            }
+            _ => None,
+        };
+        let store = locks::acquire(&locks::lock_path(target), store_terms(state_dir)).await?;
+        Ok(Self { store, grant })
+    }
+
+    /// Keeps them fresh; `false` where one of them is no longer ours.
+    fn touch(&mut self) -> bool {
+        let grant = self.grant.as_mut().is_none_or(Held::touch);
+        self.store.touch() && grant
+    }
+}
+
+fn grant_lock(state_dir: &StateDir, profile: &Profile) -> PathBuf {
+    locks::lock_path(&families::refresh_lock_target(
+        &state_dir.dir,
+        &profile.provider,
+        &profile.id,
+    ))
+}
 
 /// Renews what is due.
 pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, dry_run: bool) -> Vec<Seen> {
@@ -54,8 +107,8 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
             );
             let what = match due {
                 Err(why) => What::Not(why),
-                Ok(_) if dry_run => What::Would("directly, under the store's lock".into()),
-                Ok(_) => match one(ctx, ledger, agent, &profile.profile, provider, asked).await {
+                Ok(_) if dry_run => What::Would("directly, under its agents' locks".into()),
+                Ok(_) => match one(ctx, ledger, view, agent, &profile.profile, provider, asked).await {
                     Attempt::Renewed { expires, by } => {
                         if !ledger.renewals.get(&key).is_some_and(Record::stuck) {
                             ledger.renewals.remove(&key);
@@ -81,7 +134,7 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
 
 fn case<'a>(
     ledger: &'a Ledger,
-    view: &View,
+    view: &'a View,
     agent: &'a AgentView,
     credential: &'a Credential,
     key: &str,
@@ -98,7 +151,11 @@ fn case<'a>(
         credential,
         shared: holders > 1,
         writable: agent.writable.as_ref().copied().map_err(String::as_str),
-        known_lock: view.state_dirs[agent.agent.state_dir].generation == Generation::Json(LockKind::Directory),
+        known_locks: view.state_dirs[agent.agent.state_dir]
+            .refresh_locks
+            .as_ref()
+            .map(drop)
+            .map_err(String::as_str),
         rejected: &ledger.rejected,
         force: asked.force,
         record: ledger.renewals.get(key),
@@ -108,6 +165,7 @@ fn case<'a>(
 async fn one(
     ctx: &Ctx,
     ledger: &mut Ledger,
+    view: &View,
     agent: &AgentView,
     profile: &Profile,
     provider: &'static Provider,
@@ -126,7 +184,7 @@ async fn one(
         Attempt::failed(problem(
             "store_locked",
             locks::lock_path(&agent.path),
-            format!("`{key}` was not renewed: its store is locked by another process"),
+            format!("`{key}` was not renewed: it or its store is locked by another process"),
             "nothing to do if it passes",
         ))
     };
@@ -134,7 +192,8 @@ async fn one(
         Ok(target) => target,
         Err(error) => return not_writable("its store is gone", &error),
     };
-    let mut lock = match locks::acquire(&locks::lock_path(&target), TERMS).await {
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    let mut lock = match Locks::acquire(state_dir, profile, &target).await {
         Ok(lock) => lock,
         Err(LockError::Held(_)) => return busy(),
         Err(LockError::Io(error)) => return not_writable("its store cannot be locked", &error),
@@ -152,6 +211,12 @@ async fn one(
     let Some((agent, found)) = found.filter(|(_, profile)| profile.login.is_none()) else {
         return Attempt::Not(Not::SignedOut);
     };
+    // what was locked is no longer what would have to be
+    let again = &now.state_dirs[agent.agent.state_dir];
+    let other_kind = (&again.generation, &again.refresh_locks) != (&state_dir.generation, &state_dir.refresh_locks);
+    if other_kind || found.profile.provider != profile.provider {
+        return busy();
+    }
     let credential = &found.profile.credential;
     let refresh = match rule::own_due(&case(ledger, &now, agent, credential, &key, asked), now.now) {
         Ok(refresh) => refresh.clone(),
@@ -273,14 +338,14 @@ fn stage(target: &Path) -> std::io::Result<Staged> {
     Ok(staged)
 }
 
-async fn keeping<F: Future>(lock: &mut Held, answer: F) -> F::Output {
+async fn keeping<F: Future>(lock: &mut Locks, answer: F) -> F::Output {
     let mut answer = std::pin::pin!(answer);
     loop {
         tokio::select! {
             answer = &mut answer => return answer,
             () = tokio::time::sleep(HEARTBEAT) => {
                 if !lock.touch() {
-                    tracing::warn!("the store's lock was lost while waiting for the answer");
+                    tracing::warn!("a lock was lost while waiting for the answer");
                 }
             }
         }
@@ -359,7 +424,7 @@ pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<D
                 outcome,
             };
             if let Some((path, rescue)) = rescued {
-                match complete(agent, &profile.profile.id, rescue).await {
+                match complete(view, agent, &profile.profile.id, rescue).await {
                     Ok(saved) => {
                         if let Err(error) = files::remove(path) {
                             tracing::warn!("rescue: {}", files::io_words(&error));
@@ -403,9 +468,10 @@ pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<D
 }
 
 /// `Ok(true)` where the tokens were saved now, `Ok(false)` where they need not be any more.
-async fn complete(agent: &AgentView, id: &str, rescue: &Rescue) -> Result<bool, String> {
+async fn complete(view: &View, agent: &AgentView, id: &str, rescue: &Rescue) -> Result<bool, String> {
     let target = files::real_target(&agent.path).map_err(|error| files::io_words(&error))?;
-    let lock = locks::acquire(&locks::lock_path(&target), TERMS)
+    let terms = store_terms(&view.state_dirs[agent.agent.state_dir]);
+    let lock = locks::acquire(&locks::lock_path(&target), terms)
         .await
         .map_err(|error| error.to_string())?;
     let (state, ..) = store::read(&target);

@@ -208,8 +208,8 @@ pub enum Not {
     Shared,
     /// Its store may not be written, and why.
     NotWritable(String),
-    /// Its store's agents guard a refresh with a lock that nolapse does not know.
-    OtherLock,
+    /// What its store's agents lock over a refresh is not known, and why.
+    OtherLock(String),
 }
 
 impl Not {
@@ -237,7 +237,7 @@ impl Not {
             Self::StillRunning => "the `claude` that was started for it still runs".into(),
             Self::Shared => "another profile holds the same refresh token, and renewing one would log the other out".into(),
             Self::NotWritable(why) => format!("its store is not written: {why}"),
-            Self::OtherLock => "its agents guard a refresh with a lock that nolapse does not know".into(),
+            Self::OtherLock(why) => format!("what its agents lock over a refresh is not known: {why}"),
             Self::BackOff(until) => format!("it failed before and is not tried again before {}", when(*until)),
         }
     }
@@ -313,8 +313,8 @@ pub struct OwnCase<'a> {
     pub shared: bool,
     /// Whether the store may be written.
     pub writable: Result<(), &'a str>,
-    /// The store is locked by the kind of lock under which its agents refresh as well.
-    pub known_lock: bool,
+    /// Whether it is known what the store's agents lock over a refresh.
+    pub known_locks: Result<(), &'a str>,
     /// Refresh tokens that the server refused for good.
     pub rejected: &'a [Fingerprint],
     /// Asked with `--force`.
@@ -350,9 +350,7 @@ pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
         return Err(Not::Shared);
     }
     case.writable.map_err(|why| Not::NotWritable(why.to_owned()))?;
-    if !case.known_lock {
-        return Err(Not::OtherLock);
-    }
+    case.known_locks.map_err(|why| Not::OtherLock(why.to_owned()))?;
     let expires = expires.ok_or(Not::NoClock)?;
     if expires.saturating_sub(LEAD) > now && !case.force {
         return Err(Not::Fresh(expires));

@@ -275,15 +275,14 @@ impl Found {
         let all_dirs: Vec<&PathBuf> = picked.iter().map(|(_, dir)| dir).chain(&other_dirs).collect();
         let any = |name: &str| all_dirs.iter().any(|dir| files::is_file(&dir.join(name)));
         let shared_sqlite = Some(dir.join("state/openclaw.sqlite")).filter(|path| files::is_file(path));
-        let generation = families::generation(
-            place.family,
-            Signs {
-                version: config.version.as_deref(),
-                sqlite: shared_sqlite.is_some() || any("openclaw-agent.sqlite"),
-                json_store: any("auth-profiles.json"),
-                auth_state: any("auth-state.json"),
-            },
-        );
+        let signs = Signs {
+            version: config.version.as_deref(),
+            sqlite: shared_sqlite.is_some() || any("openclaw-agent.sqlite"),
+            json_store: any("auth-profiles.json"),
+            auth_state: any("auth-state.json"),
+        };
+        let generation = families::generation(place.family, signs);
+        let refresh_locks = families::refresh_locks(&generation, signs);
         if generation == Generation::Sqlite {
             for dir in all_dirs {
                 let json = dir.join("auth-profiles.json");
@@ -318,6 +317,7 @@ impl Found {
             default_agent: config.default_agent,
             generation,
             version: config.version,
+            refresh_locks,
             shared_sqlite,
             dotenv: dotenv.names(),
             providers_in_use: config.providers_in_use,

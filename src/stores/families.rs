@@ -4,7 +4,8 @@
 //! run and read. Adding a family is one row of [`FAMILIES`].
 
 use crate::types::Family;
-use std::path::PathBuf;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
 
 /// One family: where it keeps things and what overrides that. Blank variables count as unset; of several names the first
 /// that is set, or exists, wins.
@@ -160,8 +161,93 @@ pub fn generation(family: Family, signs: Signs<'_>) -> Generation {
     }
 }
 
+/// Which locks a family's agents hold while they renew an OAuth grant, outermost first. All of them hold the store's own lock
+/// over the whole exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshLocks {
+    /// The store's alone.
+    Store,
+    /// [`refresh_lock_target`]'s first, and inside it the store's.
+    GrantThenStore,
+}
+
+/// One range of openclaw's versions with a file lock: what their refresh holds, and which packages were looked at.
+#[derive(Debug)]
+struct RefreshRow {
+    first: Version,
+    last: Version,
+    locks: RefreshLocks,
+    /// The packages on npm in which it was seen.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the source of the row, for whoever reads it"))]
+    seen_in: &'static [&'static str],
+}
+
+/// Both ends of each range were looked at, and 2026.4.15 and 2026.4.20 are neighbours on npm. What lies between two versions
+/// that do the same is taken to do the same.
+const REFRESH_LOCKS: [RefreshRow; 2] = [
+    RefreshRow {
+        first: (2026, 2, 17),
+        last: (2026, 4, 15),
+        locks: RefreshLocks::Store,
+        seen_in: &[
+            "openclaw@2026.2.17",
+            "openclaw@2026.3.13",
+            "openclaw@2026.4.14",
+            "openclaw@2026.4.15",
+        ],
+    },
+    RefreshRow {
+        first: (2026, 4, 20),
+        last: (2026, 5, 12),
+        locks: RefreshLocks::GrantThenStore,
+        seen_in: &["openclaw@2026.4.20", "openclaw@2026.4.25", "openclaw@2026.5.12"],
+    },
+];
+
+/// Tells what a refresh must hold in a state directory of this generation.
+///
+/// The config's version is that of the last write to the config: where a newer openclaw runs, the store's lock still excludes
+/// its refresh, since every version holds that one as well.
+///
+/// # Errors
+/// Why it cannot be told; such grants are left alone.
+pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<RefreshLocks, String> {
+    match generation {
+        Generation::Json(LockKind::Directory) => return Ok(RefreshLocks::Store),
+        Generation::Json(LockKind::File) => {}
+        Generation::Unknown(why) => return Err(why.clone()),
+        Generation::Sqlite => return Err("its store is a SQLite database".into()),
+    }
+    // from both sides of the change (2026.4.15 has it as well): the outer lock is none too many for the older
+    if signs.auth_state {
+        return Ok(RefreshLocks::GrantThenStore);
+    }
+    let Some((text, version)) = signs.version.and_then(|text| Some((text, parse_version(text)?))) else {
+        return Err("the config names no version of OpenClaw".into());
+    };
+    REFRESH_LOCKS
+        .iter()
+        .find(|row| (row.first..=row.last).contains(&version))
+        .map(|row| row.locks)
+        .ok_or_else(|| format!("version `{text}` lies between those that were looked at"))
+}
+
+/// What openclaw locks over all its agents while one of them renews a grant: `locks/oauth-refresh/sha256-<hex>` in the state
+/// directory, of the provider, a NUL and the profile's id, as they stand in the store (openclaw 2026.4.20 to 2026.5.12). The lock
+/// is beside it, with `.lock` appended; nothing is ever made at the path itself.
+pub fn refresh_lock_target(state_dir: &Path, provider: &str, profile: &str) -> PathBuf {
+    let hash = Sha256::new()
+        .chain_update(provider)
+        .chain_update([0])
+        .chain_update(profile)
+        .finalize();
+    state_dir.join("locks/oauth-refresh").join(format!("sha256-{hash:x}"))
+}
+
+type Version = (u32, u32, u32);
+
 /// `2026.1.24-3` as its three numbers; what follows them is ignored.
-fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+fn parse_version(text: &str) -> Option<Version> {
     let text = text.trim();
     let text = text.strip_prefix('v').unwrap_or(text);
     let mut parts = text.splitn(3, '.');
@@ -220,6 +306,8 @@ pub struct StateDir {
     pub generation: Generation,
     /// Version of the product that last wrote the config, as it spells it.
     pub version: Option<String>,
+    /// What a refresh holds here, or why that cannot be told.
+    pub refresh_locks: Result<RefreshLocks, String>,
     /// `state/openclaw.sqlite`, if there is one.
     pub shared_sqlite: Option<PathBuf>,
     /// Names (never values) of the non-blank variables in `<state>/.env`.
@@ -305,6 +393,81 @@ mod tests {
                 .as_ref()
                 .map_or(matches!(got, Generation::Unknown(_)), |want| got == *want);
             assert!(matches, "{family} {version:?} {json_store}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_refresh_holds_is_told_by_version_and_refused_where_it_was_not_seen() {
+        use RefreshLocks::{GrantThenStore, Store};
+        for (version, auth_state, expected) in [
+            (Some("2026.2.12"), false, Ok(Store)),
+            (Some("2026.2.17"), false, Ok(Store)),
+            (Some("2026.3.1"), false, Ok(Store)),
+            (Some("2026.4.15"), false, Ok(Store)),
+            (Some("2026.4.16"), false, Err("between")),
+            (Some("2026.4.19-beta.1"), false, Err("between")),
+            (Some("2026.4.20"), false, Ok(GrantThenStore)),
+            (Some("2026.5.3-1"), false, Ok(GrantThenStore)),
+            (Some("2026.5.12"), false, Ok(GrantThenStore)),
+            (Some("2026.5.18"), false, Err("not known")),
+            (Some("2026.6.5"), false, Err("SQLite")),
+            (Some("2026.3.1"), true, Ok(GrantThenStore)),
+            (None, true, Ok(GrantThenStore)),
+            (None, false, Err("names no version")),
+            (Some("2026.4"), false, Err("names no version")),
+        ] {
+            let signs = Signs {
+                version,
+                json_store: true,
+                auth_state,
+                ..Signs::default()
+            };
+            let got = refresh_locks(&generation(Family::Openclaw, signs), signs);
+            match expected {
+                Ok(locks) => assert_eq!(got, Ok(locks), "{version:?}"),
+                Err(part) => assert!(
+                    got.as_ref().is_err_and(|why| why.contains(part)),
+                    "{version:?}: {got:?}"
+                ),
+            }
+        }
+        for row in &REFRESH_LOCKS {
+            for package in row.seen_in {
+                let version = package.strip_prefix("openclaw@").and_then(parse_version).unwrap();
+                assert!((row.first..=row.last).contains(&version), "{package}");
+            }
+        }
+    }
+
+    /// The values are those of the function in openclaw 2026.4.20, 2026.4.25 and 2026.5.12, called with the state directory `/s`.
+    #[test]
+    fn a_grants_lock_lies_where_openclaw_makes_it() {
+        for (provider, profile, hex) in [
+            (
+                "anthropic",
+                "anthropic:work",
+                "4d19937b1c5bf95eddba99a8cd8189af931f28a5b9f48c517a18cac2694b4257",
+            ),
+            (
+                "openai-codex",
+                "openai-codex:default",
+                "cee1bbaed8073aace8170859a25616882c288ceeaa1119df363bf01cc0cdab65",
+            ),
+            (
+                "qwen-portal",
+                "qwen-portal:Größe/ü %2F",
+                "b92104fd746a60950187bfb07b18d2ee0e9b9762f451d17cc9970fdacfdc2b9b",
+            ),
+            (
+                "",
+                "x",
+                "3c7e9bc930dc93f01fa69985ef242d9f9e861f3c5355aa24ce5ef4b4b8a70ccb",
+            ),
+        ] {
+            assert_eq!(
+                refresh_lock_target(Path::new("/s"), provider, profile),
+                PathBuf::from(format!("/s/locks/oauth-refresh/sha256-{hex}"))
+            );
         }
     }
 

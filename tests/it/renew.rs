@@ -4,6 +4,7 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::home::{Home, Ran, access, now, refresh, token};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -614,6 +615,159 @@ fn a_grant_that_a_store_owns_alone_is_renewed_under_the_stores_lock() {
     assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
 }
 
+const OPENCLAW: &str = ".openclaw/agents/main/agent/auth-profiles.json";
+
+/// Where openclaw 2026.4.20 to 2026.5.12 guard the refresh of `anthropic:work`, as their own function tells.
+const GRANT_LOCK: &str =
+    ".openclaw/locks/oauth-refresh/sha256-4d19937b1c5bf95eddba99a8cd8189af931f28a5b9f48c517a18cac2694b4257.lock";
+
+/// The same at an agent of openclaw.
+fn openclaw_home(server: &Endpoint, version: Option<&str>) -> Home {
+    let home = Home::new();
+    home.config(&server.config());
+    let config = version.map_or(json!({}), |version| json!({"meta": {"lastTouchedVersion": version}}));
+    home.write(".openclaw/openclaw.json", config.to_string());
+    let store = json!({"version": 1, "profiles": {"anthropic:work": crate::home::oauth("1", now() - 60_000)}});
+    home.write(OPENCLAW, store.to_string());
+    home
+}
+
+#[test]
+fn a_grant_of_openclaw_is_renewed_under_the_locks_that_its_version_takes() {
+    let store_lock = format!("{OPENCLAW}.lock");
+    for (version, with_grant_lock) in [
+        ("2026.2.17", false),
+        ("2026.4.15", false),
+        ("2026.4.20", true),
+        ("2026.5.12", true),
+    ] {
+        let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(400))]);
+        let home = openclaw_home(&server, Some(version));
+        let child = home.spawn(&["run", "-vvv"]);
+        until("the request", || server.seen().len() == 1);
+        assert_eq!(home.json(&store_lock)["pid"], child.id(), "{version}");
+        assert_eq!(home.at(GRANT_LOCK).exists(), with_grant_lock, "{version}");
+        if with_grant_lock {
+            let lock = home.json(GRANT_LOCK);
+            assert!(lock["pid"] == child.id() && lock["createdAt"].is_string(), "{lock}");
+        }
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(
+            home.json(OPENCLAW)["profiles"]["anthropic:work"]["refresh"],
+            refresh("r1"),
+            "{ran:?}"
+        );
+        assert_eq!((server.made(), server.seen().len()), (1, 1), "{version}");
+        let left: Vec<_> = home.files().into_keys().filter(|path| path.contains(".lock")).collect();
+        assert!(
+            left.iter().all(|path| path == ".local/state/nolapse/pass.lock"),
+            "{left:?}"
+        );
+    }
+}
+
+/// What openclaw 2026.4.20 to 2026.5.12 do: the grant's lock, inside it the store's, both over the exchange; what somebody saved
+/// in the meantime is adopted. Returns whether it had to post.
+fn openclaw_renews(home: &Home, server: &Endpoint, takes: Duration) -> bool {
+    let locks = [home.at(GRANT_LOCK), home.at(&format!("{OPENCLAW}.lock"))];
+    fs::create_dir_all(locks[0].parent().unwrap()).unwrap();
+    let body = json!({"pid": std::process::id(), "createdAt": chrono::Utc::now().to_rfc3339()}).to_string();
+    for lock in &locks {
+        let begun = Instant::now();
+        while let Err(error) = fs::File::create_new(lock).and_then(|mut file| file.write_all(body.as_bytes())) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}: {error}", lock.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let mut store = home.json(OPENCLAW);
+    let work = &mut store["profiles"]["anthropic:work"];
+    let due = work["expires"].as_i64().unwrap() <= now();
+    if due {
+        let (access, refresh) = server
+            .spend(work["refresh"].as_str().unwrap())
+            .expect("the token was spent");
+        std::thread::sleep(takes);
+        work["access"] = access.into();
+        work["refresh"] = refresh.into();
+        work["expires"] = (now() + 28_500_000).into();
+        fs::write(home.at("next.json"), store.to_string()).unwrap();
+        fs::rename(home.at("next.json"), home.at(OPENCLAW)).unwrap();
+    }
+    for lock in locks.iter().rev() {
+        fs::remove_file(lock).unwrap();
+    }
+    due
+}
+
+#[test]
+fn beside_an_openclaw_that_renews_the_same_grant_one_exchange_is_made_whoever_is_first() {
+    // openclaw is first: what it saved is adopted
+    let server = Endpoint::start("1", vec![]);
+    let home = openclaw_home(&server, Some("2026.5.12"));
+    std::thread::scope(|scope| {
+        let posted = scope.spawn(|| openclaw_renews(&home, &server, Duration::from_millis(800)));
+        until("openclaw's lock", || server.made() == 1);
+        let children: Vec<_> = (0..4).map(|_| home.spawn(&["run"])).collect();
+        for child in children {
+            let ran = Ran::of(child.wait_with_output().unwrap());
+            assert_eq!(ran.code, 0, "{ran:?}");
+        }
+        assert!(posted.join().unwrap());
+    });
+    assert_eq!(
+        (server.made(), server.seen().len(), server.live()),
+        (1, 0, Some(refresh("r1")))
+    );
+
+    // the grant's lock alone, as an agent with another store would hold it, is waited for too
+    let server = Endpoint::start("1", vec![]);
+    let home = openclaw_home(&server, Some("2026.5.12"));
+    home.write(GRANT_LOCK, json!({"pid": std::process::id()}).to_string());
+    let child = home.spawn(&["run", "-vvv"]);
+    until("the pass", || home.at(".local/state/nolapse/pass.lock").exists());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!home.at(&format!("{OPENCLAW}.lock")).exists());
+    assert_eq!(server.seen().len(), 0);
+    fs::remove_file(home.at(GRANT_LOCK)).unwrap();
+    child.wait_with_output().unwrap();
+    assert_eq!((server.made(), server.seen().len()), (1, 1));
+
+    // we are first: openclaw waits for our locks and adopts ours
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(800))]);
+    let home = openclaw_home(&server, Some("2026.5.12"));
+    let child = home.spawn(&["run"]);
+    until("our request", || server.seen().len() == 1);
+    assert!(
+        !openclaw_renews(&home, &server, Duration::ZERO),
+        "openclaw did not adopt what we saved"
+    );
+    child.wait_with_output().unwrap();
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
+#[test]
+fn an_openclaw_stores_new_tokens_that_cannot_be_saved_are_completed_under_its_lock() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
+    let home = openclaw_home(&server, Some("2026.5.12"));
+    let before = home.read(OPENCLAW);
+    let child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    home.write(OPENCLAW, "{\"version\":1,\"profiles\":{");
+    child.wait_with_output().unwrap();
+    home.write(OPENCLAW, before);
+    let ran = home.run(&["run"]);
+    assert!(
+        ran.stdout
+            .contains("renewed from tokens that an earlier pass could not save"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        home.json(OPENCLAW)["profiles"]["anthropic:work"]["refresh"],
+        refresh("r1")
+    );
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
 #[test]
 fn a_stores_own_grant_is_left_alone_where_renewing_it_could_cost_it() {
     let server = Endpoint::start("1", vec![]);
@@ -625,17 +779,22 @@ fn a_stores_own_grant_is_left_alone_where_renewing_it_could_cost_it() {
     );
     let ran = home.run(&["refresh", "--force"]);
     assert!(ran.stdout.contains("renewing one would log the other out"), "{ran:?}");
-    // a generation that guards a refresh with a lock of its own
-    let home = Home::new();
-    home.config(&server.config());
-    home.write(
-        ".openclaw/openclaw.json",
-        r#"{"meta":{"lastTouchedVersion":"2026.3.1"}}"#,
-    );
-    let store = json!({"version": 1, "profiles": {"anthropic:work": crate::home::oauth("1", now() - 60_000)}});
-    home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
-    let ran = home.run(&["refresh", "--force"]);
-    assert!(ran.stdout.contains("a lock that nolapse does not know"), "{ran:?}");
+    // what the agents lock over a refresh cannot be told
+    for (version, why) in [
+        (
+            Some("2026.4.17"),
+            "version `2026.4.17` lies between those that were looked at",
+        ),
+        (None, "the config names no version of OpenClaw"),
+    ] {
+        let home = openclaw_home(&server, version);
+        for args in [&["refresh", "--force"][..], &["refresh", "--dry-run"]] {
+            let ran = home.run(args);
+            let why = format!("what its agents lock over a refresh is not known: {why}");
+            assert!(ran.stdout.contains(&why), "{ran:?}");
+        }
+        home.run(&["run"]);
+    }
     // by the CLI nothing of the kind is done
     let home = own_home(&server);
     home.config("");
