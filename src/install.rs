@@ -137,7 +137,11 @@ impl Call {
 
     /// As a person would type it.
     pub fn line(&self) -> String {
-        self.words.iter().map(|word| sh_word(word)).collect::<Vec<_>>().join(" ")
+        self.words
+            .iter()
+            .map(|word| sh_word(word))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -225,7 +229,10 @@ fn systemd(daemon: bool, place: &Place) -> Plan {
         }
         true => {
             let service = include_str!("../contrib/systemd/nolapse-daemon.service");
-            (vec![file("nolapse-daemon.service", service), failed], "nolapse-daemon.service")
+            (
+                vec![file("nolapse-daemon.service", service), failed],
+                "nolapse-daemon.service",
+            )
         }
     };
     let user = |words: &[&str]| Call::new("systemd", Done::Success, &[&["systemctl", "--user"], words].concat());
@@ -257,8 +264,14 @@ fn termux(daemon: bool, place: &Place) -> Plan {
     let mut files = vec![
         home(".termux/nolapse-job", include_str!("../contrib/termux/job")),
         home(".termux/boot/nolapse", include_str!("../contrib/termux/boot")),
-        home(".shortcuts/tasks/nolapse-status", include_str!("../contrib/termux/status")),
-        home(".shortcuts/tasks/nolapse-check", include_str!("../contrib/termux/check")),
+        home(
+            ".shortcuts/tasks/nolapse-status",
+            include_str!("../contrib/termux/status"),
+        ),
+        home(
+            ".shortcuts/tasks/nolapse-check",
+            include_str!("../contrib/termux/check"),
+        ),
         home(".shortcuts/nolapse-reauth", include_str!("../contrib/termux/reauth")),
     ];
     let api = "the app Termux:API and `pkg install termux-api`";
@@ -320,7 +333,11 @@ fn termux(daemon: bool, place: &Place) -> Plan {
         on.push(Call::new(services, Done::Anyhow, &["sv-enable", "nolapse"]));
         off.insert(0, Call::new(services, Done::Anyhow, &["sv-disable", "nolapse"]));
         made_by_service = vec![dir.join("supervise"), dir.join("log/supervise")];
-        off.push(Call::new(services, Done::Anyhow, &["sv", "exit", &dir.to_string_lossy()]));
+        off.push(Call::new(
+            services,
+            Done::Anyhow,
+            &["sv", "exit", &dir.to_string_lossy()],
+        ));
         // what sv-disable leaves
         made_by_service.push(dir.join("down"));
     }
@@ -339,7 +356,12 @@ fn cron(place: &Place) -> Plan {
     let percent = |text: &str| text.replace('%', "\\%");
     let text = with_path(
         include_str!("../contrib/cron/nolapse"),
-        place.claude_dir.as_deref().map(sh_word).map(|dir| percent(&dir)).as_deref(),
+        place
+            .claude_dir
+            .as_deref()
+            .map(sh_word)
+            .map(|dir| percent(&dir))
+            .as_deref(),
     );
     let text = text
         .replace("'/usr/bin/nolapse'", &percent(&sh_words(&place.words)))
@@ -370,7 +392,10 @@ fn launchd(daemon: bool, place: &Place) -> Plan {
         probe: Some(call(Done::Success, &["launchctl", "print", &service])),
         on: vec![
             call(Done::Anyhow, &["launchctl", "bootout", &service]),
-            call(Done::Success, &["launchctl", "bootstrap", &domain, &path.to_string_lossy()]),
+            call(
+                Done::Success,
+                &["launchctl", "bootstrap", &domain, &path.to_string_lossy()],
+            ),
         ],
         off: vec![call(Done::Anyhow, &["launchctl", "bootout", &service])],
         files: vec![planned(path, text, 0o644)],
@@ -383,13 +408,19 @@ fn launchd(daemon: bool, place: &Place) -> Plan {
 }
 
 fn openrc(place: &Place) -> Plan {
-    let (program, options) = place.words.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
+    let (program, options) = place
+        .words
+        .split_first()
+        .map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
     let mut args: Vec<String> = options.iter().map(|word| sh_word(word)).collect();
     args.push("daemon".into());
     // OpenRC evaluates command_args once more
     let text = include_str!("../contrib/openrc/nolapse")
         .replace("command='/usr/bin/nolapse'", &format!("command={}", sh_quoted(program)))
-        .replace("command_args=daemon", &format!("command_args={}", sh_word(&args.join(" "))));
+        .replace(
+            "command_args=daemon",
+            &format!("command_args={}", sh_word(&args.join(" "))),
+        );
     let call = |done, words: &[&str]| Call::new("OpenRC 0.60 or later", done, words);
     Plan {
         files: vec![planned(place.config_home.join("rc/init.d/nolapse"), text, 0o755)],
@@ -414,7 +445,11 @@ fn runit(place: &Place) -> Plan {
     let call = |done, words: &[&str]| Call::new("runit", done, words);
     Plan {
         files: vec![
-            planned(dir.join("log/run"), fill(include_str!("../contrib/runit/log/run")), 0o755),
+            planned(
+                dir.join("log/run"),
+                fill(include_str!("../contrib/runit/log/run")),
+                0o755,
+            ),
             // the last one: runsvdir starts a directory that it finds
             planned(dir.join("run"), fill(include_str!("../contrib/runit/run")), 0o755),
         ],
@@ -526,7 +561,16 @@ mod tests {
                 for file in plan(platform, daemon, &place).files.iter().filter(|file| !file.once) {
                     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib");
                     let mut texts = Vec::new();
-                    for sub in ["systemd", "termux", "termux/sv", "termux/sv/log", "launchd", "openrc", "runit", "runit/log"] {
+                    for sub in [
+                        "systemd",
+                        "termux",
+                        "termux/sv",
+                        "termux/sv/log",
+                        "launchd",
+                        "openrc",
+                        "runit",
+                        "runit/log",
+                    ] {
                         for entry in std::fs::read_dir(Path::new(dir).join(sub)).unwrap().flatten() {
                             if entry.path().is_file() {
                                 texts.push(std::fs::read_to_string(entry.path()).unwrap());
@@ -549,20 +593,30 @@ mod tests {
             files + plan.crontab.as_deref().unwrap_or("")
         };
         let systemd = text(Platform::Systemd);
-        assert!(systemd.contains("ExecStart=\"/opt/a b/no'l%%$$apse\" --config \"/x&<y\" run"), "{systemd}");
+        assert!(
+            systemd.contains("ExecStart=\"/opt/a b/no'l%%$$apse\" --config \"/x&<y\" run"),
+            "{systemd}"
+        );
         assert!(systemd.contains(":/opt/50%% off/bin:/usr/local/bin"), "{systemd}");
         let cron = text(Platform::Cron);
-        assert!(cron.contains(r"'/opt/a b/no'\''l\%$apse' '--config' '/x&<y' run"), "{cron}");
+        assert!(
+            cron.contains(r"'/opt/a b/no'\''l\%$apse' '--config' '/x&<y' run"),
+            "{cron}"
+        );
         assert!(cron.contains(r"PATH='/opt/50\% off/bin':/usr/local/bin"), "{cron}");
         assert!(cron.contains("/run/user/1000"));
         let launchd = text(Platform::Launchd);
         assert!(
-            launchd.contains("<string>/opt/a b/no'l%$apse</string><string>--config</string><string>/x&amp;&lt;y</string>"),
+            launchd
+                .contains("<string>/opt/a b/no'l%$apse</string><string>--config</string><string>/x&amp;&lt;y</string>"),
             "{launchd}"
         );
         let openrc = text(Platform::Openrc);
         assert!(openrc.contains(r"command='/opt/a b/no'\''l%$apse'"), "{openrc}");
-        assert!(openrc.contains(r"command_args='--config '\''/x&<y'\'' daemon'"), "{openrc}");
+        assert!(
+            openrc.contains(r"command_args='--config '\''/x&<y'\'' daemon'"),
+            "{openrc}"
+        );
         for platform in [Platform::Termux, Platform::Runit] {
             assert!(text(platform).contains(r"'/opt/a b/no'\''l%$apse' '--config' '/x&<y' "));
         }

@@ -36,6 +36,7 @@ pub mod tell;
 pub mod pass;
 
 pub mod daemon;
+pub mod install;
 pub mod report;
 
 pub mod cli;
