@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod fixtures;
 mod home;
+mod install;
 mod kill;
 mod locks;
 mod passes;
