@@ -584,6 +584,9 @@ impl<'a> Doing<'a> {
             ))?;
         }
         files::remove(&dir.join("install.json"))?;
+        if forget {
+            self.remove_dirs(std::slice::from_ref(&dir));
+        }
         self.remove_dirs(&self.manifest.state_dirs);
         Ok(())
     }
