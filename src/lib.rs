@@ -31,6 +31,7 @@ pub mod look;
 
 pub mod ledger;
 pub mod notify;
+pub mod remotes;
 pub mod tell;
 
 pub mod pass;

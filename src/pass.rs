@@ -12,6 +12,7 @@ use crate::ledger::{self, Entry, Ledger, Outgoing};
 use crate::look::{self, AgentView, LoginView, View};
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
+use crate::remotes;
 use crate::rules::alert::Alert;
 use crate::rules::plan::{self, Decision, Keep};
 use crate::rules::{self, lineage};
@@ -90,6 +91,10 @@ const PASS_PATIENCE: Duration = Duration::from_secs(120);
 /// One pass.
 pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
     let mut problems = Vec::new();
+    let heard = match scope {
+        Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
+        _ => Vec::new(),
+    };
     let unusable = |what: &str, why: String| {
         Problem::at(
             "state_dir",
@@ -146,9 +151,13 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
     look::remember(&view, &mut ledger);
     note_done(ctx, &done, view.now);
 
-    let alerts = alerts(ctx, &view);
+    let mut alerts = alerts(ctx, &view);
     let channels = ctx.channels();
     let now = ctx.clock.now();
+    if scope == Scope::Whole {
+        remotes::note(ctx, &mut ledger, heard, now);
+        alerts.extend(remotes::alerts(ctx, &ledger, now));
+    }
     let mut leased = Vec::new();
     if scope == Scope::Whole {
         tell::queue(ctx, &mut ledger, &channels, &alerts, now);

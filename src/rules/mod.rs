@@ -5,4 +5,5 @@ pub mod due;
 pub mod health;
 pub mod lineage;
 pub mod plan;
+pub mod remote;
 pub mod wording;

@@ -16,6 +16,14 @@ pub struct Words {
 
 /// Puts an alert into words. `when` shows a moment in the user's time zone.
 pub fn words(alert: &Alert, why: Why, host: &str, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
+    // what is the matter on another host is worded as there
+    if let Some((name, id)) = alert.id.strip_prefix("remote:").and_then(|rest| rest.split_once(':')) {
+        let there = Alert {
+            id: id.to_owned(),
+            ..alert.clone()
+        };
+        return words(&there, why, name, now, when);
+    }
     let commands = commands(alert);
     let subject = subject(alert);
     let title = match why {
@@ -37,8 +45,10 @@ pub fn words(alert: &Alert, why: Why, host: &str, now: Ms, when: &dyn Fn(Ms) -> 
         if !alert.affected.is_empty() {
             lines.push(format!("affected: {}", who(alert)));
         }
-        if let Some(first) = commands.first() {
-            lines.push(format!("to fix it, on {host} run: {first}"));
+        match commands.first() {
+            Some(first) if alert.id == "host" => lines.push(format!("to see why, run here: {first}")),
+            Some(first) => lines.push(format!("to fix it, on {host} run: {first}")),
+            None => {}
         }
         if let Some(second) = commands.get(1) {
             lines.push(format!("for an unattended year: {second}"));
@@ -61,6 +71,7 @@ fn subject(alert: &Alert) -> String {
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
         "store" => format!("the auth store of {rest}"),
+        _ if alert.id == "host" => "nolapse".into(),
         _ => match alert.affected.first() {
             Some(one) => format!("`{}` of {}/{}", one.profile, one.family, one.agent),
             None => alert.id.clone(),
@@ -71,6 +82,7 @@ fn subject(alert: &Alert) -> String {
 fn headline(alert: &Alert, now: Ms) -> String {
     match (alert.kind.as_str(), alert.ends) {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
+        ("silent", _) => "does not answer".into(),
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable", _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
@@ -98,6 +110,7 @@ fn cause(alert: &Alert) -> String {
         }
         "blanked" => "Claude Code found its refresh token refused and wiped it".into(),
         "rejected" => "the server refused the refresh token for good".into(),
+        "silent" => detail("nobody knows how the logins there fare"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
@@ -113,6 +126,9 @@ fn cause(alert: &Alert) -> String {
 fn commands(alert: &Alert) -> Vec<String> {
     let path = alert.path.as_deref().unwrap_or("it");
     let scope = alert.id.split(':').next().unwrap_or_default();
+    if scope == "host" {
+        return vec![format!("ssh {path} nolapse status")];
+    }
     if scope == "store" {
         return vec![match alert.kind.as_str() {
             "store_malformed" => format!("cp {path} {path}.bak"),

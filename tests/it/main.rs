@@ -12,10 +12,12 @@
 mod canary;
 mod cli;
 mod config;
+mod daemon;
 mod fixtures;
 mod home;
 mod install;
 mod kill;
 mod locks;
 mod passes;
+mod remotes;
 mod shape;
