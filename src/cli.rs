@@ -1,16 +1,19 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
+mod alert;
 mod config;
 mod daemon;
 mod demo;
 mod install;
 mod pages;
+mod refresh;
 mod run;
 mod status;
 
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};
 use crate::edge::http::Http;
+use crate::edge::signals;
 use crate::report::{Exit, Style};
 use crate::types::Ms;
 use clap::{Args, Parser, Subcommand};
@@ -74,6 +77,11 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+    /// Test channels; list, acknowledge and silence alerts
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
+    /// Renew logins now, and say what was done and why not
+    Refresh(refresh::RefreshArgs),
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
     Daemon,
     /// Have the system run it from now on: a timer or the daemon
@@ -121,6 +129,8 @@ enum Fatal {
     Usage(String, String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error("ended by signal {0}, with nothing left half done")]
+    Signal(i32),
 }
 
 /// Runs one command; returns the exit code.
@@ -147,7 +157,11 @@ pub fn main(invocation: Invocation) -> u8 {
             {
                 eprintln!("nolapse: {error}");
             }
-            Exit::Unknown.code()
+            match error {
+                // as shells count it
+                Fatal::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+                _ => Exit::Unknown.code(),
+            }
         }
     }
 }
@@ -166,6 +180,8 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+        Command::Alert(command) => alert::alert(&setup, &command),
+        Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
@@ -258,6 +274,11 @@ fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
         .enable_all()
         .build()?
         .block_on(future))
+}
+
+/// [`block_on`], dropped on a signal: locks are released, temp files removed, and an exchange under way is finished first.
+fn until_signal<F: Future>(future: F) -> Result<F::Output, Fatal> {
+    block_on(signals::or_signal(future))?.map_err(Fatal::Signal)
 }
 
 fn print(text: &str) -> std::io::Result<()> {

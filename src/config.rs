@@ -6,8 +6,11 @@ use crate::ctx::Host;
 use crate::edge::files::{self, ReadError};
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
+use crate::renew::providers::ANTHROPIC;
+use crate::secret::SecretUrl;
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 pub use table::ConfigError;
 use table::{Source, Table};
 
@@ -68,6 +71,18 @@ pub enum Share {
 pub struct RenewConfig {
     /// How.
     pub mode: RenewMode,
+    /// Whether or not an agent uses the login.
+    pub always: bool,
+    /// delegate: the CLI, a path or a name on the `PATH`.
+    pub claude: PathBuf,
+    /// delegate: how long the CLI is waited for before it is left alone. It is never ended.
+    pub patience: Duration,
+    /// direct: the token endpoint.
+    pub token_url: SecretUrl,
+    /// direct: the client id, for logins that name none of their own.
+    pub client_id: String,
+    /// direct: how long the answer is waited for.
+    pub timeout: Duration,
 }
 
 /// How a login is renewed without a human.
@@ -170,6 +185,12 @@ impl Default for Config {
             },
             renew: RenewConfig {
                 mode: RenewMode::Delegate,
+                always: false,
+                claude: "claude".into(),
+                patience: Duration::from_secs(60),
+                token_url: SecretUrl::new(ANTHROPIC.token_url),
+                client_id: ANTHROPIC.client_id.into(),
+                timeout: Duration::from_secs(30),
             },
             alerts: AlertsConfig::default(),
             logins: Vec::new(),
@@ -268,12 +289,43 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             ("direct", RenewMode::Direct),
             ("off", RenewMode::Off),
         ];
-        config.renew.mode = table.word("mode", &modes)?.unwrap_or(config.renew.mode);
+        let renew = &mut config.renew;
+        renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
+        renew.always = table.bool("always")?.unwrap_or(renew.always);
+        match table.str("claude")? {
+            // a bare name is looked for on the `PATH`
+            Some(name) if !name.contains('/') => renew.claude = name.into(),
+            Some(_) => renew.claude = table.path("claude")?.unwrap_or_default(),
+            None => {}
+        }
+        let span = |key| Ok(table.duration(key)?.map(|ms| Duration::from_millis(ms.unsigned_abs())));
+        renew.patience = span("patience")?.unwrap_or(renew.patience);
+        if let Some(url) = table.url("token_url", true)? {
+            if in_the_clear(&url) {
+                return Err(table.error(
+                    "token_url",
+                    "would send tokens in the clear",
+                    "use `https://`; `http://` is for this host alone",
+                ));
+            }
+            renew.token_url = url;
+        }
+        if let Some(id) = table.str("client_id")? {
+            renew.client_id = id.into();
+        }
+        renew.timeout = span("timeout")?.unwrap_or(renew.timeout);
         table.finish()?;
     }
     if let Some(table) = top.table("alerts")? {
         let alerts = &mut config.alerts;
         if let Some(mut steps) = table.durations("steps")? {
+            if steps.contains(&0) {
+                return Err(table.error(
+                    "steps",
+                    "holds a step of no length",
+                    "take it out; the lapse itself always rings",
+                ));
+            }
             steps.sort_unstable_by(|a, b| b.cmp(a));
             steps.dedup();
             alerts.steps = steps;
@@ -283,7 +335,12 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     }
     for table in top.tables("login")? {
         config.logins.push(LoginConfig {
-            dir: table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            dir: match table.str("dir")? {
+                Some("") => {
+                    return Err(table.error("dir", "is empty", "name Claude Code's directory, as `~/.claude-team`"));
+                }
+                _ => table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
+            },
             name: table.str("name")?.map(Into::into),
             agents: globs(&table, "agents")?,
             profile: table
@@ -319,6 +376,19 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
+}
+
+/// Plain http to another host.
+fn in_the_clear(url: &SecretUrl) -> bool {
+    let Some(rest) = url.expose().strip_prefix("http://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host
+        .strip_suffix(|c: char| c.is_ascii_digit())
+        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(host, _)| host));
+    !matches!(host, "127.0.0.1" | "localhost" | "[::1]")
 }
 
 fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigError> {

@@ -2,9 +2,10 @@
 //! what each channel was told, the outbox. Holds fingerprints and never a token.
 
 use crate::edge::files::{self, ReadError};
-use crate::rules::alert::{Alert, Told};
+use crate::rules::alert::{Ack, Alert, Silence, Told, Trouble};
 use crate::rules::lineage::{CopyMemory, LoginMemory};
 use crate::rules::remote::RemoteMemory;
+use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
 use crate::types::{Event, Ms, Problem};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,15 @@ pub struct Ledger {
     /// What is still to be delivered.
     #[serde(default)]
     pub outbox: Vec<Outgoing>,
+    /// Channels that could not be told something, by name, until they can again.
+    #[serde(default)]
+    pub troubles: BTreeMap<String, Trouble>,
+    /// What nobody wants to hear of for a while.
+    #[serde(default)]
+    pub silences: Vec<Silence>,
+    /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
+    #[serde(default)]
+    pub renewals: BTreeMap<String, Record>,
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
     pub events: u64,
@@ -52,6 +62,9 @@ pub struct AlertMemory {
     /// What each channel (by name) was told last.
     #[serde(default)]
     pub channels: BTreeMap<String, Told>,
+    /// That somebody knows of it.
+    #[serde(default)]
+    pub ack: Option<Ack>,
 }
 
 /// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.
@@ -138,6 +151,15 @@ pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
         return Ok(());
     }
     files::replace(&path, &bytes, None).map(drop)
+}
+
+/// [`save`], and certain to survive a power cut: what is written here is relied upon before a token is spent.
+///
+/// # Errors
+/// What the system refuses.
+pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
+    save(state_dir, ledger)?;
+    files::sync_dir(&files::real_target(&path(state_dir))?)
 }
 
 /// A line of `history.jsonl`: what happened, when, to whom.

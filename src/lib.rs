@@ -32,6 +32,7 @@ pub mod look;
 pub mod ledger;
 pub mod notify;
 pub mod remotes;
+pub mod renew;
 pub mod tell;
 
 pub mod pass;

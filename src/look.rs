@@ -7,6 +7,7 @@ use crate::ledger::Ledger;
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
+use crate::rules::renew::Record;
 use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::families::{Generation, StateDir};
@@ -41,6 +42,8 @@ pub struct LoginView {
     pub verdict: Verdict,
     /// What is known of it over time, this look included.
     pub memory: Option<LoginMemory>,
+    /// How its renewals went.
+    pub renewal: Option<Record>,
 }
 
 impl LoginView {
@@ -91,6 +94,8 @@ pub struct ProfileView {
     pub login: Option<usize>,
     /// How it descends from it.
     pub relation: Relation,
+    /// How its own renewals went, if its store owns it alone.
+    pub renewal: Option<Record>,
 }
 
 /// Looks at everything.
@@ -180,7 +185,13 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
         abandoned: login.abandoned,
     };
     let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
-    LoginView { login, verdict, memory }
+    let renewal = ledger.renewals.get(&login.place.id).cloned();
+    LoginView {
+        login,
+        verdict,
+        memory,
+        renewal,
+    }
 }
 
 /// A token in the environment is a login of its own: it works until a day that nothing on disk tells.
@@ -221,6 +232,7 @@ fn env_login(token: &crate::secret::Secret) -> LoginView {
             ends: None,
         },
         memory: None,
+        renewal: None,
     }
 }
 
@@ -413,6 +425,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             verdict,
             login,
             relation,
+            renewal: ledger.renewals.get(&copy_key(&label, &profile.id)).cloned(),
         }
     };
     view.profiles = view.store.profiles().iter().map(judge).collect();

@@ -13,16 +13,17 @@ use crate::look::{self, AgentView, LoginView, View};
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
 use crate::remotes;
-use crate::rules::alert::Alert;
+use crate::renew::{self, Asked, What};
+use crate::rules::alert::{Alert, Why};
 use crate::rules::plan::{self, Decision, Keep};
-use crate::rules::{self, lineage};
+use crate::rules::{self, lineage, wording};
 use crate::secret::Secret;
 use crate::sources::claude::{self, NewTokens, Source};
 use crate::sources::save;
 use crate::stores::families::{Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
-use crate::types::{Credential, Ms, Problem};
+use crate::types::{Credential, Ms, Problem, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +58,12 @@ pub enum Outcome {
     Healed(String),
     /// It would be.
     WouldHeal(String),
+    /// A login was renewed, and how.
+    Renewed(String),
+    /// It would be, and how.
+    WouldRenew(String),
+    /// It was due and not renewed, and why; the next pass tries again.
+    NotRenewed(Problem),
     /// Not written, and what was wrong.
     Failed(Problem),
 }
@@ -74,6 +81,8 @@ pub struct Report {
     pub told: Vec<(Outgoing, Result<Receipt, SendError>)>,
     /// What went wrong with the pass itself.
     pub problems: Vec<Problem>,
+    /// How each login's renewal went, or why there was none.
+    pub renewals: Vec<renew::Seen>,
 }
 
 /// What a pass is to do.
@@ -83,6 +92,8 @@ pub enum Scope {
     Whole,
     /// Stores and logins alone; nobody is told.
     Sync,
+    /// The same, and logins are renewed.
+    Refresh,
 }
 
 /// How long a pass waits for another one on the same state directory.
@@ -90,6 +101,11 @@ const PASS_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One pass.
 pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
+    run_asked(ctx, scope, &Asked::default()).await
+}
+
+/// One pass, with what was asked of the renewals.
+pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let mut problems = Vec::new();
     let heard = match scope {
         Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
@@ -113,16 +129,21 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
                 "pass_running",
                 &ctx.state_dir,
                 "another pass has been running for two minutes",
-                "see what it waits for: `ps -C nolapse`",
+                "see which one it is: `pgrep -fl nolapse`",
             ));
             let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
-            return Report {
+            let report = Report {
                 view,
                 done: Vec::new(),
                 alerts: Vec::new(),
                 told: Vec::new(),
                 problems,
+                renewals: Vec::new(),
             };
+            if scope == Scope::Whole {
+                beat(ctx, &report).await;
+            }
+            return report;
         }
         Err(LockError::Io(error)) => {
             problems.push(unusable("cannot be locked", files::io_words(&error)));
@@ -147,11 +168,30 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
     let view = look::look(ctx, &ledger);
     // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
     look::remember(&view, &mut ledger);
-    let (done, view) = sync(ctx, &ledger, view, false).await;
+    // what an earlier pass left half done goes before anything else
+    let mut done = renew::settle(ctx, &mut ledger, &view).await;
+    let view = match done.is_empty() {
+        true => view,
+        false => look::look(ctx, &ledger),
+    };
+    let (healed, mut view) = heal_logins(ctx, &ledger, view, false).await;
+    done.extend(healed);
+    look::remember(&view, &mut ledger);
+    let mut renewals = Vec::new();
+    // without our own lock another process might renew the same login
+    if scope != Scope::Sync && lock.is_some() {
+        renewals = renew::renew(ctx, &mut ledger, &view, asked, false).await;
+        done.extend(renewals.iter().filter_map(renewed));
+        view = look::look(ctx, &ledger);
+        look::remember(&view, &mut ledger);
+    }
+    let (written, view) = write_stores(ctx, &ledger, view, false).await;
+    done.extend(written);
     look::remember(&view, &mut ledger);
     note_done(ctx, &done, view.now);
 
     let mut alerts = alerts(ctx, &view);
+    alerts.extend(rules::alert::channel_alerts(&ledger.troubles));
     let channels = ctx.channels();
     let now = ctx.clock.now();
     if scope == Scope::Whole {
@@ -172,14 +212,16 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 
     let told = deliver(ctx, &channels, leased).await;
     if !told.is_empty() {
-        record(ctx, &told, &mut problems).await;
+        ledger = record(ctx, &channels, &told, &mut problems).await;
     }
+    problems.extend(tell::failing(&ledger));
     let report = Report {
         view,
         done,
         alerts,
         told,
         problems,
+        renewals,
     };
     if scope == Scope::Whole {
         beat(ctx, &report).await;
@@ -189,9 +231,18 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 
 /// What would be done, and nothing done.
 pub async fn rehearse(ctx: &Ctx) -> Report {
-    let loaded = ledger::load(&ctx.state_dir);
+    rehearse_asked(ctx, &Asked::default()).await
+}
+
+/// What would be done, with what was asked of the renewals, and nothing done.
+pub async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
+    let mut loaded = ledger::load(&ctx.state_dir);
     let view = look::look(ctx, &loaded.ledger);
-    let (done, view) = sync(ctx, &loaded.ledger, view, true).await;
+    let (mut done, view) = heal_logins(ctx, &loaded.ledger, view, true).await;
+    let renewals = renew::renew(ctx, &mut loaded.ledger, &view, asked, true).await;
+    done.extend(renewals.iter().filter_map(renewed));
+    let (written, view) = write_stores(ctx, &loaded.ledger, view, true).await;
+    done.extend(written);
     let alerts = alerts(ctx, &view);
     Report {
         view,
@@ -199,7 +250,23 @@ pub async fn rehearse(ctx: &Ctx) -> Report {
         alerts,
         told: Vec::new(),
         problems: loaded.problem.into_iter().collect(),
+        renewals,
     }
+}
+
+/// What a renewal leaves to be said in a pass; that nothing was due is not.
+fn renewed(seen: &renew::Seen) -> Option<Done> {
+    let outcome = match &seen.what {
+        What::Renewed { by, .. } => Outcome::Renewed((*by).to_owned()),
+        What::Would(how) => Outcome::WouldRenew(how.clone()),
+        What::Failed(problem) => Outcome::NotRenewed(problem.clone()),
+        What::Not(_) | What::Off => return None,
+    };
+    Some(Done {
+        whom: seen.whom.clone(),
+        path: seen.path.clone(),
+        outcome,
+    })
 }
 
 /// What needs a human, as of this view.
@@ -218,7 +285,7 @@ fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
 }
 
 /// Sends what was leased, with no lock held.
-async fn deliver(
+pub async fn deliver(
     ctx: &Ctx,
     channels: &[Channel],
     leased: Vec<Outgoing>,
@@ -243,11 +310,17 @@ async fn deliver(
         .collect()
 }
 
-async fn record(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], problems: &mut Vec<Problem>) {
+/// Writes down how deliveries went, in the ledger as it is by now, and returns that.
+pub async fn record(
+    ctx: &Ctx,
+    channels: &[Channel],
+    told: &[(Outgoing, Result<Receipt, SendError>)],
+    problems: &mut Vec<Problem>,
+) -> Ledger {
     let now = ctx.clock.now();
     let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
     let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    tell::record(&mut ledger, told, now);
+    tell::record(&mut ledger, channels, told, now);
     let saved = ledger::save(&ctx.state_dir, &ledger);
     drop(lock);
     if let Err(error) = saved {
@@ -276,24 +349,13 @@ async fn record(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], prob
             }],
         );
     }
+    ledger
 }
 
 async fn beat(ctx: &Ctx, report: &Report) {
     let Some(heartbeat) = &ctx.config.heartbeat else { return };
-    let lines: Vec<String> = report
-        .problems
-        .iter()
-        .map(|problem| problem.message.clone())
-        .chain(
-            report
-                .alerts
-                .iter()
-                .filter(|alert| alert.lapsed)
-                .map(|alert| format!("{}: {}", alert.id, alert.kind)),
-        )
-        .collect();
-    let text = lines.join("\n");
-    let stage = if lines.is_empty() {
+    let text = bad_news(ctx, report);
+    let stage = if text.is_empty() {
         Stage::Success
     } else {
         Stage::Fail { report: &text }
@@ -303,13 +365,38 @@ async fn beat(ctx: &Ctx, report: &Report) {
     }
 }
 
+/// What makes a pass a bad one, in lines: it could not do its work, could not tell somebody, found what has stopped an agent,
+/// or does not know how a renewal went. What is only ahead has its own alerts; what somebody silenced still counts, since
+/// nobody else may know.
+fn bad_news(ctx: &Ctx, report: &Report) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for problem in &report.problems {
+        lines.push(format!("{}\n  hint: {}", problem.message, problem.hint));
+    }
+    for done in &report.done {
+        if let Outcome::Failed(problem) = &done.outcome {
+            lines.push(format!("{}: {}\n  hint: {}", done.whom, problem.message, problem.hint));
+        }
+    }
+    let now = report.view.now;
+    let lapsed = |alert: &&Alert| (alert.lapsed || alert.id.starts_with("renew:")) && alert.severity > Severity::Info;
+    for alert in report.alerts.iter().filter(lapsed) {
+        let words = wording::words(alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
+        lines.push(format!("{}: {}", alert.severity.word(), words.title));
+        lines.extend(words.message.lines().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
+}
+
 fn note_done(ctx: &Ctx, done: &[Done], now: Ms) {
     for one in done {
         let (what, text) = match &one.outcome {
             Outcome::Written(ids) => ("sync", format!("brought up to date: {}", ids.join(", "))),
             Outcome::Healed(from) => ("heal", format!("healed from the newer copy of {from}")),
             Outcome::Failed(problem) => ("failed", problem.message.clone()),
-            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) => continue,
+            Outcome::Renewed(how) => ("renewed", format!("renewed {how}")),
+            Outcome::NotRenewed(problem) => ("not_renewed", problem.message.clone()),
+            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => continue,
         };
         note(
             ctx,
@@ -383,15 +470,20 @@ pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
     plan
 }
 
-/// Brings every store up to date, healing logins from newer copies first. Returns what was done and the view after it.
-pub async fn sync(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+/// Heals logins from newer copies. Returns what was done and the view after it.
+async fn heal_logins(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+    let mut done = Vec::new();
+    if ctx.config.sync.enabled && heal(ctx, &view, dry_run, &mut done).await {
+        view = look::look(ctx, ledger);
+    }
+    (done, view)
+}
+
+/// Brings every store up to date. Returns what was done and the view after it.
+async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
     let mut done = Vec::new();
     if !ctx.config.sync.enabled {
         return (done, view);
-    }
-    let healed = heal(ctx, &view, dry_run, &mut done).await;
-    if healed {
-        view = look::look(ctx, ledger);
     }
     let mut waiting = Vec::new();
     for agent in &view.agents {

@@ -7,44 +7,21 @@
 use crate::ctx::Ctx;
 use crate::ledger::{AlertMemory, Ledger, Outgoing};
 use crate::notify::{Channel, Receipt, SendError};
-use crate::rules::alert::{self, Alert, Told, Why};
+use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
 use crate::rules::wording;
-use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Severity, Status};
+use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
 
-/// How long a leased delivery is left alone: longer than any channel's timeout twice over.
-const LEASE: Ms = 2 * MINUTE;
+/// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have.
+const LEASE: Ms = 5 * MINUTE;
 
-/// An event that no channel accepted for this long is given up.
+/// An event that no channel accepted for this long is given up; what still fires is then told as if for the first time.
 const GIVE_UP: Ms = 7 * DAY;
 
-/// What is said of an alert that goes away: what is needed to word its recovery is kept with its memory.
+/// Decides what each channel is to be told of these alerts and of those that are over, and puts it into the outbox.
 pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
     for alert in alerts {
-        let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| AlertMemory {
-            since: now,
-            last: alert.clone(),
-            channels: Default::default(),
-        });
-        memory.last = alert.clone();
-        let memory = memory.clone();
-        for channel in channels {
-            let queued = ledger
-                .outbox
-                .iter()
-                .find(|out| out.channel == channel.name && out.event.alert_id == alert.id);
-            let told = queued
-                .map(|out| &out.told)
-                .or_else(|| memory.channels.get(&channel.name));
-            let Some(why) = alert::decide(alert, told, &ctx.config.alerts.steps, now) else {
-                continue;
-            };
-            let told = alert::told(alert, told, why, &ctx.config.alerts.steps, now);
-            let event = event(ctx, ledger, alert, why, now);
-            if channel.wants(&event) {
-                put(ledger, channel, event, told, now);
-            }
-        }
+        fire(ctx, ledger, channels, alert, now);
     }
     let over: Vec<String> = ledger
         .alerts
@@ -53,28 +30,92 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
         .cloned()
         .collect();
     for id in over {
-        let Some(memory) = ledger.alerts.remove(&id) else {
-            continue;
-        };
-        // what was queued and never heard need not be heard any more
-        ledger.outbox.retain(|out| out.event.alert_id != id);
-        for channel in channels {
-            let Some(told) = memory
-                .channels
-                .get(&channel.name)
-                .filter(|told| told.status == Status::Firing)
-            else {
-                continue;
-            };
-            if channel.resolved {
-                let event = event(ctx, ledger, &memory.last, Why::Recovered, now);
-                put(ledger, channel, event, alert::told_resolved(told, now), now);
-            }
-        }
+        recover(ctx, ledger, channels, &id, now);
     }
+    ledger.silences.retain(|silence| match silence.until {
+        Until::Time(_) => silence.active(now),
+        Until::Recovered => alerts.iter().any(|alert| silence.touches(alert)),
+    });
+    let known = |name: &str| channels.iter().any(|channel| channel.name == name);
+    ledger.troubles.retain(|name, _| known(name));
     ledger
         .outbox
-        .retain(|out| channels.iter().any(|channel| channel.name == out.channel) && now - out.queued_at < GIVE_UP);
+        .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
+}
+
+fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now: Ms) {
+    let steps = &ctx.config.alerts.steps;
+    let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| AlertMemory {
+        since: now,
+        last: alert.clone(),
+        channels: Default::default(),
+        ack: None,
+    });
+    memory.last = alert.clone();
+    // an ack that was outgrown does not come back when things get milder again
+    memory.ack.take_if(|ack| !ack.holds(alert));
+    let memory = memory.clone();
+    let mute = alert::mute(alert, memory.ack.as_ref(), &ledger.silences, now);
+    if mute.is_some() {
+        ledger
+            .outbox
+            .retain(|out| out.event.alert_id != alert.id || out.event.status == Status::Resolved);
+    }
+    for channel in channels {
+        if alert.id == alert::channel_id(&channel.name) {
+            continue;
+        }
+        let queued = ledger
+            .outbox
+            .iter()
+            .find(|out| out.channel == channel.name && out.event.alert_id == alert.id);
+        let told = queued
+            .map(|out| &out.told)
+            .or_else(|| memory.channels.get(&channel.name));
+        let why = match alert::decide(alert, told, mute, steps, now) {
+            Decision::Tell(why) => why,
+            Decision::Muted(why, mute) => {
+                tracing::debug!(alert = %alert.id, channel = %channel.name, ?why, ?mute, "muted");
+                continue;
+            }
+            Decision::Settled => continue,
+        };
+        let told = alert::told(alert, told, why, steps, now);
+        let event = event(ctx, ledger, alert, why, memory.since, now);
+        if channel.wants(&event) {
+            put(ledger, channel, event, told, now);
+        }
+    }
+}
+
+/// Forgets an alert, and tells that it is over to those who were told, or may have been, that it fires; muted or not: it
+/// closes what was opened.
+fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &str, now: Ms) {
+    let Some(memory) = ledger.alerts.remove(id) else {
+        return;
+    };
+    // what was queued and never heard need not be heard any more; of a try that nobody recorded, nobody knows
+    let of_it = |out: &Outgoing| out.event.alert_id == id;
+    let unknown: Vec<Outgoing> = ledger
+        .outbox
+        .iter()
+        .filter(|out| of_it(out) && out.attempts > 0 && out.last_error.is_none())
+        .cloned()
+        .collect();
+    ledger.outbox.retain(|out| !of_it(out));
+    for channel in channels.iter().filter(|channel| channel.resolved) {
+        let maybe = || {
+            unknown
+                .iter()
+                .find(|out| out.channel == channel.name)
+                .map(|out| &out.told)
+        };
+        let told = memory.channels.get(&channel.name).or_else(maybe);
+        if let Some(told) = told.filter(|told| told.status == Status::Firing) {
+            let event = event(ctx, ledger, &memory.last, Why::Recovered, memory.since, now);
+            put(ledger, channel, event, alert::told_resolved(told, now), now);
+        }
+    }
 }
 
 fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms) {
@@ -94,9 +135,9 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
 }
 
 /// One event per alert and reason in a pass: every channel gets the same id.
-fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, now: Ms) -> Event {
+fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now: Ms) -> Event {
     let host = &ctx.host.name;
-    let words = wording::words(alert, why, host, now, &|at| ctx.when(at));
+    let words = wording::words(alert, why, host, since, now, &|at| ctx.when(at));
     let status = if why == Why::Recovered {
         Status::Resolved
     } else {
@@ -146,23 +187,51 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, now: Ms) -> Ev
 pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec<Outgoing> {
     let minute = ctx.minute_of_day(now);
     let mut due = Vec::new();
-    for out in &mut ledger.outbox {
-        let quiet = channels
-            .iter()
-            .find(|channel| channel.name == out.channel)
-            .is_some_and(|channel| {
-                out.event.severity < Severity::Critical
-                    && channel.quiet_hours.is_some_and(|hours| hours.contains(minute))
-            });
-        // a clock that was set back must not hold an event for ever
-        if quiet || out.next_at > now && out.next_at - now < GIVE_UP {
-            continue;
+    for channel in channels {
+        // a changed configuration is a new chance
+        let changed = ledger
+            .troubles
+            .get(&channel.name)
+            .is_some_and(|trouble| trouble.mark != channel.mark());
+        if changed {
+            ledger.troubles.remove(&channel.name);
         }
-        out.next_at = now + LEASE;
-        out.attempts += 1;
-        due.push(out.clone());
+        let quiet_now = channel.quiet_hours.is_some_and(|hours| hours.contains(minute));
+        for out in ledger.outbox.iter_mut().filter(|out| out.channel == channel.name) {
+            let loud = out.event.severity == Severity::Critical && out.event.status == Status::Firing;
+            if changed {
+                out.next_at = now;
+            }
+            // a clock that was set back must not hold an event for ever
+            if quiet_now && !loud || out.next_at > now && out.next_at - now < GIVE_UP {
+                continue;
+            }
+            out.next_at = now + LEASE;
+            out.attempts += 1;
+            due.push(out.clone());
+        }
     }
     due
+}
+
+/// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
+pub fn lease(ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
+    let mut leased = Vec::new();
+    for out in ledger.outbox.iter_mut().filter(|out| which(out)) {
+        out.next_at = now + LEASE;
+        out.attempts += 1;
+        leased.push(out.clone());
+    }
+    leased
+}
+
+/// A channel works again: what failed before is tried at the next pass.
+pub fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
+    for out in &mut ledger.outbox {
+        if out.channel == channel && out.last_error.is_some() {
+            out.next_at = now;
+        }
+    }
 }
 
 /// When a delivery that failed for the `n`th time is tried again: 1, 2, 5, 10, 30, 60 min, then hourly, [`Ms`].
@@ -181,7 +250,7 @@ pub fn retry_gap(attempts: u32) -> Ms {
 const REFUSED_GAP: Ms = 6 * HOUR;
 
 /// Writes down how deliveries went.
-pub fn record(ledger: &mut Ledger, tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
+pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
     for (sent, result) in tried {
         let same = |out: &Outgoing| out.channel == sent.channel && out.event.event_id == sent.event.event_id;
         match result {
@@ -212,5 +281,299 @@ pub fn record(ledger: &mut Ledger, tried: &[(Outgoing, Result<Receipt, SendError
                 out.last_error = Some(error.why().to_owned());
             }
         }
+    }
+    for channel in channels {
+        let results = tried.iter().filter(|(sent, _)| sent.channel == channel.name);
+        fared(ledger, channel, results.map(|(_, result)| result), now);
+    }
+}
+
+/// Writes down how a channel fared: what it refused stays in mind, and any success ends passing trouble.
+pub fn fared<'r>(
+    ledger: &mut Ledger,
+    channel: &Channel,
+    results: impl Iterator<Item = &'r Result<Receipt, SendError>>,
+    now: Ms,
+) {
+    let (mut delivered, mut failed) = (false, None);
+    for result in results {
+        match (result, &failed) {
+            (Ok(_), _) => delivered = true,
+            (Err(_), Some(SendError::Permanent { .. })) => {}
+            (Err(error), _) => failed = Some(error.clone()),
+        }
+    }
+    match failed {
+        Some(error) if !delivered || matches!(error, SendError::Permanent { .. }) => {
+            let trouble = ledger.troubles.entry(channel.name.clone()).or_insert_with(|| Trouble {
+                since: now,
+                failures: 0,
+                refused: false,
+                why: String::new(),
+                mark: 0,
+            });
+            trouble.failures += 1;
+            trouble.refused = matches!(error, SendError::Permanent { .. });
+            trouble.why = error.why().to_owned();
+            trouble.mark = channel.mark();
+        }
+        _ if delivered => drop(ledger.troubles.remove(&channel.name)),
+        _ => {}
+    }
+}
+
+/// What a person should know of the telling itself: channels that keep failing.
+pub fn failing(ledger: &Ledger) -> Vec<Problem> {
+    let lasting = ledger.troubles.iter().filter(|(_, trouble)| trouble.lasting());
+    let problem = |(name, trouble): (&String, &Trouble)| Problem {
+        kind: if trouble.refused {
+            "channel_refused"
+        } else {
+            "channel_failing"
+        },
+        path: None,
+        message: format!("the channel `{name}` does not get through: {}", trouble.why),
+        hint: format!(
+            "mend it in the configuration, then run `nolapse alert test {}`",
+            wording::quote(name)
+        ),
+    };
+    lasting.map(problem).collect()
+}
+
+/// What a person should not forget: that they asked for silence.
+pub fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
+    let active = silences.iter().filter(|silence| silence.active(now));
+    let problem = |silence: &Silence| {
+        let (what, option) = match &silence.scope {
+            Scope::All => ("all alerts are".to_owned(), "--all".to_owned()),
+            Scope::Login(id) => (
+                format!("alerts of the login `{id}` are"),
+                format!("--login {}", wording::quote(id)),
+            ),
+            Scope::Agent(label) => (
+                format!("alerts of the agent `{label}` are"),
+                format!("--agent {}", wording::quote(label)),
+            ),
+        };
+        let until = match silence.until {
+            Until::Time(at) => ctx.when(at),
+            Until::Recovered => "they have recovered".to_owned(),
+        };
+        Problem {
+            kind: "silenced",
+            path: None,
+            message: format!("{what} silenced until {until}"),
+            hint: format!("to hear them again: `nolapse alert unsilence {option}`"),
+        }
+    };
+    active.map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctx::{Clock, Host};
+    use crate::edge::http::Http;
+    use crate::notify::testing::{Answer, Server, channels, host};
+    use crate::pass::{self, Scope as Whole};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn ctx(home: &Path, text: &str) -> Ctx {
+        let mut config = crate::config::Config::default();
+        config.renew.mode = crate::config::RenewMode::Off;
+        config.channels = channels(text).unwrap();
+        Ctx {
+            host: Host {
+                home: home.to_owned(),
+                cwd: home.to_owned(),
+                ..host(&[])
+            },
+            clock: Clock::Fixed(NOW),
+            config,
+            state_dir: home.join("state"),
+            http: Http::new(&BTreeMap::new()),
+        }
+    }
+
+    fn store(home: &Path, agent: &str, text: &str) {
+        let dir = home.join(format!(".clawdbot/agents/{agent}/agent"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("auth-profiles.json"), text).unwrap();
+    }
+
+    /// Event id, alert id and whether it fires, of what was accepted.
+    fn heard(server: &Server, refused: std::ops::Range<usize>) -> Vec<(String, String, bool)> {
+        let event = |seen: &crate::notify::testing::Seen| serde_json::from_value::<Event>(seen.json()).unwrap();
+        let words = |event: Event| (event.event_id, event.alert_id, event.status == Status::Firing);
+        let mut seen = server.seen();
+        seen.drain(refused);
+        seen.iter().map(|seen| words(event(seen))).collect()
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_down_for_72_hours_loses_nothing_and_hears_each_event_once() {
+        const FINE: &str = r#"{"version":1,"profiles":{"k:k":{"type":"api_key","provider":"k","key":"K"}}}"#;
+        let home = tempfile::tempdir().unwrap();
+        let (phone, mail) = (
+            Server::start(vec![Answer::status(200)]).await,
+            Server::start(vec![Answer::status(200)]).await,
+        );
+        let one = |name: &str, server: &Server| {
+            let url = server.url("/");
+            format!(
+                "[[channel]]\ntype = \"webhook\"\nname = \"{name}\"\nurl = \"{}\"\n",
+                url.expose()
+            )
+        };
+        let mut ctx = ctx(home.path(), &(one("phone", &phone) + &one("mail", &mail)));
+        for agent in ["before", "early", "late", "brief", "fine"] {
+            store(home.path(), agent, FINE);
+        }
+        let (mut waiting, mut refused) = (0, 0..0);
+        for minute in (-60..=76 * 60).step_by(15).map(Ms::from) {
+            for (at, agent, text) in [
+                (-60, "before", "{"),
+                (0, "early", "{"),
+                (20 * 60, "brief", "{"),
+                (30 * 60, "brief", FINE),
+                (50 * 60, "before", FINE),
+                (60 * 60, "late", "{"),
+                (74 * 60, "late", FINE),
+            ] {
+                if at == minute {
+                    store(home.path(), agent, text);
+                }
+            }
+            if minute == 0 {
+                refused.start = phone.seen().len();
+                phone.now(Answer::status(503));
+            } else if minute == 72 * 60 {
+                refused.end = phone.seen().len();
+                phone.now(Answer::status(200));
+            }
+            ctx.clock = Clock::Fixed(NOW + minute * MINUTE);
+            let report = pass::run(&ctx, Whole::Whole).await;
+            let ledger = crate::ledger::load(&ctx.state_dir).ledger;
+            waiting = waiting.max(ledger.outbox.len());
+            assert!(
+                ledger.outbox.len() <= 4,
+                "superseded ones are dropped: {:?}",
+                ledger.outbox
+            );
+            assert!(
+                report.problems.iter().all(|problem| problem.kind == "channel_failing"),
+                "{:?}",
+                report.problems
+            );
+        }
+        assert_eq!(waiting, 3, "one event per alert waits");
+        let (phone, mail) = (heard(&phone, refused), heard(&mail, 0..0));
+        for (heard, wanted) in [
+            (&phone, vec![("before", 2), ("early", 1), ("late", 2)]),
+            (&mail, vec![("before", 2), ("brief", 2), ("early", 1), ("late", 2)]),
+        ] {
+            let mut ids: Vec<&String> = heard.iter().map(|(id, ..)| id).collect();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), heard.len(), "an event came twice");
+            for (agent, least) in &wanted {
+                let of_it: Vec<bool> = heard
+                    .iter()
+                    .filter(|(_, alert, _)| *alert == format!("store:clawdbot/{agent}"))
+                    .map(|(.., firing)| *firing)
+                    .collect();
+                assert!(of_it.len() >= *least, "{agent}: {heard:?}");
+                assert_eq!(
+                    *of_it.last().unwrap(),
+                    *agent == "early",
+                    "{agent} ends as it is: {of_it:?}"
+                );
+            }
+            let agents: std::collections::BTreeSet<&str> = heard.iter().map(|(_, alert, _)| alert.as_str()).collect();
+            let others = agents.iter().filter(|id| id.starts_with("channel:")).count();
+            assert_eq!(agents.len() - others, wanted.len(), "{agents:?}");
+        }
+        assert!(!phone.iter().any(|(_, alert, _)| alert.starts_with("channel:")));
+        let told: Vec<bool> = mail
+            .into_iter()
+            .filter(|(_, alert, _)| alert == "channel:phone")
+            .map(|(.., firing)| firing)
+            .collect();
+        assert_eq!((told.first(), told.last()), (Some(&true), Some(&false)), "{told:?}");
+    }
+
+    fn alert(severity: Severity, lapsed: bool, ends: Ms) -> Alert {
+        Alert {
+            id: "login:claude".into(),
+            kind: "login_ends_soon".into(),
+            severity,
+            lapsed,
+            ends: Some(ends),
+            login: None,
+            affected: Vec::new(),
+            path: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn nobody_wants_ends_in_three_days_after_ended() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let ends = NOW + 7 * DAY;
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Warning, false, ends)],
+            NOW,
+        );
+        let first = ledger.outbox[0].event.event_id.clone();
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Warning, false, ends)],
+            NOW + 4 * DAY,
+        );
+        assert_eq!(ledger.outbox.len(), 1);
+        assert_ne!(ledger.outbox[0].event.event_id, first);
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Critical, true, ends)],
+            ends,
+        );
+        assert_eq!(
+            (ledger.outbox.len(), ledger.outbox[0].event.severity),
+            (1, Severity::Critical)
+        );
+        // over before anybody heard: nobody needs to hear of it
+        queue(&ctx, &mut ledger, &channels, &[], ends + HOUR);
+        assert_eq!(ledger.outbox, []);
+    }
+
+    #[test]
+    fn what_may_have_been_heard_is_closed() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Critical, true, NOW)],
+            NOW,
+        );
+        assert_eq!(due(&ctx, &mut ledger, &channels, NOW).len(), 1);
+        // the process died before it could write down whether it was delivered
+        queue(&ctx, &mut ledger, &channels, &[], NOW + HOUR);
+        assert_eq!(ledger.outbox[0].event.status, Status::Resolved);
     }
 }

@@ -8,7 +8,6 @@ use crate::edge::{files, http::Http};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
 use crate::types::{DAY, HOUR, MINUTE, Ms};
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +27,9 @@ agents = [\"openclaw/ci\"]
 profile = \"anthropic:ci\"
 
 [[channel]]
-type = \"log\"
+type = \"command\"
+name = \"phone\"
+command = [\"true\"]
 ";
 
 pub(super) fn demo(invocation: &Invocation) -> Result<Exit, Fatal> {
@@ -49,7 +50,13 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
     make_home(&home, now)?;
     let host = Host {
         home: home.clone(),
-        env: BTreeMap::from([("PATH".to_owned(), String::new())]),
+        // the demo's phone is the program `true`; nothing else is looked for on it
+        env: invocation
+            .env
+            .iter()
+            .filter(|(name, _)| *name == "PATH")
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
         cwd: home,
         name: "demo".into(),
         macos: false,

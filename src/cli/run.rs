@@ -1,7 +1,8 @@
 //! `run` and `sync`.
 
-use super::{Fatal, Setup, block_on, parse_time, print};
+use super::{Fatal, Setup, block_on, parse_time, print, until_signal};
 use crate::ctx::Ctx;
+use crate::notify::ChannelKind;
 use crate::pass::{self, Done, Outcome, Report, Scope};
 use crate::report::{self, Exit, one_line};
 use crate::rules::alert::Why;
@@ -31,7 +32,7 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(None)?;
     let report = match args.dry_run {
         true => block_on(pass::rehearse(&ctx))?,
-        false => block_on(pass::run(&ctx, Scope::Whole))?,
+        false => until_signal(pass::run(&ctx, Scope::Whole))?,
     };
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
@@ -47,7 +48,7 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(args.at)?;
     let report = match args.dry_run {
         true => block_on(pass::rehearse(&ctx))?,
-        false => block_on(pass::run(&ctx, Scope::Sync))?,
+        false => until_signal(pass::run(&ctx, Scope::Sync))?,
     };
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
@@ -102,6 +103,14 @@ pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
                     one_line(from)
                 )
             }
+            Outcome::Renewed(how) => writeln!(out, "login {whom}: renewed {}", one_line(how)),
+            Outcome::WouldRenew(how) => writeln!(out, "login {whom}: would be renewed {}", one_line(how)),
+            Outcome::NotRenewed(problem) => writeln!(
+                out,
+                "login {whom}: not renewed: {}\n  hint: {}",
+                one_line(&problem.message),
+                one_line(&problem.hint)
+            ),
             Outcome::Failed(problem) => {
                 writeln!(
                     out,
@@ -126,7 +135,13 @@ pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
 /// What needs a human, who was told, and how the rest fares.
 pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
     let mut out = String::new();
-    for (sent, result) in &report.told {
+    // what went to the log alone was just said there, and is said below
+    let log = |name: &str| {
+        ctx.channels()
+            .iter()
+            .any(|channel| channel.name == name && matches!(channel.kind, ChannelKind::Log(_)))
+    };
+    for (sent, result) in report.told.iter().filter(|(sent, _)| !log(&sent.channel)) {
         let title = one_line(&sent.event.title);
         let _ = match result {
             Ok(_) => writeln!(out, "told {}: {title}", sent.channel),
@@ -138,7 +153,14 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
         };
     }
     for alert in &report.alerts {
-        let words = wording::words(alert, Why::First, &ctx.host.name, report.view.now, &|at| ctx.when(at));
+        let words = wording::words(
+            alert,
+            Why::First,
+            &ctx.host.name,
+            report.view.now,
+            report.view.now,
+            &|at| ctx.when(at),
+        );
         let _ = writeln!(out, "{}: {}", alert.severity.word(), one_line(&words.title));
         for line in words.message.lines() {
             let _ = writeln!(out, "  {}", one_line(line));

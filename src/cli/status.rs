@@ -7,7 +7,7 @@ use crate::look;
 use crate::report::{self, Exit};
 use crate::rules::wording::span;
 use crate::types::Ms;
-use crate::{ledger, pass};
+use crate::{ledger, pass, tell};
 use clap::Args;
 use std::fmt::Write;
 
@@ -34,7 +34,9 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(args.at)?;
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
-    let problems: Vec<_> = loaded.problem.into_iter().collect();
+    let mut problems: Vec<_> = loaded.problem.into_iter().collect();
+    problems.extend(tell::failing(&loaded.ledger));
+    problems.extend(tell::silenced(&ctx, &loaded.ledger.silences, view.now));
     let exit = if args.by_clock {
         report::exit_by_clock(&ctx, &view)
     } else {
@@ -106,6 +108,7 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
                 &alert,
                 crate::rules::alert::Why::First,
                 &ctx.host.name,
+                view.now,
                 view.now,
                 &|at| ctx.when(at),
             );

@@ -308,6 +308,27 @@ pub fn stage(target: &Path, keep: Option<&Meta>) -> io::Result<Staged> {
 }
 
 impl Staged {
+    /// Sets room aside for `bytes` bytes, so that a disk that fills up meanwhile does not fail the write. Where the file
+    /// system cannot do that, nothing is set aside.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn reserve(&self, bytes: u64) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            use rustix::io::Errno;
+            if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS)) =
+                fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, bytes)
+            {
+                return Err(error.into());
+            }
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Writes `bytes`, makes them durable, and puts them in the target's place.
     ///
     /// # Errors
@@ -319,7 +340,8 @@ impl Staged {
         match fs::rename(&self.temp, &self.target) {
             Ok(()) => {
                 self.done = true;
-                sync_dir(&self.target);
+                // the rename has happened; who depends on its being durable asks `sync_dir` again
+                let _ = sync_dir(&self.target);
                 Ok(Replaced::Atomically)
             }
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -346,13 +368,15 @@ pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<R
     stage(target, keep)?.commit(bytes)
 }
 
-/// Makes a rename in this file's directory durable. Best effort: some file systems refuse fsync on directories, and the
-/// rename itself has happened.
-fn sync_dir(file: &Path) {
-    if let Some(dir) = file.parent()
-        && let Ok(dir) = File::open(dir)
-    {
-        let _ = dir.sync_all();
+/// Makes a rename in this file's directory durable. Some file systems refuse fsync on directories; that is no error.
+///
+/// # Errors
+/// What the system refuses.
+pub fn sync_dir(file: &Path) -> io::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    match File::open(dir)?.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
     }
 }
 
@@ -411,6 +435,11 @@ pub fn remove_empty_dir(dir: &Path) -> io::Result<()> {
 /// Renames within our own directories.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
+}
+
+/// Whether `path` is an executable file (through links).
+pub fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
 /// Removes a file; absent is fine.

@@ -117,6 +117,15 @@ impl Http {
         }
     }
 
+    /// Builds the client now, roots and all, so that the next request leaves without delay.
+    ///
+    /// # Errors
+    /// Why no request can be made.
+    pub fn warm(&self) -> Result<(), HttpError> {
+        let client = self.inner.client.get_or_init(|| client(&self.inner.env));
+        client.as_ref().map(drop).map_err(|why| HttpError::NotSent(why.clone()))
+    }
+
     /// Sends one request, once: nothing is retried here, and no redirect is followed.
     ///
     /// # Errors

@@ -10,5 +10,6 @@ pub mod http;
 pub mod keychain;
 pub mod locks;
 pub mod schedule;
+pub mod signals;
 pub mod subprocess;
 pub mod wake;

@@ -164,6 +164,57 @@ pub async fn run(spec: Spec) -> io::Result<Output> {
     })
 }
 
+/// A program that was started and is never ended by us.
+#[derive(Debug)]
+pub struct Left(tokio::process::Child);
+
+/// Starts `spec` (its limits do not apply) and leaves it to itself: no input, no output, a process group of its own so that
+/// neither a ^C nor our own end reaches it, no pipe that could break under it.
+///
+/// # Errors
+/// The program could not be started.
+pub fn spawn_and_leave(spec: &Spec) -> io::Result<Left> {
+    let mut command = Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(false);
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    command.spawn().map(Left)
+}
+
+impl Left {
+    /// Its process id; 0 once it was waited for.
+    pub fn pid(&self) -> u32 {
+        self.0.id().unwrap_or(0)
+    }
+
+    /// Waits for its end, at most this long; `None` where it still runs. It is not ended.
+    pub async fn wait(&mut self, patience: Duration) -> Option<Status> {
+        let status = timeout(patience, self.0.wait()).await.ok()?.ok()?;
+        Some(match (status.code(), status.signal()) {
+            (Some(code), _) => Status::Exit(code),
+            (None, signal) => Status::Signal(signal.unwrap_or(0)),
+        })
+    }
+}
+
+/// Whether a process with this id exists.
+pub fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw) else {
+        return false;
+    };
+    // EPERM: it lives and is another user's
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
 /// A process group that is killed when dropped, unless its leader was waited for.
 struct Group(Option<Pid>);
 

@@ -4,6 +4,9 @@
 //! the capabilities are asked first: markup is escaped only for servers that read it. The server's id of the last
 //! notification is handed back so that the next one for the same alert replaces it; since ids belong to one run of one
 //! server on one bus, the handle names those too. There are no buttons: a oneshot process does not wait for a click.
+//!
+//! The library finds the bus by the process's environment, which is the host's; it is only used once our own connection to
+//! the host's address has succeeded.
 
 use super::{Receipt, SendCtx, SendError};
 use crate::config::table::{ConfigError, Table};
@@ -65,115 +68,133 @@ mod bus {
     use super::*;
     use crate::notify::text::{self, Count, clip};
     use crate::types::{Severity, Status};
-    use std::collections::HashMap;
+    use notify_rust::{Hint, Notification, Timeout, Urgency};
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
-
-    use zbus::{Connection, Variant, connection};
+    use zbus::Connection;
 
     const NAME: &str = "org.freedesktop.Notifications";
-    const PATH: &str = "/org/freedesktop/Notifications";
+
+    /// No server shows more than this many characters.
+    const BODY: usize = 2000;
 
     pub async fn notify(event: &Event, address: &str, previous: Option<&str>) -> Result<Receipt, SendError> {
         match tokio::time::timeout(Duration::from_secs(5), show(event, address, previous)).await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(error)) => Err(SendError::passing(words(&error))),
+            Ok(shown) => shown.map_err(SendError::passing),
             Err(_) => Err(SendError::passing("the session bus is not answering")),
         }
     }
 
-    async fn show(event: &Event, address: &str, previous: Option<&str>) -> zbus::Result<Receipt> {
-        let bus = connection::Builder::address(address).build().await?;
-        let capabilities: Vec<String> = call(&bus, "GetCapabilities", &()).await?;
-        let owner: String = bus
-            .call_method(
-                Some("org.freedesktop.DBus"),
-                "/org/freedesktop/DBus",
-                Some("org.freedesktop.DBus"),
-                "GetNameOwner",
-                &NAME,
-            )
-            .await?
-            .body()
-            .deserialize()?;
+    async fn show(event: &Event, address: &str, previous: Option<&str>) -> Result<Receipt, String> {
+        // our own connection first: it can be given up where the bus hangs, and it knows whose the ids are
+        let connecting = zbus::connection::Builder::address(address).build();
+        let bus = connecting.await.map_err(|error| words(&error))?;
+        let capabilities = capabilities().await?;
+        let owner = owner(&bus).await.map_err(|error| words(&error))?;
         let server = format!("{}/{owner}/", bus.server_guid());
-        let replaces: u32 = previous
-            .and_then(|handle| handle.strip_prefix(server.as_str())?.parse().ok())
-            .unwrap_or(0);
+        let replaces: Option<u32> = previous.and_then(|handle| handle.strip_prefix(server.as_str())?.parse().ok());
         let markup = capabilities.iter().any(|word| word == "body-markup");
-        let escape = if markup { text::html } else { text::as_is };
-        let title = format!("{}: {}", text::heading(event), event.title);
-        let body = clip(&text::plain(event), 2000, Count::Chars, escape);
-        let id: u32 = call(
-            &bus,
-            "Notify",
-            &(
-                "nolapse",
-                replaces,
-                icon(event),
-                clip(&title, 200, Count::Chars, text::as_is),
-                body,
-                // an action named `default` would make the whole notification clickable, and nobody would answer
-                Vec::<String>::new(),
-                hints(event),
-                // critical ones stay by the specification; the server decides for the others
-                -1_i32,
-            ),
-        )
-        .await?;
+        let mut notification = compose(event, if markup { text::html } else { text::as_is });
+        if let Some(id) = replaces {
+            notification.id(id);
+        }
+        let id = notification.show_async().await.map_err(|error| said(&error))?.id();
         Ok(Receipt {
             detail: format!("shown, notification {id}"),
             handle: Some(format!("{server}{id}")),
         })
     }
 
-    async fn call<B, R>(bus: &Connection, method: &str, body: &B) -> zbus::Result<R>
-    where
-        B: serde::Serialize + zbus::zvariant::DynamicType,
-        R: for<'d> zbus::zvariant::DynamicDeserialize<'d>,
-    {
-        bus.call_method(Some(NAME), PATH, Some(NAME), method, body)
-            .await?
-            .body()
-            .deserialize()
-    }
-
-    fn icon(event: &Event) -> &'static str {
-        match (event.status, event.severity) {
+    fn compose(event: &Event, escape: text::Escape) -> Notification {
+        let title = format!("{}: {}", text::heading(event), event.title);
+        let urgency = match (event.status, event.severity) {
+            (Status::Resolved, _) | (_, Severity::Info) => Urgency::Low,
+            (Status::Firing, Severity::Warning) => Urgency::Normal,
+            (Status::Firing, Severity::Critical) => Urgency::Critical,
+        };
+        let icon = match (event.status, event.severity) {
             (Status::Resolved, _) | (_, Severity::Info) => "dialog-information",
             (Status::Firing, Severity::Warning) => "dialog-warning",
             (Status::Firing, Severity::Critical) => "dialog-error",
-        }
+        };
+        let mut notification = Notification::new();
+        notification
+            .appname("nolapse")
+            .summary(&clip(&title, 200, Count::Chars, text::as_is))
+            .body(&clip(&text::plain(event), BODY, Count::Chars, escape))
+            .icon(icon)
+            .urgency(urgency)
+            // dunst and others stack by these what belongs together, even without an id
+            .hint(Hint::Custom("x-dunst-stack-tag".into(), event.alert_id.clone()))
+            .hint(Hint::Custom(
+                "x-canonical-private-synchronous".into(),
+                event.alert_id.clone(),
+            ))
+            // critical ones stay by the specification; the server decides for the others
+            .timeout(Timeout::Default);
+        notification
     }
 
-    /// Urgency, and the tags by which dunst and others stack what belongs together even without an id.
-    fn hints(event: &Event) -> HashMap<&'static str, Variant<'_>> {
-        let urgency: u8 = match (event.status, event.severity) {
-            (Status::Resolved, _) | (_, Severity::Info) => 0,
-            (Status::Firing, Severity::Warning) => 1,
-            (Status::Firing, Severity::Critical) => 2,
-        };
-        HashMap::from([
-            ("urgency", Variant::U8(urgency)),
-            ("x-dunst-stack-tag", Variant::from(event.alert_id.as_str())),
-            (
-                "x-canonical-private-synchronous",
-                Variant::from(event.alert_id.as_str()),
-            ),
-        ])
+    /// An earlier question that a hung server never answered: no second thread is left waiting for it.
+    static ASKING: AtomicBool = AtomicBool::new(false);
+
+    /// What the server can do. The library's call blocks, and a thread of the runtime's would hold up the process's end where
+    /// the server hangs: this one is left behind.
+    async fn capabilities() -> Result<Vec<String>, String> {
+        if ASKING.swap(true, Ordering::AcqRel) {
+            return Err("the notification server is not answering".into());
+        }
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let asked = std::thread::Builder::new().spawn(move || {
+            let answer = notify_rust::get_capabilities().map_err(|error| said(&error));
+            ASKING.store(false, Ordering::Release);
+            let _ = tell.send(answer);
+        });
+        if let Err(error) = asked {
+            ASKING.store(false, Ordering::Release);
+            return Err(crate::edge::files::io_words(&error).to_string());
+        }
+        told.await
+            .unwrap_or_else(|_| Err("the notification server is not answering".into()))
     }
+
+    /// The run of the server, which its ids belong to: another's notification is never replaced by mistake.
+    async fn owner(bus: &Connection) -> zbus::Result<String> {
+        let driver = "org.freedesktop.DBus";
+        bus.call_method(
+            Some(driver),
+            "/org/freedesktop/DBus",
+            Some(driver),
+            "GetNameOwner",
+            &NAME,
+        )
+        .await?
+        .body()
+        .deserialize()
+    }
+
+    const NO_SERVER: &str = "no notification server is running on the desktop";
 
     fn words(error: &zbus::Error) -> String {
         match error {
-            zbus::Error::MethodError(name, ..) if name.as_str().ends_with("ServiceUnknown") => {
-                "no notification server is running on the desktop".into()
-            }
-            zbus::Error::MethodError(name, ..) => format!("the notification server answered `{}`", name.as_str()),
+            zbus::Error::MethodError(name, ..) if name.as_str().ends_with("NameHasNoOwner") => NO_SERVER.into(),
+            zbus::Error::MethodError(name, ..) => format!("the session bus answered `{}`", name.as_str()),
             zbus::Error::InputOutput(error) => {
                 format!(
                     "the session bus cannot be reached: {}",
                     crate::edge::files::io_words(error)
                 )
             }
+            _ => "the session bus cannot be reached".into(),
+        }
+    }
+
+    /// The library's errors show their cause as text alone: the D-Bus error's name, a colon, and foreign words.
+    fn said(error: &notify_rust::error::Error) -> String {
+        let text = error.to_string();
+        match text.split(':').next().unwrap_or_default() {
+            name if name.ends_with(".ServiceUnknown") || name.ends_with(".NameHasNoOwner") => NO_SERVER.into(),
+            name if name.contains('.') && !name.contains(' ') => format!("the notification server answered `{name}`"),
             _ => "the session bus cannot be reached".into(),
         }
     }

@@ -106,7 +106,17 @@ impl Email {
             login,
             from,
             to,
-            ca_file: table.path("ca_file")?,
+            ca_file: match table.path("ca_file")? {
+                Some(path) if !files::is_file(&path) => {
+                    let message = format!("names `{}`, which is no file", path.display());
+                    return Err(table.error(
+                        "ca_file",
+                        message,
+                        "name a certificate in PEM form, or take the key out",
+                    ));
+                }
+                path => path,
+            },
         })
     }
 

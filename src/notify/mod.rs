@@ -30,6 +30,7 @@ use crate::edge::files;
 use crate::edge::http::Http;
 use crate::secret::SecretUrl;
 use crate::types::{Event, Ms, SECOND, Severity, Status};
+use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -396,12 +397,30 @@ impl Channel {
         let any = |globs: &[String], mut names: Box<dyn Iterator<Item = String> + '_>| {
             globs.is_empty() || names.any(|name| globs.iter().any(|glob| text::glob(glob, &name)))
         };
-        loud_enough
-            && any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
-            && any(
-                &self.agents,
-                Box::new(event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent))),
-            )
+        let store = event.alert_id.strip_prefix("store:").map(str::to_owned);
+        let agents = event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent));
+        let routed = any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
+            && any(&self.agents, Box::new(agents.chain(store)));
+        // that another channel fails concerns everybody
+        loud_enough && (routed || event.alert_id.starts_with("channel:"))
+    }
+
+    /// Whether the receiver keeps an alert open until it is told that it is over.
+    pub fn keeps_open(&self) -> bool {
+        matches!(self.kind, ChannelKind::Pagerduty(_) | ChannelKind::Alertmanager(_))
+    }
+
+    /// A mark that changes with the configuration, secrets included: 16 bits are enough to notice a change, and too few to
+    /// check a guessed password by.
+    pub fn mark(&self) -> u16 {
+        let mut hash = Sha256::new();
+        hash.update(format!("{self:?}"));
+        for secret in secrets(&self.kind) {
+            hash.update([0]);
+            hash.update(secret);
+        }
+        let bytes = hash.finalize();
+        u16::from_be_bytes([bytes[0], bytes[1]])
     }
 
     /// The event as this channel words it: templates filled, control characters gone.
@@ -672,6 +691,12 @@ mod tests {
             severity: Severity::Warning,
             ..event()
         };
+        let about = |id: &str| Event {
+            alert_id: id.into(),
+            login: None,
+            affected: Vec::new(),
+            ..event()
+        };
         for (keys, event, wanted) in [
             ("", &warning, true),
             ("min_severity = \"critical\"", &warning, false),
@@ -682,6 +707,10 @@ mod tests {
             ("logins = [\"work\"]", &event(), false),
             ("agents = [\"clawdbot/*\"]", &event(), true),
             ("agents = [\"moltbot/*\"]", &event(), false),
+            ("agents = [\"moltbot/*\"]", &about("store:moltbot/main"), true),
+            ("agents = [\"moltbot/*\"]", &about("store:clawdbot/main"), false),
+            // that another channel fails concerns everybody
+            ("logins = [\"work\"]", &about("channel:phone"), true),
         ] {
             assert_eq!(
                 channel(&format!("type = \"log\"\n{keys}")).wants(event),
@@ -689,6 +718,22 @@ mod tests {
                 "{keys}"
             );
         }
+    }
+
+    #[test]
+    fn a_mark_changes_with_every_key_and_every_secret() {
+        let marks: std::collections::BTreeSet<u16> = [
+            "type = \"webhook\"\nurl = \"https://h/a\"",
+            "type = \"webhook\"\nurl = \"https://h/b\"",
+            "type = \"webhook\"\nurl = \"https://h/a\"\nsecret = \"whsec_YQ==\"",
+            "type = \"webhook\"\nurl = \"https://h/a\"\nsecret = \"whsec_Yg==\"",
+            "type = \"webhook\"\nurl = \"https://h/a\"\ntimeout = \"9s\"",
+        ]
+        .iter()
+        .map(|keys| channel(keys).mark())
+        .collect();
+        assert_eq!(marks.len(), 5);
+        assert_eq!(channel("type = \"log\"").mark(), channel("type = \"log\"").mark());
     }
 
     #[test]

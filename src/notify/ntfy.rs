@@ -1,5 +1,7 @@
-//! `ntfy`: JSON to the server's root. The message is plain text of at most 4096 bytes. `sequence_id` (ntfy 2.16) makes an
-//! alert and its recovery one notification that changes; an older server ignores it and shows a new one.
+//! `ntfy`: JSON to the server's root. The message is plain text of at most 4096 bytes. `sequence_id` (ntfy 2.16) lets
+//! a recovery take the place of the last message of its alert; an older server ignores it and shows a new one. Messages that
+//! fire never take each other's place: the Android app changes a notification that it still shows without a sound
+//! (`setOnlyAlertOnce` in its `NotificationService.kt`), and a reminder or a turn for the worse has to be heard.
 
 use super::reply::{Headers, post};
 use super::text::{self, Count, as_is, clip};
@@ -19,7 +21,7 @@ pub struct Ntfy {
     pub topic: Secret,
     /// The access token.
     pub token: Option<Secret>,
-    /// Whether an alert's notification is changed in place.
+    /// Whether a recovery takes the place of its alert's last message.
     pub replace: bool,
 }
 
@@ -62,16 +64,27 @@ impl Ntfy {
             let bearer = Secret::new(format!("Bearer {}", token.expose()));
             headers.push(("authorization", HeaderText::Secret(bearer)));
         }
-        let body = payload(event, self.topic.expose(), self.replace)
-            .to_string()
-            .into_bytes();
+        let sequence = self.replace.then(|| sequence(event, ctx.previous.as_deref()));
+        let body = payload(event, self.topic.expose(), sequence.as_deref());
+        let body = body.to_string().into_bytes();
         let reply = post(ctx, &join(&self.url, "/"), headers, body, &["/error"]).await?;
-        Ok(Receipt::of(format!("answered {}", reply.status)))
+        Ok(Receipt {
+            detail: format!("answered {}", reply.status),
+            handle: sequence,
+        })
+    }
+}
+
+/// Each message its own, and a recovery that of the message before it.
+fn sequence(event: &Event, previous: Option<&str>) -> String {
+    match (event.status, previous) {
+        (Status::Resolved, Some(previous)) => previous.to_owned(),
+        _ => event.event_id.clone(),
     }
 }
 
 /// What is posted.
-pub fn payload(event: &Event, topic: &str, replace: bool) -> Value {
+pub fn payload(event: &Event, topic: &str, sequence: Option<&str>) -> Value {
     let (priority, tag) = match (event.status, event.severity) {
         (Status::Resolved, _) => (2, "white_check_mark"),
         (Status::Firing, Severity::Critical) => (5, "rotating_light"),
@@ -90,8 +103,8 @@ pub fn payload(event: &Event, topic: &str, replace: bool) -> Value {
         payload["click"] = json!(super::termux::LOGIN_PAGE);
         payload["actions"] = json!([{"action": "view", "label": "Open login page", "url": super::termux::LOGIN_PAGE}]);
     }
-    if replace {
-        payload["sequence_id"] = json!(text::alert_key(event));
+    if let Some(sequence) = sequence {
+        payload["sequence_id"] = json!(sequence);
     }
     payload
 }
@@ -99,29 +112,45 @@ pub fn payload(event: &Event, topic: &str, replace: bool) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::testing::{Answer, CANARY, Server, channel, deliver, event, leak_check, recovered};
+    use crate::notify::testing::{Answer, CANARY, Server, channel, event, leak_check, recovered};
 
     #[tokio::test]
-    async fn an_alert_and_its_recovery_share_a_sequence() {
+    async fn a_recovery_takes_the_place_of_the_last_message_and_a_reminder_takes_none() {
         let server = Server::start(vec![Answer::status(200)]).await;
         let channel = channel(&format!(
             "type = \"ntfy\"\nurl = \"http://{}/\"\ntopic = \"t\"\ntoken = \"tk_x\"",
             server.authority()
         ));
-        for event in [event(), recovered()] {
-            deliver(&channel, &event).await.unwrap();
+        let (host, http) = (
+            crate::notify::testing::host(&[]),
+            crate::edge::http::Http::new(&Default::default()),
+        );
+        let reminder = Event {
+            event_id: "msg_2b1f2".into(),
+            ..event()
+        };
+        let mut previous = None;
+        for event in [event(), reminder, recovered()] {
+            let ctx = SendCtx {
+                host: &host,
+                http: &http,
+                now: 0,
+                previous,
+            };
+            previous = crate::notify::send(&channel, &event, &ctx).await.unwrap().handle;
         }
         let seen = server.seen();
         assert_eq!(
             (seen[0].line.as_str(), seen[0].header("authorization")),
             ("POST / HTTP/1.1", Some("Bearer tk_x"))
         );
-        let (first, second) = (seen[0].json(), seen[1].json());
+        let (first, reminder, second) = (seen[0].json(), seen[1].json(), seen[2].json());
         assert_eq!(
             (first["priority"].as_i64(), second["priority"].as_i64()),
             (Some(5), Some(2))
         );
-        assert_eq!(first["sequence_id"], second["sequence_id"]);
+        assert_ne!(first["sequence_id"], reminder["sequence_id"]);
+        assert_eq!(reminder["sequence_id"], second["sequence_id"]);
         assert_eq!(first["title"], "Critical: Claude login on gw has ended");
         assert!(first["message"].as_str().unwrap().contains("<b>&*x*"));
     }
@@ -130,7 +159,7 @@ mod tests {
     fn limits_hold() {
         let mut event = event();
         event.message = "ä".repeat(4000);
-        assert!(payload(&event, "t", true)["message"].as_str().unwrap().len() <= 4096);
+        assert!(payload(&event, "t", None)["message"].as_str().unwrap().len() <= 4096);
     }
 
     #[tokio::test]

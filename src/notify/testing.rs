@@ -192,6 +192,7 @@ impl Seen {
 pub struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
 }
 
 impl Server {
@@ -201,9 +202,10 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
+        let answers = Arc::new(Mutex::new(answers));
+        let left = answers.clone();
         tokio::spawn(async move {
             let mut held = Vec::new();
-            let mut next = 0;
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let Some(request) = read_request(&mut socket).await else {
@@ -211,8 +213,14 @@ impl Server {
                     continue;
                 };
                 log.lock().unwrap().push(request);
-                let answer = &answers[next.min(answers.len() - 1)];
-                next += 1;
+                let answer = {
+                    let mut left = left.lock().unwrap();
+                    if left.len() > 1 {
+                        left.remove(0)
+                    } else {
+                        left[0].clone()
+                    }
+                };
                 match answer.how {
                     How::HangUp => {}
                     How::Silence => held.push(socket),
@@ -231,7 +239,12 @@ impl Server {
                 }
             }
         });
-        Self { port, seen }
+        Self { port, seen, answers }
+    }
+
+    /// From now on gives this answer.
+    pub fn now(&self, answer: Answer) {
+        *self.answers.lock().unwrap() = vec![answer];
     }
 
     /// `127.0.0.1:port`.

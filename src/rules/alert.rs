@@ -4,7 +4,8 @@
 //! remembered per channel, and [`decide`] names its reason.
 
 use super::lineage::Relation;
-use crate::look::View;
+use super::renew::{Record, Stage};
+use crate::look::{LoginView, View};
 use crate::secret::Secret;
 use crate::sources::claude::{Source, State};
 use crate::stores::store;
@@ -39,6 +40,7 @@ pub struct Alert {
 /// Everything that needs a human, the worst first.
 pub fn collect(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = login_alerts(view, tilde);
+    alerts.extend(renewal_alerts(view, tilde));
     alerts.extend(profile_alerts(view, env_key, tilde));
     alerts.extend(store_alerts(view, tilde));
     alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
@@ -101,6 +103,74 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     alerts
 }
 
+/// How the detail of a stale copy begins where its login could not be renewed.
+pub(super) const NOT_RENEWED: &str = "it could not be renewed";
+
+/// A renewal whose outcome is not known, or whose tokens could not be saved. A login that has lapsed says so itself.
+fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for (i, login) in view.logins.iter().enumerate() {
+        let (kind, at, why) = match login.renewal.as_ref().map(|renewal| &renewal.stage) {
+            Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+            Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+            _ => continue,
+        };
+        let lapsed = matches!(login.verdict.health, Health::Expired | Health::Missing);
+        if lapsed && kind == "unknown_outcome" {
+            continue;
+        }
+        alerts.push(Alert {
+            id: format!("renew:{}", login.id()),
+            kind: kind.to_owned(),
+            severity: Severity::Critical,
+            lapsed: true,
+            ends: Some(*at),
+            login: Some(event_login(view, i, tilde)),
+            affected: affected(view, |profile| profile.login == Some(i)),
+            path: Some(tilde(&login.login.place.file())),
+            detail: Some(why.clone()),
+        });
+    }
+    for agent in &view.agents {
+        for profile in &agent.profiles {
+            let (kind, at, why) = match profile.renewal.as_ref().map(|renewal| &renewal.stage) {
+                Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+                Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+                _ => continue,
+            };
+            let id = &profile.profile.id;
+            alerts.push(Alert {
+                id: format!("renew:{}/{id}", agent.agent.agent.label()),
+                kind: kind.to_owned(),
+                severity: Severity::Critical,
+                lapsed: true,
+                ends: Some(*at),
+                login: None,
+                affected: vec![Affected {
+                    family: agent.agent.agent.family,
+                    agent: agent.agent.agent.id.clone(),
+                    profile: id.clone(),
+                    health: profile.verdict.health,
+                    expires_at: profile.profile.credential.expires(),
+                }],
+                path: Some(tilde(&agent.path)),
+                detail: Some(why.clone()),
+            });
+        }
+    }
+    alerts
+}
+
+/// Why the login of a stale copy could not be renewed, where that is why.
+fn not_renewed(login: &LoginView, now: Ms) -> Option<String> {
+    let renewal = login.renewal.as_ref()?;
+    let grant = login.login.grant()?;
+    let about_it = grant.refresh.token().map(Secret::fingerprint) == Some(renewal.token);
+    let ended = grant.expires.is_some_and(|at| at <= now);
+    let why = &renewal.last.as_ref()?.why;
+    (about_it && ended).then(|| format!("{NOT_RENEWED}: {why}"))
+}
+
 /// Six hours ahead is now.
 fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
     match ends {
@@ -121,7 +191,11 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
         for profile in &agent.profiles {
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());
-            if verdict.fine() || !login_fine || verdict.reason == Some(Reason::StoreRetired) {
+            let stuck = |i: usize| view.logins[i].renewal.as_ref().is_some_and(Record::stuck);
+            let own_stuck = profile.renewal.as_ref().is_some_and(Record::stuck);
+            let told_by_renewal =
+                verdict.reason == Some(Reason::CopyStale) && (own_stuck || profile.login.is_some_and(stuck));
+            if verdict.fine() || !login_fine || told_by_renewal || verdict.reason == Some(Reason::StoreRetired) {
                 continue;
             }
             let provider = &profile.profile.provider;
@@ -156,6 +230,14 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
             };
             let detail = match (&agent.writable, profile.login, profile.relation) {
                 (Err(why), Some(_), _) => Some(format!("the store is not written: {why}")),
+                (Ok(()), Some(i), _) if verdict.reason == Some(Reason::CopyStale) => {
+                    not_renewed(&view.logins[i], view.now)
+                }
+                (_, None, _) if verdict.reason == Some(Reason::CopyStale) => profile
+                    .renewal
+                    .as_ref()
+                    .and_then(|renewal| renewal.last.as_ref())
+                    .map(|last| format!("{NOT_RENEWED}: {}", last.why)),
                 (Ok(()), Some(_), Relation::Unknown) => Some("its refresh token is not the login's".to_owned()),
                 _ => None,
             };
@@ -286,8 +368,149 @@ pub fn reminder_gap(n: u32) -> Ms {
     }
 }
 
-/// Whether a channel is to be told of an alert that is firing. Early returns, each with its reason.
-pub fn decide(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Option<Why> {
+/// What a person has said of an alert: "I know". It holds until the alert changes for the worse or in kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// When, [`Ms`].
+    pub at: Ms,
+    /// How loud it was then.
+    pub severity: Severity,
+    /// What it was then.
+    pub kind: String,
+    /// Whether it had happened then.
+    pub lapsed: bool,
+}
+
+impl Ack {
+    /// The alert as it is now is known.
+    pub fn of(alert: &Alert, now: Ms) -> Self {
+        Self {
+            at: now,
+            severity: alert.severity,
+            kind: alert.kind.clone(),
+            lapsed: alert.lapsed,
+        }
+    }
+
+    /// Whether the alert is still what was acknowledged: nothing louder, nothing else, and happened or ahead as then.
+    pub fn holds(&self, alert: &Alert) -> bool {
+        alert.severity <= self.severity && alert.kind == self.kind && alert.lapsed == self.lapsed
+    }
+}
+
+/// What a person does not want to hear of for a while, however bad it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// Of what.
+    pub scope: Scope,
+    /// For how long.
+    pub until: Until,
+    /// Since when, [`Ms`].
+    pub since: Ms,
+}
+
+/// Of what a silence is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "of", content = "id")]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// One login and its copies, by its id.
+    Login(String),
+    /// One agent, `family/agent`.
+    Agent(String),
+}
+
+/// How long a silence lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "until", content = "at")]
+pub enum Until {
+    /// To this moment, [`Ms`].
+    Time(Ms),
+    /// Until nothing of its scope fires any more.
+    Recovered,
+}
+
+impl Silence {
+    /// Whether it still counts. One from the future was made under a clock that was wrong: rather ring.
+    pub fn active(&self, now: Ms) -> bool {
+        match self.until {
+            _ if self.since > now + HOUR => false,
+            Until::Time(at) => now < at,
+            Until::Recovered => true,
+        }
+    }
+
+    /// Whether the alert has to do with its scope.
+    pub fn touches(&self, alert: &Alert) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Login(id) => alert.login.as_ref().is_some_and(|login| login.id == *id),
+            Scope::Agent(label) => alert.agents().any(|agent| agent == *label),
+        }
+    }
+}
+
+impl Alert {
+    /// The agents that it is about, `family/agent`. A login is more than its agents: people work with it too.
+    fn agents(&self) -> impl Iterator<Item = String> {
+        let of_login = self.id.starts_with("login:") || self.id.starts_with("renew:") && self.login.is_some();
+        let affected = self.affected.iter().filter(move |_| !of_login);
+        affected
+            .map(|one| format!("{}/{}", one.family, one.agent))
+            .chain(self.id.strip_prefix("store:").map(str::to_owned))
+    }
+}
+
+/// Why nobody is told of an alert that fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mute {
+    /// Somebody asked for silence.
+    Silenced,
+    /// Somebody knows, and it has not changed since.
+    Acked,
+}
+
+/// Whether an alert is muted. Silences of agents add up: an alert about two agents is muted once both are silenced.
+pub fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: Ms) -> Option<Mute> {
+    let active = || silences.iter().filter(|silence| silence.active(now));
+    if active().any(|silence| !matches!(silence.scope, Scope::Agent(_)) && silence.touches(alert)) {
+        return Some(Mute::Silenced);
+    }
+    let silenced = |agent: &String| active().any(|s| matches!(&s.scope, Scope::Agent(label) if label == agent));
+    let mut agents = alert.agents().peekable();
+    if agents.peek().is_some() && agents.all(|agent| silenced(&agent)) {
+        return Some(Mute::Silenced);
+    }
+    if ack.is_some_and(|ack| ack.holds(alert)) {
+        return Some(Mute::Acked);
+    }
+    None
+}
+
+/// What is to be done about one alert and one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Tell it, for this reason.
+    Tell(Why),
+    /// It would be told, were it not muted.
+    Muted(Why, Mute),
+    /// It was told what there is to tell.
+    Settled,
+}
+
+/// Whether a channel is to be told of an alert that is firing.
+pub fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, steps: &[Ms], now: Ms) -> Decision {
+    match (due(alert, told, steps, now), mute) {
+        (None, _) => Decision::Settled,
+        (Some(why), None) => Decision::Tell(why),
+        (Some(why), Some(mute)) => Decision::Muted(why, mute),
+    }
+}
+
+/// What there is to tell. Early returns, each with its reason.
+fn due(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Option<Why> {
     let Some(told) = told.filter(|told| told.status == Status::Firing) else {
         return Some(Why::First);
     };
@@ -305,6 +528,58 @@ pub fn decide(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Opti
         return Some(Why::Reminder);
     }
     None
+}
+
+/// How the last deliveries to a channel went, as long as they fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// When the first of them failed, [`Ms`].
+    pub since: Ms,
+    /// How many passes in a row could not deliver.
+    pub failures: u32,
+    /// The receiver refused for good: only a person can change that.
+    pub refused: bool,
+    /// Why the last one failed; no secrets.
+    pub why: String,
+    /// The channel's configuration then, see [`crate::notify::Channel::mark`].
+    pub mark: u16,
+}
+
+/// From this many failures in a row on, a channel is no longer taken to be in passing trouble.
+const FAILURES: u32 = 3;
+
+impl Trouble {
+    /// Whether a person has to look after the channel.
+    pub fn lasting(&self) -> bool {
+        self.refused || self.failures >= FAILURES
+    }
+}
+
+/// The alert id of a channel that cannot be told anything.
+pub fn channel_id(name: &str) -> String {
+    format!("channel:{name}")
+}
+
+/// An alert for every channel that keeps failing; it goes through the others.
+pub fn channel_alerts(troubles: &BTreeMap<String, Trouble>) -> Vec<Alert> {
+    let lasting = troubles.iter().filter(|(_, trouble)| trouble.lasting());
+    let alert = |(name, trouble): (&String, &Trouble)| Alert {
+        id: channel_id(name),
+        kind: if trouble.refused {
+            "channel_refused"
+        } else {
+            "channel_failing"
+        }
+        .to_owned(),
+        severity: Severity::Warning,
+        lapsed: true,
+        ends: Some(trouble.since),
+        login: None,
+        affected: Vec::new(),
+        path: None,
+        detail: Some(trouble.why.clone()),
+    };
+    lasting.map(alert).collect()
 }
 
 /// What will be remembered once a channel was told.
@@ -337,6 +612,7 @@ pub fn told_resolved(before: &Told, now: Ms) -> Told {
 mod tests {
     use super::*;
     use crate::config::AlertsConfig;
+    use crate::types::Family;
     use proptest::prelude::*;
 
     const NOW: Ms = 1_769_000_000_000;
@@ -368,7 +644,7 @@ mod tests {
                 _ => alert(urgency(Some(ends), now), false, ends),
             };
             if left <= steps[0]
-                && let Some(why) = decide(&alert, told_last.as_ref(), &steps, now)
+                && let Some(why) = due(&alert, told_last.as_ref(), &steps, now)
             {
                 rang.push((now - ends, why));
                 told_last = Some(told(&alert, told_last.as_ref(), why, &steps, now));
@@ -404,9 +680,9 @@ mod tests {
         let week = alert(Severity::Warning, false, NOW + 7 * DAY);
         let first = told(&week, None, Why::First, &steps, NOW);
         let late = NOW + 6 * DAY + 12 * HOUR;
-        assert_eq!(decide(&week, Some(&first), &steps, late), Some(Why::Step));
+        assert_eq!(due(&week, Some(&first), &steps, late), Some(Why::Step));
         let again = told(&week, Some(&first), Why::Step, &steps, late);
-        assert_eq!(decide(&week, Some(&again), &steps, late + 60_000), None);
+        assert_eq!(due(&week, Some(&again), &steps, late + 60_000), None);
     }
 
     #[test]
@@ -415,12 +691,119 @@ mod tests {
         let soon = alert(Severity::Warning, false, NOW + DAY);
         let lapsed = alert(Severity::Critical, true, NOW);
         let told_soon = told(&soon, None, Why::First, &steps, NOW);
-        assert_eq!(decide(&lapsed, Some(&told_soon), &steps, NOW + 1), Some(Why::Worse));
+        assert_eq!(due(&lapsed, Some(&told_soon), &steps, NOW + 1), Some(Why::Worse));
         let told_lapsed = told(&lapsed, Some(&told_soon), Why::Worse, &steps, NOW + 1);
-        assert_eq!(decide(&lapsed, Some(&told_lapsed), &steps, NOW + 2), None);
-        assert_eq!(decide(&soon, Some(&told_lapsed), &steps, NOW + 2), Some(Why::Changed));
+        assert_eq!(due(&lapsed, Some(&told_lapsed), &steps, NOW + 2), None);
+        assert_eq!(due(&soon, Some(&told_lapsed), &steps, NOW + 2), Some(Why::Changed));
         let over = told_resolved(&told_lapsed, NOW + 3);
-        assert_eq!(decide(&lapsed, Some(&over), &steps, NOW + 4), Some(Why::First));
+        assert_eq!(due(&lapsed, Some(&over), &steps, NOW + 4), Some(Why::First));
+    }
+
+    fn silence(scope: Scope, until: Until) -> Silence {
+        Silence {
+            scope,
+            until,
+            since: NOW,
+        }
+    }
+
+    fn with_agents(id: &str, agents: &[&str]) -> Alert {
+        let affected = |agent: &&str| Affected {
+            family: Family::Clawdbot,
+            agent: (*agent).into(),
+            profile: "anthropic:claude-cli".into(),
+            health: Health::Expired,
+            expires_at: None,
+        };
+        Alert {
+            id: id.into(),
+            affected: agents.iter().map(affected).collect(),
+            login: Some(EventLogin {
+                id: "claude".into(),
+                dir: "~/.claude".into(),
+                health: Health::Expired,
+                reason: None,
+                access_expires_at: None,
+                login_ends_at: None,
+            }),
+            ..alert(Severity::Critical, true, NOW)
+        }
+    }
+
+    #[test]
+    fn an_ack_holds_until_it_gets_worse_or_something_else() {
+        let steps = AlertsConfig::default().steps;
+        let soon = alert(Severity::Warning, false, NOW + 7 * DAY);
+        let ack = Ack::of(&soon, NOW);
+        let first = told(&soon, None, Why::First, &steps, NOW);
+        let later = |alert: &Alert, at: Ms| decide(alert, Some(&first), mute(alert, Some(&ack), &[], at), &steps, at);
+        let step = NOW + 4 * DAY;
+        assert_eq!(later(&soon, step), Decision::Muted(Why::Step, Mute::Acked));
+        let loud = alert(Severity::Critical, false, NOW + 7 * DAY);
+        assert_eq!(later(&loud, step), Decision::Tell(Why::Worse));
+        let lapsed = alert(Severity::Warning, true, NOW + 7 * DAY);
+        assert_eq!(later(&lapsed, NOW + 8 * DAY), Decision::Tell(Why::Worse));
+        let other = Alert {
+            kind: "rejected".into(),
+            ..soon.clone()
+        };
+        assert_eq!(later(&other, step), Decision::Tell(Why::Step));
+        // an ack of the lapse itself ends the reminders
+        let ack = Ack::of(&lapsed, NOW);
+        assert_eq!(mute(&lapsed, Some(&ack), &[], NOW + 90 * DAY), Some(Mute::Acked));
+    }
+
+    #[test]
+    fn a_silence_mutes_also_what_is_worse_by_scope_and_time() {
+        let login = with_agents("login:claude", &["main"]);
+        let copies = with_agents("copies:claude", &["main", "work"]);
+        let store = Alert {
+            id: "store:clawdbot/main".into(),
+            login: None,
+            ..with_agents("", &[])
+        };
+        let (agent, hour) = (
+            |name: &str| Scope::Agent(format!("clawdbot/{name}")),
+            Until::Time(NOW + HOUR),
+        );
+        let both = [silence(agent("main"), hour), silence(agent("work"), hour)];
+        for (silences, alert, at, muted) in [
+            (&[silence(Scope::All, hour)][..], &login, NOW, true),
+            (&[silence(Scope::All, hour)], &login, NOW + HOUR, false),
+            (&[silence(Scope::All, Until::Recovered)], &login, NOW + 90 * DAY, true),
+            (&[silence(Scope::Login("claude".into()), hour)], &copies, NOW, true),
+            (&[silence(Scope::Login("claude".into()), hour)], &store, NOW, false),
+            // a login is more than its agents
+            (&[silence(agent("main"), hour)], &login, NOW, false),
+            (&[silence(agent("main"), hour)], &copies, NOW, false),
+            (&both, &copies, NOW, true),
+            (&[silence(agent("main"), hour)], &store, NOW, true),
+            // made under a clock that was a day ahead
+            (&[silence(Scope::All, hour)], &login, NOW - DAY, false),
+        ] {
+            let got = mute(alert, None, silences, at);
+            assert_eq!(got, muted.then_some(Mute::Silenced), "{silences:?} {}", alert.id);
+        }
+    }
+
+    #[test]
+    fn a_channel_is_an_alert_once_it_is_more_than_a_hiccup() {
+        let trouble = |failures, refused| Trouble {
+            since: NOW,
+            failures,
+            refused,
+            why: "answered 500".into(),
+            mark: 0,
+        };
+        for (failures, refused, kind) in [
+            (1, false, None),
+            (2, false, None),
+            (3, false, Some("channel_failing")),
+            (1, true, Some("channel_refused")),
+        ] {
+            let alerts = channel_alerts(&BTreeMap::from([("phone".to_owned(), trouble(failures, refused))]));
+            assert_eq!(alerts.first().map(|alert| alert.kind.as_str()), kind);
+        }
     }
 
     proptest! {
@@ -430,9 +813,9 @@ mod tests {
             let steps = AlertsConfig::default().steps;
             let one = alert(Severity::Critical, lapsed, NOW + left);
             let before = told(&one, None, Why::First, &steps, NOW + earlier);
-            if let Some(why) = decide(&one, Some(&before), &steps, NOW) {
+            if let Some(why) = due(&one, Some(&before), &steps, NOW) {
                 let after = told(&one, Some(&before), why, &steps, NOW);
-                prop_assert_eq!(decide(&one, Some(&after), &steps, NOW), None);
+                prop_assert_eq!(due(&one, Some(&after), &steps, NOW), None);
             }
         }
     }

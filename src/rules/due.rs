@@ -1,13 +1,11 @@
 //! When something changes by the clock alone: the moments at which a resident process has something to do.
 
+use super::renew::LEAD;
 use crate::config::AlertsConfig;
 use crate::look::View;
-use crate::types::{Credential, MINUTE, Ms};
+use crate::types::{Credential, Ms};
 
-/// A login is renewed from this long before its access token ends (Claude Code itself: 5 min, 2.1.330).
-pub const RENEW_AHEAD: Ms = 4 * MINUTE;
-
-/// The next moment after `view.now` at which a judgement can change, [`Ms`]: an access token is due to be renewed, a step
+/// The next moment after `view.now` at which a judgement can change, [`Ms`]: an access token is due to be renewed, or is again, a step
 /// before an end is reached, an end itself, or a copy's grace is over.
 pub fn next(view: &View, policy: &AlertsConfig) -> Option<Ms> {
     let mut moments: Vec<Ms> = Vec::new();
@@ -30,8 +28,11 @@ pub fn next(view: &View, policy: &AlertsConfig) -> Option<Ms> {
             .iter()
             .filter(|login| login.renews())
             .filter_map(|login| login.login.grant()?.expires)
-            .map(|end| end.saturating_sub(RENEW_AHEAD)),
+            .map(|end| end.saturating_sub(LEAD)),
     );
+    // a renewal that failed is tried again
+    let again = view.logins.iter().filter_map(|login| login.renewal.as_ref());
+    moments.extend(again.map(|renewal| renewal.next_at));
     moments.extend(
         view.agents
             .iter()

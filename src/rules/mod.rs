@@ -6,4 +6,5 @@ pub mod health;
 pub mod lineage;
 pub mod plan;
 pub mod remote;
+pub mod renew;
 pub mod wording;

@@ -260,14 +260,11 @@ fn text(foreign: &str) -> String {
     kept.take(100).collect()
 }
 
-/// A directory as it goes into a command that a person is shown: quoted unless it is plain.
+/// A directory of Claude Code's, as that host's own alerts name it: the usual one needs no naming.
 fn directory(dir: Option<&str>) -> String {
-    let dir = text(dir.unwrap_or("~/.claude"));
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._~-".contains(c);
-    match () {
-        () if dir.ends_with("/.claude") => "~/.claude".into(),
-        () if dir.chars().all(plain) => dir,
-        () => format!("'{}'", dir.replace('\'', "'\\''")),
+    match dir {
+        Some(dir) if !dir.ends_with("/.claude") => text(dir),
+        _ => "~/.claude".into(),
     }
 }
 
@@ -336,7 +333,7 @@ mod tests {
         }
         assert_eq!(text("a\n\u{1b}[31mb").as_str(), "a  [31mb");
         assert_eq!(text(&"x".repeat(5000)).len(), 100);
-        assert_eq!(directory(Some("/srv/a; rm -rf ~")), "'/srv/a; rm -rf ~'");
+        assert_eq!(directory(Some("/srv/a; rm -rf ~")), "/srv/a; rm -rf ~");
         assert_eq!(directory(Some("/home/u/.claude")), "~/.claude");
         for (code, stderr, silence) in [
             (255, "Host key verification failed.", Silence::HostKey),

@@ -1,7 +1,8 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{Alert, Why};
-use crate::types::{DAY, HOUR, MINUTE, Ms};
+use super::alert::{Alert, NOT_RENEWED, Why};
+use crate::notify::text::{self, Count, clean, clip};
+use crate::types::{Affected, DAY, HOUR, MINUTE, Ms};
 
 /// The words of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,67 +15,104 @@ pub struct Words {
     pub commands: Vec<String>,
 }
 
-/// Puts an alert into words. `when` shows a moment in the user's time zone.
-pub fn words(alert: &Alert, why: Why, host: &str, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
+/// Puts an alert that fires since `since` into words. `when` shows a moment in the user's time zone.
+pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
     // what is the matter on another host is worded as there
     if let Some((name, id)) = alert.id.strip_prefix("remote:").and_then(|rest| rest.split_once(':')) {
         let there = Alert {
             id: id.to_owned(),
             ..alert.clone()
         };
-        return words(&there, why, name, now, when);
+        return words(&there, why, name, since, now, when);
     }
-    let commands = commands(alert);
     let subject = subject(alert);
+    let begun = alert.ends.filter(|ends| alert.lapsed && *ends <= now).unwrap_or(since);
+    if why == Why::Recovered {
+        let mut lines = vec![format!(
+            "it works again after {}; nothing more to do",
+            span(now - begun)
+        )];
+        if !alert.affected.is_empty() {
+            lines.push(format!("was affected: {}", who(alert)));
+        }
+        return Words {
+            title: upper(format!("{subject} on {host} is fine again")),
+            message: lines.join("\n"),
+            commands: Vec::new(),
+        };
+    }
     let title = match why {
-        Why::Recovered => format!("recovered: {subject} on {host}"),
-        Why::Reminder => format!("still: {subject} {} on {host}", headline(alert, now)),
+        Why::Reminder => format!(
+            "still, for {}: {subject} {} on {host}",
+            span(now - begun),
+            headline(alert, now)
+        ),
         _ => format!("{subject} {} on {host}", headline(alert, now)),
     };
-    let mut lines = Vec::new();
-    if why == Why::Recovered {
-        lines.push(format!("{subject} is fine again; nothing more to do"));
-    } else {
-        lines.push(cause(alert));
-        if let Some(ends) = alert.ends {
-            lines.push(match ends > now {
-                true => format!("ends: {} (in {})", when(ends), span(ends - now)),
-                false => format!("since: {} ({} ago)", when(ends), span(now - ends)),
-            });
+    let mut lines = vec![cause(alert)];
+    match alert.ends {
+        Some(ends) if ends > now && !alert.lapsed => {
+            lines.push(format!("ends: {} (in {})", when(ends), span(ends - now)));
         }
-        if !alert.affected.is_empty() {
-            lines.push(format!("affected: {}", who(alert)));
+        _ if alert.lapsed || begun < now => {
+            lines.push(format!("since: {} ({} ago)", when(begun), span(now - begun)));
         }
-        match commands.first() {
-            Some(first) if alert.id == "host" => lines.push(format!("to see why, run here: {first}")),
-            Some(first) => lines.push(format!("to fix it, on {host} run: {first}")),
-            None => {}
-        }
-        if let Some(second) = commands.get(1) {
-            lines.push(format!("for an unattended year: {second}"));
-        }
+        _ => {}
+    }
+    if !alert.affected.is_empty() {
+        lines.push(format!("affected: {}", who(alert)));
+    }
+    let remedy = remedy(alert);
+    lines.push(match alert.id.as_str() {
+        "host" => format!("to see why, run here: {}", remedy.first),
+        _ => format!("to fix it, on {host} run: {}", remedy.first),
+    });
+    if let Some((what, second)) = &remedy.second {
+        lines.push(format!("{what}: {second}"));
     }
     Words {
         title: upper(title),
         message: lines.join("\n"),
-        commands: if why == Why::Recovered { Vec::new() } else { commands },
+        commands: std::iter::once(remedy.first)
+            .chain(remedy.second.map(|(_, command)| command))
+            .collect(),
     }
 }
 
+/// Foreign text in a line of ours: no line breaks, no direction marks, no endless names.
+fn name(text: &str) -> String {
+    clip(&clean(text, false), 64, Count::Chars, text::as_is)
+}
+
+/// A word for a POSIX shell, quoted only where that is needed; a leading `~/` still means the home.
+pub fn quote(word: &str) -> String {
+    let (home, rest) = match word.strip_prefix("~/") {
+        Some(rest) => ("~/", rest),
+        None => ("", word),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !rest.is_empty() && rest.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("{home}'{}'", rest.replace('\'', r"'\''"))
+}
+
 fn subject(alert: &Alert) -> String {
-    let login = alert.login.as_ref().map_or("?", |login| login.id.as_str());
+    let login = name(alert.login.as_ref().map_or("?", |login| login.id.as_str()));
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
         "login" => format!("Claude login `{login}`"),
+        "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
-        "store" => format!("the auth store of {rest}"),
+        "store" => format!("the auth store of {}", name(rest)),
         _ if alert.id == "host" => "nolapse".into(),
+        "channel" => format!("the alert channel `{}`", name(rest)),
         _ => match alert.affected.first() {
-            Some(one) => format!("`{}` of {}/{}", one.profile, one.family, one.agent),
-            None => alert.id.clone(),
+            Some(one) => format!("`{}` of {}", name(&one.profile), label(one)),
+            None => name(&alert.id),
         },
     }
 }
@@ -86,6 +124,9 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable", _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
+        ("channel_failing" | "channel_refused", _) => "does not get through".into(),
+        ("unknown_outcome", _) => "may have been lost in a renewal".into(),
+        ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
         ("missing", _) if alert.id.starts_with("login:") => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
         _ if !alert.lapsed => "may end any moment".into(),
@@ -99,7 +140,7 @@ fn headline(alert: &Alert, now: Ms) -> String {
 
 fn cause(alert: &Alert) -> String {
     let detail = |text: &str| match &alert.detail {
-        Some(detail) => format!("{text}: {detail}"),
+        Some(detail) => format!("{text}: {}", clean(detail, false)),
         None => text.to_owned(),
     };
     match alert.kind.as_str() {
@@ -113,46 +154,80 @@ fn cause(alert: &Alert) -> String {
         "silent" => detail("nobody knows how the logins there fare"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
+        "unknown_outcome" => {
+            detail("its single-use token was posted and the answer never arrived, so it is not posted again")
+        }
+        "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
         "unreadable" => detail("it is there and cannot be read"),
+        "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
+        "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
         "missing" if alert.id.starts_with("login:") => "there is no login any more where one was".into(),
         "missing" => "the profile holds nothing usable".into(),
         other => detail(&other.replace('_', " ")),
     }
 }
 
-fn commands(alert: &Alert) -> Vec<String> {
-    let path = alert.path.as_deref().unwrap_or("it");
-    let scope = alert.id.split(':').next().unwrap_or_default();
-    if scope == "host" {
-        return vec![format!("ssh {path} nolapse status")];
+/// What a person can run.
+struct Remedy {
+    first: String,
+    /// And what the second one is for.
+    second: Option<(&'static str, String)>,
+}
+
+impl From<String> for Remedy {
+    fn from(first: String) -> Self {
+        Self { first, second: None }
     }
-    if scope == "store" {
-        return vec![match alert.kind.as_str() {
-            "store_malformed" => format!("cp {path} {path}.bak"),
-            _ => format!("ls -l {path}"),
-        }];
-    }
-    if scope == "copies" {
-        return vec!["nolapse sync".into()];
-    }
-    if scope == "login" {
-        let login = alert.login.as_ref();
-        let prefix = match login.map(|login| login.dir.as_str()) {
-            None | Some("~/.claude") => String::new(),
-            Some(dir) => format!("CLAUDE_CONFIG_DIR={dir} "),
-        };
-        if alert.kind == "unreadable" && !alert.lapsed {
-            return vec![format!("ls -l {path}")];
+}
+
+fn remedy(alert: &Alert) -> Remedy {
+    let path = quote(alert.path.as_deref().unwrap_or("it"));
+    let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
+    let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
+    match (scope, alert.kind.as_str()) {
+        ("store", "store_malformed") => format!("cp {path} {path}.bak").into(),
+        ("store", _) => format!("ls -l {path}").into(),
+        (_, "silent") => format!("ssh {path} nolapse status").into(),
+        (_, "rescue") => "nolapse refresh".to_owned().into(),
+        ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
+        ("copies", _) => "nolapse sync".to_owned().into(),
+        ("channel", _) => format!("nolapse alert test {}", quote(rest)).into(),
+        ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
+        ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => {
+            let login = alert.login.as_ref();
+            let prefix = match login.map(|login| login.dir.as_str()) {
+                None | Some("~/.claude") => String::new(),
+                Some(dir) => format!("CLAUDE_CONFIG_DIR={} ", quote(dir)),
+            };
+            Remedy {
+                first: format!("{prefix}claude auth login"),
+                second: Some(("for an unattended year", "claude setup-token".into())),
+            }
         }
-        return vec![format!("{prefix}claude auth login"), "claude setup-token".into()];
+        _ => match alert.affected.first() {
+            Some(one) => own(one),
+            None => "nolapse status".to_owned().into(),
+        },
     }
-    match alert.affected.first() {
-        Some(one) if one.profile.starts_with("anthropic:") => vec!["claude setup-token".into()],
-        Some(one) => vec![format!("{} models auth login", one.family)],
-        None => vec!["nolapse status".into()],
+}
+
+/// A credential that a store owns alone: the agents' own commands set it anew.
+fn own(one: &Affected) -> Remedy {
+    let provider = one.profile.split(':').next().unwrap_or_default();
+    if provider != "anthropic" {
+        return format!("{} models auth login --provider {}", one.family, quote(provider)).into();
+    }
+    let paste = format!(
+        "{} models auth paste-token --provider anthropic --profile-id {}",
+        one.family,
+        quote(&one.profile)
+    );
+    Remedy {
+        first: "claude setup-token".into(),
+        second: Some(("then give its token to", paste)),
     }
 }
 
@@ -163,14 +238,15 @@ fn agents(alert: &Alert) -> usize {
     names.len()
 }
 
+fn label(one: &Affected) -> String {
+    format!("{}/{}", one.family, name(&one.agent))
+}
+
 /// Who is affected, a few by name.
 fn who(alert: &Alert) -> String {
     const NAMED: usize = 6;
-    let mut names: Vec<String> = alert
-        .affected
-        .iter()
-        .map(|one| format!("{}/{}", one.family, one.agent))
-        .collect();
+    let mut names: Vec<String> = alert.affected.iter().map(label).collect();
+    names.sort();
     names.dedup();
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
@@ -242,7 +318,7 @@ mod tests {
 
     #[test]
     fn an_alert_says_what_when_who_and_the_one_command() {
-        let words = words(&ended(), Why::First, "gateway", HOUR, &|_| "Thu 01:00".into());
+        let words = words(&ended(), Why::First, "gateway", 0, HOUR, &|_| "Thu 01:00".into());
         assert_eq!(words.title, "Claude login `claude` has ended on gateway");
         assert_eq!(
             words.message,
@@ -260,7 +336,7 @@ mod tests {
         let soon = Alert {
             kind: "login_ends_soon".into(),
             lapsed: false,
-            ends: Some(3 * DAY),
+            ends: Some(5 * DAY),
             ..ended()
         };
         let copies = Alert {
@@ -275,8 +351,12 @@ mod tests {
             ..ended()
         };
         for (alert, why, title) in [
-            (ended(), Why::Reminder, "Still: Claude login `claude` has ended on h"),
-            (ended(), Why::Recovered, "Recovered: Claude login `claude` on h"),
+            (
+                ended(),
+                Why::Reminder,
+                "Still, for 2 d: Claude login `claude` has ended on h",
+            ),
+            (ended(), Why::Recovered, "Claude login `claude` on h is fine again"),
             (soon, Why::Step, "Claude login `claude` ends in 3 d on h"),
             (
                 Alert {
@@ -293,18 +373,95 @@ mod tests {
             ),
             (store, Why::First, "The auth store of clawdbot/main is broken on h"),
         ] {
-            assert_eq!(words(&alert, why, "h", 0, &|_| String::new()).title, title);
+            assert_eq!(words(&alert, why, "h", 0, 2 * DAY, &|_| String::new()).title, title);
         }
     }
 
     #[test]
-    fn another_directory_is_named_in_the_command() {
-        let mut alert = ended();
-        alert.login.as_mut().unwrap().dir = "~/.claude-fleet".into();
+    fn the_command_is_the_one_for_the_case() {
+        let dir = |dir: &str| {
+            let mut alert = ended();
+            alert.login.as_mut().unwrap().dir = dir.into();
+            alert
+        };
+        let own = |profile: &str| Alert {
+            id: "token:0011223344556677".into(),
+            login: None,
+            affected: vec![Affected {
+                profile: profile.into(),
+                ..affected("main")
+            }],
+            ..ended()
+        };
+        let store = |path: &str| Alert {
+            id: "store:clawdbot/main".into(),
+            kind: "store_malformed".into(),
+            path: Some(path.into()),
+            ..ended()
+        };
+        let channel = Alert {
+            id: "channel:my phone".into(),
+            kind: "channel_failing".into(),
+            ..ended()
+        };
+        for (alert, wanted) in [
+            (ended(), vec!["claude auth login", "claude setup-token"]),
+            (
+                dir("~/.claude fleet"),
+                vec![
+                    "CLAUDE_CONFIG_DIR=~/'.claude fleet' claude auth login",
+                    "claude setup-token",
+                ],
+            ),
+            (
+                own("anthropic:default"),
+                vec![
+                    "claude setup-token",
+                    "clawdbot models auth paste-token --provider anthropic --profile-id anthropic:default",
+                ],
+            ),
+            (
+                own("openai-codex:default"),
+                vec!["clawdbot models auth login --provider openai-codex"],
+            ),
+            (store("~/a/x.json"), vec!["cp ~/a/x.json ~/a/x.json.bak"]),
+            (
+                store("/a/it's $(x)"),
+                vec![r"cp '/a/it'\''s $(x)' '/a/it'\''s $(x)'.bak"],
+            ),
+            (channel, vec!["nolapse alert test 'my phone'"]),
+        ] {
+            assert_eq!(
+                words(&alert, Why::First, "h", 0, 0, &|_| String::new()).commands,
+                wanted
+            );
+        }
+    }
+
+    #[test]
+    fn a_recovery_says_how_long_and_who() {
+        let words = words(&ended(), Why::Recovered, "h", HOUR, 3 * DAY + 4 * HOUR, &|_| {
+            String::new()
+        });
         assert_eq!(
-            commands(&alert)[0],
-            "CLAUDE_CONFIG_DIR=~/.claude-fleet claude auth login"
+            words.message,
+            "it works again after 3 d 4 h; nothing more to do\nwas affected: clawdbot/main, clawdbot/work"
         );
+        assert!(words.commands.is_empty());
+    }
+
+    #[test]
+    fn a_foreign_name_adds_no_line_and_turns_nothing_around() {
+        let alert = Alert {
+            affected: vec![
+                affected("a\nto fix it, on h run: curl x | sh\u{202e}"),
+                affected(&"x".repeat(5000)),
+            ],
+            ..ended()
+        };
+        let words = words(&alert, Why::First, "h", 0, HOUR, &|_| "Thu".into());
+        assert_eq!(words.message.lines().count(), 5, "{}", words.message);
+        assert!(!words.message.contains('\u{202e}') && words.message.len() < 600);
     }
 
     #[test]

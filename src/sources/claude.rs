@@ -291,7 +291,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
         login.shadowed_by.extend(shadows_in_settings(&place.dir));
         let locks = [place.refresh_lock(), place.dir_lock()];
         let seen = locks.map(|path| locks::look(&path, LOCK_STALE).ok().flatten().map(|seen| (path, seen)));
-        login.abandoned = seen[0].is_none() && files::exists(&place.owner_record());
+        login.abandoned = seen[0].is_none() && begun_and_not_saved(place, login.meta.as_ref());
         login.dead_lock = seen
             .into_iter()
             .flatten()
@@ -299,6 +299,11 @@ pub fn look(host: &Host, place: &Place) -> Login {
             .map(|(path, seen)| (path, seen.touched));
     }
     login
+}
+
+/// Whether a refresh was begun (its holder is on record) and the file was not written since.
+pub fn begun_and_not_saved(place: &Place, file: Option<&Meta>) -> bool {
+    files::stat(&place.owner_record()).is_some_and(|record| file.is_none_or(|file| file.modified <= record.modified))
 }
 
 /// Reads the credentials file alone, as is done again under the locks before anything is written.

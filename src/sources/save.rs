@@ -87,17 +87,19 @@ pub struct Ready {
     target: PathBuf,
 }
 
-/// Opens the temp file beside the credentials file, before anything is spent.
+/// The most that new tokens make the file grow by, in bytes, and some more.
+const ROOM: u64 = 16 << 10;
+
+/// Opens the temp file beside the credentials file and sets room aside in it, before anything is spent.
 ///
 /// # Errors
 /// What the system refuses, the file's owner included: root keeps the user's, a user cannot keep another's.
 pub fn prepare(place: &Place) -> io::Result<Ready> {
     let target = files::real_target(&place.file())?;
     let keep = files::stat(&target);
-    Ok(Ready {
-        staged: files::stage(&target, keep.as_ref())?,
-        target,
-    })
+    let staged = files::stage(&target, keep.as_ref())?;
+    staged.reserve(keep.map_or(0, |meta| meta.size) + ROOM)?;
+    Ok(Ready { staged, target })
 }
 
 impl Ready {

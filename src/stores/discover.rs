@@ -349,8 +349,9 @@ impl Found {
         let mut picked: Vec<(String, PathBuf)> = Vec::new();
         // ids whose directory the config gives in a way that cannot be followed from here
         let mut unknown: Vec<String> = Vec::new();
+        let mut known = BTreeSet::new();
         let mut pick = |id: &str, dir: PathBuf| {
-            if !picked.iter().any(|(known, _)| known == id) {
+            if known.insert(id.to_owned()) {
                 picked.push((id.to_owned(), dir));
             }
         };
@@ -412,10 +413,11 @@ impl Found {
         for (id, dir) in &on_disk {
             pick(id, dir.clone());
         }
+        let used: BTreeSet<&PathBuf> = picked.iter().map(|(_, dir)| dir).collect();
         let unused = on_disk
             .into_iter()
             .map(|(_, dir)| dir)
-            .filter(|dir| !picked.iter().any(|(_, used)| used == dir))
+            .filter(|dir| !used.contains(dir))
             .collect();
         (picked, unused)
     }

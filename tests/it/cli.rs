@@ -193,5 +193,5 @@ fn the_log_tells_a_lapse_and_its_recovery() {
     assert!(lapsed.stderr.contains("ERROR"), "{lapsed:?}");
     home.login("1", now() + 7 * HOUR);
     let recovered = home.run(&["run"]);
-    assert!(recovered.stderr.contains("Recovered"), "{recovered:?}");
+    assert!(recovered.stderr.contains("is fine again"), "{recovered:?}");
 }

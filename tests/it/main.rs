@@ -9,15 +9,24 @@
     reason = "tests build their own worlds; the edges hold in `src/`"
 )]
 
+mod alerts;
 mod canary;
 mod cli;
 mod config;
 mod daemon;
+mod delegate;
+mod endpoint;
 mod fixtures;
 mod home;
 mod install;
 mod kill;
 mod locks;
 mod passes;
+mod receiver;
 mod remotes;
+mod renew;
 mod shape;
+
+#[path = "../../examples/simulate.rs"]
+#[allow(dead_code, reason = "its `main` prints what the test below asserts")]
+mod simulate;

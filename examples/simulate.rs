@@ -1,0 +1,692 @@
+//! A year of a thousand logins in simulation: the real rules, ladder and outbox over a made-up world, beside a monitor that
+//! rings on `expiresAt`.
+//!
+//! `simulate [SEED [LOGINS [DAYS]]]` prints the counts as a table and fails if a promise is broken. No wall clock: the same
+//! seed gives the same year. The world: access tokens of 8 h that renew themselves half an hour before their end, logins of
+//! 30 days that the server ends up to 3 days early, outages of the network, logouts by races, hosts that sleep for days,
+//! clocks that are set wrong and right again, receivers that are down for days, and people who sign in again some hours or
+//! days after they were told, or not before the second reminder.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    clippy::unreachable,
+    reason = "a program of its own; the edges hold in `src/`"
+)]
+
+use nolapse::config::table::{Source as TomlSource, Table};
+use nolapse::config::{AlertsConfig, Config};
+use nolapse::ctx::{Clock, Ctx, Host};
+use nolapse::edge::http::Http;
+use nolapse::ledger::{Ledger, Outgoing};
+use nolapse::look::{AgentView, LoginView, ProfileView, View};
+use nolapse::notify::{Channel, Receipt, SendError, read_channels};
+use nolapse::rules::health::{self, Hangs, Known};
+use nolapse::rules::lineage::Relation;
+use nolapse::rules::{alert, health::Verdict};
+use nolapse::secret::Secret;
+use nolapse::sources::claude::{Grant, Login, Place, Refresh, Source, State};
+use nolapse::stores::discover::Agent;
+use nolapse::stores::families::{Generation, LockKind, StateDir};
+use nolapse::stores::store;
+use nolapse::tell;
+use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Ms, Profile, Severity, Status};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// 2026-01-01T00:00:00Z.
+const START: Ms = 1_767_225_600_000;
+/// Between two passes.
+const TICK: Ms = 10 * MINUTE;
+/// The monitor's rule, that of the agents' own `auth-monitor.sh`: every half hour, ring if `expiresAt` is over or less than
+/// 2 h ahead, and at most once an hour.
+const MONITOR: (Ms, Ms, Ms) = (30 * MINUTE, 2 * HOUR, HOUR);
+
+/// splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn between(&mut self, from: Ms, to: Ms) -> Ms {
+        from + (self.next() % (to - from).unsigned_abs()).cast_signed()
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+
+    /// About `a_year` spans of a length in `length`, in order.
+    fn spans(&mut self, days: Ms, a_year: Ms, length: (Ms, Ms)) -> Vec<(Ms, Ms)> {
+        let count = (a_year * days + 364) / 365;
+        let mut spans: Vec<(Ms, Ms)> = (0..count)
+            .map(|_| {
+                let from = START + self.between(0, days * DAY);
+                (from, from + self.between(length.0, length.1))
+            })
+            .collect();
+        spans.sort_unstable();
+        spans
+    }
+}
+
+fn within(spans: &[(Ms, Ms)], at: Ms) -> bool {
+    spans.iter().any(|(from, to)| (*from..*to).contains(&at))
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Logins that were ended by their time limit, and of these told at least a day ahead.
+    pub(crate) ended: u32,
+    pub(crate) told_a_day_ahead: u32,
+    /// Logins renewed by their person before they ended.
+    pub(crate) renewed_in_time: u32,
+    /// Logouts by races, and how long after it the first message arrived, in ms.
+    pub(crate) races: u32,
+    race_told_after: Vec<Ms>,
+    /// Access tokens that ran out and came back by themselves: within the grace, of these told, and later.
+    pub(crate) dips_within_grace: u32,
+    told_within_grace: u32,
+    dips_longer: u32,
+    /// Messages that arrived at the phone, by what they were.
+    warnings: u32,
+    lapses: u32,
+    pub(crate) reminders: u32,
+    recoveries: u32,
+    copies: u32,
+    channels: u32,
+    /// Of these that rang while nothing was wrong or ending.
+    pub(crate) false_rings: u32,
+    /// The monitor's messages, and of these while nothing was wrong or ending.
+    pub(crate) monitor: u32,
+    pub(crate) monitor_false: u32,
+    renewals: u64,
+    /// Promises that were broken, in words.
+    pub(crate) broken: Vec<String>,
+}
+
+impl Counts {
+    /// Messages to the phone.
+    pub(crate) fn messages(&self) -> u32 {
+        self.warnings + self.lapses + self.reminders + self.recoveries + self.copies + self.channels
+    }
+}
+
+struct World {
+    days: Ms,
+    outages: Vec<(Ms, Ms)>,
+    /// When each channel's receiver is down.
+    down: BTreeMap<String, Vec<(Ms, Ms)>>,
+}
+
+/// One host with one login and one agent.
+struct Machine {
+    view: View,
+    ledger: Ledger,
+    asleep: Vec<(Ms, Ms)>,
+    wrong_clock: Vec<(Ms, Ms, Ms)>,
+    races: Vec<Ms>,
+    outages: Vec<(Ms, Ms)>,
+    /// When the server ends the login, and at the latest.
+    real_end: Ms,
+    deadline: Ms,
+    /// By how much the clock was wrong when the login was made.
+    skewed: Ms,
+    out_since: Option<(Ms, bool)>,
+    dip_since: Option<Ms>,
+    /// When the person will sign in again.
+    appointment: Option<Ms>,
+    /// When the present login was first told to be ending.
+    told_at: Option<Ms>,
+    monitor_at: Ms,
+    heard: BTreeSet<(String, String)>,
+    /// When what was last heard of an alert was decided, and which reminder it was.
+    reminded: BTreeMap<(String, String), (Ms, u32)>,
+}
+
+fn login_view(id: usize) -> LoginView {
+    let grant = Grant {
+        access: Some(Secret::new("access")),
+        refresh: Refresh::Token(Secret::new("refresh")),
+        expires: Some(0),
+        deadline: Some(0),
+        ended_by_limit: false,
+        scopes: Some(Vec::new()),
+        client_id: None,
+        subscription: None,
+        blanked: false,
+    };
+    LoginView {
+        login: Login {
+            place: Place {
+                id: format!("login{id}"),
+                dir: PathBuf::from("/home/u/.claude"),
+                configured: true,
+                agents: None,
+                profile: None,
+                dir_var: None,
+            },
+            source: Source::File,
+            state: State::SignedIn(grant),
+            meta: None,
+            shadowed_by: Vec::new(),
+            abandoned: false,
+            dead_lock: None,
+            dir_uid: None,
+        },
+        verdict: verdict(),
+        memory: None,
+        renewal: None,
+    }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        health: Health::Ok,
+        reason: None,
+        ends: None,
+    }
+}
+
+fn agent_view() -> AgentView {
+    let profile = Profile {
+        id: "anthropic:claude-cli".into(),
+        provider: "anthropic".into(),
+        credential: Credential::Token {
+            token: Some(Secret::new("access")),
+            expires: Some(0),
+        },
+    };
+    AgentView {
+        agent: Agent {
+            agent: AgentRef {
+                family: Family::Openclaw,
+                named: None,
+                id: "main".into(),
+                dir: PathBuf::from("/home/u/.openclaw/agents/main/agent"),
+            },
+            state_dir: 0,
+        },
+        path: PathBuf::from("/home/u/.openclaw/agents/main/agent/auth-profiles.json"),
+        sqlite: false,
+        store: store::State::Absent,
+        meta: None,
+        writable: Ok(()),
+        leftover: false,
+        profiles: vec![ProfileView {
+            profile,
+            clock: Health::Ok,
+            verdict: verdict(),
+            login: Some(0),
+            relation: Relation::Same,
+            renewal: None,
+        }],
+    }
+}
+
+impl Machine {
+    fn new(id: usize, days: Ms, dice: &mut Dice) -> Self {
+        let steps = dice.spans(days, 4, (10 * MINUTE, 12 * HOUR));
+        let wrong_clock = steps.into_iter().map(|(from, to)| {
+            let by = dice.between(2 * MINUTE, 26 * HOUR);
+            (from, to, if dice.chance(50) { by } else { -by })
+        });
+        let wrong_clock = wrong_clock.collect();
+        let mut one = Self {
+            view: View {
+                now: START,
+                logins: vec![login_view(id)],
+                agents: vec![agent_view()],
+                state_dirs: vec![StateDir {
+                    family: Family::Openclaw,
+                    named: None,
+                    dir: PathBuf::from("/home/u/.openclaw"),
+                    config_path: None,
+                    default_agent: "main".into(),
+                    generation: GENERATION,
+                    shared_sqlite: None,
+                    dotenv: Vec::new(),
+                    providers_in_use: Vec::new(),
+                }],
+                problems: Vec::new(),
+                looked_at: Vec::new(),
+            },
+            ledger: Ledger::default(),
+            asleep: dice.spans(days, 8, (HOUR, 4 * DAY)),
+            wrong_clock,
+            races: dice.spans(days, 1, (0, 1)).into_iter().map(|(at, _)| at).collect(),
+            outages: dice.spans(days, 12, (5 * MINUTE, 8 * HOUR)),
+            real_end: 0,
+            deadline: 0,
+            skewed: 0,
+            out_since: None,
+            dip_since: None,
+            appointment: None,
+            told_at: None,
+            monitor_at: 0,
+            heard: BTreeSet::new(),
+            reminded: BTreeMap::new(),
+        };
+        one.sign_in(START, 0, dice);
+        // at the year's beginning logins are of any age
+        let age = dice.between(0, 25 * DAY);
+        one.real_end -= age;
+        one.deadline -= age;
+        if let Some(deadline) = &mut one.grant().deadline {
+            *deadline -= age;
+        }
+        one
+    }
+
+    fn grant(&mut self) -> &mut Grant {
+        match &mut self.view.logins[0].login.state {
+            State::SignedIn(grant) => grant,
+            _ => unreachable!("it stays signed in or is blanked"),
+        }
+    }
+
+    fn sign_in(&mut self, at: Ms, skew: Ms, dice: &mut Dice) {
+        self.deadline = at + 30 * DAY;
+        self.skewed = skew;
+        self.real_end = self.deadline - dice.between(0, 3 * DAY);
+        let grant = self.grant();
+        grant.access = Some(Secret::new("access"));
+        grant.refresh = Refresh::Token(Secret::new("refresh"));
+        grant.expires = Some(at + skew + 8 * HOUR);
+        grant.deadline = Some(at + skew + 30 * DAY);
+        grant.blanked = false;
+        grant.ended_by_limit = false;
+        self.out_since = None;
+        self.dip_since = None;
+        self.appointment = None;
+        self.told_at = None;
+    }
+
+    /// Nothing is wrong, and the end is further away than the first warning.
+    fn fine(&self, at: Ms) -> bool {
+        self.out_since.is_none() && self.dip_since.is_none() && at < self.deadline - 10 * DAY
+    }
+
+    /// Claude Code wipes a login whose refresh was refused.
+    fn blank(&mut self, at: Ms, by_limit: bool) {
+        let grant = self.grant();
+        grant.access = None;
+        grant.refresh = Refresh::Blank;
+        grant.expires = Some(0);
+        grant.blanked = true;
+        grant.ended_by_limit = by_limit;
+        self.out_since = Some((at, by_limit));
+        self.dip_since = None;
+    }
+
+    /// Ten minutes of this machine.
+    fn tick(
+        &mut self,
+        at: Ms,
+        world: &World,
+        ctx: &mut Ctx,
+        channels: &[Channel],
+        dice: &mut Dice,
+        counts: &mut Counts,
+    ) {
+        if within(&self.asleep, at) {
+            return;
+        }
+        let skew = self
+            .wrong_clock
+            .iter()
+            .find(|(from, to, _)| (*from..*to).contains(&at))
+            .map_or(0, |step| step.2);
+        let now = at + skew;
+        if self.appointment.is_some_and(|when| when <= at) {
+            counts.renewed_in_time += u32::from(self.out_since.is_none());
+            self.sign_in(at, skew, dice);
+        }
+        if self
+            .races
+            .last()
+            .is_some_and(|_| self.races.iter().any(|race| (at - TICK..at).contains(race)))
+            && self.out_since.is_none()
+        {
+            counts.races += 1;
+            self.blank(at, false);
+        }
+        self.renew(at, now, within(&world.outages, at) || within(&self.outages, at), counts);
+        self.monitor(at, now, counts);
+        self.pass(at, now, skew, world, ctx, channels, dice, counts);
+    }
+
+    fn renew(&mut self, at: Ms, now: Ms, outage: bool, counts: &mut Counts) {
+        let left = self.grant().expires.unwrap_or(0) - now;
+        if self.out_since.is_some() || left > 30 * MINUTE {
+            return;
+        }
+        if outage {
+            if left <= 0 && self.dip_since.is_none() {
+                self.dip_since = Some(now - left.abs());
+            }
+            return;
+        }
+        if at >= self.real_end {
+            counts.ended += 1;
+            match self.told_at {
+                Some(told) if at - told >= DAY => counts.told_a_day_ahead += 1,
+                told => counts.broken.push(format!(
+                    "{} ended {} h after it was told ({told:?})",
+                    self.view.logins[0].id(),
+                    told.map_or(0, |told| (at - told) / HOUR)
+                )),
+            }
+            self.blank(at, true);
+            return;
+        }
+        if let Some(since) = self.dip_since.take() {
+            match now - since <= AlertsConfig::default().grace {
+                true => counts.dips_within_grace += 1,
+                false => counts.dips_longer += 1,
+            }
+        }
+        counts.renewals += 1;
+        let grant = self.grant();
+        grant.expires = Some(now + 8 * HOUR);
+    }
+
+    fn monitor(&mut self, at: Ms, now: Ms, counts: &mut Counts) {
+        let (every, warn, gap) = MONITOR;
+        let left = self.grant().expires.unwrap_or(0) - now;
+        if at % every == 0 && left < warn && now - self.monitor_at >= gap {
+            self.monitor_at = now;
+            counts.monitor += 1;
+            counts.monitor_false += u32::from(self.fine(at));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the whole world of a pass")]
+    fn pass(
+        &mut self,
+        at: Ms,
+        now: Ms,
+        skew: Ms,
+        world: &World,
+        ctx: &mut Ctx,
+        channels: &[Channel],
+        dice: &mut Dice,
+        counts: &mut Counts,
+    ) {
+        let policy = ctx.config.alerts.clone();
+        let grant = self.grant();
+        let (expires, deadline) = (grant.expires.unwrap_or(0), grant.deadline.unwrap_or(0));
+        // nothing that the rules look at changes before one of these
+        let quiet = now < expires && now < deadline - 12 * DAY && self.out_since.is_none();
+        if quiet && self.ledger.alerts.is_empty() && self.ledger.outbox.is_empty() && self.ledger.troubles.is_empty() {
+            return;
+        }
+        ctx.clock = Clock::Fixed(now);
+        self.view.now = now;
+        let known = Known {
+            rejected: &[],
+            abandoned: false,
+        };
+        let login = health::login(&self.view.logins[0].login.state, known, &policy, now);
+        let profile = &mut self.view.agents[0].profiles[0];
+        if let Credential::Token { expires: copy, .. } = &mut profile.profile.credential {
+            // a blanked login gives nothing: the copy keeps what it had
+            if expires > 0 {
+                *copy = Some(expires);
+            }
+        }
+        let hangs = Hangs {
+            login: &login,
+            relation: Relation::Same,
+        };
+        profile.verdict = health::profile(
+            &profile.profile.credential,
+            "anthropic",
+            Some(hangs),
+            false,
+            &policy,
+            now,
+        );
+        self.view.logins[0].verdict = login;
+        let mut alerts = alert::collect(&self.view, false, &|path| path.display().to_string());
+        alerts.extend(alert::channel_alerts(&self.ledger.troubles));
+        tell::queue(ctx, &mut self.ledger, channels, &alerts, now);
+        let due = tell::due(ctx, &mut self.ledger, channels, now);
+        let tried: Vec<(Outgoing, Result<Receipt, SendError>)> = due
+            .into_iter()
+            .map(|out| {
+                let down = world.down.get(&out.channel).is_some_and(|spans| within(spans, at));
+                let result = match down {
+                    true => Err(SendError::Passing {
+                        why: "down".into(),
+                        retry_after: None,
+                    }),
+                    false => Ok(Receipt {
+                        detail: "ok".into(),
+                        handle: None,
+                    }),
+                };
+                (out, result)
+            })
+            .collect();
+        for (out, result) in &tried {
+            if result.is_ok() {
+                self.hear(out, at, now, skew, dice, counts);
+            }
+        }
+        tell::record(&mut self.ledger, channels, &tried, now);
+    }
+
+    /// A message arrives.
+    fn hear(&mut self, out: &Outgoing, at: Ms, now: Ms, skew: Ms, dice: &mut Dice, counts: &mut Counts) {
+        let (event, told) = (&out.event, &out.told);
+        if !self.heard.insert((out.channel.clone(), event.event_id.clone())) {
+            counts.broken.push(format!("{} arrived twice", event.event_id));
+        }
+        let about_login = event.alert_id.starts_with("login:");
+        let firing = event.status == Status::Firing;
+        let key = (out.channel.clone(), event.alert_id.clone());
+        // of reminders that follow each other, with nothing left out while a receiver was down
+        let follows = self
+            .reminded
+            .get(&key)
+            .filter(|(_, n)| firing && told.reminders == n + 1);
+        let steady = !self
+            .wrong_clock
+            .iter()
+            .any(|(from, to, _)| *from <= at && *to + 8 * DAY >= at);
+        // a sleeping host may make a gap longer, and nothing may make it shorter than its number says
+        if let Some((last, n)) = follows.filter(|_| steady)
+            && event.at - last < alert::reminder_gap(*n)
+        {
+            let gap = (event.at - last) / MINUTE;
+            counts.broken.push(format!("reminder {} came after {gap} min", n + 1));
+        }
+        self.reminded.insert(key, (event.at, told.reminders));
+        if let (true, Some(since)) = (firing && event.alert_id.starts_with("copies:"), self.dip_since) {
+            let grace = AlertsConfig::default().grace;
+            if skew == 0 && now - since < grace {
+                counts.told_within_grace += 1;
+                counts
+                    .broken
+                    .push(format!("rang {} min after a token ran out", (now - since) / MINUTE));
+            }
+        }
+        if firing && about_login && self.told_at.is_none() {
+            self.told_at = Some(at);
+            if let Some((since, false)) = self.out_since {
+                counts.race_told_after.push(at - since);
+            }
+        }
+        if firing && about_login && self.appointment.is_none() {
+            self.appointment = match (event.severity, told.reminders) {
+                (Severity::Critical, n) if n >= 2 || dice.chance(75) => Some(at + dice.between(10 * MINUTE, 30 * HOUR)),
+                (Severity::Warning, _) if dice.chance(25) => Some(at + dice.between(HOUR, 4 * DAY)),
+                _ => None,
+            };
+        }
+        if out.channel != "phone" {
+            return;
+        }
+        let about_channel = event.alert_id.starts_with("channel:");
+        if firing && !about_channel && self.fine(at) {
+            counts.false_rings += 1;
+            if skew == 0 && self.skewed == 0 {
+                counts
+                    .broken
+                    .push(format!("{} rang and nothing was wrong", event.alert_id));
+            }
+        }
+        let what = match (event.alert_id.split(':').next().unwrap_or_default(), firing) {
+            ("channel", _) => &mut counts.channels,
+            ("copies", _) => &mut counts.copies,
+            (_, false) => &mut counts.recoveries,
+            _ if told.reminders > 0 => &mut counts.reminders,
+            _ if told.lapsed => &mut counts.lapses,
+            _ => &mut counts.warnings,
+        };
+        *what += 1;
+    }
+}
+
+const GENERATION: Generation = Generation::Json(LockKind::Directory);
+
+/// Lets `logins` live for `days`.
+pub(crate) fn live(seed: u64, logins: usize, days: Ms) -> Counts {
+    let mut dice = Dice(seed);
+    let host = Host {
+        home: PathBuf::from("/home/u"),
+        env: BTreeMap::new(),
+        cwd: PathBuf::from("/"),
+        name: "host".into(),
+        macos: false,
+    };
+    let text = "[[channel]]\ntype = \"log\"\nname = \"phone\"\n[[channel]]\ntype = \"log\"\nname = \"mail\"\n";
+    let source = TomlSource {
+        path: "config.toml".as_ref(),
+        text,
+        private: true,
+        home: &host.home,
+        env: &host.env,
+    };
+    let parsed = toml::de::DeTable::parse(text).expect("valid TOML");
+    let table = Table::new(&source, "", parsed.span(), parsed.get_ref());
+    let channels = read_channels(table.tables("channel").expect("tables")).expect("two channels");
+    let http = Http::new(&host.env);
+    let mut ctx = Ctx {
+        host,
+        clock: Clock::Fixed(START),
+        config: Config::default(),
+        state_dir: PathBuf::from("/nonexistent"),
+        http,
+    };
+    let world = World {
+        days,
+        outages: dice.spans(days, 4, (10 * MINUTE, 6 * HOUR)),
+        down: BTreeMap::from([
+            ("phone".to_owned(), dice.spans(days, 12, (HOUR, 72 * HOUR))),
+            ("mail".to_owned(), dice.spans(days, 6, (HOUR, 24 * HOUR))),
+        ]),
+    };
+    let mut counts = Counts::default();
+    for id in 0..logins {
+        let mut machine = Machine::new(id, days, &mut dice);
+        let mut at = START;
+        while at < START + world.days * DAY {
+            machine.tick(at, &world, &mut ctx, &channels, &mut dice, &mut counts);
+            at += TICK;
+        }
+    }
+    counts.race_told_after.sort_unstable();
+    counts
+}
+
+fn main() -> std::process::ExitCode {
+    let mut args = std::env::args()
+        .skip(1)
+        .map(|arg| arg.parse::<u64>().expect("a whole number"));
+    let seed = args.next().unwrap_or(1);
+    let logins = usize::try_from(args.next().unwrap_or(1000)).expect("a count");
+    let days = args.next().unwrap_or(365).cast_signed();
+    let counts = live(seed, logins, days);
+    println!(
+        "seed {seed}, {logins} logins, {days} days, {} renewals by themselves\n",
+        counts.renewals
+    );
+    print!("{}", table(&counts, logins));
+    for broken in counts.broken.iter().take(20) {
+        eprintln!("BROKEN: {broken}");
+    }
+    std::process::ExitCode::from(u8::from(!counts.broken.is_empty()))
+}
+
+fn table(c: &Counts, logins: usize) -> String {
+    let per = |n: u32| format!("{n} ({:.1} a login)", f64::from(n) / logins as f64);
+    let median = c.race_told_after.get(c.race_told_after.len() / 2).copied().unwrap_or(0) / MINUTE;
+    let rows = [
+        ("messages to one phone".to_owned(), per(c.messages()), per(c.monitor)),
+        (
+            "… of which while nothing was wrong or ending".into(),
+            per(c.false_rings),
+            per(c.monitor_false),
+        ),
+        (
+            "… warnings ahead of a deadline".into(),
+            c.warnings.to_string(),
+            "0".into(),
+        ),
+        ("… at a lapse".into(), c.lapses.to_string(), "not told apart".into()),
+        ("… reminders".into(), c.reminders.to_string(), "not told apart".into()),
+        ("… recoveries".into(), c.recoveries.to_string(), "0".into()),
+        (
+            "… a token ran out and could not be renewed for longer than `grace`, or can again".into(),
+            c.copies.to_string(),
+            "not told apart".into(),
+        ),
+        (
+            "… another channel fails, or works again".into(),
+            c.channels.to_string(),
+            "0".into(),
+        ),
+        (
+            format!("{} logins reached their time limit: told at least a day ahead", c.ended),
+            c.told_a_day_ahead.to_string(),
+            "0".into(),
+        ),
+        (
+            "logins that were signed in again before they ended".into(),
+            c.renewed_in_time.to_string(),
+            "".into(),
+        ),
+        (
+            format!("{} logouts by a race: median time to the first message", c.races),
+            match median < TICK / MINUTE {
+                true => "the next pass".to_owned(),
+                false => format!("{median} min"),
+            },
+            "within 1 h".into(),
+        ),
+        (
+            format!(
+                "{} tokens that ran out and came back within `grace`: told",
+                c.dips_within_grace
+            ),
+            c.told_within_grace.to_string(),
+            "not told apart".into(),
+        ),
+    ];
+    let mut out = String::from("| | nolapse | a monitor of `expiresAt` |\n| --- | ---: | ---: |\n");
+    for (what, ours, theirs) in rows {
+        out.push_str(&format!("| {what} | {ours} | {theirs} |\n"));
+    }
+    out
+}

@@ -1,0 +1,232 @@
+"""The sweep behind scripts/renew-crash-sweep: one temporary home and one loopback token endpoint per point."""
+
+import collections
+import concurrent.futures
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BINARY = os.path.abspath(sys.argv[1])
+# what changes a file, makes or removes one, or talks; by the names that exist here
+CALLS = [
+    "write", "writev", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir",
+    "unlink", "unlinkat", "openat", "utimensat", "fallocate", "fchmod", "fchmodat", "sendto", "sendmsg", "connect", "recvfrom",
+]
+FAULTS = {"ENOSPC": ["write", "fsync", "rename", "openat", "mkdir", "fallocate"],
+          "EIO": ["write", "fsync", "rename", "openat"],
+          "EROFS": ["openat", "rename", "mkdir", "unlink", "write"]}
+
+
+class Endpoint:
+    """Refresh tokens are single-use; a spent one that is posted again revokes the family."""
+
+    def __init__(self):
+        self.live, self.spent, self.made, self.reused = "REFRESH-1", set(), 0, False
+        endpoint = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                token = body["refresh_token"]
+                if token in endpoint.spent:
+                    endpoint.reused = True
+                if endpoint.reused or token != endpoint.live:
+                    status, answer = 400, {"error": "invalid_grant"}
+                else:
+                    endpoint.made += 1
+                    endpoint.spent.add(token)
+                    endpoint.live = f"REFRESH-r{endpoint.made}"
+                    status, answer = 200, {"access_token": f"ACCESS-r{endpoint.made}", "refresh_token": endpoint.live,
+                                           "expires_in": 28800}
+                text = json.dumps(answer).encode()
+                try:
+                    self.send_response(status)
+                    self.send_header("content-length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text)
+                except OSError:
+                    pass
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/token"
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Home:
+    def __init__(self, url, own):
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="renew-sweep-"))
+        self.own = own
+        expired = int(time.time() * 1000) - 60_000
+        self.state = self.path / ".local/state/nolapse"
+        self.write(self.path / ".config/nolapse/config.toml",
+                   f'[renew]\nmode = "direct"\ntoken_url = "{url}"\ntimeout = "5s"\n')
+        self.store = self.path / ".clawdbot/agents/main/agent/auth-profiles.json"
+        if own:
+            self.login = self.store
+            self.write(self.store, json.dumps({"version": 1, "profiles": {"anthropic:work": {
+                "type": "oauth", "provider": "anthropic", "access": "ACCESS-1", "refresh": "REFRESH-1",
+                "expires": expired}}}, indent=2) + "\n")
+            return
+        self.login = self.path / ".claude/.credentials.json"
+        self.write(self.login, json.dumps({"claudeAiOauth": {
+            "accessToken": "ACCESS-1", "refreshToken": "REFRESH-1", "expiresAt": expired,
+            "refreshTokenExpiresAt": expired + 20 * 86_400_000, "scopes": ["user:inference"]}}, separators=(",", ":")))
+        self.write(self.store, json.dumps({"version": 1, "profiles": {"anthropic:claude-cli": {
+            "type": "token", "provider": "anthropic", "token": "ACCESS-1", "expires": expired}}}, indent=2) + "\n")
+
+    @staticmethod
+    def write(path, text):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+
+    def run(self, inject=None, trace=None):
+        command = [BINARY, "run"]
+        if inject or trace:
+            inject, _, only = (inject or "").partition("@")
+            options = ["-e", f"trace={','.join(CALLS)}"] if trace else ["-e", f"trace={inject.split(':')[0]}"]
+            if inject:
+                options += ["-e", f"inject={inject}"]
+            if only:
+                options += ["-P", str(self.path / only)]
+            command = ["strace", "-f", "-qq", "-o", str(trace or "/dev/null"), *options, *command]
+        environment = {"HOME": str(self.path), "PATH": "/usr/bin:/bin"}
+        return subprocess.run(command, env=environment, cwd=self.path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+
+    def age_locks(self):
+        """A minute later: what a killed process held is stale by then."""
+        for lock in [self.path / ".claude/.oauth_refresh.lock", self.path / ".claude.lock",
+                     self.path / ".claude/.storage-write.lock", pathlib.Path(str(self.store) + ".lock")]:
+            if lock.is_dir():
+                os.utime(lock, (time.time() - 120,) * 2)
+
+    def settle_backoff(self):
+        """Later still: a back-off has passed."""
+        ledger = self.state / "ledger.json"
+        try:
+            data = json.loads(ledger.read_text())
+        except (OSError, ValueError):
+            return
+        for record in data.get("renewals", {}).values():
+            record["next_at"] = 0
+        ledger.write_text(json.dumps(data))
+
+    def refresh(self):
+        try:
+            data = json.loads(self.login.read_text())
+            return data["profiles"]["anthropic:work"]["refresh"] if self.own else data["claudeAiOauth"]["refreshToken"]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def rescued(self):
+        rescue = self.state / "rescue"
+        return "".join(p.read_text(errors="replace") for p in rescue.iterdir()) if rescue.is_dir() else ""
+
+    def alerted(self):
+        try:
+            alerts = json.loads((self.state / "ledger.json").read_text())["alerts"]
+        except (OSError, ValueError, KeyError):
+            return set()
+        return {alert["last"]["kind"] for alert in alerts.values()}
+
+
+def point(inject, own):
+    """One fault, then two ordinary passes. Returns (verdict, the state it was left in)."""
+    endpoint = Endpoint()
+    home = Home(endpoint.url, own)
+    try:
+        home.run(inject)
+        made_by_first = endpoint.made
+        # the answer had come so far that it lay somewhere on disk
+        reached = made_by_first and endpoint.live in home.login.read_text(errors="replace") + home.rescued()
+        rescued = reached and home.refresh() != endpoint.live
+        for _ in range(2):
+            home.age_locks()
+            home.settle_backoff()
+            home.run()
+        if endpoint.reused:
+            return "replayed", inject
+        if not endpoint.made:
+            return ("never sent, alerted" if "unknown_outcome" in home.alerted() else "silent"), inject
+        if home.refresh() == endpoint.live:
+            if f"ACCESS-r{endpoint.made}" not in home.store.read_text():
+                return "store behind", inject
+            if rescued:
+                return "completed from `rescue/`", inject
+            return ("renewed, saved" if made_by_first else "renewed by the next pass"), inject
+        if reached:
+            return "lost", inject
+        return ("answer lost with the process, alerted" if "unknown_outcome" in home.alerted() else "silent"), inject
+    finally:
+        endpoint.close()
+        shutil.rmtree(home.path, ignore_errors=True)
+
+
+def sweep(own):
+    endpoint = Endpoint()
+    home = Home(endpoint.url, own)
+    trace = home.path / "trace"
+    home.run(trace=trace)
+    assert endpoint.made == 1 and home.refresh() == endpoint.live, "the undisturbed run did not renew"
+    counts = collections.Counter()
+    for line in trace.read_text(errors="replace").splitlines():
+        called = re.match(r"\d+\s+(\w+)\(", line)
+        if called:
+            counts[called[1]] += 1
+    temp = home.login.with_name(f".{home.login.name}.nolapse-tmp").relative_to(home.path)
+    endpoint.close()
+    shutil.rmtree(home.path)
+    jobs = [("SIGKILL", call, f"{call}:signal=SIGKILL:when={n}") for call in CALLS for n in range(1, counts[call] + 2)
+            if counts[call]]
+    for fault, calls in FAULTS.items():
+        jobs += [(fault, call, f"{call}:error={fault}:when={n}") for call in calls for n in range(1, counts[call] + 1)]
+    # the file's own directory gives out for good once the temp file is open, and the state directory does not
+    jobs += [(f"{fault}, lasting, in its place alone", call, f"{call}:error={fault}:when=1+@{temp}")
+             for fault in FAULTS for call in ("write", "fsync", "rename")]
+    found = collections.defaultdict(collections.Counter)
+    bad = []
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "4"))) as pool:
+        for (fault, call, _), (verdict, inject) in zip(jobs, pool.map(lambda job: point(job[2], own), jobs)):
+            found[fault, call][verdict] += 1
+            if verdict in ("lost", "replayed", "silent", "store behind"):
+                bad.append((verdict, inject))
+    columns = ["renewed, saved", "renewed by the next pass", "completed from `rescue/`", "never sent, alerted",
+               "answer lost with the process, alerted"]
+    what = "A grant that a store owns alone" if own else "A login"
+    print(f"{what}:\n\n| fault | at | points | {' | '.join(columns)} | lost, replayed or silent |")
+    print("|" + " --- |" * (len(columns) + 4))
+    total = collections.Counter()
+    for (fault, call), verdicts in found.items():
+        counted = [verdicts[column] for column in columns]
+        rest = sum(verdicts.values()) - sum(counted)
+        total.update({"points": sum(verdicts.values()), "rest": rest, **verdicts})
+        print(f"| {fault} | `{call}` | {sum(verdicts.values())} | {' | '.join(map(str, counted))} | {rest} |")
+    print(f"| all | | {total['points']} | {' | '.join(str(total[column]) for column in columns)} | {total['rest']} |\n")
+    for verdict, inject in bad[:40]:
+        print(f"{verdict}: {inject}", file=sys.stderr)
+    return total["points"], bool(bad)
+
+
+def main():
+    begun = time.time()
+    (logins, bad), (own, also_bad) = sweep(False), sweep(True)
+    print(f"{logins + own} points in {time.time() - begun:.0f} s", file=sys.stderr)
+    sys.exit(1 if bad or also_bad else 0)
+
+
+main()

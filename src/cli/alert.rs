@@ -1,0 +1,618 @@
+//! `alert test|list|ack|silence|unsilence|retry`.
+
+use super::{Fatal, Setup, block_on, parse_time, print};
+use crate::config::table::{nearest, parse_duration};
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks::{self, LockError};
+use crate::ledger::{self, Ledger};
+use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
+use crate::report::{Exit, one_line};
+use crate::rules::alert::{self, Ack, Scope, Silence, Until};
+use crate::rules::wording::span;
+use crate::types::{DAY, Event, HOUR, Ms, Severity, Status};
+use crate::{look, pass, tell};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::time::Duration;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum AlertCommand {
+    /// Send a real message through a channel and print its receipt
+    Test(TestArgs),
+    /// Show what is firing, waiting to be delivered, acknowledged and silenced
+    List {
+        /// One JSON object (nolapse.alerts/1)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say that you know: no more of it until it gets worse or something else
+    Ack {
+        /// Alerts as `alert list` names them
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All that fire
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Hear nothing of a login, an agent or anything for a while, however bad it gets
+    Silence(SilenceArgs),
+    /// End silences; all of them unless one is named
+    Unsilence(ScopeArgs),
+    /// Try now what could not be delivered
+    Retry {
+        /// Only through this channel
+        channel: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TestArgs {
+    /// The channel's name
+    channel: Option<String>,
+    /// Every channel
+    #[arg(long, conflicts_with = "channel")]
+    all: bool,
+    /// How loud
+    #[arg(long, value_name = "SEVERITY", default_value = "warning")]
+    severity: Loudness,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Loudness {
+    Info,
+    Warning,
+    Critical,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub(super) struct ScopeArgs {
+    /// A login and its copies
+    #[arg(long, value_name = "ID")]
+    login: Option<String>,
+    /// An agent
+    #[arg(long, value_name = "FAMILY/ID")]
+    agent: Option<String>,
+    /// Everything
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SilenceArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    span: SpanArgs,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct SpanArgs {
+    /// How long [default: 8h]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+    duration: Option<Ms>,
+    /// Until when: `07:30`, RFC 3339, or milliseconds since 1970
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Until nothing of it fires any more
+    #[arg(long)]
+    until_recovered: bool,
+}
+
+fn parse_span(text: &str) -> Result<Ms, String> {
+    parse_duration(text)
+        .filter(|span| *span > 0)
+        .ok_or_else(|| "write a number and a unit: `90m`, `8h`, `2d`".into())
+}
+
+pub(super) fn alert(setup: &Setup, command: &AlertCommand) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    match command {
+        AlertCommand::Test(args) => test(&ctx, args),
+        AlertCommand::List { json } => list(&ctx, *json),
+        AlertCommand::Ack { ids, all } => ack(&ctx, ids, *all),
+        AlertCommand::Silence(args) => silence(&ctx, args),
+        AlertCommand::Unsilence(args) => unsilence(&ctx, args),
+        AlertCommand::Retry { channel } => retry(&ctx, channel.as_deref()),
+    }
+}
+
+/// How long a command waits for a pass that is running.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Loads the ledger, changes and saves it, under the pass lock.
+fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> Result<T, Fatal>) -> Result<T, Fatal> {
+    let unusable = |why: String| {
+        Fatal::Usage(
+            format!("the state directory `{}`: {why}", ctx.host.tilde(&ctx.state_dir)),
+            "make it writable, or name another with `--state-dir`".into(),
+        )
+    };
+    files::make_dirs(&ctx.state_dir).map_err(|error| unusable(files::io_words(&error)))?;
+    let _lock = block_on(locks::pass_lock(&ctx.state_dir, PATIENCE))?.map_err(|error| match error {
+        LockError::Held(_) => Fatal::Usage(
+            "a pass has been running for 30 s".into(),
+            "try again in a minute".into(),
+        ),
+        LockError::Io(error) => unusable(files::io_words(&error)),
+    })?;
+    let mut loaded = ledger::load(&ctx.state_dir);
+    if let Some(problem) = loaded.problem {
+        return Err(Fatal::Usage(
+            problem.message,
+            "run `nolapse run` once: it sets it aside".into(),
+        ));
+    }
+    let result = change(&mut loaded.ledger)?;
+    ledger::save(&ctx.state_dir, &loaded.ledger).map_err(|error| unusable(files::io_words(&error)))?;
+    Ok(result)
+}
+
+/// What was named and is not there, with the nearest that is.
+fn unknown<'k>(what: &str, word: &str, known: impl Iterator<Item = &'k str> + Clone) -> Fatal {
+    let hint = match nearest(word, known.clone()) {
+        Some(near) => format!("did you mean `{}`?", one_line(near)),
+        None => match known.take(12).map(one_line).collect::<Vec<_>>() {
+            known if known.is_empty() => "there is none".into(),
+            known => format!("there are: {}", known.join(", ")),
+        },
+    };
+    Fatal::Usage(format!("no {what} is called `{}`", one_line(word)), hint)
+}
+
+fn named<'c>(channels: &'c [Channel], name: &str) -> Result<&'c Channel, Fatal> {
+    channels
+        .iter()
+        .find(|channel| channel.name == name)
+        .ok_or_else(|| unknown("channel", name, channels.iter().map(|channel| channel.name.as_str())))
+}
+
+fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
+    let channels = ctx.channels();
+    let chosen: Vec<&Channel> = match (&args.channel, args.all, channels.as_slice()) {
+        (Some(name), ..) => vec![named(&channels, name)?],
+        (None, false, [_, _, ..]) => {
+            let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+            return Err(Fatal::Usage(
+                format!("there are several channels: {}", names.join(", ")),
+                "name one, or take `--all`".into(),
+            ));
+        }
+        _ => channels.iter().collect(),
+    };
+    let severity = match args.severity {
+        Loudness::Info => Severity::Info,
+        Loudness::Warning => Severity::Warning,
+        Loudness::Critical => Severity::Critical,
+    };
+    let mut results: Vec<(&Channel, Result<Receipt, SendError>)> = Vec::new();
+    for channel in chosen {
+        let firing = test_event(ctx, channel, severity);
+        let sent = send(ctx, channel, &firing)?;
+        // what is kept open elsewhere until it is closed would stay open for ever
+        let close = sent.is_ok() && channel.keeps_open();
+        results.push((channel, sent));
+        if close {
+            let closing = Event {
+                event_id: format!("{}_end", firing.event_id),
+                status: Status::Resolved,
+                title: format!("The test of `{}` is over", channel.name),
+                ..firing
+            };
+            results.push((channel, send(ctx, channel, &closing)?));
+        }
+    }
+    let now = ctx.clock.now();
+    let remembered = change(ctx, |ledger| {
+        for channel in &channels {
+            let of_it = results.iter().filter(|(tested, _)| tested.name == channel.name);
+            tell::fared(ledger, channel, of_it.clone().map(|(_, result)| result), now);
+            if of_it.clone().any(|(_, result)| result.is_ok()) {
+                tell::hurry(ledger, &channel.name, now);
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = remembered {
+        tracing::warn!("{error}");
+    }
+    Ok(match results.iter().all(|(_, result)| result.is_ok()) {
+        true => Exit::Fine,
+        false => Exit::Unknown,
+    })
+}
+
+/// Sends one event and prints its receipt.
+fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, SendError>, Fatal> {
+    let send_ctx = SendCtx {
+        host: &ctx.host,
+        http: &ctx.http,
+        now: ctx.clock.now(),
+        previous: None,
+    };
+    let begun = crate::ctx::monotonic();
+    let result = block_on(notify::send(channel, event, &send_ctx))?;
+    let (name, took) = (one_line(&channel.name), begun.elapsed().as_millis());
+    let what = match event.status {
+        Status::Firing => event.severity.word(),
+        Status::Resolved => "recovered",
+    };
+    print(&match &result {
+        Ok(receipt) => format!("{name}: {what} delivered in {took} ms: {}\n", one_line(&receipt.detail)),
+        Err(SendError::Passing { why, .. }) => {
+            format!(
+                "{name}: {what} not delivered after {took} ms: {}; worth another try\n",
+                one_line(why)
+            )
+        }
+        Err(SendError::Permanent { why }) => {
+            format!(
+                "{name}: {what} refused after {took} ms: {}\n  hint: mend its configuration, see `nolapse config path`\n",
+                one_line(why)
+            )
+        }
+    })?;
+    Ok(result)
+}
+
+fn test_event(ctx: &Ctx, channel: &Channel, severity: Severity) -> Event {
+    let now = ctx.clock.now();
+    Event {
+        event_id: format!("msg_test_{now:x}_{:x}", std::process::id()),
+        alert_id: format!("test:{}", channel.name),
+        status: Status::Firing,
+        severity,
+        kind: "test".into(),
+        title: format!("This is a test of the channel `{}` on {}", channel.name, ctx.host.name),
+        message: format!(
+            "sent by `nolapse alert test` at {}; alerts will look like this one; nothing to do",
+            ctx.when(now)
+        ),
+        commands: Vec::new(),
+        login: None,
+        affected: Vec::new(),
+        host: ctx.host.name.clone(),
+        at: now,
+    }
+}
+
+fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
+    let now = ctx.clock.now();
+    let out = change(ctx, |ledger| {
+        for id in ids {
+            if !ledger.alerts.contains_key(id) {
+                return Err(unknown(
+                    "alert that fires",
+                    id,
+                    ledger.alerts.keys().map(String::as_str),
+                ));
+            }
+        }
+        let mut out = String::new();
+        for (id, memory) in &mut ledger.alerts {
+            if all || ids.contains(id) {
+                memory.ack = Some(Ack::of(&memory.last, now));
+                let _ = writeln!(
+                    out,
+                    "{}: acknowledged; you hear of it again when it changes or is over",
+                    one_line(id)
+                );
+            }
+        }
+        Ok(out)
+    })?;
+    print(match out.as_str() {
+        "" => "nothing is firing\n",
+        out => out,
+    })?;
+    Ok(Exit::Fine)
+}
+
+fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
+    let now = ctx.clock.now();
+    let scope = scope(ctx, &args.scope)?.ok_or_else(|| {
+        Fatal::Usage(
+            "of what is not said".into(),
+            "add `--login ID`, `--agent FAMILY/ID` or `--all`".into(),
+        )
+    })?;
+    let until = match (&args.span.duration, &args.span.until, args.span.until_recovered) {
+        (_, _, true) => Until::Recovered,
+        (_, Some(text), _) => Until::Time(moment(ctx, text, now)?),
+        (duration, ..) => Until::Time(now.saturating_add(duration.unwrap_or(8 * HOUR))),
+    };
+    let silence = Silence {
+        scope,
+        until,
+        since: now,
+    };
+    let mut words = change(ctx, |ledger| {
+        let fires = ledger.alerts.values().any(|memory| silence.touches(&memory.last));
+        if until == Until::Recovered && !fires {
+            return Err(Fatal::Usage(
+                "nothing of it is firing, so there is nothing to recover".into(),
+                "take `--for` or `--until`".into(),
+            ));
+        }
+        ledger.silences.retain(|other| other.scope != silence.scope);
+        ledger.silences.push(silence.clone());
+        Ok(tell::silenced(ctx, &[silence], now))
+    })?;
+    if let Some(problem) = words.pop() {
+        print(&format!(
+            "{}\n{}\n",
+            one_line(&problem.message),
+            one_line(&problem.hint)
+        ))?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
+    let label = |scope: &Scope| match scope {
+        Scope::All => "--all".to_owned(),
+        Scope::Login(id) | Scope::Agent(id) => id.clone(),
+    };
+    let wanted = match (&args.login, &args.agent) {
+        (Some(id), _) => Some(Scope::Login(id.clone())),
+        (_, Some(id)) => Some(Scope::Agent(id.clone())),
+        _ => None,
+    };
+    let ended = change(ctx, |ledger| {
+        let before: Vec<Scope> = ledger.silences.iter().map(|silence| silence.scope.clone()).collect();
+        ledger
+            .silences
+            .retain(|silence| wanted.as_ref().is_some_and(|wanted| silence.scope != *wanted));
+        let ended = before.len() - ledger.silences.len();
+        match &wanted {
+            Some(scope) if ended == 0 => {
+                let names: Vec<String> = before.iter().map(label).collect();
+                Err(unknown("silence", &label(scope), names.iter().map(String::as_str)))
+            }
+            _ => Ok(ended),
+        }
+    })?;
+    print(&match ended {
+        0 => "nothing was silenced\n".to_owned(),
+        1 => "one silence ended\n".to_owned(),
+        n => format!("{n} silences ended\n"),
+    })?;
+    Ok(Exit::Fine)
+}
+
+/// The scope that was named, if it is there.
+fn scope(ctx: &Ctx, args: &ScopeArgs) -> Result<Option<Scope>, Fatal> {
+    if args.all {
+        return Ok(Some(Scope::All));
+    }
+    if args.login.is_none() && args.agent.is_none() {
+        return Ok(None);
+    }
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    let view = look::look(ctx, &ledger);
+    if let Some(id) = &args.login {
+        let logins = view.logins.iter().map(|login| login.id());
+        let known = logins.chain(ledger.logins.keys().map(String::as_str));
+        return match known.clone().any(|login| login == id) {
+            true => Ok(Some(Scope::Login(id.clone()))),
+            false => Err(unknown("login", id, known)),
+        };
+    }
+    let labels: Vec<String> = view.agents.iter().map(|agent| agent.agent.agent.label()).collect();
+    let label = args.agent.as_deref().unwrap_or_default();
+    match labels.iter().any(|known| known == label) {
+        true => Ok(Some(Scope::Agent(label.to_owned()))),
+        false => Err(unknown("agent", label, labels.iter().map(String::as_str))),
+    }
+}
+
+/// A moment to come: the next `07:30` of the user's day, or a time in full.
+fn moment(ctx: &Ctx, text: &str, now: Ms) -> Result<Ms, Fatal> {
+    use chrono::{Local, TimeZone};
+    let clock = text.split_once(':').and_then(|(hour, minute)| {
+        let (hour, minute): (u32, u32) = (hour.parse().ok()?, minute.parse().ok()?);
+        let today = Local.timestamp_millis_opt(now).single()?;
+        // a time that the change to summer time skips is the one an hour later
+        (0..3).find_map(|day| {
+            let date = today.date_naive() + chrono::Days::new(day);
+            let at = |hour| date.and_hms_opt(hour, minute, 0)?.and_local_timezone(Local).earliest();
+            let at = at(hour).or_else(|| at(hour + 1))?;
+            (at > today).then(|| at.timestamp_millis())
+        })
+    });
+    let usage = |what: &str| {
+        Fatal::Usage(
+            format!("`{}` {what}", one_line(text)),
+            format!(
+                "write `07:30`, `2026-01-21T07:30:00Z` or milliseconds; it is {} now",
+                ctx.when(now)
+            ),
+        )
+    };
+    match clock.map_or_else(|| parse_time(text), Ok) {
+        Ok(at) if at > now => Ok(at),
+        Ok(_) => Err(usage("is over")),
+        Err(_) => Err(usage("is no time")),
+    }
+}
+
+fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
+    let channels = ctx.channels();
+    if let Some(name) = channel {
+        named(&channels, name)?;
+    }
+    let now = ctx.clock.now();
+    let leased = change(ctx, |ledger| {
+        let of_it = |name: &str| channel.is_none_or(|wanted| wanted == name);
+        Ok(tell::lease(ledger, |out| of_it(&out.channel), now))
+    })?;
+    if leased.is_empty() {
+        print("nothing waits to be delivered\n")?;
+        return Ok(Exit::Fine);
+    }
+    let mut problems = Vec::new();
+    let told = block_on(async {
+        let told = pass::deliver(ctx, &channels, leased).await;
+        pass::record(ctx, &channels, &told, &mut problems).await;
+        told
+    })?;
+    let mut out = String::new();
+    for (sent, result) in &told {
+        let (name, title) = (one_line(&sent.channel), one_line(&sent.event.title));
+        let _ = match result {
+            Ok(receipt) => writeln!(out, "{name}: delivered: {title}: {}", one_line(&receipt.detail)),
+            Err(error) => writeln!(out, "{name}: not delivered: {title}: {}", one_line(error.why())),
+        };
+    }
+    for problem in &problems {
+        let _ = writeln!(out, "{}\n  hint: {}", problem.message, problem.hint);
+    }
+    print(&out)?;
+    let fine = problems.is_empty() && told.iter().all(|(_, result)| result.is_ok());
+    Ok(if fine { Exit::Fine } else { Exit::Unknown })
+}
+
+fn list(ctx: &Ctx, as_json: bool) -> Result<Exit, Fatal> {
+    let loaded = ledger::load(&ctx.state_dir);
+    if let Some(problem) = loaded.problem {
+        return Err(Fatal::Usage(problem.message, problem.hint));
+    }
+    let (ledger, now) = (loaded.ledger, ctx.clock.now());
+    match as_json {
+        true => {
+            let mut text = serde_json::to_string_pretty(&list_json(ctx, &ledger, now)).unwrap_or_default();
+            text.push('\n');
+            print(&text)?;
+        }
+        false => print(&list_words(ctx, &ledger, now))?,
+    }
+    Ok(Exit::Fine)
+}
+
+fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
+    let firing = ledger.alerts.iter().map(|(id, memory)| {
+        let told = memory.channels.iter().map(|(name, told)| (name.clone(), json!(told)));
+        json!({
+            "id": id,
+            "kind": memory.last.kind,
+            "severity": memory.last.severity,
+            "lapsed": memory.last.lapsed,
+            "ends": memory.last.ends,
+            "since": memory.since,
+            "muted": alert::mute(&memory.last, memory.ack.as_ref(), &ledger.silences, now),
+            "acked_at": memory.ack.as_ref().map(|ack| ack.at),
+            "told": told.collect::<serde_json::Map<_, _>>(),
+        })
+    });
+    let queued = ledger.outbox.iter().map(|out| {
+        json!({
+            "event_id": out.event.event_id,
+            "alert_id": out.event.alert_id,
+            "channel": out.channel,
+            "status": out.event.status,
+            "severity": out.event.severity,
+            "title": out.event.title,
+            "queued_at": out.queued_at,
+            "attempts": out.attempts,
+            "next_at": out.next_at,
+            "last_error": out.last_error,
+        })
+    });
+    let channels = ctx.channels().into_iter().map(|channel| {
+        let trouble = ledger.troubles.get(&channel.name);
+        json!({
+            "name": channel.name,
+            "type": channel.kind.word(),
+            "failures": trouble.map_or(0, |trouble| trouble.failures),
+            "refused": trouble.is_some_and(|trouble| trouble.refused),
+            "failing_since": trouble.map(|trouble| trouble.since),
+            "last_error": trouble.map(|trouble| &trouble.why),
+        })
+    });
+    json!({
+        "schema": "nolapse.alerts/1",
+        "now": now,
+        "firing": firing.collect::<Vec<_>>(),
+        "queued": queued.collect::<Vec<_>>(),
+        "silences": ledger.silences,
+        "channels": channels.collect::<Vec<_>>(),
+    })
+}
+
+fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
+    let mut out = String::new();
+    let ago = |at: Ms| match now - at {
+        gap if gap < 0 => format!("at {}", ctx.when(at)),
+        gap => format!("{} ago", span(gap)),
+    };
+    if !ledger.alerts.is_empty() {
+        out.push_str("firing\n");
+    }
+    for (id, memory) in &ledger.alerts {
+        let told: Vec<String> = memory
+            .channels
+            .iter()
+            .map(|(name, told)| format!("{} {}", one_line(name), ago(told.at)))
+            .collect();
+        let told = match told.is_empty() {
+            true => "told nobody yet".to_owned(),
+            false => format!("told {}", told.join(", ")),
+        };
+        let muted = match alert::mute(&memory.last, memory.ack.as_ref(), &ledger.silences, now) {
+            Some(alert::Mute::Silenced) => "; silenced",
+            Some(alert::Mute::Acked) => "; acknowledged",
+            None => "",
+        };
+        let _ = writeln!(
+            out,
+            "  {:8}  {}  {}, since {} ({}); {told}{muted}",
+            memory.last.severity.word(),
+            one_line(id),
+            one_line(&memory.last.kind),
+            ctx.when(memory.since),
+            ago(memory.since),
+        );
+    }
+    if !ledger.outbox.is_empty() {
+        out.push_str("waiting to be delivered\n");
+    }
+    for queued in &ledger.outbox {
+        let next = match queued.next_at - now {
+            gap if gap <= 0 || gap > 8 * DAY => "at the next pass".to_owned(),
+            gap => format!("in {}", span(gap)),
+        };
+        let _ = writeln!(
+            out,
+            "  {}: {}; tried {} times, again {next}{}",
+            one_line(&queued.channel),
+            one_line(&queued.event.title),
+            queued.attempts,
+            queued
+                .last_error
+                .as_ref()
+                .map_or(String::new(), |why| format!("; last: {}", one_line(why))),
+        );
+    }
+    let words = tell::silenced(ctx, &ledger.silences, now)
+        .into_iter()
+        .chain(tell::failing(ledger));
+    let words: Vec<_> = words.collect();
+    if !words.is_empty() {
+        out.push_str("worth a word\n");
+    }
+    for problem in words {
+        let _ = writeln!(
+            out,
+            "  {}\n    hint: {}",
+            one_line(&problem.message),
+            one_line(&problem.hint)
+        );
+    }
+    if out.is_empty() {
+        out.push_str("nothing is firing, waiting or silenced, as of the last pass\n");
+    }
+    out
+}

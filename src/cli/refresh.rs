@@ -1,0 +1,70 @@
+//! `refresh`.
+
+use super::{Fatal, Setup, block_on, print, run, until_signal};
+use crate::pass::{self, Outcome, Scope};
+use crate::renew::{Asked, What};
+use crate::report::{Exit, one_line};
+use clap::Args;
+use std::fmt::Write;
+
+#[derive(Args, Debug)]
+pub(super) struct RefreshArgs {
+    /// This login alone, by its id; or a grant that a store owns alone, as `family/agent#profile`
+    #[arg(long, value_name = "ID")]
+    login: Option<String>,
+    /// Even if it failed just now, or its access token is still good; never where it could cost the login
+    #[arg(long)]
+    force: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    let asked = Asked {
+        login: args.login.clone(),
+        by_hand: true,
+        force: args.force,
+    };
+    let report = match args.dry_run {
+        true => block_on(pass::rehearse_asked(&ctx, &asked))?,
+        false => until_signal(pass::run_asked(&ctx, Scope::Refresh, &asked))?,
+    };
+    let mut out = run::story(&ctx, &report);
+    for seen in &report.renewals {
+        let whom = one_line(&seen.whom);
+        let _ = match &seen.what {
+            What::Renewed { expires, .. } => writeln!(out, "login {whom}: good until {}", ctx.when(*expires)),
+            What::Not(why) => writeln!(out, "login {whom}: not renewed, {}", why.words(&|at| ctx.when(at))),
+            What::Off => writeln!(out, "login {whom}: not renewed, `renew.mode` is `off`"),
+            What::Would(_) | What::Failed(_) => Ok(()),
+        };
+    }
+    let known = |id: &String| {
+        report.view.logins.iter().any(|login| login.id() == id) || report.renewals.iter().any(|seen| seen.whom == *id)
+    };
+    if let Some(id) = args.login.as_ref().filter(|id| !known(id)) {
+        let ids: Vec<&str> = report.view.logins.iter().map(|login| login.id()).collect();
+        return Err(Fatal::Usage(
+            format!("there is no login `{id}`"),
+            match ids.is_empty() {
+                true => "sign in with `claude auth login` first".into(),
+                false => format!("one of `{}`", ids.join("`, `")),
+            },
+        ));
+    }
+    if out.is_empty() {
+        out.push_str("there is no login to renew\n");
+    }
+    print(&out)?;
+    let failed = report
+        .done
+        .iter()
+        .any(|done| matches!(done.outcome, Outcome::Failed(_) | Outcome::NotRenewed(_)));
+    Ok(if failed || !report.problems.is_empty() {
+        Exit::Unknown
+    } else {
+        Exit::Fine
+    })
+}

@@ -1,0 +1,301 @@
+//! Renewal by the unmodified Claude Code, with the user's own login.
+//!
+//! The one safe form (observed on 2.0.77 … 2.1.330): `claude -p /cost --safe-mode --no-session-persistence` with nothing on stdin,
+//! from 2.1.181 on. An older CLI refuses the flag or, without it, can exit before it has saved the new tokens (up to 2.1.144);
+//! `auth status`, `agents` and `doctor` start a refresh that they may not finish (anthropics/claude-code#95822), so none of them
+//! is ever run, not even for the version: that is read from the installed package. A CLI in the middle of a refresh loses the
+//! login when it is signalled, so it never is: after our patience it is left alone.
+
+use super::{Attempt, problem};
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks;
+use crate::edge::subprocess::{self, Spec, Status};
+use crate::json::Fields;
+use crate::ledger::{self, Ledger};
+use crate::look::LoginView;
+use crate::rules::renew::{self as rule, Record, Stage};
+use crate::sources::claude::{self, LOCK_STALE, Place, State};
+use crate::types::{Ms, Problem};
+use std::path::{Path, PathBuf};
+
+/// The first version with `--safe-mode`.
+const SAFE_FROM: Version = Version(2, 1, 181);
+
+const PACKAGE: &str = "@anthropic-ai/claude-code";
+
+/// A version of the CLI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(u32, u32, u32);
+
+impl Version {
+    /// `2.1.330`; a pre-release of it is older and counts as unknown.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| part.parse::<u32>());
+        let version = Self(parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+        parts.next().is_none().then_some(version)
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// The CLI to run: as configured, else on the `PATH`, else where its own installer puts it.
+///
+/// # Errors
+/// Why none can be run.
+pub fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
+    let claude = &ctx.config.renew.claude;
+    let path = if claude.is_absolute() {
+        if !files::is_executable(claude) {
+            return Err(problem(
+                "cli_not_found",
+                claude,
+                format!("`renew.claude` names `{}`, which is no program", ctx.host.tilde(claude)),
+                "name the CLI's path, or remove the key",
+            ));
+        }
+        claude.clone()
+    } else {
+        let on_path = ctx.host.var("PATH").unwrap_or_default().split(':').map(Path::new);
+        on_path
+            .filter(|dir| dir.is_absolute())
+            .map(Path::to_owned)
+            .chain([ctx.host.home.join(".local/bin")])
+            .map(|dir| dir.join(claude))
+            .find(|path| files::is_executable(path))
+            .ok_or_else(|| {
+                let name = claude.display();
+                problem(
+                    "cli_not_found",
+                    &ctx.host.home,
+                    format!("`{name}` is not on the `PATH`, so the login `{login}` cannot be renewed by it"),
+                    "install it, name it with `renew.claude`, or set `renew.mode`",
+                )
+            })?
+    };
+    match version(&path) {
+        Some(version) if version >= SAFE_FROM => Ok(path),
+        Some(version) => Err(problem(
+            "cli_too_old",
+            &path,
+            format!(
+                "`claude` {version} is not run, since it can lose the login it renews; {SAFE_FROM} and later are safe"
+            ),
+            "run `claude update`",
+        )),
+        None => Err(problem(
+            "cli_version_unknown",
+            &path,
+            format!(
+                "`{}` is not run, since its version cannot be read from its package",
+                ctx.host.tilde(&path)
+            ),
+            "name the installed CLI itself with `renew.claude`",
+        )),
+    }
+}
+
+/// The version as the installed package tells it; the program is not run.
+pub fn version(program: &Path) -> Option<Version> {
+    let real = files::real(program)?;
+    // the native installer: `~/.local/share/claude/versions/X`
+    let names: Vec<_> = real.iter().rev().filter_map(|name| name.to_str()).collect();
+    if let [version, "versions", "claude", ..] = names[..] {
+        return Version::parse(version);
+    }
+    for dir in real.ancestors().skip(1).take(5) {
+        let Ok(snapshot) = files::read(&dir.join("package.json")) else {
+            continue;
+        };
+        let fields = Fields::parse(std::str::from_utf8(&snapshot.bytes).ok()?).ok()?;
+        let text = |key: &str| fields.get(key).and_then(|value| value.str());
+        // the platform's own package carries the same version: `@anthropic-ai/claude-code-linux-x64`
+        return match text("name")?.strip_prefix(PACKAGE) {
+            Some("") => Version::parse(&text("version")?),
+            Some(rest) if rest.starts_with('-') => Version::parse(&text("version")?),
+            _ => None,
+        };
+    }
+    None
+}
+
+/// The environment the CLI is given: what a child needs, the way out to the network, and which login is meant. A token in the
+/// environment would be used instead of the login and is not handed on.
+fn environment(ctx: &Ctx, place: &Place) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    const NETWORK: [&str; 9] = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "NODE_EXTRA_CA_CERTS",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    ];
+    const DIRS: [&str; 2] = ["CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR"];
+    let mut env: Vec<(String, String)> = ctx
+        .host
+        .child_env()
+        .filter(|(name, _)| *name != "HOME")
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    env.push(("HOME".into(), ctx.host.home.display().to_string()));
+    let pass_on = |env: &mut Vec<(String, String)>, names: &[&str]| {
+        for name in names {
+            if let Some(value) = ctx.host.var(name) {
+                env.push(((*name).to_owned(), value.to_owned()));
+            }
+        }
+    };
+    pass_on(&mut env, &NETWORK);
+    let here = DIRS.iter().find_map(|name| ctx.host.var(name));
+    match &place.dir_var {
+        Some(dir) if here != Some(dir) => env.push(("CLAUDE_CONFIG_DIR".into(), dir.clone())),
+        // the environment's own login: exactly as it stands there
+        _ => pass_on(&mut env, &DIRS),
+    }
+    env.into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+/// Lets the CLI renew the login, and judges by what it left in the file.
+pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) -> Attempt {
+    let place = &login.login.place;
+    let Some((before, token)) = login
+        .login
+        .grant()
+        .and_then(|grant| Some((grant, grant.refresh.token()?.fingerprint())))
+    else {
+        return Attempt::Not(rule::Not::NoRefreshToken);
+    };
+    let program = match find(ctx, login.id()) {
+        Ok(program) => program,
+        Err(problem) => return Attempt::failed(problem),
+    };
+    if locks::look(&place.refresh_lock(), LOCK_STALE).is_ok_and(|seen| seen.is_some_and(|seen| !seen.stale)) {
+        return Attempt::failed(problem(
+            "login_busy",
+            place.refresh_lock(),
+            format!("somebody renews the login `{}` just now", login.id()),
+            "nothing to do: the next pass sees how it went",
+        ));
+    }
+    let spec = Spec {
+        args: ["-p", "/cost", "--safe-mode", "--no-session-persistence"]
+            .map(Into::into)
+            .to_vec(),
+        env: environment(ctx, place),
+        cwd: Some(match &place.dir_var {
+            Some(dir) if Path::new(dir).is_relative() => ctx.host.cwd.clone(),
+            _ => ctx.host.home.clone(),
+        }),
+        ..Spec::new(program.as_os_str())
+    };
+    let mut child = match subprocess::spawn_and_leave(&spec) {
+        Ok(child) => child,
+        Err(error) => {
+            return Attempt::failed(problem(
+                "cli_not_started",
+                &program,
+                format!("`claude` could not be started: {}", files::io_words(&error)),
+                "see whether it starts by hand",
+            ));
+        }
+    };
+    tracing::info!(
+        login = login.id(),
+        pid = child.pid(),
+        "started `claude` to renew the login"
+    );
+    let mut record = Record::of(ledger.renewals.get(login.id()), token);
+    record.stage = Stage::Running {
+        pid: child.pid(),
+        at: ctx.clock.now(),
+    };
+    ledger.renewals.insert(login.id().to_owned(), record.clone());
+    // should this process end now, the next one leaves the child alone
+    if let Err(error) = ledger::save(&ctx.state_dir, ledger) {
+        tracing::warn!("ledger: {}", files::io_words(&error));
+    }
+    let ended = child.wait(ctx.config.renew.patience).await;
+    if ended.is_some() {
+        record.stage = Stage::Idle;
+        ledger.renewals.insert(login.id().to_owned(), record);
+    }
+    judge(ctx, login, place, &program, ended, token, before.expires)
+}
+
+fn judge(
+    ctx: &Ctx,
+    login: &LoginView,
+    place: &Place,
+    program: &Path,
+    ended: Option<Status>,
+    token: crate::secret::Fingerprint,
+    expires: Option<Ms>,
+) -> Attempt {
+    let after = claude::look(&ctx.host, place);
+    match &after.state {
+        State::SignedIn(grant) if grant.blanked || grant.refresh == claude::Refresh::Blank => {
+            return Attempt::failed(problem(
+                "login_wiped",
+                place.file(),
+                format!(
+                    "Claude Code found the refresh token of `{}` refused and wiped the login",
+                    login.id()
+                ),
+                "run `claude auth login`",
+            ));
+        }
+        State::SignedIn(grant) if rule::moved(token, expires, Some(grant)) => {
+            return Attempt::Renewed {
+                expires: grant.expires.unwrap_or(0),
+                by: "by Claude Code",
+            };
+        }
+        _ => {}
+    }
+    let shadow = after.shadowed_by.iter().find(|name| name.ends_with("settings.json"));
+    let (kind, why) = match ended {
+        None => (
+            "cli_slow",
+            format!(
+                "`claude` had not renewed the login after {} s and was left alone",
+                ctx.config.renew.patience.as_secs()
+            ),
+        ),
+        Some(Status::Exit(0)) if let Some(shadow) = shadow => (
+            "not_renewed",
+            format!("`claude` did not renew the login; {shadow} takes precedence over it"),
+        ),
+        Some(Status::Exit(0)) => ("not_renewed", "`claude` ran and did not renew the login".to_owned()),
+        Some(Status::Exit(code)) => (
+            "not_renewed",
+            format!("`claude` ended with code {code} and did not renew the login"),
+        ),
+        Some(status) => (
+            "not_renewed",
+            format!("`claude` was ended ({status:?}) and did not renew the login"),
+        ),
+    };
+    Attempt::failed(problem(
+        kind,
+        program,
+        why,
+        "see what `claude -p /cost --safe-mode` says; the next pass tries again",
+    ))
+}
+
+/// Whether the child of an earlier pass still runs.
+pub(super) fn child_alive(record: Option<&Record>, now: Ms) -> bool {
+    match record.map(|record| &record.stage) {
+        Some(Stage::Running { pid, at }) => (0..rule::CHILD_LIFE).contains(&(now - at)) && subprocess::is_alive(*pid),
+        _ => false,
+    }
+}

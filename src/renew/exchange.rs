@@ -1,0 +1,296 @@
+//! One token exchange: the request as Claude Code makes it, and what its answer means for the refresh token.
+
+use super::providers::{Body, Provider};
+use crate::ctx::Ctx;
+use crate::edge::http::{HeaderText, HttpError, Method, Reply, Request};
+use crate::json::{Doc, Fields, Layout};
+use crate::secret::{Secret, SecretUrl};
+use crate::types::{Ms, SECOND};
+use std::time::Duration;
+
+/// What is asked of the endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange<'a> {
+    pub provider: &'a Provider,
+    pub url: &'a SecretUrl,
+    pub client_id: &'a str,
+    pub refresh: &'a Secret,
+    /// The scopes that are asked for.
+    pub scope: Option<&'a str>,
+    /// The scopes to ask for instead, once, if those are refused (`invalid_scope`).
+    pub other_scope: Option<&'a str>,
+    pub timeout: Duration,
+}
+
+/// The tokens of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub access: Secret,
+    /// `None`: the old one stays.
+    pub refresh: Option<Secret>,
+    /// Lives this long, [`Ms`].
+    pub expires_in: Ms,
+    /// The login ends after this, [`Ms`].
+    pub login_ends_in: Option<Ms>,
+}
+
+/// What an answer, or its absence, means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The old refresh token is spent, these are the new ones.
+    Tokens(Tokens),
+    /// The request did not leave.
+    NotSent(String),
+    /// Whether the server acted on it cannot be known.
+    Unknown(String),
+    /// The refresh token is dead.
+    Rejected(String),
+    /// No verdict on the token: it is kept and tried later.
+    NoVerdict {
+        kind: &'static str,
+        why: String,
+        retry_after: Option<Ms>,
+    },
+}
+
+/// Posts the refresh token, once; once more with the other scopes where the first ones are refused, as Claude Code does.
+pub(super) async fn exchange(ctx: &Ctx, ask: &Exchange<'_>) -> Answer {
+    let mut scope = ask.scope;
+    loop {
+        let request = Request {
+            method: Method::POST,
+            url: ask.url,
+            headers: headers(ask.provider),
+            body: body(ask, scope),
+            timeout: ask.timeout,
+        };
+        let reply = match ctx.http.send(request).await {
+            Ok(reply) => reply,
+            Err(HttpError::NotSent(why)) => return Answer::NotSent(why),
+            Err(HttpError::Unknown(why)) => return Answer::Unknown(why),
+        };
+        if reply.status == 400
+            && error_word(&reply.body).as_deref() == Some("invalid_scope")
+            && ask.other_scope.is_some()
+            && scope != ask.other_scope
+        {
+            scope = ask.other_scope;
+            continue;
+        }
+        return read(&reply);
+    }
+}
+
+fn headers(provider: &Provider) -> Vec<(&'static str, HeaderText)> {
+    let kind = match provider.body {
+        Body::Json => "application/json",
+        Body::Form => "application/x-www-form-urlencoded",
+    };
+    vec![
+        ("content-type", HeaderText::Plain(kind.into())),
+        ("accept", HeaderText::Plain("application/json".into())),
+    ]
+}
+
+fn body(ask: &Exchange<'_>, scope: Option<&str>) -> Vec<u8> {
+    let mut fields = vec![
+        ("grant_type", "refresh_token"),
+        ("refresh_token", ask.refresh.expose()),
+        ("client_id", ask.client_id),
+    ];
+    fields.extend(scope.map(|scope| ("scope", scope)));
+    match ask.provider.body {
+        Body::Json => Doc::object(fields.into_iter().map(|(name, text)| (name, Doc::string(text))))
+            .to_text(Layout::Compact)
+            .into_bytes(),
+        Body::Form => fields
+            .into_iter()
+            .map(|(name, text)| format!("{name}={}", form_encoded(text)))
+            .collect::<Vec<_>>()
+            .join("&")
+            .into_bytes(),
+    }
+}
+
+fn form_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Only `invalid_grant` is a verdict on the token (400 or 401). A success whose body is no token answer may have spent it; an
+/// HTML page never came from the endpoint.
+fn read(reply: &Reply) -> Answer {
+    let html = reply.body.trim_ascii_start().first() == Some(&b'<');
+    let no_verdict = |kind, why: String| Answer::NoVerdict {
+        kind,
+        why,
+        retry_after: reply.retry_after,
+    };
+    let word = error_word(&reply.body);
+    let said = word.as_ref().map_or(String::new(), |word| format!(" (`{word}`)"));
+    match reply.status {
+        200..=299 if html => no_verdict(
+            "endpoint_blocked",
+            format!("something in between answered {} with a web page", reply.status),
+        ),
+        200..=299 if !reply.whole => Answer::Unknown(format!(
+            "the server answered {}, and its answer broke off",
+            reply.status
+        )),
+        200..=299 => match tokens(&reply.body) {
+            Ok(tokens) => Answer::Tokens(tokens),
+            Err(why) => Answer::Unknown(format!("the server answered {}, and {why}", reply.status)),
+        },
+        400 | 401 if word.as_deref() == Some("invalid_grant") => {
+            Answer::Rejected(format!("the server answered {} (`invalid_grant`)", reply.status))
+        }
+        403 | 404 => no_verdict(
+            "endpoint_blocked",
+            format!(
+                "the endpoint answered {}{}",
+                reply.status,
+                if html { " with a web page" } else { &said }
+            ),
+        ),
+        429 => no_verdict("rate_limited", format!("the server answered 429{said}")),
+        500..=599 => no_verdict("server_error", format!("the server answered {}{said}", reply.status)),
+        status => no_verdict("not_renewed", format!("the server answered {status}{said}")),
+    }
+}
+
+fn text(body: &[u8]) -> Option<&str> {
+    std::str::from_utf8(body).ok()
+}
+
+/// The top-level `error` of an OAuth error, if it is a plain word: nothing else of the body is kept.
+fn error_word(body: &[u8]) -> Option<String> {
+    let fields = Fields::parse(text(body)?).ok()?;
+    let word = fields.get("error")?.str()?;
+    let plain = !word.is_empty() && word.len() <= 40 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    plain.then(|| word.into_owned())
+}
+
+fn tokens(body: &[u8]) -> Result<Tokens, &'static str> {
+    let fields = text(body)
+        .and_then(|text| Fields::parse(text).ok())
+        .ok_or("its answer could not be read")?;
+    let secret = |key: &str| {
+        fields
+            .get(key)
+            .and_then(|value| value.str())
+            .filter(|text| !text.is_empty())
+            .map(Secret::new)
+    };
+    let span = |key: &str| {
+        let seconds = fields.get(key)?.number_or_numeric_string()?;
+        // ten years, so that nothing overflows
+        (seconds > 0.0 && seconds <= 315_360_000.0).then_some((seconds * SECOND as f64) as Ms)
+    };
+    Ok(Tokens {
+        access: secret("access_token").ok_or("its answer has no access token")?,
+        refresh: secret("refresh_token"),
+        // without it the token is still good for a while: an hour, after which it is renewed again
+        expires_in: span("expires_in").unwrap_or(3600 * SECOND),
+        login_ends_in: span("refresh_token_expires_in"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply {
+            status,
+            retry_after: None,
+            whole: true,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn only_invalid_grant_is_a_verdict() {
+        let kind = |answer: &Answer| match answer {
+            Answer::Tokens(_) => "tokens",
+            Answer::NotSent(_) => "not sent",
+            Answer::Unknown(_) => "unknown",
+            Answer::Rejected(_) => "rejected",
+            Answer::NoVerdict { kind, .. } => kind,
+        };
+        for (status, body, want) in [
+            (
+                200,
+                r#"{"access_token":"A","refresh_token":"R","expires_in":28800}"#,
+                "tokens",
+            ),
+            (200, r#"{"access_token":"A"}"#, "tokens"),
+            (200, r#"{"access_token":"#, "unknown"),
+            (200, "garbage", "unknown"),
+            (200, "{}", "unknown"),
+            (200, "", "unknown"),
+            (200, "<html>", "endpoint_blocked"),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"CANARY"}"#,
+                "rejected",
+            ),
+            (401, r#"{"error":"invalid_grant"}"#, "rejected"),
+            (403, r#"{"error":"invalid_grant"}"#, "endpoint_blocked"),
+            (500, r#"{"error":"invalid_grant"}"#, "server_error"),
+            (400, r#"{"error":{"type":"invalid_grant"}}"#, "not_renewed"),
+            (400, r#"{"error":"invalid_client"}"#, "not_renewed"),
+            (401, "", "not_renewed"),
+            (403, "<!doctype html>CANARY", "endpoint_blocked"),
+            (404, "", "endpoint_blocked"),
+            (429, "", "rate_limited"),
+            (503, "CANARY", "server_error"),
+            (302, "", "not_renewed"),
+        ] {
+            let answer = read(&reply(status, body));
+            assert_eq!(kind(&answer), want, "{status} {body}");
+            assert!(!format!("{answer:?}").contains("CANARY"), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn each_provider_is_asked_as_it_wants() {
+        let (refresh, url) = (Secret::new("R+/"), SecretUrl::new("https://example.org"));
+        let asked = |name: &str| {
+            let provider = crate::renew::providers::provider(name).unwrap();
+            let ask = Exchange {
+                provider,
+                url: &url,
+                client_id: provider.client_id,
+                refresh: &refresh,
+                scope: None,
+                other_scope: None,
+                timeout: Duration::from_secs(1),
+            };
+            String::from_utf8(body(&ask, None)).unwrap()
+        };
+        assert_eq!(
+            asked("anthropic"),
+            r#"{"grant_type":"refresh_token","refresh_token":"R+/","client_id":"9d1c250a-e61b-44d9-88ed-5944d1962f5e"}"#
+        );
+        for name in ["openai-codex", "qwen-portal"] {
+            assert!(
+                asked(name).starts_with("grant_type=refresh_token&refresh_token=R%2B%2F&client_id="),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_absent_refresh_token_keeps_the_old_one() {
+        let got = tokens(br#"{"access_token":"A","expires_in":"60","refresh_token_expires_in":7}"#).unwrap();
+        assert_eq!(
+            (got.refresh, got.expires_in, got.login_ends_in),
+            (None, 60_000, Some(7_000))
+        );
+        assert_eq!(form_encoded("a b+c/é"), "a%20b%2Bc%2F%C3%A9");
+    }
+}

@@ -1,0 +1,427 @@
+//! Renewal of a grant that one store owns alone: its own lineage, a provider of the table, `mode = "direct"`.
+//!
+//! The discipline is `direct`'s (fence, rescue, compare-and-set), the lock the store's: clawdbot and moltbot (and openclaw up to
+//! 2026.2.12) refresh under the directory `<store>.lock`, held over the exchange, so that is what is held here. Later openclaw
+//! guards a refresh with a lock of its own, which nolapse does not know: those stores are left alone.
+
+use super::direct::{self, HEARTBEAT};
+use super::exchange::{self, Answer, Exchange};
+use super::providers::{self, Provider};
+use super::rescue::{self, Rescue};
+use super::{Asked, Attempt, Seen, What, note_failure, problem};
+use crate::ctx::Ctx;
+use crate::edge::files::{self, Staged};
+use crate::edge::locks::{self, Held, Kind, LockError, Terms};
+use crate::edge::signals::Uninterrupted;
+use crate::ledger::{self, Ledger};
+use crate::look::{self, AgentView, View, copy_key};
+use crate::pass::{Done, Outcome};
+use crate::rules::renew::{self as rule, Not, OwnCase, Record, Stage};
+use crate::secret::{Fingerprint, SecretUrl};
+use crate::stores::families::{Generation, LockKind};
+use crate::stores::store::{self, Edit, Put};
+use crate::types::{Credential, Ms, Profile};
+use std::path::Path;
+use std::time::Duration;
+
+/// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
+const TERMS: Terms = Terms {
+    kind: Kind::Directory,
+    stale_after: Duration::from_secs(30),
+    wait: Duration::from_secs(12),
+};
+
+/// Renews what is due.
+pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, dry_run: bool) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for agent in &view.agents {
+        let label = agent.agent.agent.label();
+        for profile in &agent.profiles {
+            let key = copy_key(&label, &profile.profile.id);
+            let named = asked.login.as_ref().is_none_or(|id| *id == key);
+            let Some(provider) = providers::provider(&profile.profile.provider) else {
+                continue;
+            };
+            let Some(token) = profile.profile.credential.refresh_fingerprint() else {
+                continue;
+            };
+            if profile.login.is_some() || !named {
+                continue;
+            }
+            let due = rule::own_due(
+                &case(ledger, view, agent, &profile.profile.credential, &key, asked),
+                view.now,
+            );
+            let what = match due {
+                Err(why) => What::Not(why),
+                Ok(_) if dry_run => What::Would("directly, under the store's lock".into()),
+                Ok(_) => match one(ctx, ledger, agent, &profile.profile, provider, asked).await {
+                    Attempt::Renewed { expires, by } => {
+                        if !ledger.renewals.get(&key).is_some_and(Record::stuck) {
+                            ledger.renewals.remove(&key);
+                        }
+                        What::Renewed { expires, by }
+                    }
+                    Attempt::Not(why) => What::Not(why),
+                    Attempt::Failed { problem, retry_after } => {
+                        note_failure(ctx, ledger, &key, token, &problem, retry_after);
+                        What::Failed(problem)
+                    }
+                },
+            };
+            all.push(Seen {
+                whom: key,
+                path: agent.path.clone(),
+                what,
+            });
+        }
+    }
+    all
+}
+
+fn case<'a>(
+    ledger: &'a Ledger,
+    view: &View,
+    agent: &'a AgentView,
+    credential: &'a Credential,
+    key: &str,
+    asked: &Asked,
+) -> OwnCase<'a> {
+    let token = credential.refresh_fingerprint();
+    let holders = view
+        .agents
+        .iter()
+        .flat_map(|agent| &agent.profiles)
+        .filter(|other| other.profile.credential.refresh_fingerprint() == token)
+        .count();
+    OwnCase {
+        credential,
+        shared: holders > 1,
+        writable: agent.writable.as_ref().copied().map_err(String::as_str),
+        known_lock: view.state_dirs[agent.agent.state_dir].generation == Generation::Json(LockKind::Directory),
+        rejected: &ledger.rejected,
+        force: asked.force,
+        record: ledger.renewals.get(key),
+    }
+}
+
+async fn one(
+    ctx: &Ctx,
+    ledger: &mut Ledger,
+    agent: &AgentView,
+    profile: &Profile,
+    provider: &'static Provider,
+    asked: &Asked,
+) -> Attempt {
+    let key = copy_key(&agent.agent.agent.label(), &profile.id);
+    let not_writable = |what: &str, error: &std::io::Error| {
+        Attempt::failed(problem(
+            "store_not_written",
+            &agent.path,
+            format!("`{key}` was not renewed, since {what}: {}", files::io_words(error)),
+            "make room, and make the store writable for the user who runs nolapse",
+        ))
+    };
+    let busy = || {
+        Attempt::failed(problem(
+            "store_locked",
+            locks::lock_path(&agent.path),
+            format!("`{key}` was not renewed: its store is locked by another process"),
+            "nothing to do if it passes",
+        ))
+    };
+    let target = match files::real_target(&agent.path) {
+        Ok(target) => target,
+        Err(error) => return not_writable("its store is gone", &error),
+    };
+    let mut lock = match locks::acquire(&locks::lock_path(&target), TERMS).await {
+        Ok(lock) => lock,
+        Err(LockError::Held(_)) => return busy(),
+        Err(LockError::Io(error)) => return not_writable("its store cannot be locked", &error),
+    };
+    // everything again, the other stores as well: another may hold this token by now
+    let now = look::look(ctx, ledger);
+    let found = now
+        .agents
+        .iter()
+        .find(|other| other.path == agent.path)
+        .and_then(|agent| {
+            let profile = agent.profiles.iter().find(|other| other.profile.id == profile.id)?;
+            Some((agent, profile))
+        });
+    let Some((agent, found)) = found.filter(|(_, profile)| profile.login.is_none()) else {
+        return Attempt::Not(Not::SignedOut);
+    };
+    let credential = &found.profile.credential;
+    let refresh = match rule::own_due(&case(ledger, &now, agent, credential, &key, asked), now.now) {
+        Ok(refresh) => refresh.clone(),
+        Err(why) => return Attempt::Not(why),
+    };
+    let (token, expires) = (refresh.fingerprint(), credential.expires());
+    let staged = match stage(&target) {
+        Ok(staged) => staged,
+        Err(error) => return not_writable("its new tokens could not be saved", &error),
+    };
+    let slot = match rescue::open(&ctx.state_dir, token) {
+        Ok(slot) => slot,
+        Err(error) => return not_writable("there is no second place for its new tokens", &error),
+    };
+    if let Err(why) = ctx.http.warm() {
+        return Attempt::failed(direct::unreachable(&key, &agent.path, &why.to_string()));
+    }
+    let _whole = Uninterrupted::begin();
+    let mut record = Record::of(ledger.renewals.get(&key), token);
+    let sent_at = ctx.clock.now();
+    record.stage = Stage::Sent { expires, at: sent_at };
+    let remembered = ledger.renewals.insert(key.clone(), record.clone());
+    if let Err(error) = ledger::save_durably(&ctx.state_dir, ledger) {
+        match remembered {
+            Some(before) => ledger.renewals.insert(key.clone(), before),
+            None => ledger.renewals.remove(&key),
+        };
+        return not_writable("nothing could be written down about it", &error);
+    }
+    record.stage = Stage::Idle;
+    if !lock.touch() {
+        ledger.renewals.insert(key.clone(), record);
+        direct::clear(ctx, ledger);
+        return busy();
+    }
+    let default_url = SecretUrl::new(provider.token_url);
+    let config = &ctx.config.renew;
+    let anthropic = provider.name == providers::ANTHROPIC.name;
+    let ask = Exchange {
+        provider,
+        url: if anthropic { &config.token_url } else { &default_url },
+        client_id: if anthropic {
+            &config.client_id
+        } else {
+            provider.client_id
+        },
+        refresh: &refresh,
+        // the scopes of a store's own grant are not on record: what it was given is what it gets
+        scope: None,
+        other_scope: None,
+        timeout: config.timeout,
+    };
+    let answer = keeping(&mut lock, exchange::exchange(ctx, &ask)).await;
+    let attempt = match answer {
+        Answer::Tokens(tokens) => {
+            let rescue = Rescue {
+                whom: key.clone(),
+                spent: token,
+                new: direct::new_tokens(ctx, tokens, &refresh, provider.margin),
+            };
+            let stored = slot.write(&rescue);
+            let saved = match save(&target, &profile.id, &rescue, staged) {
+                Err(Unsaved::Refused(_)) => match stage(&target) {
+                    Ok(staged) => save(&target, &profile.id, &rescue, staged),
+                    Err(error) => Err(Unsaved::Refused(files::io_words(&error))),
+                },
+                other => other,
+            };
+            match (saved, stored) {
+                (Ok(()), _) => {
+                    direct::forget(ctx, token);
+                    Attempt::Renewed {
+                        expires: rescue.new.expires,
+                        by: "directly",
+                    }
+                }
+                (Err(Unsaved::Changed), _) => {
+                    direct::forget(ctx, token);
+                    Attempt::failed(problem(
+                        "profile_changed",
+                        &agent.path,
+                        format!("`{key}` was changed by somebody else while it was renewed; theirs stands"),
+                        "nothing to do",
+                    ))
+                }
+                (Err(Unsaved::Refused(why)), Ok(())) => {
+                    record.stage = Stage::Rescued {
+                        at: ctx.clock.now(),
+                        why: why.clone(),
+                    };
+                    Attempt::failed(direct::save_failed(&key, &agent.path, &why))
+                }
+                (Err(Unsaved::Refused(why)), Err(error)) => {
+                    let why = format!(
+                        "the answer came and could be saved nowhere ({why}; {})",
+                        files::io_words(&error)
+                    );
+                    record.stage = Stage::Unknown {
+                        expires,
+                        at: sent_at,
+                        why: why.clone(),
+                    };
+                    Attempt::failed(direct::unknown(&key, &agent.path, &why))
+                }
+            }
+        }
+        other => direct::without_tokens(ledger, &mut record, other, &key, &agent.path, expires, sent_at),
+    };
+    ledger.renewals.insert(key, record);
+    direct::clear(ctx, ledger);
+    drop(lock);
+    attempt
+}
+
+fn stage(target: &Path) -> std::io::Result<Staged> {
+    let keep = files::stat(target);
+    let staged = files::stage(target, keep.as_ref())?;
+    staged.reserve(keep.map_or(0, |meta| meta.size) + (16 << 10))?;
+    Ok(staged)
+}
+
+async fn keeping<F: Future>(lock: &mut Held, answer: F) -> F::Output {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(HEARTBEAT) => {
+                if !lock.touch() {
+                    tracing::warn!("the store's lock was lost while waiting for the answer");
+                }
+            }
+        }
+    }
+}
+
+enum Unsaved {
+    /// The profile holds another grant by now.
+    Changed,
+    /// It could not be written.
+    Refused(String),
+}
+
+/// Writes the new tokens into the profile if it still holds the spent one. The caller holds the store's lock. The agents' own sync
+/// writes without it, so what was written is looked at again.
+fn save(target: &Path, id: &str, rescue: &Rescue, staged: Staged) -> Result<(), Unsaved> {
+    let refused = |error: std::io::Error| Unsaved::Refused(files::io_words(&error));
+    let edit = Edit {
+        id: id.to_owned(),
+        provider: String::new(),
+        put: Put::Oauth {
+            access: rescue.new.access.clone(),
+            refresh: rescue.new.refresh.clone(),
+            expires: rescue.new.expires,
+        },
+    };
+    let mut staged = Some(staged);
+    for _ in 0..3 {
+        let (state, text, _) = store::read(target);
+        let store::State::Read(profiles) = &state else {
+            return Err(Unsaved::Refused("the store cannot be read".into()));
+        };
+        match holds(profiles, id) {
+            Some(token) if token == rescue.spent => {}
+            _ => return Err(Unsaved::Changed),
+        }
+        let patched = store::patch(text.as_deref(), std::slice::from_ref(&edit)).map_err(Unsaved::Refused)?;
+        let staged = match staged.take() {
+            Some(staged) => staged,
+            None => stage(target).map_err(refused)?,
+        };
+        staged.commit(patched.as_bytes()).map_err(refused)?;
+        files::sync_dir(target).map_err(refused)?;
+        if files::read(target).is_ok_and(|read| read.bytes == patched.as_bytes()) {
+            return Ok(());
+        }
+    }
+    Err(Unsaved::Refused("somebody else wrote the store each time".into()))
+}
+
+fn holds(profiles: &[Profile], id: &str) -> Option<Fingerprint> {
+    let profile = profiles.iter().find(|profile| profile.id == id)?;
+    profile.credential.refresh_fingerprint()
+}
+
+/// What passes before left of such renewals: rescued tokens are saved in their place, fences are settled.
+pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
+    let mut done = Vec::new();
+    let rescues = rescue::all(&ctx.state_dir);
+    for agent in &view.agents {
+        if agent.sqlite || !matches!(agent.store, store::State::Read(_)) {
+            continue;
+        }
+        let label = agent.agent.agent.label();
+        let keys: Vec<String> = agent.profiles.iter().map(|p| copy_key(&label, &p.profile.id)).collect();
+        for (profile, key) in agent.profiles.iter().zip(keys) {
+            let rescued = rescues.iter().find(|(_, rescue)| rescue.whom == key);
+            let record = ledger.renewals.get(&key).cloned();
+            let now = (
+                profile.profile.credential.refresh_fingerprint(),
+                profile.profile.credential.expires(),
+            );
+            let say = |outcome| Done {
+                whom: key.clone(),
+                path: agent.path.clone(),
+                outcome,
+            };
+            if let Some((path, rescue)) = rescued {
+                match complete(agent, &profile.profile.id, rescue).await {
+                    Ok(saved) => {
+                        if let Err(error) = files::remove(path) {
+                            tracing::warn!("rescue: {}", files::io_words(&error));
+                        }
+                        ledger.renewals.remove(&key);
+                        if saved {
+                            let how = "from tokens that an earlier pass could not save";
+                            done.push(say(Outcome::Renewed(how.into())));
+                        }
+                    }
+                    Err(why) => {
+                        let mut record = Record::of(record.as_ref(), rescue.spent);
+                        record.stage = Stage::Rescued {
+                            at: ctx.clock.now(),
+                            why: why.clone(),
+                        };
+                        ledger.renewals.insert(key.clone(), record);
+                        done.push(say(Outcome::NotRenewed(direct::save_failed(&key, &agent.path, &why))));
+                    }
+                }
+                continue;
+            }
+            let Some(mut record) = record else { continue };
+            let (expires, at, why) = match &record.stage {
+                Stage::Idle | Stage::Running { .. } => continue,
+                Stage::Sent { expires, at } => (*expires, *at, "the process died before the answer came".to_owned()),
+                Stage::Unknown { expires, at, why } => (*expires, *at, why.clone()),
+                Stage::Rescued { at, .. } => (now.1, *at, "its rescued tokens are gone".to_owned()),
+            };
+            if now != (Some(record.token), expires) {
+                ledger.renewals.remove(&key);
+            } else if !matches!(record.stage, Stage::Unknown { .. }) {
+                let problem = direct::unknown(&key, &agent.path, &why);
+                record.stage = Stage::Unknown { expires, at, why };
+                ledger.renewals.insert(key.clone(), record);
+                done.push(say(Outcome::NotRenewed(problem)));
+            }
+        }
+    }
+    done
+}
+
+/// `Ok(true)` where the tokens were saved now, `Ok(false)` where they need not be any more.
+async fn complete(agent: &AgentView, id: &str, rescue: &Rescue) -> Result<bool, String> {
+    let target = files::real_target(&agent.path).map_err(|error| files::io_words(&error))?;
+    let lock = locks::acquire(&locks::lock_path(&target), TERMS)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (state, ..) = store::read(&target);
+    let there = state.profiles().iter().find(|profile| profile.id == id);
+    let new = Some(rescue.new.refresh.fingerprint());
+    let saved = match there.map(|profile| &profile.credential) {
+        Some(now) if now.refresh_fingerprint() == new && now.expires() >= Some(rescue.new.expires as Ms) => Ok(false),
+        _ => stage(&target)
+            .map_err(|error| Unsaved::Refused(files::io_words(&error)))
+            .and_then(|staged| save(&target, id, rescue, staged))
+            .map(|()| true),
+    };
+    drop(lock);
+    match saved {
+        Ok(saved) => Ok(saved),
+        Err(Unsaved::Changed) => Ok(false),
+        Err(Unsaved::Refused(why)) => Err(why),
+    }
+}

@@ -1,0 +1,86 @@
+//! New tokens on their way: written here, durably, as soon as the answer is in, before they are saved in their place, and removed
+//! once they are. What a pass finds here was left by one that died or could not save; it is completed before anything else.
+
+use crate::edge::files::{self, Staged};
+use crate::json::{Doc, Fields, Layout};
+use crate::secret::{Fingerprint, Secret};
+use crate::sources::claude::NewTokens;
+use crate::types::Ms;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Room for an answer, in bytes; the tokens are a few hundred.
+const ROOM: u64 = 16 << 10;
+
+/// New tokens of one login or profile.
+#[derive(Clone, Debug)]
+pub(super) struct Rescue {
+    /// The key of its record in the ledger.
+    pub whom: String,
+    /// The refresh token that they were given for.
+    pub spent: Fingerprint,
+    pub new: NewTokens,
+}
+
+/// A place for new tokens, proven writable before the old one is spent.
+pub(super) struct Slot(Staged);
+
+/// `rescue/<fingerprint of the spent token>.json` in the state directory.
+pub(super) fn path(state_dir: &Path, spent: Fingerprint) -> PathBuf {
+    state_dir.join("rescue").join(format!("{spent}.json"))
+}
+
+/// Makes the place.
+pub(super) fn open(state_dir: &Path, spent: Fingerprint) -> io::Result<Slot> {
+    let path = path(state_dir, spent);
+    files::make_dirs(&state_dir.join("rescue"))?;
+    let staged = files::stage(&files::real_target(&path)?, None)?;
+    staged.reserve(ROOM)?;
+    Ok(Slot(staged))
+}
+
+impl Slot {
+    /// Writes the tokens, durably.
+    pub fn write(self, rescue: &Rescue) -> io::Result<()> {
+        let doc = Doc::object([
+            ("schema", Doc::string("nolapse.rescue/1")),
+            ("whom", Doc::string(&rescue.whom)),
+            ("spent", Doc::string(&rescue.spent.to_string())),
+            ("access", Doc::string(rescue.new.access.expose())),
+            ("refresh", Doc::string(rescue.new.refresh.expose())),
+            ("expires", Doc::number(rescue.new.expires)),
+            ("deadline", Doc::number(rescue.new.deadline.unwrap_or(0))),
+        ]);
+        self.0.commit(doc.to_text(Layout::Pretty).as_bytes()).map(drop)
+    }
+}
+
+/// What lies there, complete: a temp file counts as well, since its writer may have died before the rename.
+pub(super) fn all(state_dir: &Path) -> Vec<(PathBuf, Rescue)> {
+    let dir = state_dir.join("rescue");
+    files::list(&dir)
+        .into_iter()
+        .filter_map(|name| {
+            let path = dir.join(name);
+            let snapshot = files::read(&path).ok()?;
+            Some((path, parse(std::str::from_utf8(&snapshot.bytes).ok()?)?))
+        })
+        .collect()
+}
+
+fn parse(text: &str) -> Option<Rescue> {
+    let fields = Fields::parse(text).ok()?;
+    let text = |key: &str| fields.get(key).and_then(|value| value.str());
+    let ms = |key: &str| fields.get(key).and_then(|value| value.number()).map(|n| n as Ms);
+    (text("schema")? == "nolapse.rescue/1").then_some(())?;
+    Some(Rescue {
+        whom: text("whom")?.into_owned(),
+        spent: Fingerprint::parse(&text("spent")?)?,
+        new: NewTokens {
+            access: Secret::new(text("access")?),
+            refresh: Secret::new(text("refresh")?),
+            expires: ms("expires")?,
+            deadline: ms("deadline").filter(|at| *at > 0),
+        },
+    })
+}

@@ -1,0 +1,634 @@
+//! Which login is due for a renewal, and whether it may be renewed at all.
+//!
+//! A refresh token is single-use: what is posted twice can revoke the whole login. So every doubt is a reason to leave a login
+//! alone, and each reason has its name.
+
+use super::health;
+use crate::secret::{Fingerprint, Secret};
+use crate::sources::claude::{Grant, Refresh, Source, State};
+use crate::types::{Credential, HOUR, MINUTE, Ms};
+use serde::{Deserialize, Serialize};
+
+/// A login is due from this long before its access token ends. Claude Code itself renews in the last 5 min (2.1.330), so a
+/// delegated renewal is never too early for it.
+pub const LEAD: Ms = 4 * MINUTE;
+
+/// A child of a delegated renewal that still runs is waited for at most this long; after that its process id may be another's.
+pub const CHILD_LIFE: Ms = 6 * HOUR;
+
+/// What is remembered of the renewals of one login or profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The refresh token this is about; another one in its place begins a new record.
+    pub token: Fingerprint,
+    /// How often in a row it failed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Not to be tried before, [`Ms`].
+    #[serde(default)]
+    pub next_at: Ms,
+    /// Why it failed last.
+    #[serde(default)]
+    pub last: Option<Failure>,
+    /// What is under way, or could not be finished.
+    #[serde(default)]
+    pub stage: Stage,
+}
+
+/// Why a renewal failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A stable word: `endpoint_blocked`, `cli_not_found` …
+    pub kind: String,
+    /// In words; no secret.
+    pub why: String,
+    /// When, [`Ms`].
+    pub at: Ms,
+}
+
+/// How far a renewal has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nothing is under way.
+    #[default]
+    Idle,
+    /// The CLI was started for it.
+    Running {
+        /// Its process id.
+        pid: u32,
+        /// When, [`Ms`].
+        at: Ms,
+    },
+    /// The fence: made durable just before the refresh token is posted. Found by another pass, it says that a process died
+    /// before it knew the answer.
+    Sent {
+        /// The access token's end when it was posted, [`Ms`].
+        expires: Option<Ms>,
+        /// When, [`Ms`].
+        at: Ms,
+    },
+    /// Posted, and whether the server acted on it cannot be known. Never posted again while the login holds the same tokens.
+    Unknown {
+        /// The access token's end when it was posted, [`Ms`].
+        expires: Option<Ms>,
+        /// When, [`Ms`].
+        at: Ms,
+        /// In words.
+        why: String,
+    },
+    /// The answer came and could not be saved in its place: it lies in `rescue/`.
+    Rescued {
+        /// When, [`Ms`].
+        at: Ms,
+        /// Why it could not be saved.
+        why: String,
+    },
+}
+
+impl Record {
+    /// A new record.
+    pub fn new(token: Fingerprint) -> Self {
+        Self {
+            token,
+            failures: 0,
+            next_at: 0,
+            last: None,
+            stage: Stage::Idle,
+        }
+    }
+
+    /// The record of `token`: the one remembered if it is about this token, else a new one.
+    pub fn of(remembered: Option<&Self>, token: Fingerprint) -> Self {
+        match remembered {
+            Some(record) if record.token == token => record.clone(),
+            _ => Self::new(token),
+        }
+    }
+
+    /// Notes a failure and when to try again. `retry_after` is the server's own wish, [`Ms`] from now.
+    pub fn failed(&mut self, kind: &str, why: &str, retry_after: Option<Ms>, now: Ms) {
+        self.failures += 1;
+        self.next_at = now + gap(self.failures).max(retry_after.unwrap_or(0).min(24 * HOUR));
+        self.last = Some(Failure {
+            kind: kind.into(),
+            why: why.into(),
+            at: now,
+        });
+    }
+
+    /// Whether it needs a human to know: posted and unknown, or saved elsewhere.
+    pub fn stuck(&self) -> bool {
+        matches!(self.stage, Stage::Unknown { .. } | Stage::Rescued { .. })
+    }
+}
+
+/// After how long a renewal that failed for the `n`th time is tried again, [`Ms`].
+pub fn gap(failures: u32) -> Ms {
+    match failures {
+        0 | 1 => MINUTE,
+        2 => 2 * MINUTE,
+        3 => 5 * MINUTE,
+        4 => 10 * MINUTE,
+        5 => 30 * MINUTE,
+        _ => HOUR,
+    }
+}
+
+/// How a login would be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By Claude Code.
+    Delegate,
+    /// By our own exchange.
+    Direct,
+}
+
+/// A login as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What its file holds.
+    pub state: &'a State,
+    /// Where it is kept.
+    pub source: Source,
+    /// How it would be renewed.
+    pub way: Way,
+    /// Refresh tokens that the server refused for good.
+    pub rejected: &'a [Fingerprint],
+    /// A refresh was begun and never saved.
+    pub abandoned: bool,
+    /// An agent's copy is newer than the login itself.
+    pub newer_copy: bool,
+    /// A copy hangs on it, or somebody asked.
+    pub wanted: bool,
+    /// Asked with `--force`: neither the clock nor a back-off holds it up.
+    pub force: bool,
+    /// What is remembered of it.
+    pub record: Option<&'a Record>,
+    /// A child of an earlier pass still runs.
+    pub child_alive: bool,
+}
+
+/// Why a login is not renewed now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Not {
+    /// There is no login.
+    SignedOut,
+    /// The environment's token lies nowhere on disk.
+    InEnvironment,
+    /// In the Keychain, which nolapse does not write.
+    InKeychain,
+    /// Wiped by Claude Code.
+    Blanked,
+    /// It has no refresh token.
+    NoRefreshToken,
+    /// The server refused this refresh token for good.
+    Rejected,
+    /// It is past its deadline.
+    PastDeadline,
+    /// A refresh was begun and never saved: its token is probably spent.
+    Abandoned,
+    /// Posted before with an answer that never came.
+    OutcomeUnknown,
+    /// New tokens of it wait in `rescue/`.
+    Rescued,
+    /// A copy is newer: the login is healed first.
+    NewerCopy,
+    /// Its file does not say when its access token ends.
+    NoClock,
+    /// Its access token is good until then, [`Ms`].
+    Fresh(Ms),
+    /// Nobody needs its access token now.
+    NotNeeded,
+    /// The CLI that was started for it still runs.
+    StillRunning,
+    /// It failed, and is not tried again before then, [`Ms`].
+    BackOff(Ms),
+    /// Another profile holds the same refresh token: renewing one would log the other out.
+    Shared,
+    /// Its store may not be written, and why.
+    NotWritable(String),
+    /// Its store's agents guard a refresh with a lock that nolapse does not know.
+    OtherLock,
+}
+
+impl Not {
+    /// In words; `when` shows a moment in the user's time zone.
+    pub fn words(&self, when: &dyn Fn(Ms) -> String) -> String {
+        match self {
+            Self::SignedOut => "there is no login".into(),
+            Self::InEnvironment => "a token in the environment cannot be renewed".into(),
+            Self::InKeychain => "it is kept in the Keychain, which nolapse does not write".into(),
+            Self::Blanked => "Claude Code has wiped it: only signing in again helps".into(),
+            Self::NoRefreshToken => "it has no refresh token".into(),
+            Self::Rejected => "the server refused its refresh token for good: only signing in again helps".into(),
+            Self::PastDeadline => "it is past its deadline: only signing in again helps".into(),
+            Self::Abandoned => {
+                "a refresh was begun by a process that died before saving it: its token is probably spent, and is not posted again".into()
+            }
+            Self::OutcomeUnknown => {
+                "its refresh token was posted and the answer never arrived: it is not posted again".into()
+            }
+            Self::Rescued => "its new tokens wait to be saved in their place".into(),
+            Self::NewerCopy => "an agent's copy is newer: the login has to be healed from it first".into(),
+            Self::NoClock => "its file does not say when its access token ends".into(),
+            Self::Fresh(until) => format!("its access token is good until {}", when(*until)),
+            Self::NotNeeded => "no agent uses it".into(),
+            Self::StillRunning => "the `claude` that was started for it still runs".into(),
+            Self::Shared => "another profile holds the same refresh token, and renewing one would log the other out".into(),
+            Self::NotWritable(why) => format!("its store is not written: {why}"),
+            Self::OtherLock => "its agents guard a refresh with a lock that nolapse does not know".into(),
+            Self::BackOff(until) => format!("it failed before and is not tried again before {}", when(*until)),
+        }
+    }
+}
+
+/// Decides about a login. What forbids a renewal comes before what makes it unnecessary, so that `--force` cannot do harm.
+///
+/// # Errors
+/// Why it is not renewed now; otherwise the grant to renew.
+pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
+    let grant = match case.state {
+        State::SignedIn(grant) => grant,
+        _ => return Err(Not::SignedOut),
+    };
+    match (case.source, case.way) {
+        (Source::Env, _) => return Err(Not::InEnvironment),
+        (Source::Keychain, Way::Direct) => return Err(Not::InKeychain),
+        _ => {}
+    }
+    let refresh = match &grant.refresh {
+        _ if grant.blanked => return Err(Not::Blanked),
+        Refresh::Blank => return Err(Not::Blanked),
+        Refresh::None => return Err(Not::NoRefreshToken),
+        Refresh::Token(refresh) => refresh.fingerprint(),
+    };
+    // Claude Code takes a login without scopes for signed out and would not renew it
+    if grant.scopes.is_none() {
+        return Err(Not::SignedOut);
+    }
+    if case.rejected.contains(&refresh) {
+        return Err(Not::Rejected);
+    }
+    if health::deadline(grant, now).is_some_and(|at| now >= at) {
+        return Err(Not::PastDeadline);
+    }
+    let record = case.record.filter(|record| record.token == refresh);
+    match record.map(|record| &record.stage) {
+        Some(Stage::Sent { .. } | Stage::Unknown { .. }) => return Err(Not::OutcomeUnknown),
+        Some(Stage::Rescued { .. }) => return Err(Not::Rescued),
+        _ => {}
+    }
+    if case.newer_copy {
+        return Err(Not::NewerCopy);
+    }
+    if case.child_alive {
+        return Err(Not::StillRunning);
+    }
+    let expires = grant.expires.ok_or(Not::NoClock)?;
+    let near = expires.saturating_sub(LEAD) <= now;
+    if case.abandoned && near {
+        return Err(Not::Abandoned);
+    }
+    // the CLI renews by its own clock, whatever is asked of it
+    let early = case.force && case.way == Way::Direct && !case.abandoned;
+    if !near && !early {
+        return Err(Not::Fresh(expires));
+    }
+    if !case.wanted && !case.force {
+        return Err(Not::NotNeeded);
+    }
+    if let Some(record) = record.filter(|record| record.next_at > now && !case.force) {
+        return Err(Not::BackOff(record.next_at));
+    }
+    Ok(grant)
+}
+
+/// A profile whose grant is its store's own, as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCase<'a> {
+    /// What the store holds.
+    pub credential: &'a Credential,
+    /// Another profile holds the same refresh token.
+    pub shared: bool,
+    /// Whether the store may be written.
+    pub writable: Result<(), &'a str>,
+    /// The store is locked by the kind of lock under which its agents refresh as well.
+    pub known_lock: bool,
+    /// Refresh tokens that the server refused for good.
+    pub rejected: &'a [Fingerprint],
+    /// Asked with `--force`.
+    pub force: bool,
+    /// What is remembered of it.
+    pub record: Option<&'a Record>,
+}
+
+/// Decides about a profile that hangs on no login.
+///
+/// # Errors
+/// Why it is not renewed now; otherwise its refresh token.
+pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
+    let Credential::Oauth {
+        refresh: Some(refresh),
+        expires,
+        ..
+    } = case.credential
+    else {
+        return Err(Not::NoRefreshToken);
+    };
+    let token = refresh.fingerprint();
+    if case.rejected.contains(&token) {
+        return Err(Not::Rejected);
+    }
+    let record = case.record.filter(|record| record.token == token);
+    match record.map(|record| &record.stage) {
+        Some(Stage::Sent { .. } | Stage::Unknown { .. }) => return Err(Not::OutcomeUnknown),
+        Some(Stage::Rescued { .. }) => return Err(Not::Rescued),
+        _ => {}
+    }
+    if case.shared {
+        return Err(Not::Shared);
+    }
+    case.writable.map_err(|why| Not::NotWritable(why.to_owned()))?;
+    if !case.known_lock {
+        return Err(Not::OtherLock);
+    }
+    let expires = expires.ok_or(Not::NoClock)?;
+    if expires.saturating_sub(LEAD) > now && !case.force {
+        return Err(Not::Fresh(expires));
+    }
+    match record.filter(|record| record.next_at > now && !case.force) {
+        Some(record) => Err(Not::BackOff(record.next_at)),
+        None => Ok(refresh),
+    }
+}
+
+/// What became of a token that was posted (or is thought to have been), as the file tells it now: another refresh token, or
+/// another expiry with the same one, means that somebody saved an answer.
+pub fn moved(token: Fingerprint, expires: Option<Ms>, grant: Option<&Grant>) -> bool {
+    match grant {
+        None => true,
+        Some(grant) => {
+            grant.refresh.token().map(|refresh| refresh.fingerprint()) != Some(token) || grant.expires != expires
+        }
+    }
+}
+
+/// The same for a profile in a store.
+pub fn profile_moved(token: Fingerprint, expires: Option<Ms>, credential: Option<&Credential>) -> bool {
+    credential
+        .is_none_or(|credential| credential.refresh_fingerprint() != Some(token) || credential.expires() != expires)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::DAY;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn grant() -> Grant {
+        Grant {
+            access: Some(Secret::new("A")),
+            refresh: Refresh::Token(Secret::new("R")),
+            expires: Some(NOW),
+            deadline: Some(NOW + 20 * DAY),
+            ended_by_limit: false,
+            scopes: Some(Vec::new()),
+            client_id: None,
+            subscription: None,
+            blanked: false,
+        }
+    }
+
+    fn token() -> Fingerprint {
+        Secret::new("R").fingerprint()
+    }
+
+    fn case(state: &State) -> Case<'_> {
+        Case {
+            state,
+            source: Source::File,
+            way: Way::Direct,
+            rejected: &[],
+            abandoned: false,
+            newer_copy: false,
+            wanted: true,
+            force: false,
+            record: None,
+            child_alive: false,
+        }
+    }
+
+    #[test]
+    fn every_reason_not_to_renew_has_its_case() {
+        let in_state = |change: &dyn Fn(&mut Grant)| {
+            let mut grant = grant();
+            change(&mut grant);
+            State::SignedIn(grant)
+        };
+        let plain = State::SignedIn(grant());
+        let with = |stage| Record {
+            stage,
+            ..Record::new(token())
+        };
+        let sent = with(Stage::Sent {
+            expires: Some(NOW),
+            at: NOW - 1,
+        });
+        let unknown = with(Stage::Unknown {
+            expires: Some(NOW),
+            at: NOW - 1,
+            why: String::new(),
+        });
+        let rescued = with(Stage::Rescued {
+            at: NOW - 1,
+            why: String::new(),
+        });
+        let mut waiting = Record::new(token());
+        waiting.failed("k", "w", None, NOW - 1);
+        let of_another = Record {
+            token: Secret::new("older").fingerprint(),
+            ..sent.clone()
+        };
+        let rejected = [token()];
+        let fresh = in_state(&|g| g.expires = Some(NOW + LEAD + 1));
+        let blank = in_state(&|g| {
+            g.refresh = Refresh::Blank;
+            g.blanked = true;
+        });
+        let half_blank = in_state(&|g| g.refresh = Refresh::Blank);
+        let no_refresh = in_state(&|g| g.refresh = Refresh::None);
+        let past = in_state(&|g| g.deadline = Some(NOW));
+        let in_slack = in_state(&|g| g.deadline = Some(NOW + 1));
+        let no_clock = in_state(&|g| g.expires = None);
+        let no_scopes = in_state(&|g| g.scopes = None);
+        let c = |state| case(state);
+        let table: Vec<(&str, Case<'_>, Result<(), Not>, bool)> = vec![
+            // name, case, want, and whether --force changes nothing
+            ("expired", c(&plain), Ok(()), true),
+            (
+                "in the server's slack it is tried to the last",
+                c(&in_slack),
+                Ok(()),
+                true,
+            ),
+            ("signed out", c(&State::SignedOut), Err(Not::SignedOut), true),
+            ("no scopes", c(&no_scopes), Err(Not::SignedOut), true),
+            ("blank", c(&blank), Err(Not::Blanked), true),
+            ("half blank", c(&half_blank), Err(Not::Blanked), true),
+            ("no refresh token", c(&no_refresh), Err(Not::NoRefreshToken), true),
+            ("past", c(&past), Err(Not::PastDeadline), true),
+            ("no clock", c(&no_clock), Err(Not::NoClock), true),
+            (
+                "env",
+                Case {
+                    source: Source::Env,
+                    ..c(&plain)
+                },
+                Err(Not::InEnvironment),
+                true,
+            ),
+            (
+                "keychain",
+                Case {
+                    source: Source::Keychain,
+                    ..c(&plain)
+                },
+                Err(Not::InKeychain),
+                true,
+            ),
+            (
+                "rejected",
+                Case {
+                    rejected: &rejected,
+                    ..c(&plain)
+                },
+                Err(Not::Rejected),
+                true,
+            ),
+            (
+                "abandoned",
+                Case {
+                    abandoned: true,
+                    ..c(&plain)
+                },
+                Err(Not::Abandoned),
+                true,
+            ),
+            (
+                "sent",
+                Case {
+                    record: Some(&sent),
+                    ..c(&plain)
+                },
+                Err(Not::OutcomeUnknown),
+                true,
+            ),
+            (
+                "unknown",
+                Case {
+                    record: Some(&unknown),
+                    ..c(&plain)
+                },
+                Err(Not::OutcomeUnknown),
+                true,
+            ),
+            (
+                "rescued",
+                Case {
+                    record: Some(&rescued),
+                    ..c(&plain)
+                },
+                Err(Not::Rescued),
+                true,
+            ),
+            (
+                "an older token's fence",
+                Case {
+                    record: Some(&of_another),
+                    ..c(&plain)
+                },
+                Ok(()),
+                true,
+            ),
+            (
+                "newer copy",
+                Case {
+                    newer_copy: true,
+                    ..c(&plain)
+                },
+                Err(Not::NewerCopy),
+                true,
+            ),
+            (
+                "child",
+                Case {
+                    child_alive: true,
+                    ..c(&plain)
+                },
+                Err(Not::StillRunning),
+                true,
+            ),
+            ("fresh", c(&fresh), Err(Not::Fresh(NOW + LEAD + 1)), false),
+            (
+                "fresh, by the CLI",
+                Case {
+                    way: Way::Delegate,
+                    ..c(&fresh)
+                },
+                Err(Not::Fresh(NOW + LEAD + 1)),
+                true,
+            ),
+            (
+                "nobody",
+                Case {
+                    wanted: false,
+                    ..c(&plain)
+                },
+                Err(Not::NotNeeded),
+                false,
+            ),
+            (
+                "back-off",
+                Case {
+                    record: Some(&waiting),
+                    ..c(&plain)
+                },
+                Err(Not::BackOff(NOW - 1 + MINUTE)),
+                false,
+            ),
+        ];
+        for (name, case, want, force_too) in table {
+            assert_eq!(due(&case, NOW).map(drop), want, "{name}");
+            let forced = due(&Case { force: true, ..case }, NOW).map(drop);
+            assert_eq!(forced, if force_too { want } else { Ok(()) }, "{name}, forced");
+        }
+    }
+
+    #[test]
+    fn a_back_off_grows_and_honours_the_server() {
+        let mut record = Record::new(token());
+        let gaps: Vec<Ms> = (0..8)
+            .map(|_| {
+                record.failed("k", "w", None, NOW);
+                (record.next_at - NOW) / MINUTE
+            })
+            .collect();
+        assert_eq!(gaps, [1, 2, 5, 10, 30, 60, 60, 60]);
+        record.failed("rate_limited", "w", Some(3 * HOUR), NOW);
+        assert_eq!(record.next_at - NOW, 3 * HOUR);
+        record.failed("rate_limited", "w", Some(90 * DAY), NOW);
+        assert_eq!(record.next_at - NOW, DAY);
+        assert_eq!(Record::of(Some(&record), Secret::new("S").fingerprint()).next_at, 0);
+    }
+
+    #[test]
+    fn a_posted_token_is_settled_by_what_the_file_holds() {
+        let same = grant();
+        assert!(!moved(token(), Some(NOW), Some(&same)));
+        assert!(moved(token(), Some(NOW - 1), Some(&same)), "renewed without rotation");
+        assert!(moved(Secret::new("Q").fingerprint(), Some(NOW), Some(&same)));
+        assert!(moved(token(), Some(NOW), None));
+    }
+}

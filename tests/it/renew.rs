@@ -1,0 +1,685 @@
+//! Direct renewal with the real binary: every answer, every race, every way to die.
+
+use crate::endpoint::{Answer, Endpoint};
+use crate::home::{Home, Ran, access, now, refresh, token};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const CREDENTIALS: &str = ".claude/.credentials.json";
+const STORE: &str = ".clawdbot/agents/main/agent/auth-profiles.json";
+
+/// A login whose access token ended a minute ago, and an agent that hangs on it.
+fn home(config: &str) -> Home {
+    let home = Home::new();
+    let expires = now() - 60_000;
+    home.login("1", expires)
+        .store("main", json!({"anthropic:claude-cli": token("1", expires)}))
+        .config(config);
+    let mut login = home.json(CREDENTIALS);
+    login["mcpOAuth"] = json!({"kept": 1.0});
+    home.write(CREDENTIALS, login.to_string());
+    home
+}
+
+fn ledger(home: &Home) -> Value {
+    home.json(".local/state/nolapse/ledger.json")
+}
+
+fn record(home: &Home) -> Value {
+    ledger(home)["renewals"]["claude"].clone()
+}
+
+/// A whole pass, at its most talkative; no token may show anywhere but in its two files.
+fn pass(home: &Home) -> Ran {
+    let ran = home.run(&["run", "-vvv"]);
+    check(home, &ran);
+    ran
+}
+
+fn check(home: &Home, ran: &Ran) {
+    for text in [&ran.stdout, &ran.stderr] {
+        assert!(!text.contains("ACCESS-") && !text.contains("REFRESH-"), "{text}");
+    }
+    for (path, bytes) in home.files() {
+        let text = String::from_utf8_lossy(&bytes);
+        let may = path == CREDENTIALS || path == STORE || path.contains("/rescue/") || path == "next.json";
+        assert!(may || !text.contains("ACCESS-") && !text.contains("REFRESH-"), "{path}");
+    }
+    for left in [
+        ".claude/.oauth_refresh.lock",
+        ".claude.lock",
+        ".claude/.storage-write.lock",
+    ] {
+        assert!(!home.at(left).exists(), "{left} was left behind");
+    }
+    assert!(!home.at(".claude/..credentials.json.nolapse-tmp").exists());
+}
+
+fn alerted(home: &Home, kind: &str) -> bool {
+    ledger(home)["alerts"]
+        .as_object()
+        .unwrap()
+        .values()
+        .any(|alert| alert["last"]["kind"] == kind)
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_login_is_renewed_and_fanned_out_in_the_same_pass() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    let before = home.json(CREDENTIALS);
+    let ran = pass(&home);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("login claude: renewed directly"), "{ran:?}");
+    let after = home.json(CREDENTIALS);
+    let oauth = &after["claudeAiOauth"];
+    assert_eq!(
+        (&oauth["accessToken"], &oauth["refreshToken"]),
+        (&json!(access("r1")), &json!(refresh("r1")))
+    );
+    assert!((oauth["expiresAt"].as_i64().unwrap() - now() - 28_800_000).abs() < 20_000);
+    assert_eq!(
+        oauth["refreshTokenExpiresAt"],
+        before["claudeAiOauth"]["refreshTokenExpiresAt"]
+    );
+    assert_eq!(
+        (&after["mcpOAuth"], &oauth["scopes"]),
+        (&before["mcpOAuth"], &before["claudeAiOauth"]["scopes"])
+    );
+    let copy = &home.json(STORE)["profiles"]["anthropic:claude-cli"];
+    assert_eq!(
+        (&copy["token"], &copy["expires"]),
+        (&oauth["accessToken"], &oauth["expiresAt"])
+    );
+    assert_eq!(record(&home), Value::Null);
+    assert!(
+        fs::read_dir(home.at(".local/state/nolapse/rescue"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
+    let posted = server.seen();
+    assert_eq!(posted.len(), 1);
+    assert_eq!(posted[0]["client_id"], "9d1c250a-e61b-44d9-88ed-5944d1962f5e");
+    assert_eq!(posted[0]["grant_type"], "refresh_token");
+    // fresh now: nothing more is asked, whoever asks
+    pass(&home);
+    let ran = home.run(&["refresh"]);
+    assert!(
+        ran.stdout.contains("not renewed, its access token is good until"),
+        "{ran:?}"
+    );
+    assert_eq!(server.made(), 1);
+    // unless it is forced, and then with the new token
+    let ran = home.run(&["refresh", "--login", "claude", "--force"]);
+    assert_eq!(
+        (ran.code, server.made(), server.live().as_deref()),
+        (0, 2, Some(refresh("r2").as_str())),
+        "{ran:?}"
+    );
+    assert_eq!(home.run(&["refresh", "--login", "other"]).code, 3);
+}
+
+/// After every misbehaviour the login is usable or exactly as before, the cause is named, and nothing is posted in vain.
+#[test]
+fn every_misbehaviour_leaves_a_login_that_is_usable_or_untouched_and_names_its_cause() {
+    use Answer::{Cut, HangUp, NoRotation, OnlyScope, Silent, Slow, Spent, Status};
+    const HTML: &str = "<!DOCTYPE html><title>Just a moment...</title>";
+    let second = Duration::from_secs(1);
+    let table: Vec<(&str, Answer, &str)> = vec![
+        ("no rotation", NoRotation, "renewed"),
+        ("slow", Slow(second), "renewed"),
+        ("other scopes", OnlyScope("user:inference user:profile"), "renewed"),
+        (
+            "400 invalid_grant",
+            Status(400, "", r#"{"error":"invalid_grant"}"#),
+            "rejected",
+        ),
+        (
+            "401 invalid_grant",
+            Status(401, "", r#"{"error":"invalid_grant"}"#),
+            "rejected",
+        ),
+        (
+            "400 nested",
+            Status(400, "", r#"{"error":{"type":"invalid_grant"}}"#),
+            "not_renewed",
+        ),
+        (
+            "400 invalid_request",
+            Status(400, "", r#"{"error":"invalid_request"}"#),
+            "not_renewed",
+        ),
+        ("401", Status(401, "", ""), "not_renewed"),
+        (
+            "403 page",
+            Status(403, "content-type: text/html\r\n", HTML),
+            "endpoint_blocked",
+        ),
+        ("404", Status(404, "", "not found"), "endpoint_blocked"),
+        ("200 page", Status(200, "", HTML), "endpoint_blocked"),
+        (
+            "302",
+            Status(302, "location: http://127.0.0.1:9/\r\n", ""),
+            "not_renewed",
+        ),
+        ("429", Status(429, "retry-after: 7200\r\n", ""), "rate_limited"),
+        ("500", Status(500, "", "oops"), "server_error"),
+        ("503 page", Status(503, "", HTML), "server_error"),
+        ("garbage", Spent("garbage"), "unknown_outcome"),
+        ("empty", Spent(""), "unknown_outcome"),
+        ("no access token", Spent("{}"), "unknown_outcome"),
+        ("cut", Cut, "unknown_outcome"),
+        ("hung up", HangUp, "unknown_outcome"),
+        ("silent", Silent(Duration::from_secs(4)), "unknown_outcome"),
+    ];
+    for (name, answer, want) in table {
+        let server = Endpoint::start("1", vec![answer.clone(), answer]);
+        let home = home(&server.config());
+        let before = home.read(CREDENTIALS);
+        let ran = pass(&home);
+        let posts = server.seen().len();
+        if want == "renewed" {
+            let now = home.json(CREDENTIALS);
+            assert_eq!(
+                now["claudeAiOauth"]["refreshToken"].as_str(),
+                server.live().as_deref(),
+                "{name}: {ran:?}"
+            );
+            assert_eq!(
+                (now["claudeAiOauth"]["accessToken"].as_str(), record(&home)),
+                (Some(access("r1").as_str()), Value::Null)
+            );
+            continue;
+        }
+        assert_eq!(home.read(CREDENTIALS), before, "{name}");
+        assert_eq!(record(&home)["last"]["kind"], want, "{name}: {ran:?}");
+        assert!(ran.stdout.contains("login claude: not renewed: "), "{name}: {ran:?}");
+        // at once again: nothing is posted, since it backs off, is rejected or is unknown
+        pass(&home);
+        assert_eq!(server.seen().len(), posts, "{name}");
+        let forced = home.run(&["refresh", "--force"]);
+        check(&home, &forced);
+        match want {
+            "unknown_outcome" => {
+                assert!(alerted(&home, "unknown_outcome"), "{name}");
+                assert!(forced.stdout.contains("is not posted again"), "{name}: {forced:?}");
+                assert_eq!(server.seen().len(), posts, "{name}");
+            }
+            "rejected" => {
+                assert!(alerted(&home, "rejected"), "{name}");
+                assert_eq!(server.seen().len(), posts, "{name}");
+            }
+            // the token was kept, and is good
+            _ => assert!(
+                server.seen().len() > posts && server.live() == Some(refresh("1")),
+                "{name}"
+            ),
+        }
+        if name == "429" {
+            let wait = record(&home)["next_at"].as_i64().unwrap() - now();
+            assert!((7_100_000..=7_200_000).contains(&wait), "{wait}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_port_costs_nothing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    drop(listener);
+    let home = home(&format!("[renew]\nmode = \"direct\"\ntoken_url = \"{url}\"\n"));
+    let before = home.read(CREDENTIALS);
+    pass(&home);
+    assert_eq!(
+        (home.read(CREDENTIALS), record(&home)["last"]["kind"].as_str()),
+        (before, Some("endpoint_unreachable"))
+    );
+    assert_eq!(record(&home)["stage"], "idle");
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_waits_leaves_an_outcome_that_is_alerted_and_never_replayed() {
+    let server = Endpoint::start("1", vec![Answer::Silent(Duration::from_secs(60))]);
+    let home = home(&server.config().replace("2s", "60s"));
+    let before = home.read(CREDENTIALS);
+    let mut child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(record(&home)["stage"]["sent"].is_object(), "{}", record(&home));
+    for left in [".claude/.oauth_refresh.lock", ".claude.lock"] {
+        // a killed holder's locks: stale after a minute, made so here
+        let old = std::time::SystemTime::now() - Duration::from_secs(90);
+        fs::File::open(home.at(left)).unwrap().set_modified(old).unwrap();
+    }
+    for _ in 0..2 {
+        let ran = home.run(&["run", "-vvv"]);
+        assert_eq!((home.read(CREDENTIALS), server.seen().len()), (before.clone(), 1));
+        assert!(ran.stdout.contains("may have been lost in a renewal"), "{ran:?}");
+        assert!(alerted(&home, "unknown_outcome"));
+    }
+    // somebody signs in again: settled, and over
+    home.login("2", now() + 3_600_000);
+    home.run(&["run"]);
+    assert_eq!((record(&home), alerted(&home, "unknown_outcome")), (Value::Null, false));
+}
+
+#[test]
+fn a_signal_while_waiting_does_not_lose_the_answer() {
+    for signal in ["-TERM", "-INT"] {
+        let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(700))]);
+        let home = home(&server.config());
+        let child = home.spawn(&["run", "-vvv"]);
+        until("the request", || server.seen().len() == 1);
+        Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        // it ends at once after the save, or finishes what is left if that takes no waiting
+        assert!(
+            [0, if signal == "-TERM" { 143 } else { 130 }].contains(&ran.code),
+            "{ran:?}"
+        );
+        check(&home, &ran);
+        assert_eq!(home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"], refresh("r1"));
+        pass(&home);
+        assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+        assert_eq!(
+            home.json(STORE)["profiles"]["anthropic:claude-cli"]["token"],
+            access("r1")
+        );
+    }
+}
+
+#[test]
+fn a_signal_while_waiting_for_a_lock_leaves_nothing_behind() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    fs::create_dir(home.at(".claude.lock")).unwrap();
+    let child = home.spawn(&["run"]);
+    until("the pass", || home.at(".local/state/nolapse/pass.lock").exists());
+    Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, server.seen().len()), (143, 0), "{ran:?}");
+    fs::remove_dir(home.at(".claude.lock")).unwrap();
+    check(&home, &ran);
+}
+
+#[test]
+fn tokens_that_cannot_be_saved_are_rescued_and_completed_first() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
+    let home = home(&server.config());
+    let before = home.read(CREDENTIALS);
+    let child = home.spawn(&["run", "-vvv"]);
+    until("the request", || server.seen().len() == 1);
+    home.write(CREDENTIALS, "{\"claudeAiOauth\":{\"accessTok");
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    check(&home, &ran);
+    assert!(record(&home)["stage"]["rescued"].is_object(), "{ran:?}");
+    assert!(
+        ran.stdout.contains("kept in `rescue/`") && alerted(&home, "rescue"),
+        "{ran:?}"
+    );
+    let rescued = fs::read_dir(home.at(".local/state/nolapse/rescue"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let mode =
+        |path: &Path| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777;
+    assert_eq!(
+        (mode(&rescued.path()), mode(rescued.path().parent().unwrap())),
+        (0o600, 0o700)
+    );
+    // still not possible: still there
+    pass(&home);
+    assert!(rescued.path().exists() && server.seen().len() == 1);
+    home.write(CREDENTIALS, before);
+    let ran = pass(&home);
+    assert!(
+        ran.stdout
+            .contains("renewed from tokens that an earlier pass could not save"),
+        "{ran:?}"
+    );
+    assert_eq!(home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"], refresh("r1"));
+    assert_eq!(
+        home.json(STORE)["profiles"]["anthropic:claude-cli"]["token"],
+        access("r1")
+    );
+    assert!(!rescued.path().exists() && record(&home) == Value::Null && !alerted(&home, "rescue"));
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
+#[test]
+fn an_abandoned_refresh_is_not_taken_up() {
+    let server = Endpoint::start("1", vec![]);
+    for killed in [false, true] {
+        let home = home(&server.config());
+        home.write(".claude/.oauth_refresh.lock.owner", "{}");
+        if killed {
+            fs::create_dir(home.at(".claude/.oauth_refresh.lock")).unwrap();
+            let old = std::time::SystemTime::now() - Duration::from_secs(90);
+            fs::File::open(home.at(".claude/.oauth_refresh.lock"))
+                .unwrap()
+                .set_modified(old)
+                .unwrap();
+        }
+        let ran = home.run(&["refresh", "--force"]);
+        assert!(ran.stdout.contains("its token is probably spent"), "{ran:?}");
+        assert_eq!(server.seen().len(), 0);
+        // the login was saved since: the record is an old one
+        home.write(CREDENTIALS, home.read(CREDENTIALS));
+        let old = std::time::SystemTime::now() - Duration::from_secs(90);
+        fs::File::open(home.at(".claude/.oauth_refresh.lock.owner"))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        assert!(
+            home.run(&["refresh", "--dry-run"])
+                .stdout
+                .contains("would be renewed directly")
+        );
+    }
+}
+
+#[test]
+fn a_copy_that_is_newer_heals_the_login_and_nothing_is_posted() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    let expires = now() - 60_000;
+    home.store(
+        "main",
+        json!({"anthropic:claude-cli": crate::home::oauth("1", expires)}),
+    );
+    home.config("[renew]\nmode = \"off\"\n");
+    pass(&home);
+    home.store(
+        "main",
+        json!({"anthropic:claude-cli": crate::home::oauth("2", now() + 3_600_000)}),
+    );
+    home.config(&server.config());
+    let ran = pass(&home);
+    assert!(ran.stdout.contains("healed from the newer copy"), "{ran:?}");
+    assert_eq!(
+        (
+            home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"].as_str(),
+            server.seen().len()
+        ),
+        (Some(refresh("2").as_str()), 0)
+    );
+}
+
+#[test]
+fn nobody_needs_it_so_nothing_is_done() {
+    let server = Endpoint::start("1", vec![]);
+    let home = Home::new();
+    home.login("1", now() - 60_000).config(&server.config());
+    pass(&home);
+    assert_eq!(server.seen().len(), 0);
+    assert!(
+        home.run(&["refresh", "--dry-run"])
+            .stdout
+            .contains("would be renewed directly")
+    );
+    home.config(&(server.config() + "always = true\n"));
+    pass(&home);
+    assert_eq!(server.made(), 1);
+}
+
+#[test]
+fn thirty_two_processes_make_one_exchange() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(300))]);
+    let home = home(&server.config());
+    for agent in ["a", "b", "c", "d"] {
+        home.store(agent, json!({"anthropic:claude-cli": token("1", now() - 60_000)}));
+    }
+    let children: Vec<_> = (0..32).map(|_| home.spawn(&["run"])).collect();
+    for child in children {
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        check_quiet(&ran);
+    }
+    assert_eq!(
+        (server.made(), server.seen().len(), server.live()),
+        (1, 1, Some(refresh("r1")))
+    );
+    assert_eq!(home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"], refresh("r1"));
+    for agent in ["main", "a", "b", "c", "d"] {
+        let store = home.json(&format!(".clawdbot/agents/{agent}/agent/auth-profiles.json"));
+        assert_eq!(
+            store["profiles"]["anthropic:claude-cli"]["token"],
+            access("r1"),
+            "{agent}"
+        );
+    }
+}
+
+fn check_quiet(ran: &Ran) {
+    assert!(!ran.stdout.contains("not renewed"), "{ran:?}");
+}
+
+/// A client that follows Claude Code's lock protocol: both locks in order, re-read, post, save under the write lock.
+struct Peer<'a> {
+    home: &'a Home,
+    server: &'a Endpoint,
+    /// How long its exchange takes.
+    takes: Duration,
+}
+
+impl Peer<'_> {
+    fn take(path: &Path) {
+        let begun = Instant::now();
+        while fs::create_dir(path).is_err() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{} was never released",
+                path.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns whether it had to post.
+    fn renew(&self) -> bool {
+        let locks = [
+            ".claude/.oauth_refresh.lock",
+            ".claude.lock",
+            ".claude/.storage-write.lock",
+        ]
+        .map(|lock| self.home.at(lock));
+        Self::take(&locks[0]);
+        Self::take(&locks[1]);
+        let mut login = self.home.json(CREDENTIALS);
+        let oauth = &mut login["claudeAiOauth"];
+        let due = oauth["expiresAt"].as_i64().unwrap() <= now() + 300_000;
+        if due {
+            let (access, refresh) = self
+                .server
+                .spend(oauth["refreshToken"].as_str().unwrap())
+                .expect("the token was spent");
+            std::thread::sleep(self.takes);
+            oauth["accessToken"] = access.into();
+            oauth["refreshToken"] = refresh.into();
+            oauth["expiresAt"] = (now() + 28_800_000).into();
+            Self::take(&locks[2]);
+            fs::write(self.home.at("next.json"), login.to_string()).unwrap();
+            fs::rename(self.home.at("next.json"), self.home.at(CREDENTIALS)).unwrap();
+            fs::remove_dir(&locks[2]).unwrap();
+        }
+        fs::remove_dir(&locks[1]).unwrap();
+        fs::remove_dir(&locks[0]).unwrap();
+        due
+    }
+}
+
+#[test]
+fn beside_a_client_that_follows_claude_codes_locks_one_exchange_is_made_whoever_is_first() {
+    // the client is first: its token is adopted
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    let peer = Peer {
+        home: &home,
+        server: &server,
+        takes: Duration::from_millis(800),
+    };
+    std::thread::scope(|scope| {
+        let posted = scope.spawn(|| peer.renew());
+        until("the client's lock", || home.at(".claude.lock").exists());
+        let children: Vec<_> = (0..8).map(|_| home.spawn(&["run"])).collect();
+        for child in children {
+            assert_eq!(Ran::of(child.wait_with_output().unwrap()).code, 0);
+        }
+        assert!(posted.join().unwrap());
+    });
+    assert_eq!(
+        (server.made(), server.seen().len(), server.live()),
+        (1, 0, Some(refresh("r1")))
+    );
+    assert_eq!(
+        home.json(STORE)["profiles"]["anthropic:claude-cli"]["token"],
+        access("r1")
+    );
+
+    // we are first: the client waits for our locks and adopts ours
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(800))]);
+    let home = self::home(&server.config());
+    let peer = Peer {
+        home: &home,
+        server: &server,
+        takes: Duration::ZERO,
+    };
+    let child = home.spawn(&["run"]);
+    until("our request", || server.seen().len() == 1);
+    assert!(!peer.renew(), "the client did not adopt what we saved");
+    assert_eq!(Ran::of(child.wait_with_output().unwrap()).code, 0);
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
+/// An agent with a grant of its own: no login knows its tokens.
+fn own_home(server: &Endpoint) -> Home {
+    let home = Home::new();
+    home.config(&server.config());
+    let mut work = crate::home::oauth("1", now() - 60_000);
+    work["email"] = "kept@example.org".into();
+    home.store(
+        "main",
+        json!({"anthropic:work": work, "openai:key": {"type": "api_key", "provider": "openai", "key": "sk-k"}}),
+    );
+    home
+}
+
+fn own_record(home: &Home) -> Value {
+    ledger(home)["renewals"]["clawdbot/main#anthropic:work"].clone()
+}
+
+#[test]
+fn a_grant_that_a_store_owns_alone_is_renewed_under_the_stores_lock() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(400))]);
+    let home = own_home(&server);
+    let child = home.spawn(&["run", "-vvv"]);
+    until("the request", || server.seen().len() == 1);
+    assert!(home.at(&format!("{STORE}.lock")).is_dir());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    check(&home, &ran);
+    let store = home.json(STORE);
+    let work = &store["profiles"]["anthropic:work"];
+    assert_eq!(
+        (&work["access"], &work["refresh"]),
+        (&json!(access("r1")), &json!(refresh("r1"))),
+        "{ran:?}"
+    );
+    // as the agents store it: five minutes before the real end
+    assert!((work["expires"].as_i64().unwrap() - now() - 28_500_000).abs() < 20_000);
+    assert_eq!(
+        (&work["email"], &store["profiles"]["openai:key"]["key"]),
+        (&json!("kept@example.org"), &json!("sk-k"))
+    );
+    assert!(!home.at(&format!("{STORE}.lock")).exists() && own_record(&home) == Value::Null);
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
+#[test]
+fn a_stores_own_grant_is_left_alone_where_renewing_it_could_cost_it() {
+    let server = Endpoint::start("1", vec![]);
+    // two agents hold the same grant
+    let home = own_home(&server);
+    home.store(
+        "work",
+        json!({"anthropic:work": crate::home::oauth("1", now() - 60_000)}),
+    );
+    let ran = home.run(&["refresh", "--force"]);
+    assert!(ran.stdout.contains("renewing one would log the other out"), "{ran:?}");
+    // a generation that guards a refresh with a lock of its own
+    let home = Home::new();
+    home.config(&server.config());
+    home.write(
+        ".openclaw/openclaw.json",
+        r#"{"meta":{"lastTouchedVersion":"2026.3.1"}}"#,
+    );
+    let store = json!({"version": 1, "profiles": {"anthropic:work": crate::home::oauth("1", now() - 60_000)}});
+    home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
+    let ran = home.run(&["refresh", "--force"]);
+    assert!(ran.stdout.contains("a lock that nolapse does not know"), "{ran:?}");
+    // by the CLI nothing of the kind is done
+    let home = own_home(&server);
+    home.config("");
+    home.run(&["run"]);
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn a_stores_own_grant_that_was_posted_without_an_answer_is_alerted_and_a_refused_one_remembered() {
+    for (answer, want) in [
+        (Answer::HangUp, "unknown_outcome"),
+        (Answer::Status(400, "", r#"{"error":"invalid_grant"}"#), "rejected"),
+    ] {
+        let server = Endpoint::start("1", vec![answer]);
+        let home = own_home(&server);
+        let before = home.read(STORE);
+        for _ in 0..2 {
+            check(&home, &home.run(&["run", "-vvv"]));
+            home.run(&["refresh", "--force"]);
+        }
+        assert_eq!((home.read(STORE), server.seen().len()), (before, 1), "{want}");
+        assert!(alerted(&home, want), "{want}: {}", ledger(&home)["alerts"]);
+    }
+}
+
+#[test]
+fn a_stores_new_tokens_that_cannot_be_saved_are_rescued_and_completed() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
+    let home = own_home(&server);
+    let before = home.read(STORE);
+    let child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    home.write(STORE, "{\"version\":1,\"profiles\":{");
+    check(&home, &Ran::of(child.wait_with_output().unwrap()));
+    home.write(STORE, before);
+    let ran = pass(&home);
+    assert!(
+        ran.stdout
+            .contains("renewed from tokens that an earlier pass could not save"),
+        "{ran:?}"
+    );
+    assert_eq!(home.json(STORE)["profiles"]["anthropic:work"]["refresh"], refresh("r1"));
+    assert_eq!(
+        (server.made(), server.live(), own_record(&home)),
+        (1, Some(refresh("r1")), Value::Null)
+    );
+}
