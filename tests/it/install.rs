@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "systemctl",
     "loginctl",
     "crontab",
@@ -17,6 +17,7 @@ const PROGRAMS: [&str; 15] = [
     "sv",
     "sv-enable",
     "sv-disable",
+    "svlogd",
     "termux-job-scheduler",
     "termux-notification",
     "termux-toast",
@@ -40,9 +41,6 @@ impl Platform {
         }
         // Termux has its own shell, and no other
         symlink("/bin/sh", dir.path().join("bin/sh")).unwrap();
-        for name in ["mkdir", "svlogd"] {
-            symlink(format!("/bin/{name}"), dir.path().join("bin").join(name)).unwrap();
-        }
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         home.env.insert("STANDIN".into(), text(dir.path()));
         home.env.insert("PREFIX".into(), text(dir.path()));
@@ -412,6 +410,70 @@ fn the_phones_scripts_do_what_they_say() {
     while !platform.calls().contains("--persisted true") {
         assert!(std::time::Instant::now() < deadline, "the job was not announced");
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_services_scripts_run_the_daemon_until_it_is_told_to_stop() {
+    for (way, service) in [("termux", "var/service/nolapse"), ("runit", "service/nolapse")] {
+        let mut home = Home::new();
+        let platform = Platform::new(&mut home);
+        home.login("1", now() + 8 * HOUR);
+        assert_eq!(home.run(&["install", way, "--daemon"]).code, 0);
+        let service = match way {
+            "termux" => platform.at(service),
+            _ => home.at(service),
+        };
+        let ledger = home.at(".local/state/nolapse/ledger.json");
+        fs::remove_file(&ledger).unwrap();
+        let mut child = Command::new(service.join("run"))
+            .env_clear()
+            .env("HOME", home.path())
+            .envs(&home.env)
+            .spawn()
+            .unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !ledger.exists() {
+            assert!(std::time::Instant::now() < deadline, "{way}: no pass");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("/bin/kill").arg(pid).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{way}");
+        platform.calls();
+        script(&home, &service.join("log/run"), "");
+        assert!(platform.calls().starts_with("svlogd -tt "), "{way}");
+    }
+}
+
+#[test]
+fn the_openrc_script_names_the_program_and_the_nagios_command_swaps_the_codes() {
+    let mut home = Home::new();
+    let _platform = Platform::new(&mut home);
+    home.login("1", now() + 8 * HOUR);
+    assert_eq!(home.run(&["install", "openrc"]).code, 0);
+    let binary = env!("CARGO_BIN_EXE_nolapse");
+    let sh = |script: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).env_clear().env("HOME", home.path());
+        command.output().unwrap()
+    };
+    let service = home.at(".config/rc/init.d/nolapse");
+    let said = sh(&format!(". {}; echo \"$command $command_args\"", service.display()));
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("{binary} daemon\n"));
+
+    let nagios = include_str!("../../contrib/nagios/nolapse.cfg").replace("/usr/bin/nolapse", binary);
+    let line = nagios
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("command_line"))
+        .unwrap();
+    let soon = crate::home::credentials("1", now() + 8 * HOUR, Some(now() + 4 * DAY));
+    for (credentials, code) in [(None, 0), (Some(soon.to_string()), 1), (Some("{}".into()), 2)] {
+        if let Some(credentials) = credentials {
+            home.write(".claude/.credentials.json", credentials);
+        }
+        let said = sh(line.trim());
+        assert_eq!(said.status.code(), Some(code), "{said:?}");
     }
 }
 
