@@ -43,7 +43,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         report::exit(&ctx, &view)
     };
     if args.json {
-        print(&report::json(&ctx, &view, &problems, exit))?;
+        print(&report::json(&ctx, &view, &loaded.ledger, &problems, exit))?;
     } else if args.plain {
         print(&report::plain(&view, &problems))?;
     } else {

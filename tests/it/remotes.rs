@@ -73,6 +73,12 @@ fn a_login_that_ends_there_is_told_here_and_so_is_its_recovery() {
     assert_eq!(pass(&here).len(), 0);
     let status = here.run(&["status"]);
     assert!(status.stdout.contains("remotes\n  gw  1 firing"), "{status:?}");
+    let remotes = &here.status(&[])["remotes"];
+    assert_eq!(
+        (&remotes[0]["name"], &remotes[0]["firing"]),
+        (&"gw".into(), &1.into()),
+        "{remotes}"
+    );
     there.login("new", now() + 8 * HOUR);
     let told = pass(&here);
     assert_eq!((told.len(), &told[0]["status"]), (1, &"resolved".into()), "{told:?}");
@@ -105,6 +111,7 @@ fn a_silent_host_is_told_with_the_reason() {
         assert_eq!(told[0]["title"], "Nolapse does not answer on gw");
         assert!(told[0]["message"].as_str().unwrap().contains(words), "{told:?}");
         assert_eq!(told[0]["commands"][0], "ssh u@gw nolapse status");
+        assert!(here.status(&[])["remotes"][0]["silence"].is_string());
         fs::remove_file(there.at("fault")).unwrap();
         assert_eq!(pass(&here)[0]["status"], "resolved");
     }
