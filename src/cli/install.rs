@@ -197,6 +197,13 @@ fn place(setup: &Setup) -> Result<Place, Fatal> {
             "use a path of printable characters".into(),
         )
     };
+    // a service runs with its user's own home
+    if host.var_nonblank("HOME").map(PathBuf::from).as_ref() != Some(&host.home) {
+        return Err(Fatal::Usage(
+            "a service looks at its user's own home, not at that of `--home`".into(),
+            "run this as that user, without `--home`".into(),
+        ));
+    }
     let text = |path: &Path, what: &str| {
         let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
         text.map(str::to_owned).ok_or_else(|| bad(what))

@@ -1,6 +1,6 @@
 //! Renewal: what can be renewed without a human, is; and never at the cost of a login.
 //!
-//! The decision is `rules::renew`; [`delegate`] and [`direct`] carry it out; [`settle`] makes good what a pass that died, or could
+//! The decision is `rules::renew`; [`delegate`] and `direct` carry it out; [`settle`] makes good what a pass that died, or could
 //! not save, has left. docs/renewal.md tells the whole story.
 
 pub mod delegate;

@@ -310,8 +310,13 @@ fn what_fails_or_never_answers_is_said_and_can_be_taken_out() {
         assert_eq!(after, before.into_keys().collect::<Vec<_>>(), "{way}");
     }
     let home = Home::new();
-    let ran = home.run(&["install", "cron", "--daemon"]);
-    assert_eq!(ran.code, 3, "{ran:?}");
+    for args in [
+        &["install", "cron", "--daemon"][..],
+        &["install", "cron", "--home", "/"],
+    ] {
+        let ran = home.run(args);
+        assert!(ran.code == 3 && ran.stderr.contains("hint: "), "{ran:?}");
+    }
 }
 
 /// Runs an installed script as the phone would: with its own shebang, and little in the environment.
