@@ -24,6 +24,10 @@ demo:
 receivers:
     scripts/check-receivers
 
+# signing in again, against the real Claude Code CLI on loopback (installs it from npm)
+reauth VERSION="latest":
+    scripts/rehearse-reauth {{VERSION}}
+
 # licences, advisories and sources of the dependencies
 deny:
     cargo deny check

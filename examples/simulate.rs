@@ -253,6 +253,7 @@ impl Machine {
                     config_path: None,
                     default_agent: "main".into(),
                     generation: GENERATION,
+                    version: None,
                     shared_sqlite: None,
                     dotenv: Vec::new(),
                     providers_in_use: Vec::new(),

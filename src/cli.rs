@@ -5,16 +5,20 @@ mod config;
 mod daemon;
 mod demo;
 mod install;
+mod order;
 mod pages;
+mod reauth;
 mod refresh;
 mod run;
 mod status;
+mod token;
 
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};
 use crate::edge::http::Http;
 use crate::edge::signals;
-use crate::report::{Exit, Style};
+use crate::look::{AgentView, View};
+use crate::report::{self, Exit, Style};
 use crate::types::Ms;
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -77,6 +81,14 @@ enum Command {
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
     Sync(run::SyncArgs),
+    /// Sign in again, guided: shows the link, takes the code, brings every agent up to date
+    Reauth(reauth::ReauthArgs),
+    /// Record, list or remove setup tokens, other tokens and API keys in agents' stores
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Show or set the order in which an agent tries a provider's profiles
+    #[command(subcommand)]
+    Order(order::OrderCommand),
     /// Test channels; list, acknowledge and silence alerts
     #[command(subcommand)]
     Alert(alert::AlertCommand),
@@ -180,6 +192,9 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
         Command::Sync(args) => run::sync(&setup, &args),
+        Command::Reauth(args) => reauth::reauth(&setup, &args),
+        Command::Token(command) => token::token(&setup, &command),
+        Command::Order(command) => order::order(&setup, &command),
         Command::Alert(command) => alert::alert(&setup, &command),
         Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
@@ -274,6 +289,37 @@ fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
         .enable_all()
         .build()?
         .block_on(future))
+}
+
+/// Agents by `family/agent` globs; an id alone is that agent of every family.
+fn agents_named<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result<Vec<&'v AgentView>, Fatal> {
+    let matches = |glob: &glob::Pattern, agent: &AgentView| {
+        let agent = &agent.agent.agent;
+        glob.matches(&agent.label()) || glob.matches(&agent.id)
+    };
+    for glob in globs {
+        if view.agents.iter().any(|agent| matches(glob, agent)) {
+            continue;
+        }
+        let labels: Vec<String> = view.agents.iter().map(|agent| agent.agent.agent.label()).collect();
+        let hint = match conf::table::nearest(glob.as_str(), labels.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if labels.is_empty() => "no agent was found at all; see `nolapse status`".into(),
+            None => format!("the agents are {}", report::one_line(&labels.join(", "))),
+        };
+        return Err(Fatal::Usage(format!("no agent is called `{}`", glob.as_str()), hint));
+    }
+    Ok(view
+        .agents
+        .iter()
+        .filter(|agent| globs.is_empty() || globs.iter().any(|glob| matches(glob, agent)))
+        .collect())
+}
+
+fn parse_duration(text: &str) -> Result<Ms, String> {
+    conf::table::parse_duration(text)
+        .filter(|ms| *ms > 0)
+        .ok_or_else(|| "write it as `365d`, `12h` or `90m`".into())
 }
 
 /// [`block_on`], dropped on a signal: locks are released, temp files removed, and an exchange under way is finished first.

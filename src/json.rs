@@ -281,6 +281,23 @@ impl Doc {
         }
     }
 
+    /// Puts `value` under the new `key` right after `before`, at the end where that is not there.
+    pub fn insert_after(&mut self, before: &str, key: &str, value: Doc) {
+        if let Self::Object(members) = self {
+            let at = members.iter().rposition(|(name, _)| is_key(name, before));
+            let at = at.map_or(members.len(), |at| at + 1);
+            members.insert(at, (quoted(key), value));
+        }
+    }
+
+    /// The text of a string, escapes resolved; `None` for anything else.
+    pub fn as_str(&self) -> Option<String> {
+        match self {
+            Self::Scalar(text) => unquoted(text),
+            _ => None,
+        }
+    }
+
     /// Takes `key` out, every time it is there.
     pub fn remove(&mut self, key: &str) {
         if let Self::Object(members) = self {
@@ -372,6 +389,11 @@ fn quoted(text: &str) -> String {
 
 fn is_key(spelled: &str, key: &str) -> bool {
     Loose(spelled).str().is_some_and(|name| name == key)
+}
+
+/// The text of a string as it is spelled in a document; `None` for anything else.
+pub fn unquoted(spelled: &str) -> Option<String> {
+    Loose(spelled).str().map(Cow::into_owned)
 }
 
 /// The layout a text has, so that a patch keeps it.

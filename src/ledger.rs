@@ -29,6 +29,9 @@ pub struct Ledger {
     /// Refresh tokens that the server refused for good.
     #[serde(default)]
     pub rejected: Vec<Fingerprint>,
+    /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
+    #[serde(default)]
+    pub setup_tokens: BTreeMap<Fingerprint, SetupToken>,
     /// By alert id.
     #[serde(default)]
     pub alerts: BTreeMap<String, AlertMemory>,
@@ -50,6 +53,27 @@ pub struct Ledger {
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
     pub events: u64,
+}
+
+/// When a setup token was issued and when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupToken {
+    /// [`Ms`].
+    pub issued_at: Ms,
+    /// [`Ms`].
+    pub expires_at: Ms,
+    /// Where it was put, if not into agents' stores, so that its end is told of while it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// A file that holds a setup token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// The variable, where the file is a `.env`.
+    pub var: Option<String>,
 }
 
 /// What is remembered of an alert.

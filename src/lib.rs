@@ -37,6 +37,9 @@ pub mod tell;
 
 pub mod pass;
 
+pub mod reauth;
+pub mod record;
+
 pub mod daemon;
 pub mod install;
 pub mod report;

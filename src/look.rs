@@ -3,13 +3,15 @@
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files::{self, Meta};
-use crate::ledger::Ledger;
+use crate::ledger::{Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
 use crate::rules::renew::Record;
+use crate::secret::Secret;
 use crate::sources::claude::{self, Login, Source, State};
 use crate::stores::discover::{self, Agent};
+use crate::stores::dotenv::Dotenv;
 use crate::stores::families::{Generation, StateDir};
 use crate::stores::{sqlite, store};
 use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
@@ -116,8 +118,9 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         logins.push(judge_login(ctx, ledger, login, now));
     }
     if let Some(token) = claude::env_token(&ctx.host) {
-        logins.push(env_login(&token));
+        logins.push(token_login(ctx, ledger, "env", &token, now));
     }
+    logins.extend(kept_tokens(ctx, ledger, now));
     looked_at.append(&mut found.looked_at);
     let mut agents: Vec<AgentView> = found
         .agents
@@ -128,7 +131,7 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         judge_agent(ctx, ledger, &logins, agent, now);
     }
     for state_dir in &found.state_dirs {
-        problems.extend(dotenv_problem(ctx, state_dir));
+        problems.extend(dotenv_problem(ctx, ledger, state_dir));
     }
     View {
         now,
@@ -194,10 +197,30 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
     }
 }
 
-/// A token in the environment is a login of its own: it works until a day that nothing on disk tells.
-fn env_login(token: &crate::secret::Secret) -> LoginView {
+/// Setup tokens that were put into a file of their own or an agents' `.env`, and are still there.
+fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<LoginView> {
+    let held = |kept: &Kept| match &kept.var {
+        Some(name) => Dotenv::read(&kept.path).0.get(name).cloned(),
+        None => {
+            let bytes = files::read(&kept.path).ok()?.bytes;
+            Some(Secret::new(std::str::from_utf8(&bytes).ok()?.trim()))
+        }
+    };
+    ledger
+        .setup_tokens
+        .iter()
+        .filter_map(|(fingerprint, known)| {
+            let kept = known.kept.as_ref()?;
+            let token = held(kept).filter(|token| token.fingerprint() == *fingerprint)?;
+            Some(token_login(ctx, ledger, &ctx.host.tilde(&kept.path), &token, now))
+        })
+        .collect()
+}
+
+/// A token outside any store is a login of its own: it works until a day that only the ledger may know.
+fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) -> LoginView {
     let place = claude::Place {
-        id: "env".into(),
+        id: id.into(),
         dir: PathBuf::new(),
         configured: true,
         agents: None,
@@ -226,11 +249,7 @@ fn env_login(token: &crate::secret::Secret) -> LoginView {
             dead_lock: None,
             dir_uid: None,
         },
-        verdict: Verdict {
-            health: Health::Static,
-            reason: Some(Reason::IssueDateUnknown),
-            ends: None,
-        },
+        verdict: health::env_token(ledger.setup_tokens.get(&token.fingerprint()), &ctx.config.alerts, now),
         memory: None,
         renewal: None,
     }
@@ -400,7 +419,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
             relation,
         });
         let mut verdict = health::profile(
-            &profile.credential,
+            &health::with_known_end(&profile.credential, &ledger.setup_tokens),
             &profile.provider,
             hangs,
             ctx.config.renew.mode == RenewMode::Off,
@@ -458,8 +477,13 @@ fn hangs_on(
         }
     }
     // a token that outlives any access token by far is one of its own, a setup token say
-    let own = match profile.credential {
-        Credential::Token { expires, .. } => expires.is_none_or(|end| end.saturating_sub(now) > DAY),
+    let own = match &profile.credential {
+        Credential::Token { token, expires } => {
+            expires.is_none_or(|end| end.saturating_sub(now) > DAY)
+                || token
+                    .as_ref()
+                    .is_some_and(|token| ledger.setup_tokens.contains_key(&token.fingerprint()))
+        }
         _ => false,
     };
     let login = (!own).then(|| mirrored_login(logins, label)).flatten();
@@ -625,27 +649,33 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
     problems
 }
 
-/// What in an agents' `.env` takes precedence over the profiles in a store.
-fn dotenv_problem(ctx: &Ctx, state_dir: &StateDir) -> Option<Problem> {
+/// What in an agents' `.env` serves them beside the profiles in their stores, unless it was put there by `reauth`.
+fn dotenv_problem(ctx: &Ctx, ledger: &Ledger, state_dir: &StateDir) -> Option<Problem> {
     const RELEVANT: [&str; 4] = [
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_OAUTH_TOKEN",
         "ANTHROPIC_AUTH_TOKEN",
         claude::TOKEN_VAR,
     ];
+    let path: &Path = &state_dir.dir.join(".env");
+    let ours = |name: &str| {
+        let kept = ledger.setup_tokens.values().filter_map(|known| known.kept.as_ref());
+        kept.into_iter()
+            .any(|kept| kept.path == path && kept.var.as_deref() == Some(name))
+    };
     let names: Vec<&str> = state_dir
         .dotenv
         .iter()
         .map(String::as_str)
-        .filter(|name| RELEVANT.contains(name))
+        .filter(|name| RELEVANT.contains(name) && !ours(name))
         .collect();
-    let path: &Path = &state_dir.dir.join(".env");
+    // the agents ask their profiles first and then these, the `claude` that they run asks these first (clawdbot 2026.1.24-3)
     (!names.is_empty()).then(|| {
         Problem::at(
             "shadowed_by_env",
             path,
             format!(
-                "`{}` sets {}, which the agents may use before any login",
+                "`{}` sets {}: with it these agents reach Anthropic without any login, and `claude` run by them uses it first",
                 ctx.host.tilde(path),
                 names.join(", ")
             ),

@@ -31,7 +31,7 @@ use std::time::Duration;
 const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
-const STORE_PATIENCE: Duration = Duration::from_secs(25);
+pub const STORE_PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long a pass waits for Claude Code's refresh locks before it leaves a healing to the next pass.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(12);
@@ -271,7 +271,9 @@ fn renewed(seen: &renew::Seen) -> Option<Done> {
 
 /// What needs a human, as of this view.
 pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
-    let env_key = ctx.host.var_nonblank("ANTHROPIC_API_KEY").is_some();
+    let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
+        .iter()
+        .any(|name| ctx.host.var_nonblank(name).is_some());
     rules::alert::collect(view, env_key, &|path| ctx.host.tilde(path))
 }
 
@@ -558,18 +560,57 @@ fn not_written(ctx: &Ctx, agent: &AgentView, why: &str) -> Problem {
     )
 }
 
-enum Refused {
+/// Why a store was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Another process held its lock all the time.
     Held,
+    /// Anything else, in words.
     Other(String),
 }
 
-/// Lock, re-read login and store, re-decide, write, re-read. Returns the ids written.
+/// A store's new text, and the profiles that differ in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The whole text.
+    pub text: String,
+    /// The ids.
+    pub ids: Vec<String>,
+}
+
+/// Brings one agent's store up to date from its login. Returns the ids written.
 async fn write_store(
     ctx: &Ctx,
     ledger: &Ledger,
     view: &View,
     agent: &AgentView,
     wait: Duration,
+) -> Result<Vec<String>, Refused> {
+    edit_store(ctx, ledger, view, agent, wait, |now, text| {
+        let plan = plan(ctx, now, &now.agents[0]);
+        if plan.edits.is_empty() {
+            return Ok(None);
+        }
+        let text = store::patch(text, &plan.edits)?;
+        let ids = plan.edits.into_iter().map(|edit| edit.id).collect();
+        Ok(Some(Change { text, ids }))
+    })
+    .await
+}
+
+/// The one way an agent's store is written: lock, re-read login and store, `decide` from that alone, write, re-read.
+/// `decide` gets the view with that agent only and the store's text; it says `None` where nothing is to be changed.
+/// Returns the ids written.
+///
+/// # Errors
+/// [`Refused`]; the store is then as it was.
+pub async fn edit_store(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    wait: Duration,
+    decide: impl Fn(&View, Option<&str>) -> Result<Option<Change>, String>,
 ) -> Result<Vec<String>, Refused> {
     let other = |error: std::io::Error| Refused::Other(files::io_words(&error));
     files::make_dirs(&agent.agent.agent.dir).map_err(other)?;
@@ -596,24 +637,22 @@ async fn write_store(
         let (now, text) = look::again(ctx, ledger, view, agent);
         let fresh = &now.agents[0];
         fresh.writable.clone().map_err(Refused::Other)?;
-        let plan = plan(ctx, &now, fresh);
-        if plan.edits.is_empty() {
+        let Some(change) = decide(&now, text.as_deref()).map_err(Refused::Other)? else {
             let _ = files::remove(&files::temp_path(&target));
             break;
-        }
-        let patched = store::patch(text.as_deref(), &plan.edits).map_err(Refused::Other)?;
+        };
         let staged = files::stage(&target, fresh.meta.as_ref()).map_err(other)?;
         if !lock.is_ours() {
             return Err(Refused::Held);
         }
-        staged.commit(patched.as_bytes()).map_err(other)?;
-        for edit in plan.edits {
-            tracing::info!(agent = %agent.agent.agent.label(), profile = %edit.id, "brought up to date");
-            if !written.contains(&edit.id) {
-                written.push(edit.id);
+        staged.commit(change.text.as_bytes()).map_err(other)?;
+        for id in change.ids {
+            tracing::info!(agent = %agent.agent.agent.label(), profile = %id, "brought up to date");
+            if !written.contains(&id) {
+                written.push(id);
             }
         }
-        if files::read(&target).is_ok_and(|read| read.bytes == patched.as_bytes()) {
+        if files::read(&target).is_ok_and(|read| read.bytes == change.text.as_bytes()) {
             break;
         }
     }

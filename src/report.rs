@@ -58,10 +58,9 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
     } else if view.logins.iter().any(refused) || view.agents.iter().any(store_unknown) {
         Exit::Unknown
     } else if nothing(view) {
-        if key_in_env(ctx, "anthropic") {
-            Exit::Fine
-        } else {
-            Exit::Lapsed
+        match key_anywhere(ctx, view) {
+            Some(_) => Exit::Fine,
+            None => Exit::Lapsed,
         }
     } else if profiles().chain(logins()).any(|health| health == Health::Expiring) {
         Exit::Expiring
@@ -119,6 +118,20 @@ fn key_in_env(ctx: &Ctx, provider: &str) -> bool {
         .any(|name| ctx.host.var_nonblank(name).is_some())
 }
 
+/// The variable that serves Anthropic's models without any login or profile, and where it is set.
+fn key_anywhere(ctx: &Ctx, view: &View) -> Option<(String, String)> {
+    let names = key_names("anthropic");
+    let in_env = names.iter().find(|name| ctx.host.var_nonblank(name).is_some());
+    if let Some(name) = in_env {
+        return Some((name.clone(), "the environment".into()));
+    }
+    view.state_dirs.iter().find_map(|state_dir| {
+        let name = state_dir.dotenv.iter().find(|name| names.contains(name))?;
+        let path = ctx.host.tilde(&state_dir.dir.join(".env"));
+        Some((name.clone(), format!("`{}`", one_line(&path))))
+    })
+}
+
 fn counted(view: &View) -> impl Iterator<Item = &ProfileView> {
     view.agents
         .iter()
@@ -133,7 +146,7 @@ pub fn nothing(view: &View) -> bool {
 
 /// The worst health of all.
 pub fn health(ctx: &Ctx, view: &View) -> Health {
-    if nothing(view) && key_in_env(ctx, "anthropic") {
+    if nothing(view) && key_anywhere(ctx, view).is_some() {
         return Health::Static;
     }
     let logins = view.logins.iter().map(|login| login.verdict.health);
@@ -441,11 +454,12 @@ fn scale_of(left: Option<Ms>) -> Ms {
 fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
     let mut words: Vec<String> = Vec::new();
     if login.login.source == Source::Env {
-        words.push(format!(
-            "from {}; its end is recorded nowhere",
-            crate::sources::claude::TOKEN_VAR
-        ));
-        return words.join("; ");
+        let from = match login.id() {
+            "env" => format!("from {}", crate::sources::claude::TOKEN_VAR),
+            _ => "a setup token".to_owned(),
+        };
+        let words = reason_words(login.verdict.reason, login.verdict.health);
+        return format!("{from}; {words}");
     }
     words.push(reason_words(login.verdict.reason, login.verdict.health).to_owned());
     if let Some(ends) = login.verdict.ends.filter(|_| login.renews()) {
@@ -548,7 +562,11 @@ fn paint(text: &str, code: &str, style: Style) -> String {
 
 /// What to say where there is nothing to watch: what was looked for, where, and what to do.
 pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
-    let mut out = String::from("found neither a Claude Code login nor an agent's store; looked at:\n");
+    let mut out = String::from("found neither a Claude Code login nor an agent's store");
+    if let Some((name, place)) = key_anywhere(ctx, view) {
+        let _ = write!(out, ", and none is needed: {name} is set in {place}");
+    }
+    out.push_str("; looked at:\n");
     for path in &view.looked_at {
         let _ = writeln!(out, "  {}", one_line(&ctx.host.tilde(path)));
     }

@@ -10,6 +10,8 @@ pub mod http;
 pub mod keychain;
 pub mod locks;
 pub mod schedule;
+pub mod session;
 pub mod signals;
 pub mod subprocess;
+pub mod terminal;
 pub mod wake;

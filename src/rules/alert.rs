@@ -67,9 +67,10 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for (i, login) in view.logins.iter().enumerate() {
         let verdict = &login.verdict;
-        if verdict.fine() || login.login.source == Source::Env {
+        if verdict.fine() {
             continue;
         }
+        let from_env = login.login.source == Source::Env;
         let affected = affected(view, |profile| profile.login == Some(i) && !profile.verdict.fine());
         // signed out and never seen otherwise, with nobody hanging on it: nothing lapsed
         let known = login.memory.is_some() || login.login.place.configured || !affected.is_empty();
@@ -96,7 +97,7 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             ends: verdict.ends,
             login: Some(event_login(view, i, tilde)),
             affected,
-            path: Some(tilde(&login.login.place.file())),
+            path: (!from_env).then(|| tilde(&login.login.place.file())),
             detail,
         });
     }
@@ -187,7 +188,8 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for agent in &view.agents {
         let state_dir = &view.state_dirs[agent.agent.state_dir];
-        let key_in_env = env_key || state_dir.dotenv.iter().any(|name| name == "ANTHROPIC_API_KEY");
+        let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
+        let key_in_env = env_key || state_dir.dotenv.iter().any(serves);
         for profile in &agent.profiles {
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());

@@ -5,9 +5,12 @@
 
 use super::lineage::Relation;
 use crate::config::AlertsConfig;
+use crate::ledger::SetupToken;
 use crate::secret::Fingerprint;
 use crate::sources::claude::{Grant, Refresh, State};
 use crate::types::{Credential, DAY, Health, Ms, Reason};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The agents call a credential `expiring` with this much left or less (clawdbot 2026.1.24-3).
 const CLOCK_WINDOW: Ms = DAY;
@@ -229,6 +232,38 @@ pub fn profile(
     }
 }
 
+/// The credential with its end filled in where the store has none and the ledger knows it: a setup token's text does not
+/// tell when it ends, so who recorded it remembers.
+pub fn with_known_end<'c>(
+    credential: &'c Credential,
+    known: &BTreeMap<Fingerprint, SetupToken>,
+) -> Cow<'c, Credential> {
+    match credential {
+        Credential::Token {
+            token: Some(token),
+            expires: None,
+        } => match known.get(&token.fingerprint()) {
+            Some(known) => Cow::Owned(Credential::Token {
+                token: Some(token.clone()),
+                expires: Some(known.expires_at),
+            }),
+            None => Cow::Borrowed(credential),
+        },
+        _ => Cow::Borrowed(credential),
+    }
+}
+
+/// Judges a token in the environment: it works until a day that only the ledger can know.
+pub fn env_token(known: Option<&SetupToken>, policy: &AlertsConfig, now: Ms) -> Verdict {
+    match known {
+        None => Verdict::new(Health::Static, Reason::IssueDateUnknown, None),
+        Some(known) => {
+            let health = by_steps(known.expires_at, policy, now);
+            Verdict::new(health, Reason::NoRefreshToken, Some(known.expires_at))
+        }
+    }
+}
+
 /// The worst of several, [`Health::Missing`] of none.
 pub fn worst(healths: impl IntoIterator<Item = Health>) -> Health {
     healths
@@ -282,6 +317,33 @@ mod tests {
         ] {
             assert_eq!(clock(&credential, NOW), want, "{credential:?}");
         }
+    }
+
+    #[test]
+    fn a_setup_token_is_judged_by_what_was_recorded() {
+        let policy = AlertsConfig::default();
+        let token = Secret::new("sk-ant-oat01-T");
+        let bare = Credential::Token {
+            token: Some(token.clone()),
+            expires: None,
+        };
+        let judge = |left: Ms| {
+            let setup = SetupToken {
+                issued_at: NOW - DAY,
+                expires_at: NOW + left,
+                kept: None,
+            };
+            let known = BTreeMap::from([(token.fingerprint(), setup.clone())]);
+            let verdict = profile(&with_known_end(&bare, &known), "anthropic", None, false, &policy, NOW);
+            assert_eq!(verdict, env_token(Some(&setup), &policy, NOW));
+            (verdict.health, verdict.reason)
+        };
+        let why = Some(Reason::NoRefreshToken);
+        assert_eq!(judge(30 * DAY), (Health::Ok, why));
+        assert_eq!(judge(7 * DAY), (Health::Expiring, why));
+        assert_eq!(judge(0), (Health::Expired, why));
+        assert_eq!(with_known_end(&bare, &BTreeMap::new()).as_ref(), &bare);
+        assert_eq!(env_token(None, &policy, NOW).reason, Some(Reason::IssueDateUnknown));
     }
 
     #[test]

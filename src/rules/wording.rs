@@ -101,6 +101,8 @@ fn subject(alert: &Alert) -> String {
     let login = name(alert.login.as_ref().map_or("?", |login| login.id.as_str()));
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     match scope {
+        "login" if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
+        "login" if outside(alert) => format!("the setup token in `{login}`"),
         "login" => format!("Claude login `{login}`"),
         "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
@@ -115,6 +117,11 @@ fn subject(alert: &Alert) -> String {
             None => name(&alert.id),
         },
     }
+}
+
+/// Whether it is about a token that lies in no Claude Code directory: in the environment, or in a file of its own.
+fn outside(alert: &Alert) -> bool {
+    alert.login.as_ref().is_some_and(|login| login.dir.is_empty())
 }
 
 fn headline(alert: &Alert, now: Ms) -> String {
@@ -188,7 +195,7 @@ fn remedy(alert: &Alert) -> Remedy {
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
     match (scope, alert.kind.as_str()) {
-        ("store", "store_malformed") => format!("cp {path} {path}.bak").into(),
+        ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
         ("store", _) => format!("ls -l {path}").into(),
         (_, "silent") => format!("ssh {path} nolapse status").into(),
         (_, "rescue") => "nolapse refresh".to_owned().into(),
@@ -196,6 +203,8 @@ fn remedy(alert: &Alert) -> Remedy {
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", quote(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
+        // a token in the environment or in a file of its own: only a new one helps
+        ("login", _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
         ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => {
             let login = alert.login.as_ref();
             let prefix = match login.map(|login| login.dir.as_str()) {
@@ -424,10 +433,10 @@ mod tests {
                 own("openai-codex:default"),
                 vec!["clawdbot models auth login --provider openai-codex"],
             ),
-            (store("~/a/x.json"), vec!["cp ~/a/x.json ~/a/x.json.bak"]),
+            (store("~/a/x.json"), vec!["mv ~/a/x.json ~/a/x.json.broken"]),
             (
                 store("/a/it's $(x)"),
-                vec![r"cp '/a/it'\''s $(x)' '/a/it'\''s $(x)'.bak"],
+                vec![r"mv '/a/it'\''s $(x)' '/a/it'\''s $(x)'.broken"],
             ),
             (channel, vec!["nolapse alert test 'my phone'"]),
         ] {

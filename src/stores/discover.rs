@@ -317,6 +317,7 @@ impl Found {
             config_path,
             default_agent: config.default_agent,
             generation,
+            version: config.version,
             shared_sqlite,
             dotenv: dotenv.names(),
             providers_in_use: config.providers_in_use,

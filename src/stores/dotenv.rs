@@ -90,6 +90,51 @@ fn bare(value: &str) -> &str {
     value.split('#').next().unwrap_or("").trim_end()
 }
 
+/// The text with `name` set to `value`: in its first place where it is set, at the end where it is not. Every other line
+/// stays as it is.
+///
+/// # Errors
+/// Where dotenv would read the outcome otherwise, or another variable differently: the line is in a value of several lines.
+pub fn set(text: &str, name: &str, value: &Secret) -> Result<String, String> {
+    let line = format!("{name}={}", value.expose());
+    let sets = |line: &str| {
+        let before = line
+            .trim_start_matches('\u{feff}')
+            .split_once('=')
+            .map(|(before, _)| before.trim());
+        before.map(|before| before.strip_prefix("export ").unwrap_or(before).trim()) == Some(name)
+    };
+    let mut lines: Vec<&str> = Vec::new();
+    let mut placed = false;
+    for old in text.lines() {
+        let value = old.split_once('=').map_or("", |(_, value)| value.trim());
+        let open = |quote| value.starts_with(quote) && value.matches(quote).count() == 1;
+        if sets(old) && ['"', '\'', '`'].into_iter().any(open) {
+            return Err(format!(
+                "`{name}` has a value of several lines there; take it out first"
+            ));
+        }
+        match (sets(old), placed) {
+            (false, _) => lines.push(old),
+            (true, false) => {
+                lines.push(&line);
+                placed = true;
+            }
+            (true, true) => {}
+        }
+    }
+    if !placed {
+        lines.push(&line);
+    }
+    let patched = lines.join("\n") + "\n";
+    let mut wanted = Dotenv::parse(text);
+    wanted.values.insert(name.to_owned(), value.clone());
+    match Dotenv::parse(&patched) == wanted {
+        true => Ok(patched),
+        false => Err(format!("it cannot be patched safely; add `{name}=…` to it yourself")),
+    }
+}
+
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -126,6 +171,23 @@ mod tests {
             ("ä=1\nA=ü", "A", Some("ü")),
         ] {
             assert_eq!(Dotenv::parse(text).get(name).map(Secret::expose), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_set_and_all_else_stays() {
+        let value = Secret::new("sk-ant-oat01-T");
+        for (text, want) in [
+            ("", Some("T=sk-ant-oat01-T\n")),
+            ("A=1", Some("A=1\nT=sk-ant-oat01-T\n")),
+            (
+                "# c\nexport T = 'old' # x\nA=1\nT=2\n",
+                Some("# c\nT=sk-ant-oat01-T\nA=1\n"),
+            ),
+            ("A='x\nT=in a value\ny'\n", None),
+            ("T='old\nlines'\n", None),
+        ] {
+            assert_eq!(set(text, "T", &value).ok().as_deref(), want, "{text}");
         }
     }
 

@@ -172,6 +172,13 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((year, month, last[..end].parse().ok()?))
 }
 
+/// Whether this version keeps `order`, `lastGood` and `usageStats` beside the store, in `auth-state.json`.
+pub fn keeps_state_apart(version: Option<&str>) -> bool {
+    version
+        .and_then(parse_version)
+        .is_some_and(|version| version >= (2026, 4, 25))
+}
+
 /// The agent id as the agents make it (`normalizeAgentId`): lower case, runs of characters other than `a-z0-9_-` become
 /// `-`, none at the ends, at most 64, `main` where nothing is left. An id that is valid but for its case keeps its ends.
 pub fn normalise_agent_id(text: &str) -> String {
@@ -211,6 +218,8 @@ pub struct StateDir {
     pub default_agent: String,
     /// Format and lock.
     pub generation: Generation,
+    /// Version of the product that last wrote the config, as it spells it.
+    pub version: Option<String>,
     /// `state/openclaw.sqlite`, if there is one.
     pub shared_sqlite: Option<PathBuf>,
     /// Names (never values) of the non-blank variables in `<state>/.env`.

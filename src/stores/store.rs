@@ -6,7 +6,7 @@
 
 use crate::edge::files::{self, Meta, ReadError};
 use crate::json::{Doc, Fields, Layout, positive_ms};
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 use crate::types::{Credential, Ms, Profile};
 use std::path::Path;
 
@@ -135,12 +135,162 @@ pub struct Edit {
     pub put: Put,
 }
 
-/// The store's text with `edits` in it, from nothing where there is none. Two-space JSON as the agents write it; every
-/// key, value and spelling that is not edited survives, and so do the fields of an edited profile that are not ours.
+/// A credential that a person records by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// `{"type":"token"}`; `expires` ([`Ms`]) only where it has an end.
+    Token(Secret, Option<Ms>),
+    /// `{"type":"api_key"}`.
+    ApiKey(Secret),
+}
+
+impl Recorded {
+    /// The `type` word in the store.
+    pub fn type_word(&self) -> &'static str {
+        match self {
+            Self::Token(..) => "token",
+            Self::ApiKey(_) => "api_key",
+        }
+    }
+}
+
+/// The store's text with a recorded credential under `id`, in the key order of clawdbot's `upsertAuthProfile`: an entry that
+/// is there is replaced whole and keeps its place.
 ///
 /// # Errors
-/// Where the text is no store that can be patched; the message has no content.
-pub fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
+/// As [`patch`].
+pub fn record(text: Option<&str>, id: &str, provider: &str, credential: &Recorded) -> Result<String, String> {
+    let mut doc = open(text)?;
+    let provider = Doc::string(provider);
+    let entry = match credential {
+        Recorded::Token(token, expires) => {
+            let mut entry = Doc::object([
+                ("type", Doc::string("token")),
+                ("provider", provider),
+                ("token", Doc::string(token.expose())),
+            ]);
+            if let Some(expires) = expires {
+                entry.set("expires", Doc::number(*expires));
+            }
+            entry
+        }
+        Recorded::ApiKey(key) => Doc::object([
+            ("type", Doc::string("api_key")),
+            ("provider", provider),
+            ("key", Doc::string(key.expose())),
+        ]),
+    };
+    profiles(&mut doc)?.set(id, entry);
+    Ok(doc.to_text(Layout::Pretty))
+}
+
+/// The store's text without the profile `id`, nor any mention of it in `order`, `lastGood` and `usageStats`: an order that
+/// names only what is gone leaves a provider without any profile.
+///
+/// # Errors
+/// As [`patch`].
+pub fn take_out(text: &str, id: &str) -> Result<String, String> {
+    let mut doc = open(Some(text))?;
+    profiles(&mut doc)?.remove(id);
+    for key in ["order", "lastGood", "usageStats"] {
+        let Some(Doc::Object(members)) = doc.get_mut(key) else {
+            continue;
+        };
+        for (_, value) in members.iter_mut() {
+            if let Doc::Array(items) = value {
+                items.retain(|item| item.as_str().as_deref() != Some(id));
+            }
+        }
+        let before = members.len();
+        members.retain(|(name, value)| match (key, value) {
+            ("order", Doc::Array(items)) => !items.is_empty(),
+            ("lastGood", value) => value.as_str().as_deref() != Some(id),
+            ("usageStats", _) => crate::json::unquoted(name).as_deref() != Some(id),
+            _ => true,
+        });
+        if members.is_empty() && before > 0 {
+            doc.remove(key);
+        }
+    }
+    Ok(doc.to_text(Layout::Pretty))
+}
+
+/// The store's `order` of a provider as the agents read it: trimmed, blanks and other types left out. `None` where it has
+/// none.
+///
+/// # Errors
+/// As [`patch`].
+pub fn order(text: &str, provider: &str) -> Result<Option<Vec<String>>, String> {
+    let doc = open(Some(text))?;
+    let Some(Doc::Array(items)) = doc.get("order").and_then(|order| order.get(provider)) else {
+        return Ok(None);
+    };
+    let ids: Vec<String> = items
+        .iter()
+        .filter_map(Doc::as_str)
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty())
+        .collect();
+    Ok((!ids.is_empty()).then_some(ids))
+}
+
+/// The store's text with this `order` of a provider, none where `ids` is empty. `order` stands after `profiles`, where
+/// clawdbot writes it, and goes with its last provider.
+///
+/// # Errors
+/// As [`patch`].
+pub fn set_order(text: &str, provider: &str, ids: &[String]) -> Result<String, String> {
+    let mut doc = open(Some(text))?;
+    profiles(&mut doc)?;
+    match (doc.get_mut("order"), ids.is_empty()) {
+        (Some(order @ Doc::Object(_)), true) => {
+            order.remove(provider);
+            if matches!(order, Doc::Object(members) if members.is_empty()) {
+                doc.remove("order");
+            }
+        }
+        (_, true) => {}
+        (Some(order @ Doc::Object(_)), false) => order.set(provider, list(ids)),
+        (_, false) => {
+            let mut order = Doc::Object(Vec::new());
+            order.set(provider, list(ids));
+            doc.remove("order");
+            doc.insert_after("profiles", "order", order);
+        }
+    }
+    Ok(doc.to_text(Layout::Pretty))
+}
+
+/// `type` and `provider` of whatever stands under a profile id, blank where they are not told; `None` where nothing does.
+///
+/// # Errors
+/// As [`patch`].
+pub fn kind_of(text: &str, id: &str) -> Result<Option<(String, String)>, String> {
+    let mut doc = open(Some(text))?;
+    let Some(entry) = profiles(&mut doc)?.get(id) else {
+        return Ok(None);
+    };
+    let text_of = |key: &str| entry.get(key).and_then(Doc::as_str).unwrap_or_default();
+    Ok(Some((text_of("type"), text_of("provider"))))
+}
+
+/// The fingerprint of what a profile gives its agent: its token, key or access token.
+pub fn fingerprint(text: &str, id: &str) -> Option<Fingerprint> {
+    let mut doc = open(Some(text)).ok()?;
+    let entry = profiles(&mut doc).ok()?.get(id)?;
+    ["token", "key", "access"]
+        .iter()
+        .find_map(|key| entry.get(key).and_then(Doc::as_str))
+        .filter(|secret| !secret.is_empty())
+        .map(|secret| Secret::new(secret).fingerprint())
+}
+
+fn list(ids: &[String]) -> Doc {
+    Doc::Array(ids.iter().map(|id| Doc::string(id)).collect())
+}
+
+/// A store's document with an object under `profiles`, a new one where there is no text.
+fn open(text: Option<&str>) -> Result<Doc, String> {
     let mut doc = match text {
         Some(text) => Doc::parse(text)?,
         None => Doc::object([("version", Doc::number(1)), ("profiles", Doc::Object(Vec::new()))]),
@@ -151,10 +301,23 @@ pub fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
     if doc.get("profiles").is_none() {
         doc.set("profiles", Doc::Object(Vec::new()));
     }
-    let profiles = doc
-        .get_mut("profiles")
-        .filter(|p| matches!(p, Doc::Object(_)))
-        .ok_or("its `profiles` is no object")?;
+    Ok(doc)
+}
+
+fn profiles(doc: &mut Doc) -> Result<&mut Doc, String> {
+    doc.get_mut("profiles")
+        .filter(|profiles| matches!(profiles, Doc::Object(_)))
+        .ok_or_else(|| "its `profiles` is no object".into())
+}
+
+/// The store's text with `edits` in it, from nothing where there is none. Two-space JSON as the agents write it; every
+/// key, value and spelling that is not edited survives, and so do the fields of an edited profile that are not ours.
+///
+/// # Errors
+/// Where the text is no store that can be patched; the message has no content.
+pub fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
+    let mut doc = open(text)?;
+    let profiles = profiles(&mut doc)?;
     for edit in edits {
         match profiles.get_mut(&edit.id) {
             Some(entry @ Doc::Object(_)) => change(entry, &edit.put),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -94,6 +95,20 @@ impl Home {
         Ran::of(self.command(args).output().unwrap())
     }
 
+    /// With this on stdin, then its end.
+    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // one that does not read its input may be gone already
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Ran::of(child.wait_with_output().unwrap())
+    }
+
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args)
             .stdout(Stdio::piped())
@@ -139,6 +154,104 @@ impl Ran {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+}
+
+/// A command in a pseudo-terminal, and what it draws.
+pub struct Terminal {
+    pty: pty_process::blocking::Pty,
+    child: Child,
+    said: std::sync::mpsc::Receiver<Vec<u8>>,
+    heard: Vec<u8>,
+}
+
+impl Terminal {
+    pub fn start(command: Command, columns: u16) -> Self {
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(60, columns)).unwrap();
+        let mut run = pty_process::blocking::Command::new(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .current_dir(command.get_current_dir().unwrap());
+        for (name, value) in command.get_envs() {
+            run = run.env(name, value.unwrap());
+        }
+        let child = run.spawn(pts).unwrap();
+        let mut reader = fs::File::from(rustix::io::dup(&pty).unwrap());
+        let (sender, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = reader.read(&mut buffer)
+                && count > 0
+                && sender.send(buffer[..count].to_vec()).is_ok()
+            {}
+        });
+        Self {
+            pty,
+            child,
+            said,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Everything it wrote so far.
+    pub fn heard(&mut self) -> String {
+        while let Ok(more) = self.said.try_recv() {
+            self.heard.extend(more);
+        }
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+
+    pub fn wait_for(&mut self, text: &str) {
+        self.wait_until(text, |terminal| terminal.heard().contains(text));
+    }
+
+    pub fn wait_until(&mut self, what: &str, mut so: impl FnMut(&mut Self) -> bool) {
+        let begun = std::time::Instant::now();
+        while !so(self) {
+            assert!(begun.elapsed().as_secs() < 30, "{what}:\n{}", self.heard());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    pub fn type_in(&mut self, bytes: &[u8]) {
+        self.pty.write_all(bytes).unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Whether what is typed is shown, and ^C ends a program: a terminal as a shell leaves it.
+    pub fn echoes(&self) -> bool {
+        use rustix::termios::LocalModes;
+        let modes = rustix::termios::tcgetattr(&self.pty).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+    }
+
+    /// Waits for its end: exit code, and all that it wrote.
+    pub fn end(&mut self) -> (i32, String) {
+        let mut status = None;
+        self.wait_until("its end", |terminal| {
+            status = terminal.child.try_wait().unwrap();
+            status.is_some()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        (status.unwrap().code().unwrap_or(-1), self.heard())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

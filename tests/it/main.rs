@@ -22,10 +22,12 @@ mod install;
 mod kill;
 mod locks;
 mod passes;
+mod reauth;
 mod receiver;
 mod remotes;
 mod renew;
 mod shape;
+mod tokens;
 
 #[path = "../../examples/simulate.rs"]
 #[allow(dead_code, reason = "its `main` prints what the test below asserts")]

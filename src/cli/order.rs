@@ -1,0 +1,140 @@
+//! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
+
+use super::{Fatal, Setup, agents_named, print, until_signal};
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::ledger;
+use crate::look::{self, AgentView, View};
+use crate::record;
+use crate::report::{Exit, one_line};
+use crate::stores::{families, store};
+use clap::{Args, Subcommand};
+use std::fmt::Write;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum OrderCommand {
+    /// Show the order
+    Get(Which),
+    /// Set the order: the profiles to try, the first one first; others of the provider are not used
+    Set(SetArgs),
+    /// Forget the order, so that the agents choose for themselves
+    Clear(Which),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The provider
+    #[arg(long, default_value = "anthropic")]
+    provider: String,
+    /// Of these agents: FAMILY/ID, with `*` and `?` [default: every agent that has a store]
+    #[arg(long = "agent", value_name = "AGENT")]
+    agents: Vec<glob::Pattern>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SetArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The profile ids
+    #[arg(required = true, value_name = "IDS")]
+    ids: Vec<String>,
+}
+
+pub(super) fn order(setup: &Setup, command: &OrderCommand) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    match command {
+        OrderCommand::Get(which) => get(&ctx, which),
+        OrderCommand::Set(SetArgs { which, ids }) => {
+            // clawdbot trims the ids and takes each once
+            let mut wanted: Vec<String> = Vec::new();
+            for id in ids.iter().map(|id| id.trim()).filter(|id| !id.is_empty()) {
+                if !wanted.iter().any(|known| known == id) {
+                    wanted.push(id.to_owned());
+                }
+            }
+            if wanted.is_empty() {
+                return Err(Fatal::Usage(
+                    "no profile id was given".into(),
+                    "name the profiles, or use `nolapse order clear`".into(),
+                ));
+            }
+            until_signal(change(&ctx, which, &wanted))?
+        }
+        OrderCommand::Clear(which) => until_signal(change(&ctx, which, &[]))?,
+    }
+}
+
+/// Openclaw from 2026.4.25 on keeps the order elsewhere.
+fn elsewhere(view: &View, agent: &AgentView) -> Option<&'static str> {
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    if agent.sqlite {
+        return Some("OpenClaw keeps its order in SQLite");
+    }
+    let apart = files::exists(&agent.agent.agent.dir.join("auth-state.json"))
+        || families::keeps_state_apart(state_dir.version.as_deref());
+    apart.then_some("this OpenClaw keeps its order in `auth-state.json`")
+}
+
+fn chosen<'v>(view: &'v View, which: &Which) -> Result<Vec<&'v AgentView>, Fatal> {
+    let named = agents_named(view, &which.agents)?;
+    let all = !which.agents.is_empty();
+    let chosen: Vec<&AgentView> = named
+        .into_iter()
+        .filter(|agent| all || agent.store != store::State::Absent)
+        .collect();
+    match chosen.is_empty() {
+        false => Ok(chosen),
+        true => Err(Fatal::Usage(
+            "no agent has a store".into(),
+            "see `nolapse status` for the agents that were found".into(),
+        )),
+    }
+}
+
+fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
+    let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
+    let provider = record::normalise_provider(&which.provider);
+    let (mut out, mut exit) = (String::new(), Exit::Fine);
+    for agent in chosen(&view, which)? {
+        let whom = one_line(&agent.agent.agent.label());
+        let order = match (elsewhere(&view, agent), store::read(&agent.path).1) {
+            (Some(why), _) => Err(format!("{why}; see `openclaw models auth order get`")),
+            (None, Some(text)) => store::order(&text, &provider),
+            (None, None) => Ok(None),
+        };
+        let _ = match order {
+            Ok(Some(ids)) => writeln!(out, "{whom}: {}", one_line(&ids.join(", "))),
+            Ok(None) => writeln!(out, "{whom}: none stored; the agents choose for themselves"),
+            Err(why) => {
+                exit = Exit::Unknown;
+                writeln!(out, "{whom}: {}", one_line(&why))
+            }
+        };
+    }
+    print(&out)?;
+    Ok(exit)
+}
+
+async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal> {
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    let view = look::look(ctx, &ledger);
+    let provider = record::normalise_provider(&which.provider);
+    let (mut out, mut exit) = (String::new(), Exit::Fine);
+    for agent in chosen(&view, which)? {
+        let whom = one_line(&agent.agent.agent.label());
+        let result = match elsewhere(&view, agent) {
+            Some(why) => Err(format!("{why}; use `openclaw models auth order`")),
+            None => record::set_order(ctx, &ledger, &view, agent, &provider, ids).await,
+        };
+        let _ = match result {
+            Ok(true) if ids.is_empty() => writeln!(out, "{whom}: order of {provider} cleared"),
+            Ok(_) => writeln!(out, "{whom}: {}", one_line(&ids.join(", "))),
+            Err(why) => {
+                exit = Exit::Unknown;
+                writeln!(out, "{whom}: not changed: {}", one_line(&why))
+            }
+        };
+    }
+    print(&out)?;
+    Ok(exit)
+}

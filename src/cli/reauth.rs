@@ -1,0 +1,706 @@
+//! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
+
+use super::{Fatal, Setup, block_on, parse_duration, print, run, token};
+use crate::ctx::{Ctx, Host};
+use crate::edge::files;
+use crate::edge::subprocess::{self, Status as Ended};
+use crate::edge::terminal::{self, Input, Signals};
+use crate::ledger::{self, Kept, Ledger, SetupToken};
+use crate::look::{self, View};
+use crate::notify::{self, Job as Sending, SendCtx};
+use crate::pass::{self, Scope};
+use crate::reauth::{self, Flow, Job, Outcome, Person, Said};
+use crate::record::{self, Wanted};
+use crate::report::{Exit, one_line};
+use crate::secret::Secret;
+use crate::sources::claude::{self, Place, State};
+use crate::stores::dotenv;
+use crate::stores::store::Recorded;
+use crate::types::{Event, MINUTE, Ms, Severity, Status};
+use clap::Args;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Args, Debug)]
+pub(super) struct ReauthArgs {
+    /// Which login, as `nolapse status` names it [default: the first]
+    #[arg(long, value_name = "ID")]
+    login: Option<String>,
+    /// Sign in with `claude auth login`, which repairs the stored login [default]
+    #[arg(long)]
+    login_flow: bool,
+    /// Make a token for a year with `claude setup-token`
+    #[arg(long, conflicts_with_all = ["login_flow", "login"])]
+    setup_token: bool,
+    /// Where the setup token goes: `agents` (their stores), `env` (their `.env`), `file:PATH` [default: agents]
+    #[arg(long, value_name = "WHERE", value_parser = parse_where, requires = "setup_token")]
+    store: Option<Where>,
+    /// Which agents get the setup token: FAMILY/ID, with `*` and `?` [default: all that may be written]
+    #[arg(long = "agent", value_name = "AGENT", requires = "setup_token")]
+    agents: Vec<glob::Pattern>,
+    /// The profile id of the setup token
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value = "anthropic:manual",
+        requires = "setup_token"
+    )]
+    profile: String,
+    /// Take the place of a credential of another kind
+    #[arg(long, requires = "setup_token")]
+    replace: bool,
+    /// Open the link on this machine, with `termux-open-url`, `xdg-open` or `open`
+    #[arg(long)]
+    open: bool,
+    /// Show the link as a QR code too
+    #[arg(long)]
+    qr: bool,
+    /// Send the link through the alert channels
+    #[arg(long)]
+    push: bool,
+    /// Read the code from this file, once it is written
+    #[arg(long, value_name = "FILE")]
+    code_file: Option<PathBuf>,
+    /// How long the code is waited for
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
+    timeout: Ms,
+    /// The Claude Code CLI [default: `renew.claude`, else `claude` on PATH]
+    #[arg(long, value_name = "PATH")]
+    claude: Option<PathBuf>,
+    /// Say what happens as JSON, an object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Where {
+    Agents,
+    Env,
+    File(PathBuf),
+}
+
+fn parse_where(text: &str) -> Result<Where, String> {
+    match (text, text.strip_prefix("file:")) {
+        ("agents", _) => Ok(Where::Agents),
+        ("env", _) => Ok(Where::Env),
+        (_, Some(path)) if !path.is_empty() => Ok(Where::File(path.into())),
+        _ => Err("write `agents`, `env` or `file:PATH`".into()),
+    }
+}
+
+/// The variable in the agents' `.env` that they take a setup token from.
+const ENV_NAME: &str = "ANTHROPIC_OAUTH_TOKEN";
+
+pub(super) fn reauth(setup: &Setup, args: &ReauthArgs) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    let told = Told { json: args.json };
+    let result = block_on(journey(&ctx, args, &told))?;
+    if let (Err(Fatal::Usage(message, hint)), true) = (&result, args.json) {
+        told.json(&json!({"event": "failed", "message": message, "hint": hint}));
+    }
+    result
+}
+
+async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fatal> {
+    let flow = if args.setup_token {
+        Flow::SetupToken
+    } else {
+        Flow::Login
+    };
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    let view = look::look(ctx, &ledger);
+    let place = place(ctx, args.login.as_deref())?;
+    // what would fail at the end fails now, before a person has signed in
+    let target = match flow {
+        Flow::Login => None,
+        Flow::SetupToken => Some(Target::find(ctx, &view, args)?),
+    };
+    let program = program(ctx, args.claude.as_deref())?;
+    let job = Job {
+        program,
+        flow,
+        env: child_env(&ctx.host, &place, flow),
+        cwd: ctx.host.home.clone(),
+        patience: Duration::from_millis(args.timeout.max(0) as u64),
+    };
+    let signals = Signals::listen()?;
+    let file = args.code_file.as_ref().map(|path| {
+        let path = ctx.host.cwd.join(path);
+        let before = files::read(&path).ok().map(|snapshot| snapshot.bytes);
+        (path, before)
+    });
+    let input = if file.is_none() { Some(Input::open()?) } else { None };
+    let mut person = Person { input, file, signals };
+    let before = claude::look(&ctx.host, &place);
+    if !args.json {
+        told.line(&format!("starting `{}`", flow.command()));
+    }
+
+    let mut link = None;
+    let outcome = {
+        let mut say = |said: Said<'_>| match said {
+            Said::Link(url) => {
+                link = Some(url.to_owned());
+                told.link(ctx, args, url);
+            }
+            Said::Incomplete => told.note(
+                "incomplete",
+                "that is not the whole code, which has a `#` in the middle; once more",
+            ),
+            Said::Sent => told.note("sent", "the code is with Claude Code"),
+            Said::Finishing => told.note(
+                "finishing",
+                "the code was sent: waiting for Claude Code, which may be saving",
+            ),
+        };
+        drive(ctx, args, &job, &mut person, &mut say).await
+    };
+    // the terminal is as it was from here on
+    person.input = None;
+    let outcome = outcome.map_err(|failed| Fatal::Usage(failed.why, failed.hint))?;
+    match (outcome, target) {
+        (Outcome::Token(token, life), Some(target)) => {
+            store_token(ctx, &ledger, &view, &target, args, &token, life, told).await
+        }
+        _ => signed_in(ctx, &place, &before.state, told).await,
+    }
+}
+
+/// Drives the CLI; what a link sets off beside it (a browser, a push) runs while the code is awaited.
+async fn drive(
+    ctx: &Ctx,
+    args: &ReauthArgs,
+    job: &Job,
+    person: &mut Person,
+    say: &mut dyn FnMut(Said<'_>),
+) -> Result<Outcome, reauth::Failed> {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<String>();
+    let mut say = |said: Said<'_>| {
+        say(said);
+        if let Said::Link(url) = said {
+            let _ = sender.send(url.to_owned());
+        }
+    };
+    let aside = async {
+        if let Some(url) = receiver.recv().await {
+            if args.open {
+                open(&ctx.host, &url).await;
+            }
+            if args.push {
+                push(ctx, &url).await;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = reauth::drive(job, person, &mut say) => outcome,
+        () = aside => unreachable!("it never ends"),
+    }
+}
+
+fn place(ctx: &Ctx, id: Option<&str>) -> Result<Place, Fatal> {
+    let places = claude::places(&ctx.host, &ctx.config.logins);
+    let ids: Vec<String> = places.iter().map(|place| place.id.clone()).collect();
+    let found = match id {
+        None => places.into_iter().next(),
+        Some(id) => places.into_iter().find(|place| place.id == id),
+    };
+    found.ok_or_else(|| {
+        let id = id.unwrap_or_default();
+        let hint = match crate::config::table::nearest(id, ids.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the logins are {}", one_line(&ids.join(", "))),
+        };
+        Fatal::Usage(format!("no login is called `{id}`"), hint)
+    })
+}
+
+/// The CLI: the one named here or by `renew.claude`, else the first on PATH, else where its own installers put it.
+fn program(ctx: &Ctx, named: Option<&Path>) -> Result<PathBuf, Fatal> {
+    let host = &ctx.host;
+    let configured = &ctx.config.renew.claude;
+    let path = match named {
+        Some(path) => Some(host.cwd.join(path)),
+        None => configured.is_absolute().then(|| configured.clone()),
+    };
+    if let Some(path) = path {
+        return match files::is_executable(&path) {
+            true => Ok(path),
+            false => Err(Fatal::Usage(
+                format!("`{}` is no program", host.tilde(&path)),
+                "name the Claude Code CLI with `--claude`".into(),
+            )),
+        };
+    }
+    std::env::split_paths(host.var("PATH").unwrap_or_default())
+        .filter(|dir| dir.is_absolute())
+        .chain([host.home.join(".local/bin"), host.home.join(".claude/local")])
+        .map(|dir| dir.join(configured))
+        .find(|path| files::is_executable(path))
+        .ok_or_else(|| {
+            Fatal::Usage(
+                format!("`{}` is not on PATH", configured.display()),
+                "install Claude Code (`npm install -g @anthropic-ai/claude-code`), or name it with `--claude`".into(),
+            )
+        })
+}
+
+/// What the CLI needs: nothing that shadows the login, and nothing that could hold a secret of ours but the proxy's.
+fn child_env(host: &Host, place: &Place, flow: Flow) -> Vec<(OsString, OsString)> {
+    const NETWORK: [&str; 9] = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "all_proxy",
+        "NODE_EXTRA_CA_CERTS",
+    ];
+    const PLACE: [&str; 2] = ["CLAUDE_CONFIG_DIR", "CLAUDE_SECURESTORAGE_CONFIG_DIR"];
+    let mut env: Vec<(OsString, OsString)> = host
+        .child_env()
+        .filter(|(name, _)| !matches!(*name, "TERM" | "HOME"))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    env.push(("HOME".into(), host.home.clone().into()));
+    env.push(("TERM".into(), "xterm-256color".into()));
+    let mut keep = |name: &str| {
+        if let Some(value) = host.var(name) {
+            env.push((name.into(), value.into()));
+        }
+    };
+    NETWORK.into_iter().for_each(&mut keep);
+    keep("WAYLAND_DISPLAY");
+    let own = claude::places(host, &[]);
+    if own.first().is_some_and(|own| own.dir == place.dir) {
+        PLACE.into_iter().for_each(&mut keep);
+    } else if flow == Flow::Login {
+        env.push((PLACE[0].into(), place.dir.clone().into()));
+    }
+    env
+}
+
+/// Where a setup token goes, found and proven before it is made.
+enum Target {
+    /// Into these agents' stores (labels).
+    Agents(Vec<String>),
+    /// Into these `.env` files.
+    Env(Vec<PathBuf>),
+    /// Into this file.
+    File(PathBuf),
+}
+
+impl Target {
+    fn find(ctx: &Ctx, view: &View, args: &ReauthArgs) -> Result<Self, Fatal> {
+        match args.store.as_ref().unwrap_or(&Where::Agents) {
+            Where::Agents => {
+                record::check_id(&args.profile, "anthropic")
+                    .map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
+                let chosen = token::for_writing(view, &args.agents)?;
+                for agent in &chosen {
+                    let label = one_line(&agent.agent.agent.label());
+                    agent.writable.clone().map_err(|why| {
+                        Fatal::Usage(
+                            format!("the store of {label} is not written: {why}"),
+                            "name others with `--agent`, or use `--store env`".into(),
+                        )
+                    })?;
+                }
+                Ok(Self::Agents(
+                    chosen.iter().map(|agent| agent.agent.agent.label()).collect(),
+                ))
+            }
+            Where::Env => {
+                let mut dirs: Vec<usize> = super::agents_named(view, &args.agents)?
+                    .iter()
+                    .map(|agent| agent.agent.state_dir)
+                    .collect();
+                dirs.sort_unstable();
+                dirs.dedup();
+                let paths: Vec<PathBuf> = dirs
+                    .into_iter()
+                    .map(|index| view.state_dirs[index].dir.join(".env"))
+                    .collect();
+                if paths.is_empty() {
+                    return Err(Fatal::Usage(
+                        "no agent was found, so there is no `.env` to write".into(),
+                        "use `--store file:PATH`".into(),
+                    ));
+                }
+                for path in &paths {
+                    proven(ctx, path)?;
+                }
+                Ok(Self::Env(paths))
+            }
+            Where::File(path) => {
+                let path = ctx.host.path(&path.display().to_string());
+                proven(ctx, &path)?;
+                Ok(Self::File(path))
+            }
+        }
+    }
+}
+
+fn proven(ctx: &Ctx, path: &Path) -> Result<(), Fatal> {
+    let stage = || {
+        let target = files::real_target(path)?;
+        let keep = files::stat(&target);
+        files::stage(&target, keep.as_ref()).map(drop)
+    };
+    stage().map_err(|error| {
+        Fatal::Usage(
+            format!(
+                "`{}` cannot be written: {}",
+                ctx.host.tilde(path),
+                files::io_words(&error)
+            ),
+            "choose another place with `--store`".into(),
+        )
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call, the end of the journey")]
+async fn store_token(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    target: &Target,
+    args: &ReauthArgs,
+    token: &Secret,
+    life: Ms,
+    told: &Told,
+) -> Result<Exit, Fatal> {
+    let issued_at = ctx.clock.now();
+    let expires_at = issued_at + life;
+    let dates = |kept: Option<Kept>| SetupToken {
+        issued_at,
+        expires_at,
+        kept,
+    };
+    let mut stored = Vec::new();
+    let mut fine = true;
+    match target {
+        Target::Agents(labels) => {
+            let chosen: Vec<_> = view
+                .agents
+                .iter()
+                .filter(|agent| labels.contains(&agent.agent.agent.label()))
+                .collect();
+            let wanted = Wanted {
+                id: args.profile.clone(),
+                provider: "anthropic".into(),
+                credential: Recorded::Token(token.clone(), Some(expires_at)),
+                replace: args.replace,
+            };
+            let (text, all) = token::store_everywhere(ctx, ledger, view, &chosen, &wanted, Some(dates(None))).await;
+            fine = all;
+            told.text(&text);
+            for agent in chosen {
+                let (_, text, _) = crate::stores::store::read(&agent.path);
+                let has = text.and_then(|text| crate::stores::store::fingerprint(&text, &args.profile));
+                if has == Some(token.fingerprint()) {
+                    stored.push(agent.agent.agent.label());
+                }
+            }
+        }
+        Target::Env(paths) => {
+            for path in paths {
+                match into_env(path, token) {
+                    Ok(()) => {
+                        stored.push(ctx.host.tilde(path));
+                        told.text(&format!("{}: sets {ENV_NAME}\n", one_line(&ctx.host.tilde(path))));
+                    }
+                    Err(why) => {
+                        fine = false;
+                        told.text(&format!("{}: not written: {why}\n", one_line(&ctx.host.tilde(path))));
+                    }
+                }
+            }
+            let kept = paths.first().map(|path| Kept {
+                path: path.clone(),
+                var: Some(ENV_NAME.into()),
+            });
+            remember(ctx, token, dates(kept), told, &mut fine).await;
+        }
+        Target::File(path) => {
+            let write = || {
+                let target = files::real_target(path)?;
+                let keep = files::stat(&target).map(|meta| files::Meta { mode: 0o600, ..meta });
+                files::replace(&target, format!("{}\n", token.expose()).as_bytes(), keep.as_ref())
+            };
+            match write() {
+                Ok(_) => {
+                    stored.push(ctx.host.tilde(path));
+                    told.text(&format!("{}: holds the token\n", one_line(&ctx.host.tilde(path))));
+                }
+                Err(error) => {
+                    fine = false;
+                    told.text(&format!("not written: {}\n", files::io_words(&error)));
+                }
+            }
+            let kept = Kept {
+                path: path.clone(),
+                var: None,
+            };
+            remember(ctx, token, dates(Some(kept)), told, &mut fine).await;
+        }
+    }
+    if stored.is_empty() {
+        // a year's token that exists nowhere else is not thrown away
+        let path = ctx.state_dir.join("rescue").join(format!("setup-token-{issued_at}"));
+        let kept = files::make_dirs(&ctx.state_dir.join("rescue"))
+            .and_then(|()| files::create_new(&path, format!("{}\n", token.expose()).as_bytes()));
+        return Err(match kept {
+            Ok(()) => Fatal::Usage(
+                format!(
+                    "the token could not be stored; it is kept in `{}`",
+                    ctx.host.tilde(&path)
+                ),
+                format!(
+                    "mend what is wrong, then run `nolapse token add < {}` and remove it",
+                    path.display()
+                ),
+            ),
+            Err(error) => Fatal::Usage(
+                format!("the token could not be stored anywhere: {}", files::io_words(&error)),
+                "make the state directory writable and run `nolapse reauth` again".into(),
+            ),
+        });
+    }
+    let report = pass::run(ctx, Scope::Whole).await;
+    told.done(
+        &json!({
+            "event": "done",
+            "flow": "setup_token",
+            "fingerprint": token.fingerprint().to_string(),
+            "expires_at": expires_at,
+            "stored": stored,
+        }),
+        &format!(
+            "a setup token is in place, until {}\n{}{}",
+            ctx.when(expires_at),
+            run::story(ctx, &report),
+            run::summary(ctx, &report, false)
+        ),
+    );
+    Ok(if fine { Exit::Fine } else { Exit::Unknown })
+}
+
+async fn remember(ctx: &Ctx, token: &Secret, dates: SetupToken, told: &Told, fine: &mut bool) {
+    if let Err(why) = record::remember(ctx, token, dates).await {
+        *fine = false;
+        told.text(&format!("{why}\n"));
+    }
+}
+
+fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
+    let io = |error: std::io::Error| files::io_words(&error);
+    let target = files::real_target(path).map_err(io)?;
+    let (text, meta) = match files::read(&target) {
+        Ok(snapshot) => (
+            String::from_utf8(snapshot.bytes).map_err(|_| "it is not UTF-8 text")?,
+            Some(snapshot.meta),
+        ),
+        Err(files::ReadError::Absent) => (String::new(), None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let patched = dotenv::set(&text, ENV_NAME, token)?;
+    files::replace(&target, patched.as_bytes(), meta.as_ref())
+        .map(drop)
+        .map_err(io)
+}
+
+/// A login is believed when its file tells, whatever the CLI said.
+async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Result<Exit, Fatal> {
+    let now = claude::look(&ctx.host, place);
+    let new = match (&now.state, before) {
+        (State::SignedIn(now), State::SignedIn(before)) => {
+            !now.blanked && now.access.is_some() && (now.access != before.access || now.refresh != before.refresh)
+        }
+        (State::SignedIn(now), _) => !now.blanked && now.access.is_some(),
+        _ => false,
+    };
+    if !new {
+        return Err(Fatal::Usage(
+            format!("the sign-in did not arrive in `{}`", ctx.host.tilde(&place.file())),
+            "run `claude auth login` yourself and see what it says".into(),
+        ));
+    }
+    let report = pass::run(ctx, Scope::Whole).await;
+    let login = report.view.logins.iter().find(|login| login.id() == place.id);
+    let ends = login.and_then(|login| login.verdict.ends);
+    let until = ends.map_or(String::new(), |at| format!(", until {}", ctx.when(at)));
+    told.done(
+        &json!({"event": "done", "flow": "login", "login": place.id, "login_ends_at": ends}),
+        &format!(
+            "signed in{until}\n{}{}",
+            run::story(ctx, &report),
+            run::summary(ctx, &report, false)
+        ),
+    );
+    Ok(Exit::Fine)
+}
+
+/// Opens the link on this machine; that it could not is no failure, the link is on the screen.
+async fn open(host: &Host, url: &str) {
+    let program = match () {
+        () if host.termux() => "termux-open-url",
+        () if host.macos => "open",
+        () => "xdg-open",
+    };
+    let mut spec = subprocess::Spec {
+        args: vec![url.into()],
+        env: host
+            .child_env()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        ..subprocess::Spec::new(program)
+    };
+    if let Some(display) = host.var("WAYLAND_DISPLAY") {
+        spec.env.push(("WAYLAND_DISPLAY".into(), display.into()));
+    }
+    match subprocess::run(spec).await {
+        Ok(output) if output.status == Ended::Exit(0) => {}
+        Ok(_) => tracing::warn!("`{program}` did not open the link"),
+        Err(error) => tracing::warn!("`{program}` cannot be run: {}", files::io_words(&error)),
+    }
+}
+
+/// Sends the link to every channel, quiet hours or not: a person asked for it just now.
+async fn push(ctx: &Ctx, url: &str) {
+    let host = &ctx.host.name;
+    let event = Event {
+        event_id: format!("msg_{}", Secret::new(url).fingerprint()),
+        alert_id: "reauth".into(),
+        status: Status::Firing,
+        severity: Severity::Info,
+        kind: "reauth".into(),
+        title: format!("Sign in to Claude for {host}"),
+        message: format!("open this link, sign in, and bring the code to `nolapse reauth` on {host}:\n{url}"),
+        commands: Vec::new(),
+        login: None,
+        affected: Vec::new(),
+        host: host.clone(),
+        at: ctx.clock.now(),
+    };
+    let channels = ctx.channels();
+    let jobs: Vec<Sending<'_>> = channels
+        .iter()
+        .enumerate()
+        .map(|(index, channel)| (index, channel, &event).into())
+        .collect();
+    let send = SendCtx {
+        host: &ctx.host,
+        http: &ctx.http,
+        now: ctx.clock.now(),
+        previous: None,
+    };
+    for (index, result) in notify::send_all(jobs, &send).await {
+        if let Err(error) = result {
+            tracing::warn!(channel = %channels[index].name, "the link was not delivered: {error}");
+        }
+    }
+}
+
+/// What the person sees. Whoever reads it may be gone (a closed connection): that ends nothing.
+struct Told {
+    json: bool,
+}
+
+impl Told {
+    fn json(&self, value: &Value) {
+        let _ = print(&format!("{value}\n"));
+    }
+
+    fn text(&self, text: &str) {
+        if !self.json {
+            let _ = print(text);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.text(&format!("{text}\n"));
+    }
+
+    fn note(&self, event: &str, text: &str) {
+        match self.json {
+            true => self.json(&json!({"event": event})),
+            false => self.line(text),
+        }
+    }
+
+    fn done(&self, value: &Value, text: &str) {
+        match self.json {
+            true => self.json(value),
+            false => self.text(text),
+        }
+    }
+
+    fn link(&self, ctx: &Ctx, args: &ReauthArgs, url: &str) {
+        if self.json {
+            return self.json(&json!({"event": "link", "url": url}));
+        }
+        let mut out = format!("open this link, sign in, and copy the code that the page shows:\n\n{url}\n\n");
+        if args.qr {
+            out.push_str(&qr(url));
+        }
+        let minutes = args.timeout / MINUTE;
+        match &args.code_file {
+            Some(path) => out.push_str(&format!(
+                "waiting {minutes} min for the code in {}\n",
+                one_line(&ctx.host.tilde(&ctx.host.cwd.join(path)))
+            )),
+            None => out.push_str("paste the code and press Enter (it is not shown):\n"),
+        }
+        self.text(&out);
+        let _ = std::io::stderr().flush();
+    }
+}
+
+/// The link as a QR code in half blocks. A terminal is told the colours, so that it is dark on light on any; elsewhere it
+/// is light on dark, as most terminals that show a file are.
+fn qr(url: &str) -> String {
+    use qrcode::render::unicode::Dense1x2;
+    let Ok(code) = qrcode::QrCode::with_error_correction_level(url, qrcode::EcLevel::L) else {
+        return String::new();
+    };
+    let columns = terminal::columns();
+    let drawn = code
+        .render::<Dense1x2>()
+        .dark_color(Dense1x2::Dark)
+        .light_color(Dense1x2::Light)
+        .quiet_zone(false)
+        .build();
+    // two modules of margin: readers cope, and a link of 450 characters fits 80 columns
+    let width = code.width() + 4;
+    if let Some(columns) = columns
+        && usize::from(columns) < width
+    {
+        return format!(
+            "(the QR code needs {width} columns and this terminal has {columns}: make its text smaller)\n\n"
+        );
+    }
+    let margin = " ".repeat(width);
+    let rows = drawn.lines().map(|line| format!("  {line}  "));
+    let lines = std::iter::once(margin.clone()).chain(rows).chain([margin]);
+    let shown = lines.map(|line| match columns {
+        Some(_) => format!("\u{1b}[38;5;16;48;5;231m{line}\u{1b}[0m\n"),
+        None => line.chars().map(inverted).chain(['\n']).collect(),
+    });
+    shown.chain(["\n".to_owned()]).collect()
+}
+
+fn inverted(c: char) -> char {
+    match c {
+        ' ' => '█',
+        '█' => ' ',
+        '▀' => '▄',
+        '▄' => '▀',
+        other => other,
+    }
+}

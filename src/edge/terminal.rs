@@ -1,0 +1,186 @@
+//! The person on the other side: lines read from stdin, unseen where it is a terminal, and the signals that end us.
+//!
+//! A terminal is taken out of echo and line mode while a line is awaited, so that ^C comes as a byte and nothing can end
+//! this process between switching the echo off and on again; it is put back when the [`Input`] is dropped.
+
+use crate::secret::Secret;
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+};
+use std::io::{self, Read, Write};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// The longest line that is taken, in bytes.
+const MAX_LINE: usize = 16 << 10;
+
+/// What came from the person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line, trimmed.
+    Text(Secret),
+    /// There is no more input.
+    Closed,
+    /// ^C, or a signal to end.
+    Interrupted,
+}
+
+/// Whether stdin is a terminal.
+pub fn stdin_is_terminal() -> bool {
+    isatty(io::stdin())
+}
+
+/// The width of stdout, where it is a terminal.
+pub fn columns() -> Option<u16> {
+    tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|columns| *columns > 0)
+}
+
+/// SIGINT, SIGTERM and SIGHUP, which no longer end the process once this is made.
+pub struct Signals([Signal; 3]);
+
+impl Signals {
+    /// Starts to listen; needs the runtime.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ]))
+    }
+
+    /// Waits for one.
+    pub async fn one(&mut self) {
+        let [a, b, c] = &mut self.0;
+        tokio::select! {
+            _ = a.recv() => {}
+            _ = b.recv() => {}
+            _ = c.recv() => {}
+        }
+    }
+}
+
+/// Lines from stdin. A thread reads them, since a read from a terminal cannot be called off; it ends with the process.
+pub struct Input {
+    lines: mpsc::UnboundedReceiver<Line>,
+    quiet: Option<Quiet>,
+}
+
+impl Input {
+    /// Takes stdin over. Where it is a terminal, what is typed is not shown from now on.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn open() -> io::Result<Self> {
+        let quiet = stdin_is_terminal().then(Quiet::on).transpose()?;
+        let (sender, lines) = mpsc::unbounded_channel();
+        let terminal = quiet.is_some();
+        std::thread::Builder::new()
+            .name("stdin".into())
+            .spawn(move || read_lines(terminal, &sender))?;
+        Ok(Self { lines, quiet })
+    }
+
+    /// The next line. [`Line::Closed`] is said once, then this waits for ever.
+    pub async fn line(&mut self) -> Line {
+        match self.lines.recv().await {
+            Some(line) => {
+                if self.quiet.is_some() {
+                    // the line break that was typed was not shown either
+                    let _ = writeln!(io::stderr());
+                }
+                line
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
+    let mut stdin = io::stdin().lock();
+    let mut line = Vec::new();
+    let mut chunk = [0; 1024];
+    let mut escape = false;
+    let send = |line: &mut Vec<u8>| {
+        let text = String::from_utf8_lossy(line).trim().to_owned();
+        line.clear();
+        sender.send(Line::Text(Secret::new(text))).is_ok()
+    };
+    loop {
+        let count = match stdin.read(&mut chunk) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => 0,
+        };
+        if count == 0 {
+            if !line.is_empty() {
+                send(&mut line);
+            }
+            let _ = sender.send(Line::Closed);
+            return;
+        }
+        for &byte in &chunk[..count] {
+            let going = match byte {
+                b'\n' => send(&mut line),
+                b'\r' if terminal => send(&mut line),
+                0x03 if terminal => sender.send(Line::Interrupted).is_ok(),
+                0x04 if terminal && line.is_empty() => sender.send(Line::Closed).is_ok(),
+                0x08 | 0x7f if terminal => {
+                    while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+                    true
+                }
+                0x15 if terminal => {
+                    line.clear();
+                    true
+                }
+                // arrow keys and the brackets of a paste
+                0x1b if terminal => {
+                    escape = true;
+                    true
+                }
+                b'[' | b';' | b'0'..=b'9' if escape => true,
+                _ if escape => {
+                    escape = false;
+                    true
+                }
+                byte if line.len() < MAX_LINE => {
+                    line.push(byte);
+                    true
+                }
+                _ => true,
+            };
+            if !going {
+                return;
+            }
+        }
+    }
+}
+
+/// A terminal without echo; as it was again when dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn on() -> io::Result<Self> {
+        let stdin = io::stdin();
+        let before = tcgetattr(&stdin)?;
+        let mut quiet = before.clone();
+        quiet
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
+        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}

@@ -1,0 +1,309 @@
+//! What a person records by hand: tokens and keys in agents' stores and configs, a setup token's dates in the ledger, a
+//! store's profile order. The same rules as a pass: lock, re-read, re-decide, write.
+
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks::{self, LockError};
+use crate::ledger::{self, Entry, Ledger, SetupToken};
+use crate::look::{AgentView, View};
+use crate::pass::{self, Change, Refused};
+use crate::secret::Secret;
+use crate::stores::agent_entry::{self, Mode};
+use crate::stores::families::StateDir;
+use crate::stores::store::{self, Recorded};
+use crate::types::{DAY, Ms};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a setup token begins.
+pub const SETUP_PREFIX: &str = "sk-ant-oat";
+
+/// How long a setup token lives (`claude setup-token` of 2.1.330 asks for 31536000 s), [`Ms`].
+pub const SETUP_LIFE: Ms = 365 * DAY;
+
+/// How long a pass that is running is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A credential on its way into stores.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The profile id.
+    pub id: String,
+    /// The provider.
+    pub provider: String,
+    /// The credential.
+    pub credential: Recorded,
+    /// Take the place of a credential of another kind or provider.
+    pub replace: bool,
+}
+
+impl Wanted {
+    /// The mode that the agents' config is to name.
+    pub fn mode(&self, ctx: &Ctx) -> Mode {
+        match &self.credential {
+            Recorded::ApiKey(_) => Mode::ApiKey,
+            Recorded::Token(..) if self.id == ctx.config.sync.profile => Mode::Oauth,
+            Recorded::Token(..) => Mode::Token,
+        }
+    }
+}
+
+/// Why a profile id is none of this provider's, if it is not.
+pub fn check_id(id: &str, provider: &str) -> Result<(), String> {
+    let fine = id
+        .strip_prefix(provider)
+        .and_then(|rest| rest.strip_prefix(':'))
+        .is_some_and(|name| !name.is_empty())
+        && !id.chars().any(|c| c.is_whitespace() || c.is_control());
+    match fine {
+        true => Ok(()),
+        false => Err(format!("`{id}` is no profile id of `{provider}`")),
+    }
+}
+
+/// A provider's name as clawdbot 2026.1.24-3 normalises it.
+pub fn normalise_provider(text: &str) -> String {
+    match text.trim().to_lowercase().as_str() {
+        "z.ai" | "z-ai" => "zai".into(),
+        "opencode-zen" => "opencode".into(),
+        "qwen" => "qwen-portal".into(),
+        other => other.into(),
+    }
+}
+
+/// Writes the credential into one agent's store. `Ok(false)` where it holds it already.
+///
+/// # Errors
+/// In words.
+pub async fn add(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
+    let ids = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |_, text| {
+        if let Some(text) = text
+            && !wanted.replace
+            && let Some((kind, provider)) = store::kind_of(text, &wanted.id)?
+            && (kind != wanted.credential.type_word() || provider != wanted.provider)
+        {
+            return Err(format!(
+                "`{}` holds a credential of another kind (`{kind}` of `{provider}`), kept without `--replace`",
+                wanted.id
+            ));
+        }
+        let after = store::record(text, &wanted.id, &wanted.provider, &wanted.credential)?;
+        Ok((text != Some(after.as_str())).then(|| Change {
+            text: after,
+            ids: vec![wanted.id.clone()],
+        }))
+    })
+    .await
+    .map_err(|refused| words(ctx, agent, refused))?;
+    if !ids.is_empty() {
+        note(ctx, &agent.agent.agent.label(), &format!("recorded {}", wanted.id));
+    }
+    Ok(!ids.is_empty())
+}
+
+/// Takes a profile out of one agent's store. `Ok(false)` where it is not there.
+///
+/// # Errors
+/// In words.
+pub async fn remove(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, id: &str) -> Result<bool, String> {
+    let ids = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |_, text| {
+        let Some(text) = text else { return Ok(None) };
+        if store::kind_of(text, id)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Change {
+            text: store::take_out(text, id)?,
+            ids: vec![id.to_owned()],
+        }))
+    })
+    .await
+    .map_err(|refused| words(ctx, agent, refused))?;
+    if !ids.is_empty() {
+        note(ctx, &agent.agent.agent.label(), &format!("removed {id}"));
+    }
+    Ok(!ids.is_empty())
+}
+
+/// Sets one agent's `order` of a provider, or clears it where `ids` is empty. `Ok(false)` where it is so already.
+///
+/// # Errors
+/// In words.
+pub async fn set_order(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    provider: &str,
+    ids: &[String],
+) -> Result<bool, String> {
+    let written = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |now, text| {
+        let Some(text) = text else {
+            return Err("it has no store yet".into());
+        };
+        for id in ids {
+            check_ordered(&now.agents[0], provider, id)?;
+        }
+        if ids.is_empty() && store::order(text, provider)?.is_none() {
+            return Ok(None);
+        }
+        let after = store::set_order(text, provider, ids)?;
+        Ok((after != text).then_some(Change {
+            text: after,
+            ids: ids.to_vec(),
+        }))
+    })
+    .await
+    .map_err(|refused| words(ctx, agent, refused));
+    // a cleared order names no ids
+    let changed = !written?.is_empty() || ids.is_empty();
+    if changed {
+        let what = match ids.is_empty() {
+            true => format!("cleared the order of {provider}"),
+            false => format!("order of {provider}: {}", ids.join(", ")),
+        };
+        note(ctx, &agent.agent.agent.label(), &what);
+    }
+    Ok(changed)
+}
+
+/// Whether `id` may stand in an agent's order of `provider`, else what is wrong, the nearest id named.
+fn check_ordered(agent: &AgentView, provider: &str, id: &str) -> Result<(), String> {
+    let known = agent.profiles.iter().map(|profile| &profile.profile);
+    match known.clone().find(|profile| profile.id == id) {
+        Some(profile) if normalise_provider(&profile.provider) == provider => Ok(()),
+        Some(profile) => Err(format!(
+            "`{id}` is a profile of `{}`, not of `{provider}`",
+            profile.provider
+        )),
+        None => {
+            let ids = known.map(|profile| profile.id.as_str());
+            Err(match crate::config::table::nearest(id, ids) {
+                Some(near) => format!("there is no profile `{id}`; did you mean `{near}`?"),
+                None => format!("there is no profile `{id}`"),
+            })
+        }
+    }
+}
+
+fn words(ctx: &Ctx, agent: &AgentView, refused: Refused) -> String {
+    match refused {
+        Refused::Held => format!(
+            "`{}` was locked by another process all the time",
+            ctx.host.tilde(&agent.path)
+        ),
+        Refused::Other(why) => why,
+    }
+}
+
+/// How the agents' config of one state directory fared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigEntry {
+    /// There is no config file, and without one the agents take every profile of the store.
+    NotNeeded,
+    /// The entry was there.
+    There,
+    /// It was written.
+    Written(PathBuf),
+    /// For a person to add, and why.
+    ByHand(PathBuf, String),
+}
+
+/// Names the profile in the agents' config, where that can be patched without loss.
+pub fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode) -> ConfigEntry {
+    let Some(path) = &state_dir.config_path else {
+        return ConfigEntry::NotNeeded;
+    };
+    let by_hand = |why: &str| ConfigEntry::ByHand(path.clone(), why.to_owned());
+    let snapshot = match files::read(path) {
+        Ok(snapshot) => snapshot,
+        Err(error) => return by_hand(&error.to_string()),
+    };
+    let Ok(text) = std::str::from_utf8(&snapshot.bytes) else {
+        return by_hand("it is not UTF-8 text");
+    };
+    let patched = match agent_entry::patch(text, id, provider, mode) {
+        Ok(None) => return ConfigEntry::There,
+        Ok(Some(patched)) => patched,
+        Err(why) => return by_hand(why),
+    };
+    let written = || -> std::io::Result<bool> {
+        let target = files::real_target(path)?;
+        let staged = files::stage(&target, Some(&snapshot.meta))?;
+        // the agents write their config without a lock: what was changed meanwhile is not overwritten
+        if files::read(&target).map_or(true, |now| now.bytes != snapshot.bytes) {
+            return Ok(false);
+        }
+        staged.commit(patched.as_bytes()).map(|_| true)
+    };
+    match written() {
+        Ok(true) => ConfigEntry::Written(path.clone()),
+        Ok(false) => by_hand("it was changed at the same moment"),
+        Err(error) => by_hand(&files::io_words(&error)),
+    }
+}
+
+/// Remembers when a setup token was issued and when it ends.
+///
+/// # Errors
+/// In words.
+pub async fn remember(ctx: &Ctx, token: &Secret, setup: SetupToken) -> Result<(), String> {
+    let words = |error: std::io::Error| {
+        format!(
+            "its dates could not be recorded in `{}`: {}",
+            ctx.host.tilde(&ctx.state_dir),
+            files::io_words(&error)
+        )
+    };
+    files::make_dirs(&ctx.state_dir).map_err(words)?;
+    let _lock = locks::pass_lock(&ctx.state_dir, PATIENCE)
+        .await
+        .map_err(|error| match error {
+            LockError::Held(_) => "another pass has been running for a minute".into(),
+            LockError::Io(error) => words(error),
+        })?;
+    let loaded = ledger::load(&ctx.state_dir);
+    if loaded.problem.is_some() {
+        ledger::set_aside(&ctx.state_dir, ctx.clock.now()).map_err(words)?;
+    }
+    let mut ledger = loaded.ledger;
+    // one that ended a year ago is of no interest any more
+    ledger
+        .setup_tokens
+        .retain(|_, known| known.expires_at > ctx.clock.now() - SETUP_LIFE);
+    ledger.setup_tokens.insert(token.fingerprint(), setup);
+    ledger::save(&ctx.state_dir, &ledger).map_err(words)
+}
+
+fn note(ctx: &Ctx, whom: &str, text: &str) {
+    let entry = Entry {
+        at: ctx.clock.now(),
+        what: "recorded",
+        whom,
+        text,
+    };
+    let noted = files::make_dirs(&ctx.state_dir).and_then(|()| ledger::note(&ctx.state_dir, &[entry]));
+    if let Err(error) = noted {
+        tracing::warn!("history: {}", files::io_words(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profile_ids_are_provider_and_name() {
+        for (id, provider, fine) in [
+            ("anthropic:manual", "anthropic", true),
+            ("openai:a:b", "openai", true),
+            ("anthropic:", "anthropic", false),
+            ("anthropic", "anthropic", false),
+            ("openai:x", "anthropic", false),
+            ("anthropic:a b", "anthropic", false),
+            ("anthropic:a\u{1b}", "anthropic", false),
+        ] {
+            assert_eq!(check_id(id, provider).is_ok(), fine, "{id}");
+        }
+        assert_eq!(normalise_provider(" Z.ai "), "zai");
+    }
+}
