@@ -4,7 +4,9 @@ mod alert;
 mod config;
 mod daemon;
 mod demo;
+mod install;
 mod order;
+mod pages;
 mod reauth;
 mod refresh;
 mod run;
@@ -94,11 +96,26 @@ enum Command {
     Refresh(refresh::RefreshArgs),
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
     Daemon,
+    /// Have the system run it from now on: a timer or the daemon
+    Install(install::InstallArgs),
+    /// Undo `install`; removes only what that wrote
+    Uninstall(install::UninstallArgs),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Print the completions for a shell
+    Completions {
+        /// Which one
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// Write them into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// What the process was started with.
@@ -111,6 +128,8 @@ pub struct Invocation {
     pub cwd: PathBuf,
     /// The host's name.
     pub host_name: String,
+    /// The program's own file, if the system tells.
+    pub exe: Option<PathBuf>,
 }
 
 /// Why a command could not be carried out. Exit code 3.
@@ -161,8 +180,11 @@ pub fn main(invocation: Invocation) -> u8 {
 
 fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
     let Cli { global, command } = cli;
-    if let Command::Demo = command {
-        return demo::demo(&invocation);
+    match command {
+        Command::Demo => return demo::demo(&invocation),
+        Command::Completions { shell } => return pages::completions(shell),
+        Command::Man { dir } => return pages::man(dir.map(|dir| invocation.cwd.join(dir)).as_deref()),
+        _ => {}
     }
     let setup = Setup::new(&global, invocation)?;
     match command {
@@ -176,7 +198,10 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Alert(command) => alert::alert(&setup, &command),
         Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
-        Command::Demo => Ok(Exit::Fine),
+        Command::Install(args) => install::install(&setup, &args),
+        Command::Uninstall(args) => install::uninstall(&setup, &args),
+        // done above, without a home
+        Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
     }
 }
@@ -187,12 +212,17 @@ struct Setup {
     config_path: PathBuf,
     config_named: bool,
     state_dir: PathBuf,
+    exe: Option<PathBuf>,
 }
 
 impl Setup {
     fn new(global: &Global, invocation: Invocation) -> Result<Self, Fatal> {
         let Invocation {
-            env, cwd, host_name, ..
+            env,
+            cwd,
+            host_name,
+            exe,
+            ..
         } = invocation;
         let home = global
             .home
@@ -222,6 +252,7 @@ impl Setup {
                 .as_ref()
                 .map_or_else(|| conf::default_state_dir(&host), |dir| cwd.join(dir)),
             host,
+            exe,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
 use crate::renew::providers::ANTHROPIC;
 use crate::secret::SecretUrl;
-use crate::types::{DAY, HOUR, MINUTE, Ms};
+use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::ConfigError;
@@ -27,6 +27,8 @@ pub struct Config {
     pub logins: Vec<LoginConfig>,
     /// `[[channel]]`; empty where none is configured.
     pub channels: Vec<Channel>,
+    /// `[[remote]]`.
+    pub remotes: Vec<RemoteConfig>,
     /// `[heartbeat]`.
     pub heartbeat: Option<Heartbeat>,
     /// `[daemon]`.
@@ -125,6 +127,53 @@ pub struct LoginConfig {
     pub profile: Option<String>,
 }
 
+/// `[[remote]]`: another host, asked by SSH.
+#[derive(Clone, Debug)]
+pub struct RemoteConfig {
+    /// Its name in messages, unique.
+    pub name: String,
+    /// What `ssh` is given: a host, `user@host`, or a `Host` of `~/.ssh/config`.
+    pub ssh: String,
+    /// What is run there.
+    pub command: String,
+    /// How often it is asked, [`Ms`].
+    pub every: Ms,
+    /// The longest an answer may take, [`Ms`].
+    pub timeout: Ms,
+    /// How long it may be silent before that is an alert, [`Ms`].
+    pub grace: Ms,
+}
+
+impl RemoteConfig {
+    fn read(table: &Table<'_>, others: &[Self]) -> Result<Self, ConfigError> {
+        let name = table.need_str("name")?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || !name.chars().all(plain) || others.iter().any(|other| other.name == name) {
+            return Err(table.error(
+                "name",
+                format!("is `{name}`, which is taken or more than letters, digits, `.`, `_` and `-`"),
+                "choose another one",
+            ));
+        }
+        let ssh = table.need_str("ssh")?;
+        if ssh.is_empty() || ssh.starts_with('-') || ssh.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(table.error("ssh", format!("is `{ssh}`, no host"), "write `user@host`"));
+        }
+        let within = |key: &str, default: Ms, least: Ms, most: Ms, words: &str| match table.duration(key)? {
+            Some(span) if span < least || span > most => Err(table.error(key, format!("is not within {words}"), "")),
+            span => Ok(span.unwrap_or(default)),
+        };
+        Ok(Self {
+            name: name.into(),
+            ssh: ssh.into(),
+            command: table.str("command")?.unwrap_or("nolapse status --json").into(),
+            every: within("every", 15 * MINUTE, MINUTE, DAY, "`1m` and `1d`")?,
+            timeout: within("timeout", 30 * SECOND, SECOND, 120 * SECOND, "`1s` and `120s`")?,
+            grace: within("grace", 30 * MINUTE, 0, 30 * DAY, "`0s` and `30d`")?,
+        })
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -146,6 +195,7 @@ impl Default for Config {
             alerts: AlertsConfig::default(),
             logins: Vec::new(),
             channels: Vec::new(),
+            remotes: Vec::new(),
             heartbeat: None,
             daemon: DaemonConfig {
                 schedule: "0 */4 * * * *".into(),
@@ -301,6 +351,11 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         table.finish()?;
     }
     config.channels = notify::read_channels(top.tables("channel")?)?;
+    for table in top.tables("remote")? {
+        let remote = RemoteConfig::read(&table, &config.remotes)?;
+        config.remotes.push(remote);
+        table.finish()?;
+    }
     if let Some(table) = top.table("heartbeat")? {
         config.heartbeat = Some(Heartbeat::read(&table)?);
         table.finish()?;

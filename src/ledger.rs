@@ -4,6 +4,7 @@
 use crate::edge::files::{self, ReadError};
 use crate::rules::alert::{Ack, Alert, Silence, Told, Trouble};
 use crate::rules::lineage::{CopyMemory, LoginMemory};
+use crate::rules::remote::RemoteMemory;
 use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
 use crate::types::{Event, Ms, Problem};
@@ -34,6 +35,9 @@ pub struct Ledger {
     /// By alert id.
     #[serde(default)]
     pub alerts: BTreeMap<String, AlertMemory>,
+    /// By the remote's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remotes: BTreeMap<String, RemoteMemory>,
     /// What is still to be delivered.
     #[serde(default)]
     pub outbox: Vec<Outgoing>,

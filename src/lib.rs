@@ -31,6 +31,7 @@ pub mod look;
 
 pub mod ledger;
 pub mod notify;
+pub mod remotes;
 pub mod renew;
 pub mod tell;
 
@@ -40,6 +41,7 @@ pub mod reauth;
 pub mod record;
 
 pub mod daemon;
+pub mod install;
 pub mod report;
 
 pub mod cli;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             .collect(),
         cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        exe: std::env::current_exe().ok(),
     });
     ExitCode::from(code)
 }

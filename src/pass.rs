@@ -12,6 +12,7 @@ use crate::ledger::{self, Entry, Ledger, Outgoing};
 use crate::look::{self, AgentView, LoginView, View};
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
+use crate::remotes;
 use crate::renew::{self, Asked, What};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::plan::{self, Decision, Keep};
@@ -106,6 +107,10 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 /// One pass, with what was asked of the renewals.
 pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let mut problems = Vec::new();
+    let heard = match scope {
+        Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
+        _ => Vec::new(),
+    };
     let unusable = |what: &str, why: String| {
         Problem::at(
             "state_dir",
@@ -189,6 +194,10 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     alerts.extend(rules::alert::channel_alerts(&ledger.troubles));
     let channels = ctx.channels();
     let now = ctx.clock.now();
+    if scope == Scope::Whole {
+        remotes::note(ctx, &mut ledger, heard, now);
+        alerts.extend(remotes::alerts(ctx, &ledger, now));
+    }
     let mut leased = Vec::new();
     if scope == Scope::Whole {
         tell::queue(ctx, &mut ledger, &channels, &alerts, now);

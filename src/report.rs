@@ -1,9 +1,11 @@
 //! A view -> table, plain lines, JSON (`nolapse.status/1`), exit code.
 
 use crate::ctx::Ctx;
+use crate::ledger::Ledger;
 use crate::look::{AgentView, LoginView, ProfileView, View};
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
+use crate::rules::remote::Silence;
 use crate::rules::wording::span;
 use crate::secret::Fingerprint;
 use crate::sources::claude::{Source, State};
@@ -161,6 +163,8 @@ struct Json<'a> {
     logins: Vec<JsonLogin<'a>>,
     agents: Vec<JsonAgent<'a>>,
     problems: Vec<JsonProblem<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remotes: Vec<JsonRemote<'a>>,
 }
 
 #[derive(Serialize)]
@@ -216,8 +220,17 @@ struct JsonProblem<'a> {
     hint: &'a str,
 }
 
+#[derive(Serialize)]
+struct JsonRemote<'a> {
+    name: &'a str,
+    asked_at: Option<Ms>,
+    silent_since: Option<Ms>,
+    silence: Option<Silence>,
+    firing: usize,
+}
+
 /// `nolapse.status/1`, one object with a final line break. Other programs read it: keys are never taken away.
-pub fn json(ctx: &Ctx, view: &View, problems: &[Problem], exit: Exit) -> String {
+pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit: Exit) -> String {
     let logins = view.logins.iter().map(|login| {
         let grant = login.login.grant();
         JsonLogin {
@@ -265,6 +278,16 @@ pub fn json(ctx: &Ctx, view: &View, problems: &[Problem], exit: Exit) -> String 
         message: &problem.message,
         hint: &problem.hint,
     });
+    let remotes = ctx.config.remotes.iter().map(|remote| {
+        let memory = ledger.remotes.get(&remote.name);
+        JsonRemote {
+            name: &remote.name,
+            asked_at: memory.map(|memory| memory.asked_at),
+            silent_since: memory.and_then(|memory| memory.silent_since),
+            silence: memory.and_then(|memory| memory.silence),
+            firing: memory.map_or(0, |memory| memory.alerts.len()),
+        }
+    });
     let object = Json {
         schema: "nolapse.status/1",
         now: view.now,
@@ -274,6 +297,7 @@ pub fn json(ctx: &Ctx, view: &View, problems: &[Problem], exit: Exit) -> String 
         logins: logins.collect(),
         agents: agents.collect(),
         problems: problems.collect(),
+        remotes: remotes.collect(),
     };
     // plain data of ours: it cannot fail to serialise
     let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();

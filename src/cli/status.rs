@@ -1,8 +1,11 @@
 //! `status` and `check`.
 
 use super::{Fatal, Setup, parse_time, print};
+use crate::ctx::Ctx;
+use crate::ledger::Ledger;
 use crate::look;
 use crate::report::{self, Exit};
+use crate::rules::wording::span;
 use crate::types::Ms;
 use crate::{ledger, pass, tell};
 use clap::Args;
@@ -40,7 +43,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         report::exit(&ctx, &view)
     };
     if args.json {
-        print(&report::json(&ctx, &view, &problems, exit))?;
+        print(&report::json(&ctx, &view, &loaded.ledger, &problems, exit))?;
     } else if args.plain {
         print(&report::plain(&view, &problems))?;
     } else {
@@ -48,9 +51,33 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         if report::nothing(&view) {
             text.push_str(&report::nothing_words(&ctx, &view));
         }
+        text.push_str(&remotes(&ctx, &loaded.ledger, view.now));
         print(&text)?;
     }
     Ok(if args.check || args.by_clock { exit } else { Exit::Fine })
+}
+
+/// Other hosts as the last pass found them, a line each; nobody is asked here.
+fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
+    let mut out = String::new();
+    for (i, remote) in ctx.config.remotes.iter().enumerate() {
+        if i == 0 {
+            out.push_str("remotes\n");
+        }
+        let words = match ledger.remotes.get(&remote.name) {
+            None => "not asked yet; a pass asks".into(),
+            Some(memory) => {
+                let ago = span((now - memory.asked_at).max(0));
+                match (memory.silence, memory.alerts.len()) {
+                    (Some(silence), _) => format!("silent     {}; asked {ago} ago", silence.words()),
+                    (None, 0) => format!("ok         asked {ago} ago"),
+                    (None, n) => format!("{n} firing   asked {ago} ago"),
+                }
+            }
+        };
+        let _ = writeln!(out, "  {}  {words}", remote.name);
+    }
+    out
 }
 
 #[derive(Args, Debug)]

@@ -424,6 +424,14 @@ pub fn remove_own_dir(dir: &Path) -> io::Result<()> {
     fs::remove_dir_all(dir)
 }
 
+/// Removes a directory that is empty.
+///
+/// # Errors
+/// It is not empty, or what else the system refuses.
+pub fn remove_empty_dir(dir: &Path) -> io::Result<()> {
+    fs::remove_dir(dir)
+}
+
 /// Renames within our own directories.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)

@@ -5,5 +5,6 @@ pub mod due;
 pub mod health;
 pub mod lineage;
 pub mod plan;
+pub mod remote;
 pub mod renew;
 pub mod wording;

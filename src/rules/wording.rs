@@ -17,6 +17,14 @@ pub struct Words {
 
 /// Puts an alert that fires since `since` into words. `when` shows a moment in the user's time zone.
 pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
+    // what is the matter on another host is worded as there
+    if let Some((name, id)) = alert.id.strip_prefix("remote:").and_then(|rest| rest.split_once(':')) {
+        let there = Alert {
+            id: id.to_owned(),
+            ..alert.clone()
+        };
+        return words(&there, why, name, since, now, when);
+    }
     let subject = subject(alert);
     let begun = alert.ends.filter(|ends| alert.lapsed && *ends <= now).unwrap_or(since);
     if why == Why::Recovered {
@@ -55,7 +63,10 @@ pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn
         lines.push(format!("affected: {}", who(alert)));
     }
     let remedy = remedy(alert);
-    lines.push(format!("to fix it, on {host} run: {}", remedy.first));
+    lines.push(match alert.id.as_str() {
+        "host" => format!("to see why, run here: {}", remedy.first),
+        _ => format!("to fix it, on {host} run: {}", remedy.first),
+    });
     if let Some((what, second)) = &remedy.second {
         lines.push(format!("{what}: {second}"));
     }
@@ -99,6 +110,7 @@ fn subject(alert: &Alert) -> String {
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
         "store" => format!("the auth store of {}", name(rest)),
+        _ if alert.id == "host" => "nolapse".into(),
         "channel" => format!("the alert channel `{}`", name(rest)),
         _ => match alert.affected.first() {
             Some(one) => format!("`{}` of {}", name(&one.profile), label(one)),
@@ -115,6 +127,7 @@ fn outside(alert: &Alert) -> bool {
 fn headline(alert: &Alert, now: Ms) -> String {
     match (alert.kind.as_str(), alert.ends) {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
+        ("silent", _) => "does not answer".into(),
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable", _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
@@ -145,6 +158,7 @@ fn cause(alert: &Alert) -> String {
         }
         "blanked" => "Claude Code found its refresh token refused and wiped it".into(),
         "rejected" => "the server refused the refresh token for good".into(),
+        "silent" => detail("nobody knows how the logins there fare"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
         "unknown_outcome" => {
@@ -183,6 +197,7 @@ fn remedy(alert: &Alert) -> Remedy {
     match (scope, alert.kind.as_str()) {
         ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
         ("store", _) => format!("ls -l {path}").into(),
+        (_, "silent") => format!("ssh {path} nolapse status").into(),
         (_, "rescue") => "nolapse refresh".to_owned().into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),

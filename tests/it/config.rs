@@ -212,7 +212,15 @@ fn the_readme_names_every_key_that_the_code_asks_for_and_no_other() {
         .keys()
         .filter(|row| row.contains('.') && !row.contains('/') && !row.contains(' '))
     {
-        let of_config = ["sync.", "renew.", "alerts.", "login.", "channel.", "heartbeat."];
+        let of_config = [
+            "sync.",
+            "renew.",
+            "alerts.",
+            "login.",
+            "channel.",
+            "remote.",
+            "heartbeat.",
+        ];
         if of_config.iter().any(|table| row.starts_with(table)) {
             assert!(known.contains(*row), "the code asks for no `{row}`");
         }

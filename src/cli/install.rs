@@ -1,0 +1,623 @@
+//! `install` and `uninstall`: carries out an [`install::Plan`], and writes down what it wrote.
+
+use super::run::{story, summary};
+use super::{Fatal, Setup, block_on, print};
+use crate::edge::files::{self, Meta, ReadError, io_words};
+use crate::edge::subprocess::{self, Spec, Status};
+use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
+use crate::pass::{self, Scope};
+use crate::report::{self, Exit};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Args, Debug)]
+pub(super) struct InstallArgs {
+    /// What runs it
+    #[arg(value_enum)]
+    platform: Platform,
+    /// Stay resident instead of a pass every few minutes
+    #[arg(long)]
+    daemon: bool,
+    /// Print every file and command, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct UninstallArgs {
+    /// What it was installed for [default: all of them]
+    #[arg(value_enum)]
+    platform: Option<Platform>,
+    /// Remove what nolapse remembers as well: the ledger and the history
+    #[arg(long)]
+    forget: bool,
+    /// Print what would be removed and run, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> {
+    // what the service would stumble over is said now
+    let ctx = setup.ctx(None)?;
+    let place = place(setup)?;
+    let word = args.platform.word();
+    // these know one form alone
+    let daemon = match args.platform {
+        Platform::Openrc | Platform::Runit => true,
+        Platform::Cron if args.daemon => {
+            return Err(Fatal::Usage(
+                "cron runs nothing that stays".into(),
+                "leave `--daemon` out, or choose another platform".into(),
+            ));
+        }
+        _ => args.daemon,
+    };
+    let plan = install::plan(args.platform, daemon, &place);
+    let mut doing = Doing::new(setup)?;
+    if args.dry_run {
+        return doing.rehearse(&plan);
+    }
+    let was = doing.manifest.installed.get(word).cloned();
+    let was = match was {
+        Some(entry) if entry.daemon != daemon => {
+            doing.say("the other form is taken out first")?;
+            doing.take_out(args.platform, &place)?;
+            None
+        }
+        was => was,
+    };
+    let todo = doing.compare(&plan, was.as_ref())?;
+    let crontab = match &plan.crontab {
+        Some(block) => doing.crontab_todo(block, was.as_ref())?,
+        None => None,
+    };
+    if was.is_some() && todo.is_empty() && crontab.is_none() {
+        let on = match &plan.probe {
+            Some(probe) => doing.call(probe).is_ok(),
+            None => true,
+        };
+        if on {
+            doing.say("installed already, nothing changed")?;
+            doing.next(&plan)?;
+            return Ok(Exit::Fine);
+        }
+        doing.say("installed already, but not running")?;
+    }
+    if !files::is_dir(&setup.state_dir) {
+        doing.manifest.state_dirs = install::missing_dirs(&setup.state_dir.join("install.json"), files::is_dir);
+        files::make_dirs(&setup.state_dir)?;
+    }
+    let fresh_state = memory_files(&setup.state_dir).is_empty();
+    // written down before it is done: what is cut short can be taken out
+    let mut entry = was.unwrap_or_default();
+    entry.daemon = daemon;
+    for file in &todo {
+        for dir in install::missing_dirs(&file.path, files::is_dir) {
+            if !entry.dirs.contains(&dir) {
+                entry.dirs.push(dir);
+            }
+        }
+        entry.files.retain(|written| written.path != file.path);
+        entry.files.push(Written {
+            path: file.path.clone(),
+            sha256: sha256(file.text.as_bytes()),
+        });
+    }
+    if let Some(crontab) = &crontab {
+        entry.crontab = Some(crontab.block.clone());
+        entry.crontab_made |= crontab.before.is_none();
+    }
+    doing.manifest.installed.insert(word.into(), entry);
+    doing.save()?;
+    for file in &todo {
+        write(file)?;
+        doing.say(&format!("wrote {}", setup.host.tilde(&file.path)))?;
+    }
+    if let Some(crontab) = &crontab {
+        doing.write_crontab(Some(&crontab.after))?;
+        doing.say("added to the crontab")?;
+    }
+    for call in &plan.on {
+        doing.say(&format!("$ {}", call.line()))?;
+        doing.call(call).map_err(|why| {
+            Fatal::Usage(
+                format!("`{}`: {why}", call.line()),
+                format!(
+                    "it comes with {}; then `nolapse install {word}` again, or `nolapse uninstall {word}`",
+                    call.from
+                ),
+            )
+        })?;
+    }
+    let report = block_on(pass::run(&ctx, Scope::Whole))?;
+    let mut out = story(&ctx, &report);
+    if report::nothing(&report.view) {
+        out.push_str(&report::nothing_words(&ctx, &report.view));
+    } else {
+        out.push_str(&summary(&ctx, &report, false));
+    }
+    print(&out)?;
+    if fresh_state {
+        doing.manifest.state = memory_files(&setup.state_dir)
+            .into_iter()
+            .filter_map(|path| {
+                let sha256 = sha256(&files::read(&path).ok()?.bytes);
+                Some(Written { path, sha256 })
+            })
+            .collect();
+        doing.save()?;
+    }
+    doing.next(&plan)?;
+    if args.platform == Platform::Systemd {
+        doing.linger(&place)?;
+    }
+    if let Some(dir) = setup.host.var_nonblank("CLAUDE_CONFIG_DIR") {
+        doing.say(&format!(
+            "note: `CLAUDE_CONFIG_DIR` is not set in the service\n  hint: `[[login]]` with `dir = \"{dir}\"` in the configuration"
+        ))?;
+    }
+    Ok(Exit::Fine)
+}
+
+pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fatal> {
+    let place = place(setup)?;
+    let mut doing = Doing::new(setup)?;
+    let which: Vec<Platform> = match args.platform {
+        Some(platform) => vec![platform],
+        None => Platform::ALL.to_vec(),
+    };
+    let which: Vec<Platform> = which
+        .into_iter()
+        .filter(|platform| doing.manifest.installed.contains_key(platform.word()))
+        .collect();
+    if which.is_empty() {
+        doing.say("not installed, nothing changed")?;
+        if !args.forget {
+            return Ok(Exit::Fine);
+        }
+    }
+    doing.dry = args.dry_run;
+    for platform in which {
+        doing.take_out(platform, &place)?;
+    }
+    doing.leave(args.forget)?;
+    Ok(match doing.trouble {
+        true => Exit::Unknown,
+        false => Exit::Fine,
+    })
+}
+
+/// The host, and how the service is to run nolapse.
+fn place(setup: &Setup) -> Result<Place, Fatal> {
+    let host = &setup.host;
+    let bad = |what: &str| {
+        Fatal::Usage(
+            format!("{what} cannot be put into a service's file"),
+            "use a path of printable characters".into(),
+        )
+    };
+    // a service runs with its user's own home
+    if host.var_nonblank("HOME").map(PathBuf::from).as_ref() != Some(&host.home) {
+        return Err(Fatal::Usage(
+            "a service looks at its user's own home, not at that of `--home`".into(),
+            "run this as that user, without `--home`".into(),
+        ));
+    }
+    let text = |path: &Path, what: &str| {
+        let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
+        text.map(str::to_owned).ok_or_else(|| bad(what))
+    };
+    let exe = setup.exe.as_deref().ok_or_else(|| bad("the program's own path"))?;
+    let mut words = vec![text(exe, "the program's own path")?];
+    // what a service finds by itself need not be said
+    if setup.config_path != host.home.join(".config/nolapse/config.toml") {
+        words.extend(["--config".into(), text(&setup.config_path, "the configuration's path")?]);
+    }
+    if setup.state_dir != host.home.join(".local/state/nolapse") {
+        words.extend([
+            "--state-dir".into(),
+            text(&setup.state_dir, "the state directory's path")?,
+        ]);
+    }
+    let dirs = host
+        .var("PATH")
+        .unwrap_or("")
+        .split(':')
+        .filter(|dir| dir.starts_with('/'));
+    let claude_dir = dirs
+        .filter(|dir| !["/usr/local/bin", "/usr/bin", "/bin"].contains(dir))
+        .filter(|dir| !dir.chars().any(|c| c.is_control() || "\"\\:".contains(c)))
+        .find(|dir| files::is_file(&Path::new(dir).join("claude")));
+    Ok(Place {
+        home: host.home.clone(),
+        config_home: match host.var_nonblank("XDG_CONFIG_HOME").map(PathBuf::from) {
+            Some(dir) if dir.is_absolute() => dir,
+            _ => host.home.join(".config"),
+        },
+        prefix: host
+            .var_nonblank("PREFIX")
+            .unwrap_or("/data/data/com.termux/files/usr")
+            .into(),
+        svdir: host
+            .var_nonblank("SVDIR")
+            .map_or_else(|| host.home.join("service"), |dir| host.path(dir)),
+        uid: files::our_uid(),
+        user: ["USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| host.var_nonblank(name))
+            .map(Into::into),
+        words,
+        claude_dir: claude_dir.map(Into::into),
+    })
+}
+
+/// A crontab as it is to become.
+struct Crontab {
+    before: Option<String>,
+    block: String,
+    after: String,
+}
+
+/// An installation or its removal under way.
+struct Doing<'a> {
+    setup: &'a Setup,
+    manifest: Manifest,
+    dry: bool,
+    trouble: bool,
+}
+
+impl<'a> Doing<'a> {
+    fn new(setup: &'a Setup) -> Result<Self, Fatal> {
+        let path = setup.state_dir.join("install.json");
+        let broken = |why: String| {
+            Fatal::Usage(
+                format!("`{}` cannot be read: {why}", setup.host.tilde(&path)),
+                "it says what may be removed; move it away to begin anew".into(),
+            )
+        };
+        let manifest = match files::read(&path) {
+            Ok(snapshot) => serde_json::from_slice(&snapshot.bytes).map_err(|error| broken(error.to_string()))?,
+            Err(ReadError::Absent) => Manifest::default(),
+            Err(error) => return Err(broken(error.to_string())),
+        };
+        Ok(Self {
+            setup,
+            manifest,
+            dry: false,
+            trouble: false,
+        })
+    }
+
+    fn say(&self, text: &str) -> Result<(), Fatal> {
+        Ok(print(&format!("{text}\n"))?)
+    }
+
+    fn tilde(&self, path: &Path) -> String {
+        self.setup.host.tilde(path)
+    }
+
+    fn save(&self) -> Result<(), Fatal> {
+        let text = serde_json::to_string_pretty(&self.manifest).map_err(std::io::Error::other)? + "\n";
+        files::replace(&self.setup.state_dir.join("install.json"), text.as_bytes(), None)?;
+        Ok(())
+    }
+
+    fn rehearse(&self, plan: &Plan) -> Result<Exit, Fatal> {
+        for file in &plan.files {
+            self.say(&format!(
+                "== {} (mode {:o})\n{}",
+                self.tilde(&file.path),
+                file.mode,
+                file.text
+            ))?;
+        }
+        if let Some(block) = &plan.crontab {
+            self.say(&format!("== added to the crontab, by `crontab -`\n{block}"))?;
+        }
+        for call in &plan.on {
+            self.say(&format!("$ {}", call.line()))?;
+        }
+        self.say("then one pass, as `nolapse run` makes it; nothing was done")?;
+        Ok(Exit::Fine)
+    }
+
+    /// What is still to be written; what a person has edited is left to them, and what is not ours is not touched.
+    fn compare<'p>(&self, plan: &'p Plan, was: Option<&Entry>) -> Result<Vec<&'p Planned>, Fatal> {
+        let mut todo = Vec::new();
+        for file in &plan.files {
+            let ours = was.and_then(|entry| entry.files.iter().find(|written| written.path == file.path));
+            match (files::read(&file.path), ours) {
+                (Ok(there), _) if there.bytes == file.text.as_bytes() => {}
+                (Ok(there), Some(ours)) if sha256(&there.bytes) == ours.sha256 => todo.push(file),
+                (Ok(_), Some(_)) => self.say(&format!(
+                    "left alone, it was edited: {}\n  hint: remove it and install again for a new one",
+                    self.tilde(&file.path)
+                ))?,
+                (Err(ReadError::Absent), Some(_)) if file.once => {}
+                (Err(ReadError::Absent), _) => todo.push(file),
+                (Ok(_), None) => {
+                    return Err(Fatal::Usage(
+                        format!("`{}` is there and not from here", self.tilde(&file.path)),
+                        "move it away and install again".into(),
+                    ));
+                }
+                (Err(error), _) => {
+                    return Err(Fatal::Usage(
+                        format!("`{}`: {error}", self.tilde(&file.path)),
+                        "nothing was done".into(),
+                    ));
+                }
+            }
+        }
+        Ok(todo)
+    }
+
+    /// Runs one command; why it did not do its work.
+    fn call(&self, call: &Call) -> Result<String, String> {
+        self.feed(call, &[])
+    }
+
+    fn feed(&self, call: &Call, stdin: &[u8]) -> Result<String, String> {
+        let (program, args) = call.words.split_first().ok_or("no command")?;
+        let env = &self.setup.host.env;
+        let spec = Spec {
+            args: args.iter().map(Into::into).collect(),
+            env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            stdin: stdin.to_vec(),
+            timeout: match program.as_str() {
+                // without its app, it never answers
+                name if name.starts_with("termux-") => Duration::from_secs(10),
+                // a pass under way is let finish
+                _ => Duration::from_secs(200),
+            },
+            max_output: CRONTAB_LIMIT,
+            ..Spec::new(program)
+        };
+        let output = match block_on(subprocess::run(spec)).map_err(|error| io_words(&error))? {
+            Ok(output) => output,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(format!("there is no `{program}` here"));
+            }
+            Err(error) => return Err(io_words(&error)),
+        };
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = match String::from_utf8_lossy(&output.stderr).trim() {
+            "" => stdout.trim().to_owned(),
+            stderr => stderr.to_owned(),
+        };
+        let done = match (output.status, call.done) {
+            (Status::TimedOut, _) if program.starts_with("termux-") => {
+                return Err("no answer; is the app Termux:API installed?".into());
+            }
+            (Status::TimedOut, _) => return Err("no answer".into()),
+            (_, Done::Says(what)) => stdout.contains(what),
+            (status, Done::Success) => status == Status::Exit(0),
+            (_, Done::Anyhow) => true,
+        };
+        match done {
+            true => Ok(stdout),
+            false => Err(report::one_line(&said)),
+        }
+    }
+
+    fn crontab(&self) -> Result<Option<String>, Fatal> {
+        // the exit code is 1 where there is none
+        let read = Call {
+            words: vec!["crontab".into(), "-l".into()],
+            done: Done::Success,
+            from: "cron",
+        };
+        match self.call(&read) {
+            Ok(text) if text.len() < CRONTAB_LIMIT => Ok(Some(text)),
+            Ok(_) => Err(Fatal::Usage(
+                "the crontab is too long".into(),
+                "nothing was done".into(),
+            )),
+            Err(why) if why.contains("no crontab") || why.is_empty() => Ok(None),
+            Err(why) => Err(Fatal::Usage(
+                format!("`crontab -l`: {why}"),
+                "install cron, or choose another platform".into(),
+            )),
+        }
+    }
+
+    fn write_crontab(&self, text: Option<&str>) -> Result<(), Fatal> {
+        let call = Call {
+            words: vec!["crontab".into(), if text.is_some() { "-" } else { "-r" }.into()],
+            done: Done::Success,
+            from: "cron",
+        };
+        self.feed(&call, text.unwrap_or("").as_bytes())
+            .map_err(|why| Fatal::Usage(format!("`{}`: {why}", call.line()), "nothing was changed".into()))?;
+        Ok(())
+    }
+
+    /// What the crontab is to become, unless our lines are in it already.
+    fn crontab_todo(&self, block: &str, was: Option<&Entry>) -> Result<Option<Crontab>, Fatal> {
+        let before = self.crontab()?;
+        let mut text = before.clone().unwrap_or_default();
+        if text.contains(block) {
+            return Ok(None);
+        }
+        if let Some(old) = was.and_then(|entry| entry.crontab.as_deref())
+            && text.contains(old)
+        {
+            text = text.replacen(old, "", 1);
+        } else if text.contains("# nolapse: begin") {
+            return Err(Fatal::Usage(
+                "the crontab has lines of nolapse that were edited".into(),
+                "take them out with `crontab -e` and install again".into(),
+            ));
+        }
+        let block = match text.is_empty() || text.ends_with('\n') {
+            true => block.to_owned(),
+            false => format!("\n{block}"),
+        };
+        let after = format!("{text}{block}");
+        Ok(Some(Crontab { before, block, after }))
+    }
+
+    fn next(&self, plan: &Plan) -> Result<(), Fatal> {
+        let said = plan.next.as_ref().and_then(|call| self.call(call).ok());
+        let said = said.as_deref().map(str::trim).filter(|said| !said.is_empty());
+        self.say(&format!(
+            "next run: {}",
+            said.map_or(plan.next_words.into(), report::one_line)
+        ))
+    }
+
+    fn linger(&self, place: &Place) -> Result<(), Fatal> {
+        let user = place.user.clone().unwrap_or_else(|| place.uid.to_string());
+        let show = Call {
+            words: ["loginctl", "show-user", "--property=Linger", "--value", &user]
+                .map(Into::into)
+                .to_vec(),
+            done: Done::Success,
+            from: "systemd",
+        };
+        if self.call(&show).is_ok_and(|said| said.trim() == "no") {
+            self.say(&format!(
+                "linger is off: it runs only while you are logged in\n  hint: loginctl enable-linger {user}"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Switches one platform off and removes what was written for it.
+    fn take_out(&mut self, platform: Platform, place: &Place) -> Result<(), Fatal> {
+        let Some(entry) = self.manifest.installed.get(platform.word()).cloned() else {
+            return Ok(());
+        };
+        let plan = install::plan(platform, entry.daemon, place);
+        self.call_all(&plan.off)?;
+        if let Some(block) = &entry.crontab {
+            match self.crontab()? {
+                Some(text) if text.contains(block.as_str()) => {
+                    let rest = text.replacen(block.as_str(), "", 1);
+                    let rest = (!(rest.is_empty() && entry.crontab_made)).then_some(rest);
+                    self.say("taken out of the crontab")?;
+                    if !self.dry {
+                        self.write_crontab(rest.as_deref())?;
+                    }
+                }
+                Some(text) if text.contains("# nolapse: begin") => {
+                    self.trouble = true;
+                    self.say("left alone, its lines in the crontab were edited\n  hint: crontab -e")?;
+                }
+                _ => {}
+            }
+        }
+        for path in &plan.made_by_service {
+            if !self.dry && entry.files.iter().any(|written| path.parent() == written.path.parent()) {
+                let _ = match files::is_dir(path) {
+                    true => files::remove_own_dir(path),
+                    false => files::remove(path),
+                };
+            }
+        }
+        for written in &entry.files {
+            self.remove_unedited(written)?;
+        }
+        self.remove_dirs(&entry.dirs);
+        self.call_all(&plan.off_after)?;
+        if !self.dry {
+            self.manifest.installed.remove(platform.word());
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn call_all(&mut self, calls: &[Call]) -> Result<(), Fatal> {
+        for call in calls {
+            self.say(&format!("$ {}", call.line()))?;
+            if self.dry {
+                continue;
+            }
+            if let Err(why) = self.call(call) {
+                // the files go all the same: without them nothing runs
+                self.trouble = true;
+                self.say(&format!("  {why}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_unedited(&mut self, written: &Written) -> Result<(), Fatal> {
+        match files::read(&written.path) {
+            Ok(there) if sha256(&there.bytes) == written.sha256 => {
+                self.say(&format!("removed {}", self.tilde(&written.path)))?;
+                if !self.dry {
+                    files::remove(&written.path)?;
+                }
+            }
+            Err(ReadError::Absent) => {}
+            _ => {
+                self.trouble = true;
+                self.say(&format!("left alone, it was edited: {}", self.tilde(&written.path)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories that were made for us and are empty again.
+    fn remove_dirs(&self, dirs: &[PathBuf]) {
+        for dir in dirs.iter().rev().filter(|_| !self.dry) {
+            let _ = files::remove_empty_dir(dir);
+        }
+    }
+
+    /// When nothing is installed any more: what only the installation's own pass wrote is removed too. What later passes
+    /// remembered (when a token was issued, which alert was told) would be missed, and stays unless it is to be forgotten.
+    fn leave(&mut self, forget: bool) -> Result<(), Fatal> {
+        let dir = self.setup.state_dir.clone();
+        if self.dry || !self.manifest.installed.is_empty() {
+            return Ok(());
+        }
+        let there = memory_files(&dir);
+        let as_made = |path: &PathBuf| {
+            let sha256 = files::read(path).ok().map(|there| sha256(&there.bytes));
+            let mut state = self.manifest.state.iter();
+            state.any(|written| written.path == *path && Some(&written.sha256) == sha256.as_ref())
+        };
+        if forget || there.iter().all(as_made) {
+            for path in &there {
+                files::remove(path)?;
+            }
+        } else {
+            self.say(&format!(
+                "kept what nolapse remembers: {}\n  hint: `nolapse uninstall --forget` removes it",
+                self.tilde(&dir)
+            ))?;
+        }
+        files::remove(&dir.join("install.json"))?;
+        if forget {
+            self.remove_dirs(std::slice::from_ref(&dir));
+        }
+        self.remove_dirs(&self.manifest.state_dirs);
+        Ok(())
+    }
+}
+
+/// The most that is taken of a crontab, in bytes.
+const CRONTAB_LIMIT: usize = 1 << 20;
+
+/// The ledger and its like in the state directory; not the manifest, and never a rescued token.
+fn memory_files(state_dir: &Path) -> Vec<PathBuf> {
+    let ours = |name: &str| name.starts_with("ledger.") || name.starts_with("history.jsonl") || name == "pass.lock";
+    let names = files::list(state_dir).into_iter().filter(|name| ours(name));
+    names.map(|name| state_dir.join(name)).collect()
+}
+
+fn write(file: &Planned) -> Result<(), Fatal> {
+    if let Some(dir) = file.path.parent() {
+        files::make_dirs(dir)?;
+    }
+    let above = file.path.parent().and_then(files::stat);
+    let keep = above.map(|above| Meta {
+        mode: file.mode,
+        ..above
+    });
+    files::replace(&file.path, file.text.as_bytes(), keep.as_ref())?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `completions` and `man`.
+
+use super::{Cli, Fatal, print};
+use crate::edge::files;
+use crate::report::Exit;
+use clap::CommandFactory;
+use clap_mangen::Man;
+use std::path::Path;
+
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<Exit, Fatal> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nolapse", &mut out);
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(Exit::Fine)
+}
+
+/// The page of nolapse itself, or that of every command into `dir`, as git names its own.
+pub(super) fn man(dir: Option<&Path>) -> Result<Exit, Fatal> {
+    let mut command = Cli::command();
+    command.build();
+    let Some(dir) = dir else {
+        print(&page(command, "nolapse")?)?;
+        return Ok(Exit::Fine);
+    };
+    files::make_dirs(dir)?;
+    let mut todo = vec![(command, "nolapse".to_owned())];
+    while let Some((command, name)) = todo.pop() {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            todo.push((sub.clone(), format!("{name}-{}", sub.get_name())));
+        }
+        let path = dir.join(format!("{name}.1"));
+        files::replace(&path, page(command, &name)?.as_bytes(), None)?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn page(command: clap::Command, name: &str) -> Result<String, Fatal> {
+    let mut out = Vec::new();
+    // clap wants a name for ever; there are two dozen, once
+    let name: &'static str = name.to_owned().leak();
+    Man::new(command.name(name)).render(&mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}

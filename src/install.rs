@@ -1,0 +1,633 @@
+//! What each platform needs to run nolapse by itself: files from `contrib` with the real paths filled in, and the commands
+//! that switch them on and off. [`plan`] only says it; `cli/install` does it and keeps the [`Manifest`].
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where nolapse can be put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Platform {
+    /// A user service with a timer, or the daemon
+    Systemd,
+    /// Android's job scheduler, Termux:Boot and Termux:Widget; with --daemon also termux-services
+    Termux,
+    /// A line in the crontab
+    Cron,
+    /// An agent of macOS
+    Launchd,
+    /// A user service of OpenRC 0.60 or later; the daemon
+    Openrc,
+    /// A service below the user's own runsvdir; the daemon
+    Runit,
+}
+
+impl Platform {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Systemd,
+        Self::Termux,
+        Self::Cron,
+        Self::Launchd,
+        Self::Openrc,
+        Self::Runit,
+    ];
+
+    /// Its word on the command line and in the manifest.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Termux => "termux",
+            Self::Cron => "cron",
+            Self::Launchd => "launchd",
+            Self::Openrc => "openrc",
+            Self::Runit => "runit",
+        }
+    }
+}
+
+/// The host as far as an installation needs it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The user's home.
+    pub home: PathBuf,
+    /// `$XDG_CONFIG_HOME`.
+    pub config_home: PathBuf,
+    /// Termux's `$PREFIX`.
+    pub prefix: PathBuf,
+    /// Where a user's runsvdir looks, `$SVDIR` or `~/service`.
+    pub svdir: PathBuf,
+    /// The user's number.
+    pub uid: u32,
+    /// The user's name, if the environment says it.
+    pub user: Option<String>,
+    /// The program, and the global options that it is to be run with.
+    pub words: Vec<String>,
+    /// The directory of the Claude Code CLI, where no service would find it by itself.
+    pub claude_dir: Option<String>,
+}
+
+/// What is to be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Files, in the order in which they are written.
+    pub files: Vec<Planned>,
+    /// A block of lines for the user's crontab.
+    pub crontab: Option<String>,
+    /// Tells whether it is switched on, by succeeding.
+    pub probe: Option<Call>,
+    /// Switch it on.
+    pub on: Vec<Call>,
+    /// Switch it off, before the files are removed.
+    pub off: Vec<Call>,
+    /// And afterwards.
+    pub off_after: Vec<Call>,
+    /// What the service manager makes beside the files, which goes with them.
+    pub made_by_service: Vec<PathBuf>,
+    /// Says when the next pass is.
+    pub next: Option<Call>,
+    /// The same in words, where no command says it.
+    pub next_words: &'static str,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub text: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// The service manager takes it away; it is not put back.
+    pub once: bool,
+}
+
+/// One command of the platform's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// When it counts as done.
+    pub done: Done,
+    /// The package or app that has it, for a hint.
+    pub from: &'static str,
+}
+
+/// When a command counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It ends with code 0.
+    Success,
+    /// Its output holds this; its exit code says nothing.
+    Says(&'static str),
+    /// Whatever it says: the state it is to bring about may be there already.
+    Anyhow,
+}
+
+impl Call {
+    fn new(from: &'static str, done: Done, words: &[&str]) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            done,
+            from,
+        }
+    }
+
+    /// As a person would type it.
+    pub fn line(&self) -> String {
+        self.words
+            .iter()
+            .map(|word| sh_word(word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// What was installed, by platform: what an uninstall may remove.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// By [`Platform::word`].
+    #[serde(default)]
+    pub installed: BTreeMap<String, Entry>,
+    /// What the pass at the installation made in the state directory, which was empty before.
+    #[serde(default)]
+    pub state: Vec<Written>,
+    /// Directories that were made for the state directory, outermost first.
+    #[serde(default)]
+    pub state_dirs: Vec<PathBuf>,
+}
+
+/// One installed platform.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Whether it is the daemon.
+    pub daemon: bool,
+    /// What was written.
+    #[serde(default)]
+    pub files: Vec<Written>,
+    /// Directories that were made for it, outermost first.
+    #[serde(default)]
+    pub dirs: Vec<PathBuf>,
+    /// What was put into the crontab.
+    #[serde(default)]
+    pub crontab: Option<String>,
+    /// There was no crontab before.
+    #[serde(default)]
+    pub crontab_made: bool,
+}
+
+/// One file as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Where.
+    pub path: PathBuf,
+    /// SHA-256 of what, in hex digits.
+    pub sha256: String,
+}
+
+/// SHA-256 in hex digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The number of our job with Android's job scheduler.
+const JOB_ID: &str = "4624";
+
+/// What `platform` needs. `daemon` asks for the resident form where there are two.
+pub fn plan(platform: Platform, daemon: bool, place: &Place) -> Plan {
+    match platform {
+        Platform::Systemd => systemd(daemon, place),
+        Platform::Termux => termux(daemon, place),
+        Platform::Cron => cron(place),
+        Platform::Launchd => launchd(daemon, place),
+        Platform::Openrc => openrc(place),
+        Platform::Runit => runit(place),
+    }
+}
+
+fn systemd(daemon: bool, place: &Place) -> Plan {
+    let dir = place.config_home.join("systemd/user");
+    let fill = |text: &str| {
+        let path = place.claude_dir.as_ref().map(|dir| dir.replace('%', "%%"));
+        with_path(text, path.as_deref()).replace(PROGRAM, &systemd_words(&place.words))
+    };
+    let file = |name: &str, text: &str| planned(dir.join(name), fill(text), 0o644);
+    let failed = file(
+        "nolapse-failed@.service",
+        include_str!("../contrib/systemd/nolapse-failed@.service"),
+    );
+    let (files, unit) = match daemon {
+        false => {
+            let service = include_str!("../contrib/systemd/nolapse.service");
+            let timer = include_str!("../contrib/systemd/nolapse.timer");
+            (
+                vec![file("nolapse.service", service), file("nolapse.timer", timer), failed],
+                "nolapse.timer",
+            )
+        }
+        true => {
+            let service = include_str!("../contrib/systemd/nolapse-daemon.service");
+            (
+                vec![file("nolapse-daemon.service", service), failed],
+                "nolapse-daemon.service",
+            )
+        }
+    };
+    let user = |words: &[&str]| Call::new("systemd", Done::Success, &[&["systemctl", "--user"], words].concat());
+    let reload = user(&["daemon-reload"]);
+    Plan {
+        files,
+        probe: Some(user(&["is-active", "--quiet", unit])),
+        on: vec![reload.clone(), user(&["enable", "--now", unit])],
+        off: vec![user(&["disable", "--now", unit])],
+        off_after: vec![reload],
+        next: (!daemon).then(|| user(&["list-timers", "--no-pager", "--no-legend", unit])),
+        next_words: "when a watched file changes, and on the schedule of the configuration",
+        ..Plan::default()
+    }
+}
+
+fn termux(daemon: bool, place: &Place) -> Plan {
+    let fill = |text: &str| {
+        let prefix = place.prefix.to_string_lossy();
+        let text = text
+            .replace("'/usr/bin/nolapse'", &sh_words(&place.words))
+            .replace("/data/data/com.termux/files/usr", &prefix);
+        match &place.claude_dir {
+            Some(dir) => text.replace("PATH=$PREFIX/bin\n", &format!("PATH={}:$PREFIX/bin\n", sh_word(dir))),
+            None => text,
+        }
+    };
+    let home = |name: &str, text: &str| planned(place.home.join(name), fill(text), 0o700);
+    let mut files = vec![
+        home(".termux/nolapse-job", include_str!("../contrib/termux/job")),
+        home(".termux/boot/nolapse", include_str!("../contrib/termux/boot")),
+        home(
+            ".shortcuts/tasks/nolapse-status",
+            include_str!("../contrib/termux/status"),
+        ),
+        home(
+            ".shortcuts/tasks/nolapse-check",
+            include_str!("../contrib/termux/check"),
+        ),
+        home(".shortcuts/nolapse-reauth", include_str!("../contrib/termux/reauth")),
+    ];
+    let api = "the app Termux:API and `pkg install termux-api`";
+    let job = place.home.join(".termux/nolapse-job");
+    let mut on = vec![
+        Call::new(
+            api,
+            Done::Says("response 1"),
+            &[
+                "termux-job-scheduler",
+                "--script",
+                &job.to_string_lossy(),
+                "--job-id",
+                JOB_ID,
+                "--period-ms",
+                "900000",
+                "--network",
+                "any",
+                "--battery-not-low",
+                "false",
+                "--persisted",
+                "true",
+            ],
+        ),
+        // Android keeps the importance of the first notification that was ever sent
+        Call::new(
+            api,
+            Done::Anyhow,
+            &[
+                "termux-notification",
+                "-t",
+                "nolapse watches your logins",
+                "-c",
+                "You hear of it here when one needs you.",
+                "-i",
+                "nolapse-installed",
+                "--priority",
+                "high",
+            ],
+        ),
+    ];
+    let mut off = vec![Call::new(
+        api,
+        Done::Anyhow,
+        &["termux-job-scheduler", "--cancel", "--job-id", JOB_ID],
+    )];
+    let mut made_by_service = Vec::new();
+    if daemon {
+        let dir = place.prefix.join("var/service/nolapse");
+        files.push(Planned {
+            once: true,
+            ..planned(dir.join("down"), String::new(), 0o600)
+        });
+        let log = fill(include_str!("../contrib/termux/sv/log/run"));
+        files.push(planned(dir.join("log/run"), log, 0o700));
+        let run = fill(include_str!("../contrib/termux/sv/run"));
+        files.push(planned(dir.join("run"), run, 0o700));
+        let services = "`pkg install termux-services`, then a new session";
+        on.push(Call::new(services, Done::Anyhow, &["sv-enable", "nolapse"]));
+        off.insert(0, Call::new(services, Done::Anyhow, &["sv-disable", "nolapse"]));
+        made_by_service = vec![dir.join("supervise"), dir.join("log/supervise")];
+        off.push(Call::new(
+            services,
+            Done::Anyhow,
+            &["sv", "exit", &dir.to_string_lossy()],
+        ));
+        // what sv-disable leaves
+        made_by_service.push(dir.join("down"));
+    }
+    Plan {
+        files,
+        probe: Some(Call::new(api, Done::Says(JOB_ID), &["termux-job-scheduler", "-p"])),
+        on,
+        off,
+        made_by_service,
+        next_words: "within 15 minutes, when Android grants it; after a restart by Termux:Boot",
+        ..Plan::default()
+    }
+}
+
+fn cron(place: &Place) -> Plan {
+    let percent = |text: &str| text.replace('%', "\\%");
+    let text = with_path(
+        include_str!("../contrib/cron/nolapse"),
+        place
+            .claude_dir
+            .as_deref()
+            .map(sh_word)
+            .map(|dir| percent(&dir))
+            .as_deref(),
+    );
+    let text = text
+        .replace("'/usr/bin/nolapse'", &percent(&sh_words(&place.words)))
+        .replace("/run/user/0", &format!("/run/user/{}", place.uid));
+    Plan {
+        crontab: Some(text),
+        next_words: "within 4 minutes, by cron",
+        ..Plan::default()
+    }
+}
+
+fn launchd(daemon: bool, place: &Place) -> Plan {
+    let text = match daemon {
+        false => include_str!("../contrib/launchd/nolapse.plist"),
+        true => include_str!("../contrib/launchd/nolapse-daemon.plist"),
+    };
+    let strings: String = place
+        .words
+        .iter()
+        .map(|word| format!("<string>{}</string>", xml(word)))
+        .collect();
+    let text = with_path(text, place.claude_dir.as_deref().map(xml).as_deref())
+        .replace("<string>/usr/bin/nolapse</string>", &strings);
+    let path = place.home.join("Library/LaunchAgents/nolapse.plist");
+    let (domain, service) = (format!("gui/{}", place.uid), format!("gui/{}/nolapse", place.uid));
+    let call = |done, words: &[&str]| Call::new("macOS", done, words);
+    Plan {
+        probe: Some(call(Done::Success, &["launchctl", "print", &service])),
+        on: vec![
+            call(Done::Anyhow, &["launchctl", "bootout", &service]),
+            call(
+                Done::Success,
+                &["launchctl", "bootstrap", &domain, &path.to_string_lossy()],
+            ),
+        ],
+        off: vec![call(Done::Anyhow, &["launchctl", "bootout", &service])],
+        files: vec![planned(path, text, 0o644)],
+        next_words: match daemon {
+            false => "at once, then every 4 minutes",
+            true => "on the schedule of the configuration",
+        },
+        ..Plan::default()
+    }
+}
+
+fn openrc(place: &Place) -> Plan {
+    let (program, options) = place
+        .words
+        .split_first()
+        .map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
+    let mut args: Vec<String> = options.iter().map(|word| sh_word(word)).collect();
+    args.push("daemon".into());
+    // OpenRC evaluates command_args once more
+    let text = include_str!("../contrib/openrc/nolapse")
+        .replace("command='/usr/bin/nolapse'", &format!("command={}", sh_quoted(program)))
+        .replace(
+            "command_args=daemon",
+            &format!("command_args={}", sh_word(&args.join(" "))),
+        );
+    let call = |done, words: &[&str]| Call::new("OpenRC 0.60 or later", done, words);
+    Plan {
+        files: vec![planned(place.config_home.join("rc/init.d/nolapse"), text, 0o755)],
+        probe: Some(call(Done::Success, &["rc-service", "-U", "nolapse", "status"])),
+        on: vec![
+            call(Done::Success, &["rc-update", "-U", "add", "nolapse", "default"]),
+            call(Done::Success, &["rc-service", "-U", "nolapse", "start"]),
+        ],
+        off: vec![
+            call(Done::Anyhow, &["rc-service", "-U", "nolapse", "stop"]),
+            call(Done::Anyhow, &["rc-update", "-U", "del", "nolapse", "default"]),
+        ],
+        next_words: "on the schedule of the configuration",
+        ..Plan::default()
+    }
+}
+
+fn runit(place: &Place) -> Plan {
+    let dir = place.svdir.join("nolapse");
+    let name = dir.to_string_lossy().into_owned();
+    let fill = |text: &str| text.replace("'/usr/bin/nolapse'", &sh_words(&place.words));
+    let call = |done, words: &[&str]| Call::new("runit", done, words);
+    Plan {
+        files: vec![
+            planned(
+                dir.join("log/run"),
+                fill(include_str!("../contrib/runit/log/run")),
+                0o755,
+            ),
+            // the last one: runsvdir starts a directory that it finds
+            planned(dir.join("run"), fill(include_str!("../contrib/runit/run")), 0o755),
+        ],
+        probe: Some(call(Done::Success, &["sv", "status", &name])),
+        on: vec![call(Done::Anyhow, &["sv", "up", &name])],
+        off: vec![call(Done::Anyhow, &["sv", "-w", "180", "exit", &name])],
+        made_by_service: vec![dir.join("supervise"), dir.join("log/supervise")],
+        next_words: "on the schedule of the configuration, once runsvdir has seen it (5 s)",
+        ..Plan::default()
+    }
+}
+
+/// The program's path in the files of `contrib`.
+const PROGRAM: &str = "/usr/bin/nolapse";
+
+/// The search path in the files of `contrib`.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+fn with_path(text: &str, dir: Option<&str>) -> String {
+    match dir {
+        Some(dir) => text.replace(PATH, &format!("{dir}:{PATH}")),
+        None => text.to_owned(),
+    }
+}
+
+fn planned(path: PathBuf, text: String, mode: u32) -> Planned {
+    Planned {
+        path,
+        text,
+        mode,
+        once: false,
+    }
+}
+
+/// systemd.service(5), command lines: double quotes, with `%` and `$` doubled.
+fn systemd_words(words: &[String]) -> String {
+    let word = |word: &String| {
+        let text = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+        let text = text.replace('$', "$$");
+        match plain(word) {
+            true => text,
+            false => format!("\"{text}\""),
+        }
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn sh_words(words: &[String]) -> String {
+    words.iter().map(|word| sh_quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as the shell reads it, quoted where it needs to be.
+fn sh_word(word: &str) -> String {
+    match plain(word) {
+        true => word.to_owned(),
+        false => sh_quoted(word),
+    }
+}
+
+fn sh_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn plain(word: &str) -> bool {
+    !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-+:@,=".contains(c))
+}
+
+fn xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// The directories that must be made before `path` can be written, outermost first, as `is_dir` sees it.
+pub fn missing_dirs(path: &Path, is_dir: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut missing: Vec<PathBuf> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|dir| !dir.as_os_str().is_empty() && !is_dir(dir))
+        .map(Into::into)
+        .collect();
+    missing.reverse();
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(words: &[&str]) -> Place {
+        Place {
+            home: "/home/u".into(),
+            config_home: "/home/u/.config".into(),
+            prefix: "/data/data/com.termux/files/usr".into(),
+            svdir: "/home/u/service".into(),
+            uid: 1000,
+            user: Some("u".into()),
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            claude_dir: None,
+        }
+    }
+
+    #[test]
+    fn with_the_packaged_path_the_files_are_those_of_contrib() {
+        let place = place(&["/usr/bin/nolapse"]);
+        for platform in Platform::ALL {
+            for daemon in [false, true] {
+                for file in plan(platform, daemon, &place).files.iter().filter(|file| !file.once) {
+                    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib");
+                    let mut texts = Vec::new();
+                    for sub in [
+                        "systemd",
+                        "termux",
+                        "termux/sv",
+                        "termux/sv/log",
+                        "launchd",
+                        "openrc",
+                        "runit",
+                        "runit/log",
+                    ] {
+                        for entry in std::fs::read_dir(Path::new(dir).join(sub)).unwrap().flatten() {
+                            if entry.path().is_file() {
+                                texts.push(std::fs::read_to_string(entry.path()).unwrap());
+                            }
+                        }
+                    }
+                    assert!(texts.contains(&file.text), "{}", file.path.display());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn odd_paths_are_quoted_as_each_reader_wants_it() {
+        let mut place = place(&["/opt/a b/no'l%$apse", "--config", "/x&<y"]);
+        place.claude_dir = Some("/opt/50% off/bin".into());
+        let text = |platform| {
+            let plan = plan(platform, false, &place);
+            let files: String = plan.files.iter().map(|file| file.text.as_str()).collect();
+            files + plan.crontab.as_deref().unwrap_or("")
+        };
+        let systemd = text(Platform::Systemd);
+        assert!(
+            systemd.contains("ExecStart=\"/opt/a b/no'l%%$$apse\" --config \"/x&<y\" run"),
+            "{systemd}"
+        );
+        assert!(systemd.contains(":/opt/50%% off/bin:/usr/local/bin"), "{systemd}");
+        let cron = text(Platform::Cron);
+        assert!(
+            cron.contains(r"'/opt/a b/no'\''l\%$apse' '--config' '/x&<y' run"),
+            "{cron}"
+        );
+        assert!(cron.contains(r"PATH='/opt/50\% off/bin':/usr/local/bin"), "{cron}");
+        assert!(cron.contains("/run/user/1000"));
+        let launchd = text(Platform::Launchd);
+        assert!(
+            launchd
+                .contains("<string>/opt/a b/no'l%$apse</string><string>--config</string><string>/x&amp;&lt;y</string>"),
+            "{launchd}"
+        );
+        let openrc = text(Platform::Openrc);
+        assert!(openrc.contains(r"command='/opt/a b/no'\''l%$apse'"), "{openrc}");
+        assert!(
+            openrc.contains(r"command_args='--config '\''/x&<y'\'' daemon'"),
+            "{openrc}"
+        );
+        for platform in [Platform::Termux, Platform::Runit] {
+            assert!(text(platform).contains(r"'/opt/a b/no'\''l%$apse' '--config' '/x&<y' "));
+        }
+    }
+
+    #[test]
+    fn the_directories_to_be_made_are_told_outermost_first() {
+        let there = |dir: &Path| dir == Path::new("/home/u") || dir == Path::new("/");
+        assert_eq!(
+            missing_dirs(Path::new("/home/u/.config/systemd/x"), there),
+            [PathBuf::from("/home/u/.config"), "/home/u/.config/systemd".into()]
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! What another host said of itself, or did not say -> alerts. Its words are foreign: bounded, and stripped of controls.
+
+use super::alert::Alert;
+use crate::types::{Affected, EventLogin, Family, HOUR, Health, Ms, Reason, Severity};
+use serde::{Deserialize, Serialize};
+
+/// The part of `nolapse.status/1` that is judged here. Further keys are let pass, a missing one is not.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    schema: String,
+    logins: Vec<Login>,
+    agents: Vec<Agent>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Login {
+    id: String,
+    dir: Option<String>,
+    source: String,
+    health: Health,
+    reason: Option<String>,
+    access_expires_at: Option<Ms>,
+    login_ends_at: Option<Ms>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Agent {
+    family: String,
+    agent: String,
+    profiles: Vec<Profile>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Profile {
+    id: String,
+    health: Health,
+    reason: Option<String>,
+    expires_at: Option<Ms>,
+    login: Option<String>,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    /// It could not be reached.
+    Unreachable,
+    /// Its host key is unknown or has changed.
+    HostKey,
+    /// It does not let us in.
+    Refused,
+    /// There is no such command there.
+    NoCommand,
+    /// It took too long.
+    TimedOut,
+    /// What it said is no `nolapse.status/1`.
+    Nonsense,
+    /// There is no `ssh` here.
+    NoSsh,
+}
+
+impl Silence {
+    /// In words, with what to do.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unreachable => "it cannot be reached",
+            Self::HostKey => "its host key is not known here or has changed; if that is right, log in once by hand",
+            Self::Refused => "it does not let this host in without a password; add a key",
+            Self::NoCommand => "there is no `nolapse` there; install it, or name it with `command`",
+            Self::TimedOut => "it took too long",
+            Self::Nonsense => "what it said is no `nolapse.status/1`",
+            Self::NoSsh => "there is no `ssh` here",
+        }
+    }
+
+    /// What the ssh client's end means (OpenSSH 9: 255 is its own failure, any other code the command's).
+    pub fn of(code: i32, stderr: &str) -> Self {
+        match code {
+            255 if stderr.contains("Host key verification failed")
+                || stderr.contains("HOST IDENTIFICATION HAS CHANGED") =>
+            {
+                Self::HostKey
+            }
+            255 if stderr.contains("Permission denied") => Self::Refused,
+            255 => Self::Unreachable,
+            126 | 127 => Self::NoCommand,
+            _ => Self::Nonsense,
+        }
+    }
+}
+
+/// What is remembered of a remote between passes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RemoteMemory {
+    /// When it was last asked, [`Ms`].
+    pub asked_at: Ms,
+    /// Since when it has not answered, [`Ms`].
+    #[serde(default)]
+    pub silent_since: Option<Ms>,
+    /// Why not.
+    #[serde(default)]
+    pub silence: Option<Silence>,
+    /// What needs a human there, by its last answer.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// It is none.
+pub fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
+    match serde_json::from_slice::<Answer>(bytes) {
+        Ok(answer) if answer.schema == "nolapse.status/1" => Ok(answer),
+        _ => Err(Silence::Nonsense),
+    }
+}
+
+/// Remembers what was heard.
+pub fn note(memory: &mut RemoteMemory, name: &str, heard: Result<Answer, Silence>, now: Ms) {
+    memory.asked_at = now;
+    match heard {
+        Ok(answer) => {
+            memory.silent_since = None;
+            memory.silence = None;
+            memory.alerts = judge(name, &answer, now);
+        }
+        Err(silence) => {
+            memory.silent_since = Some(memory.silent_since.map_or(now, |since| since.min(now)));
+            memory.silence = Some(silence);
+        }
+    }
+}
+
+/// What needs a human there now. What a silent host said last still holds; that it is silent counts after `grace`.
+pub fn alerts(name: &str, ssh: &str, memory: &RemoteMemory, grace: Ms, now: Ms) -> Vec<Alert> {
+    let mut alerts = memory.alerts.clone();
+    if let (Some(since), Some(silence)) = (memory.silent_since, memory.silence)
+        && now - since >= grace
+    {
+        alerts.push(Alert {
+            id: format!("remote:{name}:host"),
+            kind: "silent".into(),
+            severity: Severity::Critical,
+            lapsed: true,
+            ends: Some(since),
+            login: None,
+            affected: Vec::new(),
+            path: Some(ssh.to_owned()),
+            detail: Some(silence.words().into()),
+        });
+    }
+    alerts
+}
+
+/// No host has more than this many things to say.
+const MOST: usize = 100;
+
+fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    let known = |id: &str| answer.logins.iter().any(|login| login.id == id && !fine(login.health));
+    for login in answer
+        .logins
+        .iter()
+        .filter(|login| !fine(login.health) && login.source != "env")
+    {
+        let id = text(&login.id);
+        let reason = reason(login.reason.as_deref());
+        let lapsed = login.health != Health::Expiring;
+        let ends = if lapsed { None } else { login.login_ends_at };
+        alerts.push(Alert {
+            id: format!("remote:{name}:login:{id}"),
+            kind: reason.map_or("missing", Reason::word).to_owned(),
+            severity: severity(lapsed, ends, now),
+            lapsed,
+            ends,
+            affected: affected(answer, |profile| profile.login.as_deref() == Some(&login.id)),
+            login: Some(EventLogin {
+                id,
+                dir: directory(login.dir.as_deref()),
+                health: login.health,
+                reason,
+                access_expires_at: login.access_expires_at,
+                login_ends_at: login.login_ends_at,
+            }),
+            path: None,
+            detail: None,
+        });
+    }
+    for agent in &answer.agents {
+        for profile in &agent.profiles {
+            let reason = reason(profile.reason.as_deref());
+            if fine(profile.health)
+                || reason == Some(Reason::StoreRetired)
+                || profile.login.as_deref().is_some_and(known)
+            {
+                continue;
+            }
+            let lapsed = profile.health != Health::Expiring;
+            alerts.push(Alert {
+                id: format!(
+                    "remote:{name}:profile:{}/{}/{}",
+                    text(&agent.family),
+                    text(&agent.agent),
+                    text(&profile.id)
+                ),
+                kind: reason.map_or("missing", Reason::word).to_owned(),
+                severity: severity(lapsed, profile.expires_at, now),
+                lapsed,
+                ends: profile.expires_at,
+                login: None,
+                affected: affected(answer, |other| std::ptr::eq(other, profile)),
+                path: None,
+                detail: None,
+            });
+        }
+    }
+    alerts.truncate(MOST);
+    alerts
+}
+
+fn affected(answer: &Answer, which: impl Fn(&Profile) -> bool) -> Vec<Affected> {
+    let mut list = Vec::new();
+    for agent in &answer.agents {
+        // a product that this version does not know has no word here
+        let Ok(family) = serde_json::from_value::<Family>(agent.family.clone().into()) else {
+            continue;
+        };
+        for profile in agent.profiles.iter().filter(|profile| which(profile)).take(MOST) {
+            list.push(Affected {
+                family,
+                agent: text(&agent.agent),
+                profile: text(&profile.id),
+                health: profile.health,
+                expires_at: profile.expires_at,
+            });
+        }
+    }
+    list
+}
+
+fn fine(health: Health) -> bool {
+    matches!(health, Health::Ok | Health::Static)
+}
+
+fn severity(lapsed: bool, ends: Option<Ms>, now: Ms) -> Severity {
+    match ends {
+        Some(ends) if !lapsed && ends - now > 6 * HOUR => Severity::Warning,
+        _ => Severity::Critical,
+    }
+}
+
+fn reason(word: Option<&str>) -> Option<Reason> {
+    serde_json::from_value(word?.into()).ok()
+}
+
+/// Foreign text in one short line.
+fn text(foreign: &str) -> String {
+    let kept = foreign.chars().map(|c| if c.is_control() { ' ' } else { c });
+    kept.take(100).collect()
+}
+
+/// A directory of Claude Code's, as that host's own alerts name it: the usual one needs no naming.
+fn directory(dir: Option<&str>) -> String {
+    match dir {
+        Some(dir) if !dir.ends_with("/.claude") => text(dir),
+        _ => "~/.claude".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{DAY, MINUTE};
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn answer(health: &str, reason: &str) -> Result<Answer, Silence> {
+        parse(
+            format!(
+                r#"{{"schema": "nolapse.status/1", "more": 1, "logins": [{{"id": "claude", "dir": "/home/u/.claude",
+                "source": "file", "health": "{health}", "reason": "{reason}", "access_expires_at": 5,
+                "login_ends_at": {}}}], "agents": [{{"family": "clawdbot", "agent": "main", "profiles": [{{"id":
+                "anthropic:claude-cli", "health": "{health}", "reason": null, "expires_at": 5, "login": "claude"}}]}}],
+                "problems": []}}"#,
+                NOW + 2 * DAY
+            )
+            .as_bytes(),
+        )
+    }
+
+    #[test]
+    fn what_an_answer_says_is_one_alert_for_each_root_cause() {
+        let mut memory = RemoteMemory::default();
+        note(&mut memory, "gw", answer("expiring", "login_ends_soon"), NOW);
+        let now = alerts("gw", "u@gw", &memory, 30 * MINUTE, NOW);
+        assert_eq!(now.len(), 1);
+        assert_eq!(
+            (now[0].id.as_str(), now[0].severity),
+            ("remote:gw:login:claude", Severity::Warning)
+        );
+        assert_eq!((now[0].ends, now[0].affected.len()), (Some(NOW + 2 * DAY), 1));
+        note(&mut memory, "gw", answer("ok", "renews_itself"), NOW);
+        assert_eq!(alerts("gw", "u@gw", &memory, 30 * MINUTE, NOW), []);
+    }
+
+    #[test]
+    fn silence_counts_after_its_grace_and_takes_nothing_back() {
+        let mut memory = RemoteMemory::default();
+        note(&mut memory, "gw", answer("expired", "login_ended"), NOW);
+        note(&mut memory, "gw", Err(Silence::HostKey), NOW + MINUTE);
+        note(&mut memory, "gw", Err(Silence::Refused), NOW + 20 * MINUTE);
+        let ids = |at| -> Vec<String> {
+            let alerts = alerts("gw", "u@gw", &memory, 30 * MINUTE, at);
+            alerts.into_iter().map(|alert| alert.id).collect()
+        };
+        assert_eq!(ids(NOW + 30 * MINUTE), ["remote:gw:login:claude"]);
+        assert_eq!(ids(NOW + 31 * MINUTE), ["remote:gw:login:claude", "remote:gw:host"]);
+        note(&mut memory, "gw", answer("ok", "renews_itself"), NOW + 40 * MINUTE);
+        assert_eq!(alerts("gw", "u@gw", &memory, 0, NOW + 99 * MINUTE), []);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none_and_foreign_words_are_tamed() {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"schema": "nolapse.status/2", "logins": [], "agents": []}"#,
+        ] {
+            assert_eq!(parse(bad.as_bytes()).err(), Some(Silence::Nonsense), "{bad}");
+        }
+        assert_eq!(text("a\n\u{1b}[31mb").as_str(), "a  [31mb");
+        assert_eq!(text(&"x".repeat(5000)).len(), 100);
+        assert_eq!(directory(Some("/srv/a; rm -rf ~")), "/srv/a; rm -rf ~");
+        assert_eq!(directory(Some("/home/u/.claude")), "~/.claude");
+        for (code, stderr, silence) in [
+            (255, "Host key verification failed.", Silence::HostKey),
+            (255, "u@gw: Permission denied (publickey).", Silence::Refused),
+            (
+                255,
+                "ssh: connect to host gw port 22: Connection refused",
+                Silence::Unreachable,
+            ),
+            (127, "sh: nolapse: not found", Silence::NoCommand),
+            (3, "nolapse: wrong", Silence::Nonsense),
+        ] {
+            assert_eq!(Silence::of(code, stderr), silence);
+        }
+    }
+}
