@@ -8,6 +8,7 @@ use crate::ctx::Ctx;
 use crate::ledger::{AlertMemory, Ledger, Outgoing};
 use crate::notify::{Channel, Receipt, SendError};
 use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
+use crate::rules::backoff::gap;
 use crate::rules::wording;
 use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
@@ -234,18 +235,6 @@ pub fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
     }
 }
 
-/// When a delivery that failed for the `n`th time is tried again: 1, 2, 5, 10, 30, 60 min, then hourly, [`Ms`].
-pub fn retry_gap(attempts: u32) -> Ms {
-    match attempts {
-        0 | 1 => MINUTE,
-        2 => 2 * MINUTE,
-        3 => 5 * MINUTE,
-        4 => 10 * MINUTE,
-        5 => 30 * MINUTE,
-        _ => HOUR,
-    }
-}
-
 /// A refusal that only a change of the configuration ends is tried again this seldom, in case that was made.
 const REFUSED_GAP: Ms = 6 * HOUR;
 
@@ -271,10 +260,8 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
                     SendError::Permanent { .. } => REFUSED_GAP,
                     SendError::Passing { retry_after, .. } => {
                         // spread over a tenth, so that many hosts do not come back in step
-                        let jitter = retry_gap(out.attempts) / 100 * (now.rem_euclid(11));
-                        (retry_gap(out.attempts) + jitter)
-                            .max(retry_after.unwrap_or(0))
-                            .min(DAY)
+                        let jitter = gap(out.attempts) / 100 * (now.rem_euclid(11));
+                        (gap(out.attempts) + jitter).max(retry_after.unwrap_or(0)).min(DAY)
                     }
                 };
                 out.next_at = now + gap;

@@ -1,6 +1,7 @@
 //! The decisions. Pure: no I/O, no clock (`now` is an argument), no log; none can fail, and each says why.
 
 pub mod alert;
+pub mod backoff;
 pub mod due;
 pub mod health;
 pub mod lineage;

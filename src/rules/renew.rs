@@ -3,6 +3,7 @@
 //! A refresh token is single-use: what is posted twice can revoke the whole login. So every doubt is a reason to leave a login
 //! alone, and each reason has its name.
 
+use super::backoff::gap;
 use super::health;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{Grant, Refresh, Source, State};
@@ -120,18 +121,6 @@ impl Record {
     /// Whether it needs a human to know: posted and unknown, or saved elsewhere.
     pub fn stuck(&self) -> bool {
         matches!(self.stage, Stage::Unknown { .. } | Stage::Rescued { .. })
-    }
-}
-
-/// After how long a renewal that failed for the `n`th time is tried again, [`Ms`].
-pub fn gap(failures: u32) -> Ms {
-    match failures {
-        0 | 1 => MINUTE,
-        2 => 2 * MINUTE,
-        3 => 5 * MINUTE,
-        4 => 10 * MINUTE,
-        5 => 30 * MINUTE,
-        _ => HOUR,
     }
 }
 

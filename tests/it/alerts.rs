@@ -4,7 +4,6 @@ use super::home::{DAY, HOUR, Home, MINUTE, credentials, now};
 use super::receiver::{Manner, Receiver};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const LEDGER: &str = ".local/state/nolapse/ledger.json";
@@ -386,20 +385,7 @@ fn a_kill_at_any_point_of_delivery_is_at_most_one_duplicate_of_the_same_event() 
             let home = warned();
             let phone = Receiver::new(OK);
             config(&home, &phone.channel("phone", ""));
-            let status = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-                .args(["-e", &format!("inject={call}:signal=SIGKILL:when={nth}")])
-                .arg(env!("CARGO_BIN_EXE_nolapse"))
-                .arg("run")
-                .env_clear()
-                .env("HOME", home.path())
-                .env("PATH", "/usr/bin:/bin")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .expect("strace is needed: `apt-get install strace`");
-            let killed = status.code().is_none();
+            let killed = home.killed_at(call, nth);
             never += usize::from(phone.seen().is_empty());
             for _ in 0..2 {
                 if home.at(LEDGER).exists() {

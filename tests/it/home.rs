@@ -109,6 +109,24 @@ impl Home {
         Ran::of(child.wait_with_output().unwrap())
     }
 
+    /// Runs a pass under strace, killed on entering the `nth` `call`; `false` where it ended before.
+    pub fn killed_at(&self, call: &str, nth: usize) -> bool {
+        let status = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+            .args(["-e", &format!("inject={call}:signal=SIGKILL:when={nth}")])
+            .arg(env!("CARGO_BIN_EXE_nolapse"))
+            .arg("run")
+            .env_clear()
+            .env("HOME", self.path())
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("strace is needed: `apt-get install strace`");
+        status.code().is_none()
+    }
+
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args)
             .stdout(Stdio::piped())

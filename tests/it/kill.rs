@@ -40,24 +40,6 @@ const CHANGES: [&str; 14] = [
     "flock",
 ];
 
-/// Runs a pass under strace, killed on entering the `nth` `call`; `false` where it ended before.
-fn killed_at(home: &Home, call: &str, nth: usize) -> bool {
-    let status = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={call}:signal=SIGKILL:when={nth}")])
-        .arg(env!("CARGO_BIN_EXE_nolapse"))
-        .arg("run")
-        .env_clear()
-        .env("HOME", home.path())
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("strace is needed: `apt-get install strace`");
-    status.code().is_none()
-}
-
 #[test]
 fn a_kill_at_any_call_tears_nothing_and_the_next_pass_heals() {
     let mut points = 0;
@@ -66,7 +48,7 @@ fn a_kill_at_any_call_tears_nothing_and_the_next_pass_heals() {
         for nth in 1.. {
             let home = home();
             let old: Vec<String> = AGENTS.iter().map(|agent| home.read(&store(agent))).collect();
-            let killed = killed_at(&home, call, nth);
+            let killed = home.killed_at(call, nth);
             for (agent, old) in AGENTS.iter().zip(&old) {
                 let text = home.read(&store(agent));
                 let new = text.contains(&access("2"));
