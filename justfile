@@ -3,7 +3,7 @@
 default:
     @just --list
 
-# all checks (what .ci/run runs after installing what they need)
+# all checks; installs what they need
 test:
     scripts/test
 
