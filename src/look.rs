@@ -18,6 +18,9 @@ use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// An OpenClaw agent's own database.
+const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
+
 /// The judged world at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -174,6 +177,22 @@ pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (Vie
     (view, text)
 }
 
+/// What an agent's store holds now, whatever its format; nothing where it cannot be read.
+pub fn profiles_again(agent: &AgentView) -> Vec<Profile> {
+    if !agent.sqlite || agent.path.extension().is_some_and(|extension| extension == "json") {
+        return store::read(&agent.path).0.profiles().to_vec();
+    }
+    let which = match agent.path.file_name().is_some_and(|name| name == AGENT_DATABASE) {
+        true => sqlite::Which::Agent,
+        false => sqlite::Which::Shared,
+    };
+    let text = sqlite::read_store(&agent.path, which)
+        .ok()
+        .flatten()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    text.and_then(|text| store::parse(&text).ok()).unwrap_or_default()
+}
+
 fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
     let before = ledger.logins.get(&login.place.id);
     let memory = match login.grant() {
@@ -314,7 +333,7 @@ fn look_at_sqlite(
     json: PathBuf,
     problems: &mut Vec<Problem>,
 ) -> AgentView {
-    let own = agent.agent.dir.join("openclaw-agent.sqlite");
+    let own = agent.agent.dir.join(AGENT_DATABASE);
     let candidates = [
         Some((own, sqlite::Which::Agent)),
         state_dir.shared_sqlite.clone().map(|p| (p, sqlite::Which::Shared)),

@@ -23,7 +23,7 @@ use crate::sources::save;
 use crate::stores::families::{Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
-use crate::types::{Credential, Ms, Problem, Severity};
+use crate::types::{Credential, Ms, Problem, Profile, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -679,7 +679,7 @@ async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bo
         let outcome = if dry_run {
             Outcome::WouldHeal(label)
         } else {
-            match heal_from(login, &profile.profile.credential).await {
+            match heal_from(login, agent, &profile.profile).await {
                 Ok(()) => {
                     healed = true;
                     tracing::info!(login = login.id(), from = %label, "healed the login from a newer copy");
@@ -705,12 +705,12 @@ async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bo
     healed
 }
 
-async fn heal_from(login: &LoginView, copy: &Credential) -> Result<(), String> {
+async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Result<(), String> {
     let Credential::Oauth {
         access: Some(access),
         refresh: Some(refresh),
         expires: Some(expires),
-    } = copy
+    } = &copy.credential
     else {
         return Err("the copy is not complete".into());
     };
@@ -721,6 +721,10 @@ async fn heal_from(login: &LoginView, copy: &Credential) -> Result<(), String> {
     let locks = save::lock(place, LOGIN_PATIENCE)
         .await
         .map_err(|error| error.to_string())?;
+    // its agent may have renewed it once more while the locks were waited for: what was read before is then a spent token
+    if !look::profiles_again(agent).contains(copy) {
+        return Err("the copy was changed meanwhile".into());
+    }
     // what we knew of the login must still be so: either its tokens have not changed, or it was blanked meanwhile
     let (state, _) = claude::read(place);
     let claude::State::SignedIn(now) = &state else {
@@ -794,5 +798,67 @@ pub fn share_words(share: Share) -> &'static str {
     match share {
         Share::Access => "access token only",
         Share::Full => "access and refresh token",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::ctx::{Clock, Host};
+    use crate::edge::http::Http;
+    use std::collections::BTreeMap;
+
+    /// The agent's copy as it stood when it was looked at is healed from only if it still stands so under the locks.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_login_is_never_healed_from_a_copy_that_moved_on() {
+        const NOW: Ms = 1_769_000_000_000;
+        let home = tempfile::tempdir().unwrap();
+        let login = |token: &str| {
+            let end = NOW + 1000;
+            format!(
+                r#"{{"claudeAiOauth":{{"accessToken":"a","refreshToken":"{token}","expiresAt":{end},"scopes":[]}}}}"#
+            )
+        };
+        let copy = |token: &str| {
+            let end = NOW + 9000;
+            format!(
+                r#"{{"profiles":{{"anthropic:claude-cli":{{"type":"oauth","provider":"anthropic","access":"b","refresh":"{token}","expires":{end}}}}}}}"#
+            )
+        };
+        let (file, dir) = (
+            home.path().join(".claude"),
+            home.path().join(".clawdbot/agents/main/agent"),
+        );
+        std::fs::create_dir_all(&file).unwrap();
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, store) = (file.join(".credentials.json"), dir.join(store::FILE_NAME));
+        std::fs::write(&file, login("R1")).unwrap();
+        std::fs::write(&store, copy("R2")).unwrap();
+        let host = Host {
+            home: home.path().into(),
+            env: BTreeMap::new(),
+            cwd: home.path().into(),
+            name: "t".into(),
+            macos: false,
+        };
+        let ctx = Ctx {
+            host,
+            clock: Clock::Fixed(NOW),
+            config: Config::default(),
+            state_dir: home.path().join("state"),
+            http: Http::new(&BTreeMap::new()),
+        };
+        let view = look::look(&ctx, &Ledger::default());
+        let (login_view, agent) = (&view.logins[0], &view.agents[0]);
+        let seen = agent.profiles[0].profile.clone();
+
+        std::fs::write(&store, copy("R3")).unwrap();
+        assert!(heal_from(login_view, agent, &seen).await.is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), login("R1"));
+
+        std::fs::write(&store, copy("R2")).unwrap();
+        heal_from(login_view, agent, &seen).await.unwrap();
+        assert!(std::fs::read_to_string(&file).unwrap().contains("R2"));
     }
 }
