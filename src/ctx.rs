@@ -136,6 +136,13 @@ impl Ctx {
         })
     }
 
+    /// The user's date, `22 Nov`.
+    pub fn date(&self, at: Ms) -> String {
+        use chrono::TimeZone;
+        let time = chrono::Local.timestamp_millis_opt(at).single();
+        time.map_or_else(String::new, |time| time.format("%-d %b").to_string())
+    }
+
     /// The user's time of day, `21:03`.
     pub fn time(&self, at: Ms) -> String {
         use chrono::TimeZone;

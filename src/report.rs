@@ -17,6 +17,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 pub mod frame;
+pub mod page;
 
 /// What the process says with its exit code; the agents' own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,19 @@
 
 use super::{Fatal, Setup, parse_time, print, watch};
 use crate::ctx::Ctx;
-use crate::look;
+use crate::edge::files;
+use crate::history;
+use crate::ledger::Ledger;
+use crate::look::{self, View};
+use crate::remotes;
+use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
-use crate::types::{Ms, Problem};
+use crate::rules::story;
+use crate::types::{DAY, Ms, Problem};
 use crate::{ledger, pass, tell};
 use clap::Args;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
@@ -17,8 +24,11 @@ pub(super) struct StatusArgs {
     /// Tab-separated lines
     #[arg(long)]
     plain: bool,
+    /// Write one self-contained page to this file, or to stdout for `-`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "plain"])]
+    html: Option<PathBuf>,
     /// A live view of the whole terminal; `q` quits
-    #[arg(long, conflicts_with_all = ["json", "plain", "check", "by_clock", "at"])]
+    #[arg(long, conflicts_with_all = ["json", "plain", "check", "by_clock", "at", "html"])]
     watch: bool,
     /// Let the exit code tell (0 fine, 1 expired or missing, 2 expiring, 3 could not tell)
     #[arg(long)]
@@ -46,6 +56,8 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     };
     if args.json {
         print(&report::json(&ctx, &view, &loaded.ledger, &problems, exit))?;
+    } else if let Some(path) = &args.html {
+        html(&ctx, &loaded.ledger, &view, &problems, path)?;
     } else if args.plain {
         print(&report::plain(&view, &problems))?;
     } else {
@@ -57,6 +69,44 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         print(&text)?;
     }
     Ok(if args.check || args.by_clock { exit } else { Exit::Fine })
+}
+
+/// How far back the page tells, [`Ms`].
+const EVENTS: Ms = 30 * DAY;
+
+fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Path) -> Result<(), Fatal> {
+    let history = history::read(&ctx.state_dir, view.now - EVENTS).unwrap_or_default();
+    let mut alerts = pass::alerts(ctx, view);
+    alerts.extend(remotes::alerts(ctx, ledger, view.now));
+    alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    let problems: Vec<Problem> = problems.iter().chain(&view.problems).cloned().collect();
+    let text = page::page(&Page {
+        ctx,
+        view,
+        ledger,
+        alerts: &alerts,
+        problems: &problems,
+        scenes: &story::story(&history.entries, &|at| ctx.when(at)),
+        last_pass: ledger::last_pass(&ctx.state_dir),
+    });
+    if path == Path::new("-") {
+        return Ok(print(&text)?);
+    }
+    let path = ctx.host.cwd.join(path);
+    let write = || {
+        let target = files::real_target(&path)?;
+        files::replace(&target, text.as_bytes(), files::stat(&target).as_ref())
+    };
+    write().map(drop).map_err(|error| {
+        Fatal::Usage(
+            format!(
+                "`{}` cannot be written: {}",
+                ctx.host.tilde(&path),
+                files::io_words(&error)
+            ),
+            "name a file in a directory that is there and writable".into(),
+        )
+    })
 }
 
 /// What is worth a word of the telling itself.

@@ -70,6 +70,7 @@ fn no_secret_leaves_the_process() {
         &["status"],
         &["status", "--json"],
         &["status", "--plain"],
+        &["status", "--html", "-"],
         &["check"],
         &["history"],
         &["history", "--json"],

@@ -22,6 +22,7 @@ mod home;
 mod install;
 mod kill;
 mod locks;
+mod page;
 mod passes;
 mod reauth;
 mod receiver;
