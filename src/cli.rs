@@ -5,6 +5,7 @@ mod config;
 mod daemon;
 mod demo;
 mod install;
+mod metrics;
 mod order;
 mod pages;
 mod reauth;
@@ -100,6 +101,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Undo `install`; removes only what that wrote
     Uninstall(install::UninstallArgs),
+    /// Print how everything fares for Prometheus
+    Metrics(metrics::MetricsArgs),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -200,6 +203,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Daemon => daemon::daemon(&setup),
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
+        Command::Metrics(args) => metrics::metrics(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),

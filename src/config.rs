@@ -33,6 +33,8 @@ pub struct Config {
     pub heartbeat: Option<Heartbeat>,
     /// `[daemon]`.
     pub daemon: DaemonConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// The file it was read from; `None` for the defaults.
     pub path: Option<PathBuf>,
 }
@@ -42,6 +44,13 @@ pub struct Config {
 pub struct DaemonConfig {
     /// Cron expression of six fields, seconds first, in the local time zone.
     pub schedule: String,
+}
+
+/// `[metrics]`: where other programs find how things stand.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsConfig {
+    /// Written after each pass, for node_exporter's textfile collector.
+    pub textfile: Option<PathBuf>,
 }
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -200,6 +209,7 @@ impl Default for Config {
             daemon: DaemonConfig {
                 schedule: "0 */4 * * * *".into(),
             },
+            metrics: MetricsConfig::default(),
             path: None,
         }
     }
@@ -373,9 +383,25 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         }
         table.finish()?;
     }
+    if let Some(table) = top.table("metrics")? {
+        config.metrics.textfile = textfile(&table)?;
+        table.finish()?;
+    }
     config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
+}
+
+/// node_exporter reads `*.prom` and nothing else.
+fn textfile(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    match table.path("textfile")? {
+        Some(path) if path.extension().is_none_or(|extension| extension != "prom") => Err(table.error(
+            "textfile",
+            format!("is `{}`, whose name does not end in `.prom`", path.display()),
+            "write `/var/lib/prometheus/node-exporter/nolapse.prom`, say",
+        )),
+        path => Ok(path),
+    }
 }
 
 /// Plain http to another host.

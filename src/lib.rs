@@ -37,6 +37,8 @@ pub mod tell;
 
 pub mod pass;
 
+pub mod metrics;
+
 pub mod reauth;
 pub mod record;
 

@@ -368,6 +368,43 @@ pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<R
     stage(target, keep)?.commit(bytes)
 }
 
+/// Puts `bytes` in the place of `path` in one step and with this mode, whatever the umask; a link is replaced, not followed.
+/// For what other programs read and the next pass writes again: not durable, and no lock is needed, since every process has
+/// its own temp file.
+///
+/// # Errors
+/// What the system refuses; `InvalidInput` where something else than a file is there.
+pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.nolapse-tmp", std::process::id()));
+    let temp = path.with_file_name(name);
+    let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp);
+    let file = match create() {
+        // of a process that died, and whose number is ours now
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&temp)?;
+            create()?
+        }
+        other => other?,
+    };
+    let owner = || match path.parent().and_then(stat) {
+        Some(above) if is_root() => std::os::unix::fs::fchown(&file, Some(above.uid), Some(above.gid)),
+        _ => Ok(()),
+    };
+    let written = owner()
+        .and_then(|()| (&file).write_all(bytes))
+        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&temp, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    written
+}
+
 /// Makes a rename in this file's directory durable. Some file systems refuse fsync on directories; that is no error.
 ///
 /// # Errors
@@ -469,6 +506,29 @@ mod tests {
         let after = read(&path).unwrap();
         assert_eq!((after.bytes.as_slice(), after.meta.mode), (&b"new"[..], 0o640));
         assert_eq!(list(dir.path()), ["store.json"]);
+    }
+
+    #[test]
+    fn what_is_published_has_its_mode_and_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("n.prom"), dir.path().join("other"));
+        fs::write(&other, "mine").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let left = dir.path().join(format!(".n.prom.{}.nolapse-tmp", std::process::id()));
+        fs::write(left, "left by a crash").unwrap();
+        for text in [&b"one"[..], b"two"] {
+            publish(&path, text, 0o644).unwrap();
+            let read = read(&path).unwrap();
+            assert_eq!((read.bytes.as_slice(), read.meta.mode), (text, 0o644));
+        }
+        assert_eq!(fs::read(&other).unwrap(), b"mine");
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+        assert_eq!(
+            publish(dir.path(), b"x", 0o644).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
+        assert!(publish(&dir.path().join("none/n.prom"), b"x", 0o644).is_err());
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
     }
 
     #[test]

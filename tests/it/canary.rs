@@ -46,7 +46,7 @@ fn planted() -> Home {
     home.config(
         "[[channel]]\ntype = \"command\"\ncommand = [\"sh\", \"out.sh\"]\nmin_severity = \"info\"\n\
          [[channel]]\ntype = \"webhook\"\nname = \"down\"\nurl = \"http://127.0.0.1:9/CANARY-webhook\"\nsecret = \"whsec_Q0FOQVJZLXdlYmhvb2s=\"\n\
-         [[channel]]\ntype = \"log\"\nmin_severity = \"info\"\n",
+         [[channel]]\ntype = \"log\"\nmin_severity = \"info\"\n[metrics]\ntextfile = \"~/after.prom\"\n",
     );
     home
 }
@@ -71,6 +71,8 @@ fn no_secret_leaves_the_process() {
         &["status", "--json"],
         &["status", "--plain"],
         &["check"],
+        &["metrics"],
+        &["metrics", "--textfile", "collected.prom"],
         &["config", "show"],
         &["config", "check"],
     ] {
@@ -92,9 +94,15 @@ fn no_secret_leaves_the_process() {
     }
     let files = home.files();
     assert!(String::from_utf8_lossy(&files["alerts.txt"]).contains("nolapse.alert/1"));
+    for page in ["collected.prom", "after.prom"] {
+        assert!(
+            String::from_utf8_lossy(&files[page]).contains("anthropic:year"),
+            "{page}"
+        );
+    }
     for (path, bytes) in &files {
         let text = String::from_utf8_lossy(bytes);
-        if path == "alerts.txt" || path.starts_with(".local/state/nolapse/") {
+        if path == "alerts.txt" || path.ends_with(".prom") || path.starts_with(".local/state/nolapse/") {
             clean(path, &text);
         }
     }

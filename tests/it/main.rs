@@ -21,6 +21,7 @@ mod home;
 mod install;
 mod kill;
 mod locks;
+mod metrics;
 mod passes;
 mod reauth;
 mod receiver;
