@@ -73,6 +73,8 @@ fn no_secret_leaves_the_process() {
         &["check"],
         &["metrics"],
         &["metrics", "--textfile", "collected.prom"],
+        &["history"],
+        &["history", "--json"],
         &["config", "show"],
         &["config", "check"],
     ] {
