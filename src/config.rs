@@ -9,6 +9,7 @@ use crate::notify::{self, Channel};
 use crate::renew::providers::ANTHROPIC;
 use crate::secret::SecretUrl;
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::ConfigError;
@@ -44,6 +45,8 @@ pub struct Config {
 pub struct DaemonConfig {
     /// Cron expression of six fields, seconds first, in the local time zone.
     pub schedule: String,
+    /// A loopback address where metrics and health can be asked for.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[metrics]`: where other programs find how things stand.
@@ -208,6 +211,7 @@ impl Default for Config {
             heartbeat: None,
             daemon: DaemonConfig {
                 schedule: "0 */4 * * * *".into(),
+                listen: None,
             },
             metrics: MetricsConfig::default(),
             path: None,
@@ -381,6 +385,7 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             })?;
             config.daemon.schedule = schedule.into();
         }
+        config.daemon.listen = listen(&table)?;
         table.finish()?;
     }
     if let Some(table) = top.table("metrics")? {
@@ -390,6 +395,27 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
+}
+
+/// An address that nobody beyond this host can reach: what is told there is for its own collectors, and nobody is asked who
+/// they are.
+fn listen(table: &Table<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = table.str("listen")? else {
+        return Ok(None);
+    };
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.ip().is_loopback() => Ok(Some(at)),
+        Ok(_) => Err(table.error(
+            "listen",
+            format!("is `{text}`, which other hosts can reach"),
+            "write `127.0.0.1:9817`, and let a reverse proxy or an ssh tunnel lead there",
+        )),
+        Err(_) => Err(table.error(
+            "listen",
+            format!("is `{text}`, no address with a port"),
+            "write `127.0.0.1:9817` or `[::1]:9817`",
+        )),
+    }
 }
 
 /// node_exporter reads `*.prom` and nothing else.

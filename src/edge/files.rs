@@ -607,7 +607,10 @@ mod tests {
                         // one that is crowded out all the time says so
                         let _ = publish(path, &vec![letter; length * 50], 0o644);
                         let read = fs::read(path).unwrap();
-                        assert!(read == b"begin" || read.iter().all(|byte| *byte == read[0]) && read.len() % 50 == 0);
+                        assert!(
+                            read == b"begin"
+                                || read.iter().all(|byte| *byte == read[0]) && read.len().is_multiple_of(50)
+                        );
                     }
                 });
             }

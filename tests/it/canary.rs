@@ -51,6 +51,22 @@ fn planted() -> Home {
     home
 }
 
+#[test]
+fn no_secret_leaves_by_the_listener() {
+    let home = planted();
+    let config = home.read(".config/nolapse/config.toml");
+    home.config(&(config + "[daemon]\nlisten = \"127.0.0.1:0\"\n"));
+    let daemon = super::daemon::Daemon::start(&home);
+    let port = super::listen::port(&daemon);
+    let (code, page) = super::listen::get(port, "/metrics");
+    clean("/metrics", &page);
+    assert!(code == 200 && page.contains("anthropic:year"), "{page}");
+    let (_, health) = super::listen::get(port, "/healthz");
+    clean("/healthz", &health);
+    clean("the log", &daemon.log());
+    daemon.stop();
+}
+
 fn clean(what: &str, text: &str) {
     for canary in CANARIES {
         assert!(!text.contains(canary), "{canary} in {what}:\n{text}");

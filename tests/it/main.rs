@@ -21,6 +21,7 @@ mod history;
 mod home;
 mod install;
 mod kill;
+mod listen;
 mod locks;
 mod metrics;
 mod passes;
