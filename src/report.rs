@@ -1,6 +1,7 @@
 //! A view -> table, plain lines, JSON (`nolapse.status/1`), exit code.
 
 use crate::ctx::Ctx;
+use crate::layout;
 use crate::ledger::Ledger;
 use crate::look::{AgentView, LoginView, ProfileView, View};
 use crate::rules::health::worst;
@@ -11,9 +12,12 @@ use crate::secret::Fingerprint;
 use crate::sources::claude::{Source, State};
 use crate::stores::store;
 use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt::Write;
+use std::io;
 use std::path::Path;
+
+pub mod frame;
 
 /// What the process says with its exit code; the agents' own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +165,7 @@ struct Json<'a> {
     health: Health,
     exit: u8,
     logins: Vec<JsonLogin<'a>>,
-    agents: Vec<JsonAgent<'a>>,
+    agents: JsonAgents<'a>,
     problems: Vec<JsonProblem<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remotes: Vec<JsonRemote<'a>>,
@@ -170,7 +174,7 @@ struct Json<'a> {
 #[derive(Serialize)]
 struct JsonLogin<'a> {
     id: &'a str,
-    dir: Option<&'a Path>,
+    dir: Option<JsonPath<'a>>,
     source: Source,
     health: Health,
     reason: Option<Reason>,
@@ -186,14 +190,60 @@ struct JsonLogin<'a> {
 struct JsonAgent<'a> {
     family: Family,
     agent: &'a str,
-    dir: &'a Path,
+    dir: JsonPath<'a>,
     store: JsonStore<'a>,
-    profiles: Vec<JsonProfile<'a>>,
+    profiles: JsonProfiles<'a>,
+}
+
+/// Made while they are written: a thousand agents are not held a second time.
+struct JsonAgents<'a>(&'a View);
+
+struct JsonProfiles<'a>(&'a View, &'a AgentView);
+
+/// A path as text; what is no UTF-8 in it is replaced, as `Path::display` does.
+struct JsonPath<'a>(&'a Path);
+
+impl Serialize for JsonPath<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_string_lossy())
+    }
+}
+
+impl Serialize for JsonAgents<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.agents.iter().map(|agent| JsonAgent {
+            family: agent.agent.agent.family,
+            agent: &agent.agent.agent.id,
+            dir: JsonPath(&agent.agent.agent.dir),
+            store: JsonStore {
+                path: JsonPath(&agent.path),
+                format: if agent.sqlite { "sqlite" } else { "json" },
+                writable: agent.writable.is_ok(),
+                why: agent.writable.as_ref().err().map(String::as_str),
+            },
+            profiles: JsonProfiles(self.0, agent),
+        }))
+    }
+}
+
+impl Serialize for JsonProfiles<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.1.profiles.iter().map(|profile| JsonProfile {
+            id: &profile.profile.id,
+            provider: &profile.profile.provider,
+            kind: profile.profile.credential.type_word(),
+            clock: profile.clock,
+            health: profile.verdict.health,
+            reason: profile.verdict.reason,
+            expires_at: profile.profile.credential.expires(),
+            login: profile.login.map(|i| self.0.logins[i].id()),
+        }))
+    }
 }
 
 #[derive(Serialize)]
 struct JsonStore<'a> {
-    path: &'a Path,
+    path: JsonPath<'a>,
     format: &'static str,
     writable: bool,
     why: Option<&'a str>,
@@ -215,7 +265,7 @@ struct JsonProfile<'a> {
 #[derive(Serialize)]
 struct JsonProblem<'a> {
     kind: &'a str,
-    path: Option<&'a Path>,
+    path: Option<JsonPath<'a>>,
     message: &'a str,
     hint: &'a str,
 }
@@ -229,13 +279,23 @@ struct JsonRemote<'a> {
     firing: usize,
 }
 
-/// `nolapse.status/1`, one object with a final line break. Other programs read it: keys are never taken away.
-pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit: Exit) -> String {
+/// Writes `nolapse.status/1`, one object with a final line break. Other programs read it: keys are never taken away.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn json(
+    out: &mut dyn io::Write,
+    ctx: &Ctx,
+    view: &View,
+    ledger: &Ledger,
+    problems: &[Problem],
+    exit: Exit,
+) -> io::Result<()> {
     let logins = view.logins.iter().map(|login| {
         let grant = login.login.grant();
         JsonLogin {
             id: login.id(),
-            dir: (login.login.source != Source::Env).then_some(&login.login.place.dir),
+            dir: (login.login.source != Source::Env).then_some(JsonPath(&login.login.place.dir)),
             source: login.login.source,
             health: login.verdict.health,
             reason: login.verdict.reason,
@@ -247,34 +307,9 @@ pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit:
             shadowed_by: &login.login.shadowed_by,
         }
     });
-    let agents = view.agents.iter().map(|agent| JsonAgent {
-        family: agent.agent.agent.family,
-        agent: &agent.agent.agent.id,
-        dir: &agent.agent.agent.dir,
-        store: JsonStore {
-            path: &agent.path,
-            format: if agent.sqlite { "sqlite" } else { "json" },
-            writable: agent.writable.is_ok(),
-            why: agent.writable.as_ref().err().map(String::as_str),
-        },
-        profiles: agent
-            .profiles
-            .iter()
-            .map(|profile| JsonProfile {
-                id: &profile.profile.id,
-                provider: &profile.profile.provider,
-                kind: profile.profile.credential.type_word(),
-                clock: profile.clock,
-                health: profile.verdict.health,
-                reason: profile.verdict.reason,
-                expires_at: profile.profile.credential.expires(),
-                login: profile.login.map(|i| view.logins[i].id()),
-            })
-            .collect(),
-    });
     let problems = problems.iter().chain(&view.problems).map(|problem| JsonProblem {
         kind: problem.kind,
-        path: problem.path.as_deref(),
+        path: problem.path.as_deref().map(JsonPath),
         message: &problem.message,
         hint: &problem.hint,
     });
@@ -295,14 +330,12 @@ pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit:
         health: health(ctx, view),
         exit: exit.code(),
         logins: logins.collect(),
-        agents: agents.collect(),
+        agents: JsonAgents(view),
         problems: problems.collect(),
         remotes: remotes.collect(),
     };
-    // plain data of ours: it cannot fail to serialise
-    let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
-    text.push('\n');
-    text
+    serde_json::to_writer_pretty(&mut *out, &object)?;
+    out.write_all(b"\n")
 }
 
 /// Tab-separated lines for scripts: `login`, `profile` or `problem`, then who, health, clock, reason, end in ms, and details.
@@ -358,42 +391,42 @@ pub struct Style {
     pub width: Option<usize>,
 }
 
-/// The table for people: each login and profile with its health, a bar of the time it has left, and why.
-pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
-    let mut out = String::new();
-    let name_width = view
-        .agents
-        .iter()
-        .map(|agent| agent.agent.agent.label().chars().count())
-        .chain(view.logins.iter().map(|login| login.id().chars().count()))
-        .max()
-        .unwrap_or(0)
-        .min(32);
-    let id_width = view
-        .agents
-        .iter()
-        .flat_map(|agent| &agent.profiles)
-        .map(|profile| profile.profile.id.chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(32);
-    if !view.logins.is_empty() {
-        let _ = writeln!(out, "{}", bold("logins", style));
-    }
-    for login in &view.logins {
+/// A login or profile as it is shown.
+#[derive(Debug)]
+pub struct Row {
+    /// Whose, empty where it is that of the row above.
+    pub name: String,
+    /// Its health; `None` for an agent without a profile.
+    pub health: Option<Health>,
+    /// The time left, [`Ms`].
+    pub left: Option<Ms>,
+    /// What a full bar means, [`Ms`].
+    pub scale: Ms,
+    /// The profile id.
+    pub id: Option<String>,
+    /// Why, and what else there is to say.
+    pub words: String,
+}
+
+/// Every login.
+pub fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
+    let row = |login: &LoginView| {
         let (left, scale) = login_left(login, view.now);
-        let _ = writeln!(
-            out,
-            "  {}  {}  {}  {}",
-            pad(&one_line(login.id()), name_width),
-            health_word(login.verdict.health, style),
-            gauge(left, scale, login.verdict.health, style),
-            login_words(ctx, login, view.now)
-        );
-    }
-    if !view.agents.is_empty() {
-        let _ = writeln!(out, "{}", bold("agents", style));
-    }
+        Row {
+            name: one_line(login.id()),
+            health: Some(login.verdict.health),
+            left,
+            scale,
+            id: None,
+            words: login_words(ctx, login, view.now),
+        }
+    };
+    view.logins.iter().map(row).collect()
+}
+
+/// Every profile of every agent, and the agents that have none.
+pub fn agent_rows(view: &View) -> Vec<Row> {
+    let mut rows = Vec::new();
     for agent in &view.agents {
         let label = one_line(&agent.agent.agent.label());
         if agent.profiles.is_empty() {
@@ -402,23 +435,69 @@ pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> Stri
                 store::State::Refused(_) => "unreadable store",
                 _ => "no profiles",
             };
-            let _ = writeln!(out, "  {}  {what}", pad(&label, name_width));
+            rows.push(Row {
+                name: label.clone(),
+                health: None,
+                left: None,
+                scale: DAY,
+                id: None,
+                words: what.to_owned(),
+            });
         }
         for (i, profile) in agent.profiles.iter().enumerate() {
-            let name = if i == 0 { label.as_str() } else { "" };
-            let left = profile
-                .profile
-                .credential
-                .expires()
-                .map(|end| end.saturating_sub(view.now));
+            let expires = profile.profile.credential.expires();
+            let left = expires.map(|end| end.saturating_sub(view.now));
+            rows.push(Row {
+                name: if i == 0 { label.clone() } else { String::new() },
+                health: Some(profile.verdict.health),
+                left,
+                scale: scale_of(left),
+                id: Some(one_line(&profile.profile.id)),
+                words: profile_words(view, agent, profile),
+            });
+        }
+    }
+    rows
+}
+
+/// The table for people: each login and profile with its health, a bar of the time it has left, and why. Where the terminal is
+/// too narrow for columns, each row becomes a few lines.
+pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
+    /// Narrower than this, words in a column of their own are no pleasure to read.
+    const WORDS: usize = 30;
+    let mut out = String::new();
+    let (logins, agents) = (login_rows(ctx, view), agent_rows(view));
+    let widest = |cells: &dyn Fn(&Row) -> usize| logins.iter().chain(&agents).map(cells).max().unwrap_or(0).min(32);
+    let name_width = widest(&|row| layout::cells(&row.name));
+    let id_width = widest(&|row| row.id.as_ref().map_or(0, |id| layout::cells(id)));
+    let columns = |row: &Row| 2 + name_width + 2 + 8 + 2 + 21 + 2 + row.id.as_ref().map_or(0, |_| id_width + 2);
+    let stacked = style
+        .width
+        .is_some_and(|width| logins.iter().chain(&agents).any(|row| columns(row) + WORDS > width));
+    for (heading, rows) in [("logins", &logins), ("agents", &agents)] {
+        if !rows.is_empty() {
+            let _ = writeln!(out, "{}", bold(heading, style));
+        }
+        for row in rows {
+            if stacked {
+                stack(&mut out, row, style);
+                continue;
+            }
+            let name = pad(&row.name, name_width);
+            let Some(health) = row.health else {
+                let _ = writeln!(out, "  {name}  {}", row.words);
+                continue;
+            };
+            let id = row
+                .id
+                .as_ref()
+                .map_or_else(String::new, |id| format!("{}  ", pad(id, id_width)));
             let _ = writeln!(
                 out,
-                "  {}  {}  {}  {}  {}",
-                pad(name, name_width),
-                health_word(profile.verdict.health, style),
-                gauge(left, scale_of(left), profile.verdict.health, style),
-                pad(&one_line(&profile.profile.id), id_width),
-                profile_words(view, agent, profile)
+                "  {name}  {}  {}  {id}{}",
+                health_word(health, style),
+                gauge(row.left, row.scale, health, style),
+                layout::hang(&row.words, columns(row), style.width)
             );
         }
     }
@@ -429,10 +508,53 @@ pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> Stri
     for problem in problems {
         let _ = writeln!(
             out,
-            "  {}\n    hint: {}",
-            one_line(&problem.message),
-            one_line(&problem.hint)
+            "  {}\n    {}",
+            layout::hang(&one_line(&problem.message), 2, style.width),
+            layout::hang(&format!("hint: {}", one_line(&problem.hint)), 4, style.width)
         );
+    }
+    out
+}
+
+/// A row as lines: the name, health with bar and time, the words.
+fn stack(out: &mut String, row: &Row, style: Style) {
+    let text = |text: &str, indent: usize| layout::hang(text, indent, style.width);
+    if !row.name.is_empty() {
+        let _ = writeln!(out, "  {}", text(&row.name, 2));
+    }
+    if let Some(health) = row.health {
+        let (word, gauge) = (health_word(health, style), gauge(row.left, row.scale, health, style));
+        let _ = writeln!(out, "    {word} {}", gauge.trim_end());
+    }
+    let words = match &row.id {
+        Some(id) => format!("{id}: {}", row.words),
+        None => row.words.clone(),
+    };
+    let _ = writeln!(out, "    {}", text(&words, 4));
+}
+
+/// Other hosts as the last pass found them, a line each; nobody is asked here.
+pub fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> String {
+    let mut out = String::new();
+    for (i, remote) in ctx.config.remotes.iter().enumerate() {
+        if i == 0 {
+            let _ = writeln!(out, "{}", bold("remotes", style));
+        }
+        let words = match ledger.remotes.get(&remote.name) {
+            None => "not asked yet; a pass asks".into(),
+            Some(memory) => {
+                let ago = span((now - memory.asked_at).max(0));
+                match (memory.silence, memory.alerts.len()) {
+                    (Some(silence), _) => format!("silent     {}; asked {ago} ago", silence.words()),
+                    (None, 0) => format!("ok         asked {ago} ago"),
+                    (None, n) => format!("{n} firing   asked {ago} ago"),
+                }
+            }
+        };
+        // blanks that align are lost where lines are wrapped
+        let text = format!("{}  {words}", one_line(&remote.name));
+        let fits = style.width.is_none_or(|width| layout::cells(&text) + 2 <= width);
+        let _ = writeln!(out, "  {}", layout::hang(&text, 4, style.width.filter(|_| !fits)));
     }
     out
 }
@@ -530,23 +652,27 @@ fn health_word(health: Health, style: Style) -> String {
 
 /// A bar of ten cells and the time left.
 fn gauge(left: Option<Ms>, scale: Ms, health: Health, style: Style) -> String {
-    let (full, empty) = if style.unicode { ('█', '░') } else { ('#', '.') };
-    let cells = match left {
-        None if health == Health::Static => 10,
-        None => 0,
-        Some(left) => (left.clamp(0, scale) * 10 + scale - 1) / scale,
-    };
-    let bar: String = (0..10).map(|i| if i < cells { full } else { empty }).collect();
     let time = match left {
         None => String::new(),
         Some(left) if left <= 0 => "over".to_owned(),
         Some(left) => span(left),
     };
-    format!("{bar} {}", pad(&time, 10))
+    format!("{} {}", bar(left, scale, health, 10, style), pad(&time, 10))
+}
+
+/// How much of the time is left, in so many cells; none of them only where it is over.
+fn bar(left: Option<Ms>, scale: Ms, health: Health, cells: Ms, style: Style) -> String {
+    let (full, empty) = if style.unicode { ('█', '░') } else { ('#', '.') };
+    let filled = match left {
+        None if health == Health::Static => cells,
+        None => 0,
+        Some(left) => (left.clamp(0, scale) * cells + scale - 1) / scale,
+    };
+    (0..cells).map(|i| if i < filled { full } else { empty }).collect()
 }
 
 fn pad(text: &str, width: usize) -> String {
-    let length = text.chars().count();
+    let length = layout::cells(text);
     format!("{text}{}", " ".repeat(width.saturating_sub(length)))
 }
 

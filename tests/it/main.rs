@@ -31,6 +31,7 @@ mod remotes;
 mod renew;
 mod shape;
 mod tokens;
+mod watch;
 
 #[path = "../../examples/simulate.rs"]
 #[allow(dead_code, reason = "its `main` prints what the test below asserts")]
