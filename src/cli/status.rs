@@ -1,6 +1,6 @@
 //! `status` and `check`.
 
-use super::{Fatal, Setup, parse_time, print, watch};
+use super::{Fatal, Setup, parse_time, print, print_with, watch};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::history;
@@ -55,7 +55,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         report::exit(&ctx, &view)
     };
     if args.json {
-        print(&report::json(&ctx, &view, &loaded.ledger, &problems, exit))?;
+        print_with(|out| report::json(out, &ctx, &view, &loaded.ledger, &problems, exit))?;
     } else if let Some(path) = &args.html {
         html(&ctx, &loaded.ledger, &view, &problems, path)?;
     } else if args.plain {
@@ -87,7 +87,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
         alerts: &alerts,
         problems: &problems,
         scenes: &story::story(&history.entries, &|at| ctx.when(at)),
-        last_pass: ledger::last_pass(&ctx.state_dir),
+        last_pass: ledger::passes(&ctx.state_dir).last_at,
     });
     if path == Path::new("-") {
         return Ok(print(&text)?);
