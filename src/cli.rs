@@ -4,6 +4,7 @@ mod alert;
 mod config;
 mod daemon;
 mod demo;
+mod doctor;
 mod install;
 mod order;
 mod pages;
@@ -42,6 +43,7 @@ Examples:
   nolapse run --dry-run       what it would do, and nothing done
   nolapse status              every login and profile with the time it has left
   nolapse check               silent unless something needs you; for timers
+  nolapse doctor              what is wrong, why it matters, and the one command for each
   nolapse demo                the whole job on a made-up home
 
 Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
@@ -100,6 +102,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Undo `install`; removes only what that wrote
     Uninstall(install::UninstallArgs),
+    /// Find what is wrong with logins, stores, locks, files, channels and the installation; repair what is safe
+    Doctor(doctor::DoctorArgs),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -200,6 +204,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Daemon => daemon::daemon(&setup),
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
+        Command::Doctor(args) => doctor::doctor(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),

@@ -23,6 +23,9 @@ pub struct Ledger {
     /// By login id.
     #[serde(default)]
     pub logins: BTreeMap<String, LoginMemory>,
+    /// What a login's file was a link to, by login id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, PathBuf>,
     /// By `family/agent#profile`.
     #[serde(default)]
     pub copies: BTreeMap<String, CopyMemory>,

@@ -37,6 +37,7 @@ pub mod tell;
 
 pub mod pass;
 
+pub mod doctor;
 pub mod reauth;
 pub mod record;
 

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
-const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
+pub const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(25);
@@ -123,7 +123,12 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         problems.push(unusable("cannot be made", files::io_words(&error)));
     }
     let lock = match locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await {
-        Ok(lock) => Some(lock),
+        Ok(lock) => {
+            if scope == Scope::Whole {
+                lock.stamp();
+            }
+            Some(lock)
+        }
         Err(LockError::Held(_)) => {
             problems.push(Problem::at(
                 "pass_running",

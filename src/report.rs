@@ -552,7 +552,8 @@ fn bold(text: &str, style: Style) -> String {
     paint(text, "1", style)
 }
 
-fn paint(text: &str, code: &str, style: Style) -> String {
+/// `text` in a colour of ANSI's, where there is colour.
+pub fn paint(text: &str, code: &str, style: Style) -> String {
     if style.colour {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     } else {

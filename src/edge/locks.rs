@@ -94,23 +94,46 @@ pub fn try_acquire(path: &Path, terms: Terms) -> io::Result<Option<Held>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    let Some(seen) = look(path, terms.stale_after)? else {
-        return make_unless_taken(path, terms.kind);
+    match clear_dead(path, terms.stale_after)? {
+        Cleared::Held => return Ok(None),
+        Cleared::Removed => tracing::info!(lock = %path.display(), "cleared a stale lock"),
+        Cleared::Gone => {}
+    }
+    make_unless_taken(path, terms.kind)
+}
+
+/// What came of clearing a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleared {
+    /// It was nobody's, and is gone.
+    Removed,
+    /// There was none.
+    Gone,
+    /// It is somebody's, and was left alone.
+    Held,
+}
+
+/// Removes a lock whose holder died. It is looked at twice, the second time just before the removal: whoever took it in
+/// between keeps it.
+///
+/// # Errors
+/// What the system refuses.
+pub fn clear_dead(path: &Path, stale_after: Duration) -> io::Result<Cleared> {
+    let Some(seen) = look(path, stale_after)? else {
+        return Ok(Cleared::Gone);
     };
     if !seen.stale {
-        return Ok(None);
+        return Ok(Cleared::Held);
     }
-    // looked at again just before the removal: whoever took it in between keeps it
-    match look(path, terms.stale_after)? {
+    match look(path, stale_after)? {
         Some(again) if again.stale && again.identity == seen.identity => match seen.is_dir {
             true => fs::remove_dir(path)?,
             false => fs::remove_file(path)?,
         },
-        Some(_) => return Ok(None),
-        None => {}
+        Some(_) => return Ok(Cleared::Held),
+        None => return Ok(Cleared::Gone),
     }
-    tracing::info!(lock = %path.display(), "cleared a stale lock");
-    make_unless_taken(path, terms.kind)
+    Ok(Cleared::Removed)
 }
 
 fn make_unless_taken(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
@@ -130,6 +153,8 @@ pub struct Seen {
     pub touched: Ms,
     /// Nobody holds it any more.
     pub stale: bool,
+    /// The process that a file names as its holder.
+    pub pid: Option<u32>,
     /// Device and inode.
     identity: (u64, u64),
 }
@@ -149,10 +174,12 @@ pub fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as Ms);
     let limit = stale_after.as_millis() as Ms;
+    let mut pid = None;
     let stale = if meta.is_dir() {
         now - touched > limit
     } else {
-        match files::read(path).ok().and_then(|file| pid_in(&file.bytes)) {
+        pid = files::read(path).ok().and_then(|file| pid_in(&file.bytes));
+        match pid {
             Some(pid) => !alive(pid),
             None => now - touched > (10 * limit).max(MINUTE),
         }
@@ -161,11 +188,13 @@ pub fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
         is_dir: meta.is_dir(),
         touched,
         stale,
+        pid: pid.and_then(|pid| u32::try_from(pid).ok()),
         identity: (meta.dev(), meta.ino()),
     }))
 }
 
-fn pid_in(bytes: &[u8]) -> Option<i32> {
+/// The process that a lock file, or the record beside a lock, names.
+pub fn pid_in(bytes: &[u8]) -> Option<i32> {
     let text = std::str::from_utf8(bytes).ok()?;
     let pid = crate::json::Fields::parse(text).ok()?.get("pid")?.number()?;
     (pid.fract() == 0.0 && pid >= 1.0 && pid <= f64::from(i32::MAX)).then_some(pid as i32)
@@ -286,7 +315,26 @@ impl Drop for Held {
 
 /// The pass lock: one pass at a time on one state directory. The kernel drops it with the process, so it is never stale.
 #[derive(Debug)]
-pub struct PassLock(#[expect(dead_code, reason = "held open, never read")] File);
+pub struct PassLock(File);
+
+fn pass_lock_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("pass.lock")
+}
+
+/// When the last whole pass began, [`Ms`]: the time of the pass lock's file, once a pass has put it there. Others who take the
+/// lock leave the file empty, or its time as it is.
+pub fn last_pass(state_dir: &Path) -> Option<Ms> {
+    let meta = files::stat(&pass_lock_path(state_dir))?;
+    (meta.size > 0).then_some(meta.modified)
+}
+
+impl PassLock {
+    /// Notes that a whole pass begins now. Where the file cannot be touched it will look as if there had been none.
+    pub fn stamp(&self) {
+        let _ = self.0.set_len(1);
+        let _ = self.0.set_times(FileTimes::new().set_modified(SystemTime::now()));
+    }
+}
 
 /// Waits for the pass lock in `state_dir`.
 ///
@@ -299,7 +347,7 @@ pub async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, Loc
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(state_dir.join("pass.lock"))?;
+        .open(pass_lock_path(state_dir))?;
     let begun = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -442,6 +490,9 @@ mod tests {
             Err(LockError::Held(_))
         ));
         drop(first);
-        pass_lock(dir.path(), Duration::ZERO).await.unwrap();
+        let second = pass_lock(dir.path(), Duration::ZERO).await.unwrap();
+        assert_eq!(last_pass(dir.path()), None, "a lock is no pass");
+        second.stamp();
+        assert!(last_pass(dir.path()).is_some());
     }
 }

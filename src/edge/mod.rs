@@ -9,6 +9,7 @@ pub mod files;
 pub mod http;
 pub mod keychain;
 pub mod locks;
+pub mod net;
 pub mod schedule;
 pub mod session;
 pub mod signals;
