@@ -7,8 +7,9 @@ use crate::edge::files::{self, Meta};
 use crate::edge::locks::{self, Cleared, LockError};
 use crate::edge::net;
 use crate::edge::subprocess::{self, Spec, Status};
+use crate::history::{self, Entry};
 use crate::install::{self, Call, Done, Manifest, Platform};
-use crate::ledger::{self, Entry, Ledger};
+use crate::ledger::{self, Ledger};
 use crate::look::{self, AgentView, View};
 use crate::notify::{self, ChannelKind, Endpoint};
 use crate::pass;
@@ -935,18 +936,14 @@ pub async fn repair(ctx: &Ctx, fixes: &[Fix]) -> Vec<Repaired> {
             },
         };
         if done == Repaired::Done {
-            let noted = ledger::note(
-                &ctx.state_dir,
-                &[Entry {
-                    at: ctx.clock.now(),
-                    what: "repaired",
-                    whom: &ctx.host.tilde(fix.path()),
-                    text: &words(fix),
-                }],
-            );
-            if let Err(error) = noted {
-                tracing::warn!("history: {}", files::io_words(&error));
-            }
+            let entry = Entry {
+                at: ctx.clock.now(),
+                what: "repaired".into(),
+                whom: ctx.host.tilde(fix.path()),
+                text: words(fix),
+                ..Entry::default()
+            };
+            history::note(&ctx.state_dir, &[entry]);
         }
         all.push(done);
     }

@@ -6,6 +6,7 @@ use crate::ctx::{Clock, Ctx};
 use crate::doctor::{self, About, Exam, Repaired};
 use crate::edge::http::Http;
 use crate::edge::terminal::{self, Input, Line};
+use crate::layout::hang;
 use crate::report::{Exit, Style, one_line, paint};
 use crate::rules::doctor::{self as rule, Finding, Fix, Group, Level, Remedy, counted};
 use crate::types::Ms;
@@ -43,7 +44,7 @@ pub(super) fn doctor(setup: &Setup, args: &DoctorArgs) -> Result<Exit, Fatal> {
     let exam = examine(setup)?;
     let repairs = doctor::repairs(&exam.ctx, &exam.found.findings);
     let style = setup.style();
-    let width = terminal::columns().map_or(100, usize::from).max(24);
+    let width = terminal::columns().map_or(100, usize::from).clamp(24, 100);
     if !args.json {
         print(&text(&exam.found, repairs.len(), args.fix, style, width))?;
     }
@@ -243,28 +244,9 @@ fn entry(out: &mut String, finding: &Finding, style: Style, width: usize) {
     }
 }
 
-/// Breaks `text` at blanks, `first` and then `rest` columns in.
+/// A line, `first` columns in, and what does not fit below it, `rest` columns in.
 fn wrap(out: &mut String, text: &str, first: usize, rest: usize, width: usize) {
-    let mut column = first;
-    out.push_str(&" ".repeat(first));
-    let mut begun = false;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if begun && column + 1 + length > width {
-            out.push('\n');
-            out.push_str(&" ".repeat(rest));
-            column = rest;
-            begun = false;
-        }
-        if begun {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-        begun = true;
-    }
-    out.push('\n');
+    let _ = writeln!(out, "{}{}", " ".repeat(first), hang(text, rest, Some(width)));
 }
 
 #[derive(Serialize)]
@@ -357,16 +339,4 @@ fn json(exam: &Examined, repairs: &[(&(Fix, String), Option<&Repaired>)]) -> Str
     let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
     text.push('\n');
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_broken_at_blanks_and_long_words_stay_whole() {
-        let mut out = String::new();
-        wrap(&mut out, "one two three abcdefghijklmnopqrstuvwxyz four", 2, 4, 14);
-        assert_eq!(out, "  one two\n    three\n    abcdefghijklmnopqrstuvwxyz\n    four\n");
-    }
 }

@@ -11,6 +11,7 @@ pub mod keychain;
 pub mod locks;
 pub mod net;
 pub mod schedule;
+pub mod screen;
 pub mod session;
 pub mod signals;
 pub mod subprocess;

@@ -9,4 +9,5 @@ pub mod lineage;
 pub mod plan;
 pub mod remote;
 pub mod renew;
+pub mod story;
 pub mod wording;

@@ -18,6 +18,7 @@ mod delegate;
 mod doctor;
 mod endpoint;
 mod fixtures;
+mod history;
 mod home;
 mod install;
 mod kill;
@@ -29,6 +30,7 @@ mod remotes;
 mod renew;
 mod shape;
 mod tokens;
+mod watch;
 
 #[path = "../../examples/simulate.rs"]
 #[allow(dead_code, reason = "its `main` prints what the test below asserts")]
