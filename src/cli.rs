@@ -344,8 +344,13 @@ fn until_signal<F: Future>(future: F) -> Result<F::Output, Fatal> {
 }
 
 fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// For what is long: written in pieces as it is made.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(32 << 10, std::io::stdout().lock());
+    write(&mut out)?;
     out.flush()
 }
 

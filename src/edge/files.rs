@@ -31,6 +31,8 @@ pub struct Meta {
     pub modified: Ms,
     /// Size in bytes.
     pub size: u64,
+    /// Whether what was opened is itself a symbolic link.
+    pub link: bool,
 }
 
 impl Meta {
@@ -41,6 +43,7 @@ impl Meta {
             gid: meta.gid(),
             modified: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
             size: meta.size(),
+            link: false,
         }
     }
 }
@@ -85,11 +88,19 @@ pub fn io_words(error: &io::Error) -> String {
 
 /// Reads a regular file of at most [`LIMIT`] bytes, through links; never blocks on a FIFO or device.
 pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
-    let open = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path);
-    let mut file = match open {
+    use rustix::fs::OFlags;
+    let open = |flags: OFlags| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NONBLOCK | flags).bits() as i32)
+            .open(path)
+    };
+    let mut link = false;
+    let opened = open(OFlags::NOFOLLOW).or_else(|error| {
+        link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if link { open(OFlags::empty()) } else { Err(error) }
+    });
+    let mut file = match opened {
         Ok(file) => file,
         Err(error) => {
             return Err(match error.raw_os_error() {
@@ -107,17 +118,34 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     if meta.size() > LIMIT {
         return Err(ReadError::TooLarge(meta.size()));
     }
-    let mut bytes = Vec::with_capacity(meta.size() as usize + 1);
-    Read::by_ref(&mut file)
-        .take(LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ReadError::Io)?;
+    let mut bytes = vec![0; meta.size() as usize + 1];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ReadError::Io(error)),
+        }
+        // all of it, and the byte that would have told of more did not come: this is its end
+        if filled >= meta.size() as usize && filled < bytes.len() || filled > LIMIT as usize {
+            break;
+        }
+        if filled == bytes.len() {
+            // it grew since it was looked at
+            bytes.resize((bytes.len() * 2).min(LIMIT as usize + 1), 0);
+        }
+    }
+    bytes.truncate(filled);
     if bytes.len() as u64 > LIMIT {
         return Err(ReadError::TooLarge(bytes.len() as u64));
     }
     Ok(Snapshot {
         bytes,
-        meta: Meta::of(&meta),
+        meta: Meta {
+            link,
+            ..Meta::of(&meta)
+        },
     })
 }
 
@@ -244,6 +272,11 @@ pub fn restrict(path: &Path, mode: u32) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777 & mode))
 }
 
+/// What tells one existing place from another, whatever names lead to it: device and inode.
+pub fn place(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
 /// The real path, all links followed; `None` where it does not lead anywhere.
 pub fn real(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok()
@@ -298,12 +331,14 @@ pub fn make_dirs(dir: &Path) -> io::Result<()> {
 
 /// Whether this process runs as root, which must never take a user's file.
 pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    our_uid() == 0
 }
 
 /// This process's user.
 pub fn our_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
+    // asked once: nothing here changes it
+    static OURS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *OURS.get_or_init(|| rustix::process::geteuid().as_raw())
 }
 
 /// Whether files made by this process would keep the owner `uid`: it is ours, or we are root and can give it away.
