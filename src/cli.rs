@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod history;
 mod install;
+mod metrics;
 mod order;
 mod pages;
 mod reauth;
@@ -108,6 +109,8 @@ enum Command {
     Uninstall(install::UninstallArgs),
     /// Find what is wrong with logins, stores, locks, files, channels and the installation; repair what is safe
     Doctor(doctor::DoctorArgs),
+    /// Print how everything fares for Prometheus
+    Metrics(metrics::MetricsArgs),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -210,6 +213,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
         Command::Doctor(args) => doctor::doctor(&setup, &args),
+        Command::Metrics(args) => metrics::metrics(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),

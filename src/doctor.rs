@@ -586,9 +586,11 @@ fn begin_probe(ctx: &Ctx, probes: &mut tokio::task::JoinSet<(usize, Probe)>, i: 
 
 async fn running(ctx: &Ctx, about: &About<'_>) -> RunningFact {
     let termux = ctx.host.termux();
+    let passes = ledger::passes(&ctx.state_dir);
     let mut fact = RunningFact {
         daemons: daemons(ctx),
-        last_pass: locks::last_pass(&ctx.state_dir),
+        last_pass: passes.last_at,
+        last_good: passes.last_good_at,
         patience: rule::patience(termux),
         exe: about
             .exe

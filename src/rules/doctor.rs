@@ -433,8 +433,10 @@ pub struct RunningFact {
     pub ways: Vec<Way>,
     /// Daemons that run on this home now.
     pub daemons: Vec<u32>,
-    /// When the last whole pass began, [`Ms`].
+    /// When the last whole pass ended, [`Ms`].
     pub last_pass: Option<Ms>,
+    /// And the last one that could do its work and tell whom it had to, [`Ms`].
+    pub last_good: Option<Ms>,
     /// For how long there may be none.
     pub patience: Ms,
     /// This program.
@@ -1373,6 +1375,27 @@ fn running(facts: &Facts) -> Vec<Finding> {
             .run("nolapse run"),
         );
     }
+    let bad_for = match (running.last_pass, running.last_good) {
+        (Some(last), Some(good)) if last > good => Some(span(facts.now - good)),
+        (Some(_), None) => Some("ever".into()),
+        _ => None,
+    };
+    let long = running.last_good.is_none_or(|good| facts.now - good > running.patience);
+    if let Some(bad_for) = bad_for.filter(|_| recent && long) {
+        found.push(
+            Finding::new(
+                "passes_fail",
+                G,
+                Level::Warning,
+                match bad_for.as_str() {
+                    "ever" => "passes are made, and none has gone well yet".to_owned(),
+                    span => format!("passes are made, and none has gone well for {span}"),
+                },
+                "they could not do their work, or could not tell somebody",
+            )
+            .run("nolapse run"),
+        );
+    }
     if running.linger == Some(false) && running.ways.iter().any(|way| way.platform == "systemd") {
         found.push(
             Finding::new(
@@ -1623,6 +1646,7 @@ mod tests {
             share_access: true,
             running: RunningFact {
                 last_pass: Some(NOW - MINUTE),
+                last_good: Some(NOW - MINUTE),
                 patience: patience(false),
                 platform: "systemd",
                 user: "u".into(),
@@ -1876,6 +1900,7 @@ mod tests {
         let mut early = facts();
         early.now = 1000;
         early.running.last_pass = Some(0);
+        early.running.last_good = Some(0);
         assert_eq!(kinds(&early), one("clock_wrong", Level::Broken));
         let ahead = Facts {
             ahead: vec![("`a`".into(), HOUR), ("`b`".into(), DAY)],
@@ -1908,6 +1933,7 @@ mod tests {
                 ways,
                 daemons,
                 last_pass: idle.map(|idle| NOW - idle),
+                last_good: idle.map(|idle| NOW - idle),
                 ..facts().running
             };
             let found = kinds(&Facts { running, ..facts() });
@@ -1948,6 +1974,20 @@ mod tests {
             ),
         ] {
             assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn passes_that_fail_for_long_are_told() {
+        for (good, wanted) in [
+            (Some(NOW - MINUTE), vec![]),
+            (Some(NOW - HOUR), vec![]),
+            (Some(NOW - 3 * HOUR), vec![("passes_fail".to_owned(), Level::Warning)]),
+            (None, vec![("passes_fail".to_owned(), Level::Warning)]),
+        ] {
+            let mut facts = facts();
+            facts.running.last_good = good;
+            assert_eq!(kinds(&facts), wanted, "{good:?}");
         }
     }
 

@@ -90,6 +90,16 @@ fn edit_ledger(home: &Home, key: &str, value: Value) {
     home.write(&path, ledger.to_string());
 }
 
+/// The last pass was so long ago.
+fn passed(home: &Home, ago: i64) {
+    let path = format!("{STATE}/passes.json");
+    let mut passes = home.json(&path);
+    for key in ["last_at", "last_good_at"] {
+        passes[key] = (now() - ago).into();
+    }
+    home.write(&path, passes.to_string());
+}
+
 struct Found {
     ran: Ran,
     json: Value,
@@ -378,9 +388,7 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
             json!({"version": 1, "profiles": {"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}});
         home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
     }),
-    ("not_installed", "warning", 2, |home| {
-        touch(home, &format!("{STATE}/pass.lock"), DAY)
-    }),
+    ("not_installed", "warning", 2, |home| passed(home, DAY)),
     ("channel_unreachable", "broken", 1, |home| {
         home.config("[[channel]]\ntype = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
     }),
@@ -681,11 +689,11 @@ fn an_installation_is_looked_after() {
     home.write("linger", "yes\n");
     assert_eq!(doctor(&home, &[]).wrong(), Vec::<&str>::new());
 
-    touch(&home, &format!("{STATE}/pass.lock"), 5 * HOUR);
+    passed(&home, 5 * HOUR);
     assert_eq!(doctor(&home, &[]).all().last(), Some(&("last_pass_old", "warning")));
-    touch(&home, &format!("{STATE}/pass.lock"), 2 * DAY);
+    passed(&home, 2 * DAY);
     assert_eq!(doctor(&home, &[]).ran.code, 1);
-    touch(&home, &format!("{STATE}/pass.lock"), MINUTE);
+    passed(&home, MINUTE);
 
     fs::remove_file(home.at("active")).unwrap();
     let off = doctor(&home, &[]);
