@@ -23,6 +23,9 @@ pub struct Ledger {
     /// By login id.
     #[serde(default)]
     pub logins: BTreeMap<String, LoginMemory>,
+    /// What a login's file was a link to, by login id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, PathBuf>,
     /// By `family/agent#profile`.
     #[serde(default)]
     pub copies: BTreeMap<String, CopyMemory>,
@@ -234,6 +237,11 @@ pub fn load(state_dir: &Path) -> Loaded {
 /// What the system refuses.
 pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
     files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))
+}
+
+/// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
+pub fn last_pass(state_dir: &Path) -> Option<Ms> {
+    passes(state_dir).last_at
 }
 
 /// Writes the ledger, durably.

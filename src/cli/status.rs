@@ -87,7 +87,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
         alerts: &alerts,
         problems: &problems,
         scenes: &story::story(&history.entries, &|at| ctx.when(at)),
-        last_pass: ledger::passes(&ctx.state_dir).last_at,
+        last_pass: ledger::last_pass(&ctx.state_dir),
     });
     if path == Path::new("-") {
         return Ok(print(&text)?);

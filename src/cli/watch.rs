@@ -75,7 +75,7 @@ impl Found {
             ledger: &self.ledger,
             alerts: &self.alerts,
             problems: &self.problems,
-            last_pass: ledger::passes(&ctx.state_dir).last_at,
+            last_pass: ledger::last_pass(&ctx.state_dir),
             next,
         };
         frame::frame(&scene, columns, rows, style)
