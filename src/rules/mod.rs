@@ -8,4 +8,5 @@ pub mod lineage;
 pub mod plan;
 pub mod remote;
 pub mod renew;
+pub mod set_back;
 pub mod wording;
