@@ -4,6 +4,7 @@ mod alert;
 mod config;
 mod daemon;
 mod demo;
+mod history;
 mod install;
 mod order;
 mod pages;
@@ -16,7 +17,7 @@ mod token;
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};
 use crate::edge::http::Http;
-use crate::edge::signals;
+use crate::edge::{signals, terminal};
 use crate::look::{AgentView, View};
 use crate::report::{self, Exit, Style};
 use crate::types::Ms;
@@ -96,6 +97,8 @@ enum Command {
     Refresh(refresh::RefreshArgs),
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
     Daemon,
+    /// Tell what happened: renewals, lapses, who was told, recoveries
+    History(history::HistoryArgs),
     /// Have the system run it from now on: a timer or the daemon
     Install(install::InstallArgs),
     /// Undo `install`; removes only what that wrote
@@ -198,6 +201,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Alert(command) => alert::alert(&setup, &command),
         Command::Refresh(args) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
+        Command::History(args) => history::history(&setup, &args),
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
         // done above, without a home
@@ -279,7 +283,13 @@ impl Setup {
         let colour = std::io::stdout().is_terminal()
             && self.host.var_nonblank("NO_COLOR").is_none()
             && self.host.var("TERM") != Some("dumb");
-        Style { colour, unicode: utf8 }
+        let width = terminal::columns().map(usize::from);
+        let asked = || self.host.var_nonblank("COLUMNS")?.parse().ok();
+        Style {
+            colour,
+            unicode: utf8,
+            width: width.or_else(asked).map(|width| width.max(20)),
+        }
     }
 }
 

@@ -127,6 +127,22 @@ impl Ctx {
         }
     }
 
+    /// The user's day of a moment, `Sunday 22 November 2026`.
+    pub fn day(&self, at: Ms) -> String {
+        use chrono::TimeZone;
+        let time = chrono::Local.timestamp_millis_opt(at).single();
+        time.map_or_else(String::new, |time| {
+            time.format("%A %e %B %Y").to_string().replace("  ", " ")
+        })
+    }
+
+    /// The user's time of day, `21:03`.
+    pub fn time(&self, at: Ms) -> String {
+        use chrono::TimeZone;
+        let time = chrono::Local.timestamp_millis_opt(at).single();
+        time.map_or_else(|| "--:--".into(), |time| time.format("%H:%M").to_string())
+    }
+
     /// The minute of the user's day, 0..1440.
     pub fn minute_of_day(&self, at: Ms) -> u16 {
         use chrono::{TimeZone, Timelike};

@@ -50,6 +50,9 @@ pub struct Ledger {
     /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
     #[serde(default)]
     pub renewals: BTreeMap<String, Record>,
+    /// What fails at every pass, as it was noted in the history last: by what and whom.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stuck: BTreeMap<String, String>,
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
     pub events: u64,
@@ -89,6 +92,14 @@ pub struct AlertMemory {
     /// That somebody knows of it.
     #[serde(default)]
     pub ack: Option<Ack>,
+}
+
+impl AlertMemory {
+    /// Since when it has been so: since it happened, where that is known, else since it was first seen, [`Ms`].
+    pub fn begun(&self, now: Ms) -> Ms {
+        let happened = self.last.ends.filter(|ends| self.last.lapsed && *ends <= now);
+        happened.unwrap_or(self.since)
+    }
 }
 
 /// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.
@@ -189,42 +200,6 @@ pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     files::sync_dir(&files::real_target(&path(state_dir))?)
 }
 
-/// A line of `history.jsonl`: what happened, when, to whom.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry<'a> {
-    /// [`Ms`].
-    pub at: Ms,
-    /// `sync`, `heal`, `alert`, `delivered`, `failed` …
-    pub what: &'a str,
-    /// Whom: a login id, an agent's label, a channel.
-    pub whom: &'a str,
-    /// In words.
-    pub text: &'a str,
-}
-
-/// The history is begun anew at this size in bytes, and one old one is kept.
-const HISTORY_LIMIT: u64 = 1 << 20;
-
-/// Appends to the history.
-///
-/// # Errors
-/// What the system refuses.
-pub fn note(state_dir: &Path, entries: &[Entry<'_>]) -> io::Result<()> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let path = state_dir.join("history.jsonl");
-    if files::stat(&path).is_some_and(|meta| meta.size > HISTORY_LIMIT) {
-        files::rename(&path, &state_dir.join("history.1.jsonl"))?;
-    }
-    let mut lines = Vec::new();
-    for entry in entries {
-        serde_json::to_writer(&mut lines, entry).map_err(io::Error::other)?;
-        lines.push(b'\n');
-    }
-    files::append(&path, &lines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,31 +219,5 @@ mod tests {
         }
         set_aside(dir.path(), 5).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
-    }
-
-    #[test]
-    fn the_history_is_rotated() {
-        let dir = tempfile::tempdir().unwrap();
-        files::append(
-            &dir.path().join("history.jsonl"),
-            &vec![b'x'; HISTORY_LIMIT as usize + 1],
-        )
-        .unwrap();
-        note(
-            dir.path(),
-            &[Entry {
-                at: 1,
-                what: "sync",
-                whom: "clawdbot/main",
-                text: "t",
-            }],
-        )
-        .unwrap();
-        assert_eq!(files::list(dir.path()), ["history.1.jsonl", "history.jsonl"]);
-        let line = files::read(&dir.path().join("history.jsonl")).unwrap().bytes;
-        assert_eq!(
-            line,
-            b"{\"at\":1,\"what\":\"sync\",\"whom\":\"clawdbot/main\",\"text\":\"t\"}\n"
-        );
     }
 }

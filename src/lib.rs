@@ -19,6 +19,8 @@ pub mod types;
 pub mod config;
 pub mod ctx;
 
+pub mod layout;
+
 pub mod edge;
 pub mod json;
 
@@ -29,6 +31,7 @@ pub mod rules;
 
 pub mod look;
 
+pub mod history;
 pub mod ledger;
 pub mod notify;
 pub mod remotes;

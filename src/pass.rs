@@ -7,8 +7,9 @@ use crate::config::Share;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, Kind, LockError, Terms};
+use crate::history;
 use crate::json::{Doc, Layout};
-use crate::ledger::{self, Entry, Ledger, Outgoing};
+use crate::ledger::{self, Ledger, Outgoing};
 use crate::look::{self, AgentView, LoginView, View};
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
@@ -23,7 +24,7 @@ use crate::sources::save;
 use crate::stores::families::{Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
-use crate::types::{Credential, Ms, Problem, Profile, Severity};
+use crate::types::{Credential, Problem, Profile, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -189,7 +190,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let (written, view) = write_stores(ctx, &ledger, view, false).await;
     done.extend(written);
     look::remember(&view, &mut ledger);
-    note_done(ctx, &done, view.now);
+    let (mut noted, mut once) = history::of_done(&mut ledger, &view, &done, &renewals, view.now);
 
     let mut alerts = alerts(ctx, &view);
     alerts.extend(rules::alert::channel_alerts(&ledger.troubles));
@@ -201,14 +202,25 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     }
     let mut leased = Vec::new();
     if scope == Scope::Whole {
+        let before = ledger.alerts.clone();
+        let given_up = tell::given_up(&ledger, now);
         tell::queue(ctx, &mut ledger, &channels, &alerts, now);
+        let host = &ctx.host.name;
+        once.extend(given_up);
+        once.extend(history::of_alerts(&before, &ledger.alerts, host, now, &|at| {
+            ctx.when(at)
+        }));
         leased = tell::due(ctx, &mut ledger, &channels, now);
     }
-    if let Err(error) = ledger::save(&ctx.state_dir, &ledger) {
-        problems.push(unusable("cannot be written", files::io_words(&error)));
-        // what cannot be remembered would be said again at every pass: this is said by the exit code and the log instead
-        leased.clear();
+    match ledger::save(&ctx.state_dir, &ledger) {
+        Ok(()) => noted.extend(once),
+        Err(error) => {
+            problems.push(unusable("cannot be written", files::io_words(&error)));
+            // what cannot be remembered would be said again at every pass: this is said by the exit code and the log instead
+            leased.clear();
+        }
     }
+    history::note(&ctx.state_dir, &noted);
     drop(lock);
 
     let told = deliver(ctx, &channels, leased).await;
@@ -335,23 +347,11 @@ pub async fn record(
         ));
     }
     for (out, result) in told {
-        let (what, text) = match result {
-            Ok(receipt) => ("delivered", format!("{}: {}", out.event.title, receipt.detail)),
-            Err(error) => {
-                tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");
-                ("not_delivered", format!("{}: {error}", out.event.title))
-            }
-        };
-        note(
-            ctx,
-            &[Entry {
-                at: now,
-                what,
-                whom: &out.channel,
-                text: &text,
-            }],
-        );
+        if let Err(error) = result {
+            tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");
+        }
     }
+    history::note(&ctx.state_dir, &history::of_deliveries(told, now));
     ledger
 }
 
@@ -389,34 +389,6 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
         lines.extend(words.message.lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")
-}
-
-fn note_done(ctx: &Ctx, done: &[Done], now: Ms) {
-    for one in done {
-        let (what, text) = match &one.outcome {
-            Outcome::Written(ids) => ("sync", format!("brought up to date: {}", ids.join(", "))),
-            Outcome::Healed(from) => ("heal", format!("healed from the newer copy of {from}")),
-            Outcome::Failed(problem) => ("failed", problem.message.clone()),
-            Outcome::Renewed(how) => ("renewed", format!("renewed {how}")),
-            Outcome::NotRenewed(problem) => ("not_renewed", problem.message.clone()),
-            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => continue,
-        };
-        note(
-            ctx,
-            &[Entry {
-                at: now,
-                what,
-                whom: &one.whom,
-                text: &text,
-            }],
-        );
-    }
-}
-
-fn note(ctx: &Ctx, entries: &[Entry<'_>]) {
-    if let Err(error) = ledger::note(&ctx.state_dir, entries) {
-        tracing::warn!("history: {}", files::io_words(&error));
-    }
 }
 
 /// What is to be done to one agent's store.
@@ -808,6 +780,7 @@ mod tests {
     use crate::config::Config;
     use crate::ctx::{Clock, Host};
     use crate::edge::http::Http;
+    use crate::types::Ms;
     use std::collections::BTreeMap;
 
     /// The agent's copy as it stood when it was looked at is healed from only if it still stands so under the locks.

@@ -4,7 +4,8 @@
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
-use crate::ledger::{self, Entry, Ledger, SetupToken};
+use crate::history::{self, Entry};
+use crate::ledger::{self, Ledger, SetupToken};
 use crate::look::{AgentView, View};
 use crate::pass::{self, Change, Refused};
 use crate::secret::Secret;
@@ -96,7 +97,12 @@ pub async fn add(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, wan
     .await
     .map_err(|refused| words(ctx, agent, refused))?;
     if !ids.is_empty() {
-        note(ctx, &agent.agent.agent.label(), &format!("recorded {}", wanted.id));
+        note(
+            ctx,
+            "recorded",
+            &agent.agent.agent.label(),
+            &format!("recorded {}", wanted.id),
+        );
     }
     Ok(!ids.is_empty())
 }
@@ -119,7 +125,7 @@ pub async fn remove(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, 
     .await
     .map_err(|refused| words(ctx, agent, refused))?;
     if !ids.is_empty() {
-        note(ctx, &agent.agent.agent.label(), &format!("removed {id}"));
+        note(ctx, "removed", &agent.agent.agent.label(), &format!("removed {id}"));
     }
     Ok(!ids.is_empty())
 }
@@ -161,7 +167,7 @@ pub async fn set_order(
             true => format!("cleared the order of {provider}"),
             false => format!("order of {provider}: {}", ids.join(", ")),
         };
-        note(ctx, &agent.agent.agent.label(), &what);
+        note(ctx, "recorded", &agent.agent.agent.label(), &what);
     }
     Ok(changed)
 }
@@ -274,16 +280,17 @@ pub async fn remember(ctx: &Ctx, token: &Secret, setup: SetupToken) -> Result<()
     ledger::save(&ctx.state_dir, &ledger).map_err(words)
 }
 
-fn note(ctx: &Ctx, whom: &str, text: &str) {
+fn note(ctx: &Ctx, what: &'static str, whom: &str, text: &str) {
     let entry = Entry {
         at: ctx.clock.now(),
-        what: "recorded",
-        whom,
-        text,
+        what: what.into(),
+        whom: whom.to_owned(),
+        text: text.to_owned(),
+        agents: vec![whom.to_owned()],
+        ..Entry::default()
     };
-    let noted = files::make_dirs(&ctx.state_dir).and_then(|()| ledger::note(&ctx.state_dir, &[entry]));
-    if let Err(error) = noted {
-        tracing::warn!("history: {}", files::io_words(&error));
+    if files::make_dirs(&ctx.state_dir).is_ok() {
+        history::note(&ctx.state_dir, &[entry]);
     }
 }
 

@@ -354,6 +354,8 @@ pub struct Style {
     pub colour: bool,
     /// Block characters, for a UTF-8 locale.
     pub unicode: bool,
+    /// Columns, where that is known: what is longer is laid out anew.
+    pub width: Option<usize>,
 }
 
 /// The table for people: each login and profile with its health, a bar of the time it has left, and why.
@@ -548,11 +550,13 @@ fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(length)))
 }
 
-fn bold(text: &str, style: Style) -> String {
+/// An emphasis, on a terminal.
+pub fn bold(text: &str, style: Style) -> String {
     paint(text, "1", style)
 }
 
-fn paint(text: &str, code: &str, style: Style) -> String {
+/// A colour by its code, on a terminal.
+pub fn paint(text: &str, code: &str, style: Style) -> String {
     if style.colour {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     } else {

@@ -5,6 +5,7 @@
 //! out: the same event with the same id is then sent again, at most one duplicate.
 
 use crate::ctx::Ctx;
+use crate::history::{self, Entry};
 use crate::ledger::{AlertMemory, Ledger, Outgoing};
 use crate::notify::{Channel, Receipt, SendError};
 use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
@@ -42,6 +43,13 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
     ledger
         .outbox
         .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
+}
+
+/// What [`queue`] is about to give up: nobody took it for a week.
+pub fn given_up(ledger: &Ledger, now: Ms) -> Vec<Entry> {
+    let old = ledger.outbox.iter().filter(|out| now - out.queued_at >= GIVE_UP);
+    old.map(|out| history::of_outgoing("given_up", out, out.last_error.clone(), now))
+        .collect()
 }
 
 fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now: Ms) {

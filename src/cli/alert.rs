@@ -5,6 +5,7 @@ use crate::config::table::{nearest, parse_duration};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
+use crate::history::{self, Entry};
 use crate::ledger::{self, Ledger};
 use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
 use crate::report::{Exit, one_line};
@@ -219,6 +220,23 @@ fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
     if let Err(error) = remembered {
         tracing::warn!("{error}");
     }
+    let tested = results.iter().map(|(channel, result)| Entry {
+        channel: Some(channel.name.clone()),
+        detail: Some(match result {
+            Ok(receipt) => receipt.detail.clone(),
+            Err(error) => error.why().to_owned(),
+        }),
+        ..by_hand(
+            "tested",
+            &channel.name,
+            match result {
+                Ok(_) => "a test was delivered",
+                Err(_) => "a test was not delivered",
+            },
+            now,
+        )
+    });
+    history::note(&ctx.state_dir, &tested.collect::<Vec<_>>());
     Ok(match results.iter().all(|(_, result)| result.is_ok()) {
         true => Exit::Fine,
         false => Exit::Unknown,
@@ -281,6 +299,7 @@ fn test_event(ctx: &Ctx, channel: &Channel, severity: Severity) -> Event {
 
 fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
     let now = ctx.clock.now();
+    let mut noted = Vec::new();
     let out = change(ctx, |ledger| {
         for id in ids {
             if !ledger.alerts.contains_key(id) {
@@ -295,6 +314,18 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
         for (id, memory) in &mut ledger.alerts {
             if all || ids.contains(id) {
                 memory.ack = Some(Ack::of(&memory.last, now));
+                noted.push(Entry {
+                    login: memory.last.login.as_ref().map(|login| login.id.clone()),
+                    alert: Some(id.clone()),
+                    kind: Some(memory.last.kind.clone()),
+                    severity: Some(memory.last.severity),
+                    ..by_hand(
+                        "acked",
+                        id,
+                        "acknowledged: not told again until it changes or is over",
+                        now,
+                    )
+                });
                 let _ = writeln!(
                     out,
                     "{}: acknowledged; you hear of it again when it changes or is over",
@@ -304,6 +335,7 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
         }
         Ok(out)
     })?;
+    history::note(&ctx.state_dir, &noted);
     print(match out.as_str() {
         "" => "nothing is firing\n",
         out => out,
@@ -325,7 +357,7 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
         (duration, ..) => Until::Time(now.saturating_add(duration.unwrap_or(8 * HOUR))),
     };
     let silence = Silence {
-        scope,
+        scope: scope.clone(),
         until,
         since: now,
     };
@@ -342,6 +374,8 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
         Ok(tell::silenced(ctx, &[silence], now))
     })?;
     if let Some(problem) = words.pop() {
+        let entry = of_scope("silenced", &scope, &problem.message, now);
+        history::note(&ctx.state_dir, &[entry]);
         print(&format!(
             "{}\n{}\n",
             one_line(&problem.message),
@@ -351,11 +385,35 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     Ok(Exit::Fine)
 }
 
-fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
-    let label = |scope: &Scope| match scope {
+/// What a person did, for the history.
+fn by_hand(what: &'static str, whom: &str, text: &str, now: Ms) -> Entry {
+    Entry {
+        at: now,
+        what: what.into(),
+        whom: whom.to_owned(),
+        text: text.to_owned(),
+        ..Entry::default()
+    }
+}
+
+fn label(scope: &Scope) -> String {
+    match scope {
         Scope::All => "--all".to_owned(),
         Scope::Login(id) | Scope::Agent(id) => id.clone(),
-    };
+    }
+}
+
+fn of_scope(what: &'static str, scope: &Scope, text: &str, now: Ms) -> Entry {
+    let mut entry = by_hand(what, &label(scope), text, now);
+    match scope {
+        Scope::All => {}
+        Scope::Login(id) => entry.login = Some(id.clone()),
+        Scope::Agent(id) => entry.agents = vec![id.clone()],
+    }
+    entry
+}
+
+fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
     let wanted = match (&args.login, &args.agent) {
         (Some(id), _) => Some(Scope::Login(id.clone())),
         (_, Some(id)) => Some(Scope::Agent(id.clone())),
@@ -366,16 +424,23 @@ fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
         ledger
             .silences
             .retain(|silence| wanted.as_ref().is_some_and(|wanted| silence.scope != *wanted));
-        let ended = before.len() - ledger.silences.len();
+        let ended: Vec<Scope> = before
+            .iter()
+            .filter(|scope| ledger.silences.iter().all(|silence| silence.scope != **scope))
+            .cloned()
+            .collect();
         match &wanted {
-            Some(scope) if ended == 0 => {
+            Some(scope) if ended.is_empty() => {
                 let names: Vec<String> = before.iter().map(label).collect();
                 Err(unknown("silence", &label(scope), names.iter().map(String::as_str)))
             }
             _ => Ok(ended),
         }
     })?;
-    print(&match ended {
+    let now = ctx.clock.now();
+    let entry = |scope: &Scope| of_scope("unsilenced", scope, "the silence was ended", now);
+    history::note(&ctx.state_dir, &ended.iter().map(entry).collect::<Vec<_>>());
+    print(&match ended.len() {
         0 => "nothing was silenced\n".to_owned(),
         1 => "one silence ended\n".to_owned(),
         n => format!("{n} silences ended\n"),

@@ -76,6 +76,7 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
     let style = Style {
         colour: std::io::stdout().is_terminal() && !invocation.env.contains_key("NO_COLOR"),
         unicode: true,
+        width: None,
     };
 
     print("A made-up home: three logins, six agents. First what `nolapse run --dry-run` says of it:\n\n")?;

@@ -5,6 +5,7 @@ use crate::ctx::{Ctx, Host};
 use crate::edge::files;
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
+use crate::history::{self, Entry};
 use crate::ledger::{self, Kept, Ledger, SetupToken};
 use crate::look::{self, View};
 use crate::notify::{self, Job as Sending, SendCtx};
@@ -472,6 +473,15 @@ async fn store_token(
             ),
         });
     }
+    note(
+        ctx,
+        Entry {
+            whom: "setup-token".into(),
+            text: format!("a new setup token was put into {}", stored.join(", ")),
+            until: Some(expires_at),
+            ..Entry::default()
+        },
+    );
     let report = pass::run(ctx, Scope::Whole).await;
     told.done(
         &json!({
@@ -489,6 +499,17 @@ async fn store_token(
         ),
     );
     Ok(if fine { Exit::Fine } else { Exit::Unknown })
+}
+
+fn note(ctx: &Ctx, entry: Entry) {
+    let entry = Entry {
+        at: ctx.clock.now(),
+        what: "reauth".into(),
+        ..entry
+    };
+    if files::make_dirs(&ctx.state_dir).is_ok() {
+        history::note(&ctx.state_dir, &[entry]);
+    }
 }
 
 async fn remember(ctx: &Ctx, token: &Secret, dates: SetupToken, told: &Told, fine: &mut bool) {
@@ -531,6 +552,15 @@ async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Res
             "run `claude auth login` yourself and see what it says".into(),
         ));
     }
+    note(
+        ctx,
+        Entry {
+            whom: place.id.clone(),
+            text: "signed in again".into(),
+            login: Some(place.id.clone()),
+            ..Entry::default()
+        },
+    );
     let report = pass::run(ctx, Scope::Whole).await;
     let login = report.view.logins.iter().find(|login| login.id() == place.id);
     let ends = login.and_then(|login| login.verdict.ends);

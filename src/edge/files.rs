@@ -2,7 +2,7 @@
 
 use crate::types::Ms;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,42 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     Ok(Snapshot {
         bytes,
         meta: Meta::of(&meta),
+    })
+}
+
+/// The end of a file.
+#[derive(Debug)]
+pub struct Tail {
+    /// Its last bytes.
+    pub bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
+/// Reads the last `most` bytes of a regular file, through links; never blocks on a FIFO or device.
+///
+/// # Errors
+/// See [`ReadError`]; never [`ReadError::TooLarge`].
+pub fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path);
+    let mut file = open.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Absent,
+        _ => ReadError::Io(error),
+    })?;
+    let meta = file.metadata().map_err(ReadError::Io)?;
+    if !meta.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    let skipped = meta.size().saturating_sub(most);
+    file.seek(io::SeekFrom::Start(skipped)).map_err(ReadError::Io)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    Ok(Tail {
+        bytes,
+        whole: skipped == 0,
     })
 }
 

@@ -9,4 +9,5 @@ pub mod plan;
 pub mod remote;
 pub mod renew;
 pub mod set_back;
+pub mod story;
 pub mod wording;

@@ -71,6 +71,8 @@ fn no_secret_leaves_the_process() {
         &["status", "--json"],
         &["status", "--plain"],
         &["check"],
+        &["history"],
+        &["history", "--json"],
         &["config", "show"],
         &["config", "check"],
     ] {

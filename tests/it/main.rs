@@ -17,6 +17,7 @@ mod daemon;
 mod delegate;
 mod endpoint;
 mod fixtures;
+mod history;
 mod home;
 mod install;
 mod kill;

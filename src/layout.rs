@@ -1,0 +1,135 @@
+//! Text in columns: how wide it is on a terminal, cut, padded, and wrapped with a hanging indent. Pure.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How many cells of a terminal a text takes; there must be no escape codes in it.
+pub fn cells(text: &str) -> usize {
+    text.width()
+}
+
+/// Exactly so many cells: padded with blanks, or cut with an `…`.
+pub fn fit(text: &str, width: usize) -> String {
+    let cut = cut(text, width);
+    let missing = width.saturating_sub(cells(&cut));
+    cut + &" ".repeat(missing)
+}
+
+/// At most so many cells, cut with an `…`.
+pub fn cut(text: &str, width: usize) -> String {
+    if cells(text) <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut left = width.saturating_sub(1);
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if wide > left {
+            break;
+        }
+        left -= wide;
+        out.push(c);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Lines of at most `width` cells, broken at blanks; a word that is longer is broken where it must be.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(8);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let wide = cells(word);
+        if used > 0 && used + 1 + wide > width {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used + wide > width {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(c);
+            used += wide;
+        }
+    }
+    if used > 0 || lines.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// [`wrap`] with every line after the first indented, as one text without a final line break; `None` for no width at all.
+pub fn hang(text: &str, indent: usize, width: Option<usize>) -> String {
+    match width {
+        None => text.to_owned(),
+        Some(width) => wrap(text, width.saturating_sub(indent)).join(&format!("\n{}", " ".repeat(indent))),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`, `a, b, c and 7 more` for names of which `more` are not here.
+pub fn list(names: &[String], most: usize, more: usize) -> String {
+    let shown = &names[..names.len().min(most)];
+    let rest = names.len() - shown.len() + more;
+    match (shown, rest) {
+        ([], n) => format!("{n}"),
+        (shown, n) if n > 0 => format!("{} and {n} more", shown.join(", ")),
+        ([one], _) => one.clone(),
+        ([first @ .., last], _) => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_and_padded_by_cells() {
+        for (text, width, want) in [
+            ("claude", 8, "claude  "),
+            ("claude-team", 8, "claude-…"),
+            ("登录登录", 6, "登录… "),
+            ("登录", 4, "登录"),
+            ("x", 0, ""),
+        ] {
+            assert_eq!(fit(text, width), want, "{text}");
+            assert_eq!(cells(&fit(text, width)), width);
+        }
+    }
+
+    #[test]
+    fn lines_are_broken_at_blanks_and_nothing_is_lost() {
+        assert_eq!(
+            wrap("brought clawdbot/main up to date", 16),
+            ["brought", "clawdbot/main up", "to date"]
+        );
+        assert_eq!(wrap("", 16), [""]);
+        let long = "x".repeat(40);
+        assert_eq!(wrap(&long, 16).concat(), long);
+        assert!(wrap(&format!("a {long} b"), 16).iter().all(|line| cells(line) <= 16));
+        assert_eq!(hang("aaaa bbbb cccc", 4, Some(12)), "aaaa\n    bbbb\n    cccc");
+        assert_eq!(hang("aaaa bbbb cccc", 4, None), "aaaa bbbb cccc");
+    }
+
+    #[test]
+    fn names_are_listed_as_a_person_would() {
+        let names: Vec<String> = ["a", "b", "c", "d"].map(String::from).into();
+        for (take, most, more, want) in [
+            (1, 3, 0, "a"),
+            (2, 3, 0, "a and b"),
+            (3, 3, 0, "a, b and c"),
+            (4, 3, 0, "a, b, c and 1 more"),
+            (4, 3, 6, "a, b, c and 7 more"),
+        ] {
+            assert_eq!(list(&names[..take], most, more), want);
+        }
+    }
+}

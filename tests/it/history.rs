@@ -1,0 +1,196 @@
+//! What happened, told as a story: the real binary, a receiver on loopback, and what a terminal of 40 columns shows.
+
+use super::home::{DAY, HOUR, Home, MINUTE, Terminal, credentials, now, token};
+use super::receiver::{Manner, Receiver};
+use serde_json::{Value, json};
+
+const HISTORY: &str = ".local/state/nolapse/history.jsonl";
+
+fn config(home: &Home, text: &str) {
+    home.config(&format!("[renew]\nmode = \"off\"\n{text}"));
+}
+
+fn lapse(home: &Home) {
+    let text = credentials("1", now() - 2 * HOUR, Some(now() - HOUR)).to_string();
+    home.write(".claude/.credentials.json", text);
+}
+
+fn entries(home: &Home, args: &[&str]) -> Vec<Value> {
+    let ran = home.run(&[&["history", "--json"], args].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let object: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(object["schema"], "nolapse.history/1");
+    object["entries"].as_array().unwrap().clone()
+}
+
+fn whats(entries: &[Value]) -> Vec<&str> {
+    entries.iter().map(|entry| entry["what"].as_str().unwrap()).collect()
+}
+
+/// Puts all that was noted so far this much earlier.
+fn earlier(home: &Home, ms: i64) {
+    let mut text = String::new();
+    for line in home.read(HISTORY).lines() {
+        let mut entry: Value = serde_json::from_str(line).unwrap();
+        entry["at"] = (entry["at"].as_i64().unwrap() - ms).into();
+        text += &format!("{entry}\n");
+    }
+    home.write(HISTORY, text);
+}
+
+#[test]
+fn a_lapse_who_was_told_what_a_person_did_and_the_recovery_are_a_story() {
+    let home = Home::new();
+    let (phone, mail) = (Receiver::new(Manner::Answer(200)), Receiver::new(Manner::Answer(404)));
+    config(&home, &(phone.channel("phone", "") + &mail.channel("mail", "")));
+    home.login("1", now() + 8 * HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("0", now() - HOUR)}));
+    home.run(&["run"]);
+    assert_eq!(whats(&entries(&home, &[])), ["sync"]);
+    let before = home.read(HISTORY);
+    home.run(&["run"]);
+    assert_eq!(home.read(HISTORY), before, "nothing happened, nothing is noted");
+
+    lapse(&home);
+    home.run(&["run"]);
+    assert_eq!(home.run(&["alert", "ack", "--all"]).code, 0);
+    assert_eq!(home.run(&["alert", "silence", "--login", "claude"]).code, 0);
+    assert_eq!(home.run(&["alert", "unsilence"]).code, 0);
+    earlier(&home, 5 * MINUTE);
+    home.login("2", now() + 8 * HOUR);
+    home.run(&["run"]);
+    home.run(&["alert", "test", "phone"]);
+    let all = entries(&home, &[]);
+    assert_eq!(
+        whats(&all),
+        [
+            "sync",
+            "lapsed",
+            "delivered",
+            "not_delivered",
+            "acked",
+            "silenced",
+            "unsilenced",
+            "sync",
+            "recovered",
+            "lapsed",
+            "delivered",
+            "delivered",
+            "tested"
+        ]
+    );
+    // the channel that refuses is an alert of its own, told by the others
+    assert_eq!(all[9]["alert"], "channel:mail");
+    let lapsed = &all[1];
+    assert_eq!(
+        (
+            &lapsed["login"],
+            &lapsed["alert"],
+            &lapsed["kind"],
+            &lapsed["severity"],
+            &lapsed["agents"]
+        ),
+        (
+            &json!("claude"),
+            &json!("login:claude"),
+            &json!("login_ended"),
+            &json!("critical"),
+            &json!(["clawdbot/main"])
+        )
+    );
+    assert_eq!(all[2]["channel"], "phone");
+    assert_eq!(all[2]["event"], all[3]["event"]);
+    assert!(all[3]["detail"].as_str().unwrap().contains("answered 404"));
+    assert_eq!(all[8]["since"], lapsed["since"]);
+
+    let ran = home.run(&["history"]);
+    for said in [
+        "brought clawdbot/main up to date from `claude`",
+        "✗ Claude login `claude` has ended on",
+        "          affected: clawdbot/main; it had happened 55 min before it was seen\n",
+        "          told phone\n          mail could not be told yet: ",
+        "`login:claude` was acknowledged",
+        "claude: alerts of the login `claude` are silenced until",
+        "is fine again; it was out for 1 h",
+        "phone: a test was delivered: ",
+        "in the last 7 d: 2 lapses, 1 recovery, 2 syncs, 3 messages delivered\n",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}:\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains('\u{1b}'), "no colour away from a terminal");
+    assert_eq!(whats(&entries(&home, &["-n", "2"])), ["delivered", "tested"]);
+    assert_eq!(entries(&home, &["--since", "1m"]).len(), 6);
+    assert!(!whats(&entries(&home, &["--login", "cl*"])).contains(&"tested"));
+}
+
+#[test]
+fn what_fails_at_every_pass_is_noted_once() {
+    let home = Home::new();
+    config(&home, &Receiver::new(Manner::Answer(500)).channel("down", ""));
+    lapse(&home);
+    for _ in 0..3 {
+        home.run(&["run"]);
+        home.run(&["alert", "retry"]);
+    }
+    let all = entries(&home, &[]);
+    assert_eq!(whats(&all), ["lapsed", "not_delivered", "lapsed"]);
+    assert_eq!(all[2]["alert"], "channel:down");
+}
+
+#[test]
+fn forty_columns_are_enough_and_foreign_names_break_no_terminal() {
+    let home = Home::new();
+    config(&home, "");
+    lapse(&home);
+    home.store("main", json!({"anthropic:claude-cli": token("0", now() - HOUR)}));
+    home.run(&["run"]);
+    let evil = json!({"at": now(), "what": "failed", "whom": "x\u{1b}[2J\u{7}y", "text": "a\nb\u{9b}31m"});
+    home.write(HISTORY, home.read(HISTORY) + &evil.to_string() + "\ngarbage\n{\"at\":");
+    let mut command = home.command(&["history"]);
+    command.env("TERM", "xterm-256color");
+    let mut terminal = Terminal::start(command, 40);
+    let (code, said) = terminal.end();
+    assert_eq!(code, 0);
+    assert!(
+        !said.contains("\u{1b}[2J") && !said.contains('\u{7}') && !said.contains('\u{9b}'),
+        "{said:?}"
+    );
+    let mut screen = vt100::Parser::new(60.try_into().unwrap(), 200.try_into().unwrap(), 0);
+    screen.process(said.as_bytes());
+    let text = screen.screen().contents();
+    assert!(text.contains("2 lines of the history could not be"), "{text}");
+    assert!(text.contains("✗ Claude login"), "{text}");
+    let widest = text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+    assert!(widest <= 40, "{widest}:\n{text}");
+}
+
+#[test]
+fn a_slip_is_named_and_an_empty_history_says_so() {
+    let home = Home::new();
+    let ran = home.run(&["history"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "nothing happened in the last 7 d\n")
+    );
+    home.login("1", now() + 8 * HOUR);
+    for (args, hint) in [
+        (&["history", "--login", "cluade"][..], "did you mean `claude`?"),
+        (&["history", "--login", "zzz*"], "the logins are claude"),
+        (&["history", "--since", "yesterday"], "write `7d`"),
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, 3, "{args:?}: {ran:?}");
+        assert!(ran.stderr.contains(hint), "{args:?}: {ran:?}");
+    }
+    let day = day(now() - 2 * DAY);
+    assert_eq!(home.run(&["history", "--since", &day]).code, 0);
+    assert!(home.files().keys().all(|path| !path.contains("history")));
+}
+
+/// A date as a person writes it.
+fn day(at: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(at)
+        .unwrap()
+        .format("%Y-%m-%d")
+        .to_string()
+}
