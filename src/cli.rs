@@ -13,6 +13,7 @@ mod refresh;
 mod run;
 mod status;
 mod token;
+mod watch;
 
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};

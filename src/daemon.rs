@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
-const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 9] = [
     ".credentials.json",
     "auth-profiles.json",
     "auth.json",
@@ -363,7 +363,7 @@ fn wake_at(ctx: &Ctx, report: &Report, begun: Ms) -> Ms {
 }
 
 /// The directories whose files matter, with those in which they would appear.
-fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
+pub fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
     let mut dirs: BTreeSet<PathBuf> = view.logins.iter().map(|login| login.login.place.dir.clone()).collect();
     dirs.extend(
         view.looked_at

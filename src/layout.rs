@@ -35,6 +35,27 @@ pub fn cut(text: &str, width: usize) -> String {
     out
 }
 
+/// At most so many cells, the begin cut off with an `…`.
+pub fn tail(text: &str, width: usize) -> String {
+    if cells(text) <= width {
+        return text.to_owned();
+    }
+    let mut left = width.saturating_sub(1);
+    let mut from = text.len();
+    for (at, c) in text.char_indices().rev() {
+        let wide = c.width().unwrap_or(0);
+        if wide > left {
+            break;
+        }
+        left -= wide;
+        from = at;
+    }
+    match width {
+        0 => String::new(),
+        _ => format!("…{}", &text[from..]),
+    }
+}
+
 /// Lines of at most `width` cells, broken at blanks; a word that is longer is broken where it must be.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(8);
@@ -103,6 +124,11 @@ mod tests {
             assert_eq!(fit(text, width), want, "{text}");
             assert_eq!(cells(&fit(text, width)), width);
         }
+        assert_eq!(tail("clawdbot/research", 9), "…research");
+        assert_eq!(
+            (tail("登录登", 4), tail("abc", 0), tail("abc", 3)),
+            ("…登".into(), String::new(), "abc".into())
+        );
     }
 
     #[test]

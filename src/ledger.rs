@@ -177,6 +177,16 @@ pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
     files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))
 }
 
+/// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
+pub fn last_pass(state_dir: &Path) -> Option<Ms> {
+    #[derive(Deserialize)]
+    struct Passes {
+        last_at: Option<Ms>,
+    }
+    let snapshot = files::read(&state_dir.join("passes.json")).ok()?;
+    serde_json::from_slice::<Passes>(&snapshot.bytes).ok()?.last_at
+}
+
 /// Writes the ledger, durably.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! A view -> table, plain lines, JSON (`nolapse.status/1`), exit code.
 
 use crate::ctx::Ctx;
+use crate::layout;
 use crate::ledger::Ledger;
 use crate::look::{AgentView, LoginView, ProfileView, View};
 use crate::rules::health::worst;
@@ -14,6 +15,8 @@ use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
+
+pub mod frame;
 
 /// What the process says with its exit code; the agents' own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,42 +361,42 @@ pub struct Style {
     pub width: Option<usize>,
 }
 
-/// The table for people: each login and profile with its health, a bar of the time it has left, and why.
-pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
-    let mut out = String::new();
-    let name_width = view
-        .agents
-        .iter()
-        .map(|agent| agent.agent.agent.label().chars().count())
-        .chain(view.logins.iter().map(|login| login.id().chars().count()))
-        .max()
-        .unwrap_or(0)
-        .min(32);
-    let id_width = view
-        .agents
-        .iter()
-        .flat_map(|agent| &agent.profiles)
-        .map(|profile| profile.profile.id.chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(32);
-    if !view.logins.is_empty() {
-        let _ = writeln!(out, "{}", bold("logins", style));
-    }
-    for login in &view.logins {
+/// A login or profile as it is shown.
+#[derive(Debug)]
+pub struct Row {
+    /// Whose, empty where it is that of the row above.
+    pub name: String,
+    /// Its health; `None` for an agent without a profile.
+    pub health: Option<Health>,
+    /// The time left, [`Ms`].
+    pub left: Option<Ms>,
+    /// What a full bar means, [`Ms`].
+    pub scale: Ms,
+    /// The profile id.
+    pub id: Option<String>,
+    /// Why, and what else there is to say.
+    pub words: String,
+}
+
+/// Every login.
+pub fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
+    let row = |login: &LoginView| {
         let (left, scale) = login_left(login, view.now);
-        let _ = writeln!(
-            out,
-            "  {}  {}  {}  {}",
-            pad(&one_line(login.id()), name_width),
-            health_word(login.verdict.health, style),
-            gauge(left, scale, login.verdict.health, style),
-            login_words(ctx, login, view.now)
-        );
-    }
-    if !view.agents.is_empty() {
-        let _ = writeln!(out, "{}", bold("agents", style));
-    }
+        Row {
+            name: one_line(login.id()),
+            health: Some(login.verdict.health),
+            left,
+            scale,
+            id: None,
+            words: login_words(ctx, login, view.now),
+        }
+    };
+    view.logins.iter().map(row).collect()
+}
+
+/// Every profile of every agent, and the agents that have none.
+pub fn agent_rows(view: &View) -> Vec<Row> {
+    let mut rows = Vec::new();
     for agent in &view.agents {
         let label = one_line(&agent.agent.agent.label());
         if agent.profiles.is_empty() {
@@ -402,23 +405,69 @@ pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> Stri
                 store::State::Refused(_) => "unreadable store",
                 _ => "no profiles",
             };
-            let _ = writeln!(out, "  {}  {what}", pad(&label, name_width));
+            rows.push(Row {
+                name: label.clone(),
+                health: None,
+                left: None,
+                scale: DAY,
+                id: None,
+                words: what.to_owned(),
+            });
         }
         for (i, profile) in agent.profiles.iter().enumerate() {
-            let name = if i == 0 { label.as_str() } else { "" };
-            let left = profile
-                .profile
-                .credential
-                .expires()
-                .map(|end| end.saturating_sub(view.now));
+            let expires = profile.profile.credential.expires();
+            let left = expires.map(|end| end.saturating_sub(view.now));
+            rows.push(Row {
+                name: if i == 0 { label.clone() } else { String::new() },
+                health: Some(profile.verdict.health),
+                left,
+                scale: scale_of(left),
+                id: Some(one_line(&profile.profile.id)),
+                words: profile_words(view, agent, profile),
+            });
+        }
+    }
+    rows
+}
+
+/// The table for people: each login and profile with its health, a bar of the time it has left, and why. Where the terminal is
+/// too narrow for columns, each row becomes a few lines.
+pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
+    /// Narrower than this, words in a column of their own are no pleasure to read.
+    const WORDS: usize = 30;
+    let mut out = String::new();
+    let (logins, agents) = (login_rows(ctx, view), agent_rows(view));
+    let widest = |cells: &dyn Fn(&Row) -> usize| logins.iter().chain(&agents).map(cells).max().unwrap_or(0).min(32);
+    let name_width = widest(&|row| layout::cells(&row.name));
+    let id_width = widest(&|row| row.id.as_ref().map_or(0, |id| layout::cells(id)));
+    let columns = |row: &Row| 2 + name_width + 2 + 8 + 2 + 21 + 2 + row.id.as_ref().map_or(0, |_| id_width + 2);
+    let stacked = style
+        .width
+        .is_some_and(|width| logins.iter().chain(&agents).any(|row| columns(row) + WORDS > width));
+    for (heading, rows) in [("logins", &logins), ("agents", &agents)] {
+        if !rows.is_empty() {
+            let _ = writeln!(out, "{}", bold(heading, style));
+        }
+        for row in rows {
+            if stacked {
+                stack(&mut out, row, style);
+                continue;
+            }
+            let name = pad(&row.name, name_width);
+            let Some(health) = row.health else {
+                let _ = writeln!(out, "  {name}  {}", row.words);
+                continue;
+            };
+            let id = row
+                .id
+                .as_ref()
+                .map_or_else(String::new, |id| format!("{}  ", pad(id, id_width)));
             let _ = writeln!(
                 out,
-                "  {}  {}  {}  {}  {}",
-                pad(name, name_width),
-                health_word(profile.verdict.health, style),
-                gauge(left, scale_of(left), profile.verdict.health, style),
-                pad(&one_line(&profile.profile.id), id_width),
-                profile_words(view, agent, profile)
+                "  {name}  {}  {}  {id}{}",
+                health_word(health, style),
+                gauge(row.left, row.scale, health, style),
+                layout::hang(&row.words, columns(row), style.width)
             );
         }
     }
@@ -429,10 +478,53 @@ pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> Stri
     for problem in problems {
         let _ = writeln!(
             out,
-            "  {}\n    hint: {}",
-            one_line(&problem.message),
-            one_line(&problem.hint)
+            "  {}\n    {}",
+            layout::hang(&one_line(&problem.message), 2, style.width),
+            layout::hang(&format!("hint: {}", one_line(&problem.hint)), 4, style.width)
         );
+    }
+    out
+}
+
+/// A row as lines: the name, health with bar and time, the words.
+fn stack(out: &mut String, row: &Row, style: Style) {
+    let text = |text: &str, indent: usize| layout::hang(text, indent, style.width);
+    if !row.name.is_empty() {
+        let _ = writeln!(out, "  {}", text(&row.name, 2));
+    }
+    if let Some(health) = row.health {
+        let (word, gauge) = (health_word(health, style), gauge(row.left, row.scale, health, style));
+        let _ = writeln!(out, "    {word} {}", gauge.trim_end());
+    }
+    let words = match &row.id {
+        Some(id) => format!("{id}: {}", row.words),
+        None => row.words.clone(),
+    };
+    let _ = writeln!(out, "    {}", text(&words, 4));
+}
+
+/// Other hosts as the last pass found them, a line each; nobody is asked here.
+pub fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> String {
+    let mut out = String::new();
+    for (i, remote) in ctx.config.remotes.iter().enumerate() {
+        if i == 0 {
+            let _ = writeln!(out, "{}", bold("remotes", style));
+        }
+        let words = match ledger.remotes.get(&remote.name) {
+            None => "not asked yet; a pass asks".into(),
+            Some(memory) => {
+                let ago = span((now - memory.asked_at).max(0));
+                match (memory.silence, memory.alerts.len()) {
+                    (Some(silence), _) => format!("silent     {}; asked {ago} ago", silence.words()),
+                    (None, 0) => format!("ok         asked {ago} ago"),
+                    (None, n) => format!("{n} firing   asked {ago} ago"),
+                }
+            }
+        };
+        // blanks that align are lost where lines are wrapped
+        let text = format!("{}  {words}", one_line(&remote.name));
+        let fits = style.width.is_none_or(|width| layout::cells(&text) + 2 <= width);
+        let _ = writeln!(out, "  {}", layout::hang(&text, 4, style.width.filter(|_| !fits)));
     }
     out
 }
@@ -530,23 +622,27 @@ fn health_word(health: Health, style: Style) -> String {
 
 /// A bar of ten cells and the time left.
 fn gauge(left: Option<Ms>, scale: Ms, health: Health, style: Style) -> String {
-    let (full, empty) = if style.unicode { ('█', '░') } else { ('#', '.') };
-    let cells = match left {
-        None if health == Health::Static => 10,
-        None => 0,
-        Some(left) => (left.clamp(0, scale) * 10 + scale - 1) / scale,
-    };
-    let bar: String = (0..10).map(|i| if i < cells { full } else { empty }).collect();
     let time = match left {
         None => String::new(),
         Some(left) if left <= 0 => "over".to_owned(),
         Some(left) => span(left),
     };
-    format!("{bar} {}", pad(&time, 10))
+    format!("{} {}", bar(left, scale, health, 10, style), pad(&time, 10))
+}
+
+/// How much of the time is left, in so many cells; none of them only where it is over.
+fn bar(left: Option<Ms>, scale: Ms, health: Health, cells: Ms, style: Style) -> String {
+    let (full, empty) = if style.unicode { ('█', '░') } else { ('#', '.') };
+    let filled = match left {
+        None if health == Health::Static => cells,
+        None => 0,
+        Some(left) => (left.clamp(0, scale) * cells + scale - 1) / scale,
+    };
+    (0..cells).map(|i| if i < filled { full } else { empty }).collect()
 }
 
 fn pad(text: &str, width: usize) -> String {
-    let length = text.chars().count();
+    let length = layout::cells(text);
     format!("{text}{}", " ".repeat(width.saturating_sub(length)))
 }
 

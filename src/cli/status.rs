@@ -1,12 +1,10 @@
 //! `status` and `check`.
 
-use super::{Fatal, Setup, parse_time, print};
+use super::{Fatal, Setup, parse_time, print, watch};
 use crate::ctx::Ctx;
-use crate::ledger::Ledger;
 use crate::look;
 use crate::report::{self, Exit};
-use crate::rules::wording::span;
-use crate::types::Ms;
+use crate::types::{Ms, Problem};
 use crate::{ledger, pass, tell};
 use clap::Args;
 use std::fmt::Write;
@@ -19,6 +17,9 @@ pub(super) struct StatusArgs {
     /// Tab-separated lines
     #[arg(long)]
     plain: bool,
+    /// A live view of the whole terminal; `q` quits
+    #[arg(long, conflicts_with_all = ["json", "plain", "check", "by_clock", "at"])]
+    watch: bool,
     /// Let the exit code tell (0 fine, 1 expired or missing, 2 expiring, 3 could not tell)
     #[arg(long)]
     check: bool,
@@ -31,12 +32,13 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
+    if args.watch {
+        return watch::watch(setup);
+    }
     let ctx = setup.ctx(args.at)?;
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
-    let mut problems: Vec<_> = loaded.problem.into_iter().collect();
-    problems.extend(tell::failing(&loaded.ledger));
-    problems.extend(tell::silenced(&ctx, &loaded.ledger.silences, view.now));
+    let problems = problems(&ctx, &loaded, view.now);
     let exit = if args.by_clock {
         report::exit_by_clock(&ctx, &view)
     } else {
@@ -51,33 +53,18 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         if report::nothing(&view) {
             text.push_str(&report::nothing_words(&ctx, &view));
         }
-        text.push_str(&remotes(&ctx, &loaded.ledger, view.now));
+        text.push_str(&report::remotes(&ctx, &loaded.ledger, view.now, setup.style()));
         print(&text)?;
     }
     Ok(if args.check || args.by_clock { exit } else { Exit::Fine })
 }
 
-/// Other hosts as the last pass found them, a line each; nobody is asked here.
-fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
-    let mut out = String::new();
-    for (i, remote) in ctx.config.remotes.iter().enumerate() {
-        if i == 0 {
-            out.push_str("remotes\n");
-        }
-        let words = match ledger.remotes.get(&remote.name) {
-            None => "not asked yet; a pass asks".into(),
-            Some(memory) => {
-                let ago = span((now - memory.asked_at).max(0));
-                match (memory.silence, memory.alerts.len()) {
-                    (Some(silence), _) => format!("silent     {}; asked {ago} ago", silence.words()),
-                    (None, 0) => format!("ok         asked {ago} ago"),
-                    (None, n) => format!("{n} firing   asked {ago} ago"),
-                }
-            }
-        };
-        let _ = writeln!(out, "  {}  {words}", remote.name);
-    }
-    out
+/// What is worth a word of the telling itself.
+pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = loaded.problem.clone().into_iter().collect();
+    problems.extend(tell::failing(&loaded.ledger));
+    problems.extend(tell::silenced(ctx, &loaded.ledger.silences, now));
+    problems
 }
 
 #[derive(Args, Debug)]

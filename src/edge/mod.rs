@@ -10,6 +10,7 @@ pub mod http;
 pub mod keychain;
 pub mod locks;
 pub mod schedule;
+pub mod screen;
 pub mod session;
 pub mod signals;
 pub mod subprocess;

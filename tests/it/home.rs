@@ -185,8 +185,12 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn start(command: Command, columns: u16) -> Self {
+        Self::sized(command, columns, 60)
+    }
+
+    pub fn sized(command: Command, columns: u16, rows: u16) -> Self {
         let (pty, pts) = pty_process::blocking::open().unwrap();
-        pty.resize(pty_process::Size::new(60, columns)).unwrap();
+        pty.resize(pty_process::Size::new(rows, columns)).unwrap();
         let mut run = pty_process::blocking::Command::new(command.get_program())
             .args(command.get_args())
             .env_clear()
@@ -210,6 +214,26 @@ impl Terminal {
             said,
             heard: Vec::new(),
         }
+    }
+
+    /// As a person drags the window.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        self.pty.resize(pty_process::Size::new(rows, columns)).unwrap();
+    }
+
+    /// What a terminal of this size shows of everything from the byte `from` on.
+    pub fn screen(&mut self, columns: u16, rows: u16, from: usize) -> vt100::Parser {
+        self.heard();
+        let size = |n: u16| n.try_into().unwrap();
+        let mut parser = vt100::Parser::new(size(rows), size(columns), 0);
+        parser.process(&self.heard[from..]);
+        parser
+    }
+
+    /// What it wrote since it had written `from` bytes.
+    pub fn since(&mut self, from: usize) -> Vec<u8> {
+        self.heard();
+        self.heard[from..].to_vec()
     }
 
     /// Everything it wrote so far.

@@ -29,6 +29,7 @@ mod remotes;
 mod renew;
 mod shape;
 mod tokens;
+mod watch;
 
 #[path = "../../examples/simulate.rs"]
 #[allow(dead_code, reason = "its `main` prints what the test below asserts")]

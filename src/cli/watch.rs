@@ -1,0 +1,133 @@
+//! `status --watch`: looks again when a file changes, a displayed figure does, or the terminal does; asleep otherwise.
+
+use super::status::problems;
+use super::{Fatal, Setup, block_on};
+use crate::ctx::Ctx;
+use crate::daemon;
+use crate::edge::screen::{self, Screen, Wish, Wishes};
+use crate::edge::wake::{Alarm, Watch};
+use crate::ledger::{self, Ledger};
+use crate::look::{self, View};
+use crate::pass;
+use crate::remotes;
+use crate::report::frame::{self, Scene};
+use crate::report::{Exit, Style};
+use crate::rules::alert::Alert;
+use crate::rules::due;
+use crate::types::{MINUTE, Ms, Problem};
+
+/// A change is followed by more: it is shown this much later, [`Ms`].
+const SETTLE: Ms = 250;
+
+pub(super) fn watch(setup: &Setup) -> Result<Exit, Fatal> {
+    if !screen::stdout_is_terminal() || setup.host.var("TERM") == Some("dumb") {
+        return Err(Fatal::Usage(
+            "`--watch` needs a terminal, and stdout is none that can be drawn on".into(),
+            "leave it out, or use `--json`".into(),
+        ));
+    }
+    let ctx = setup.ctx(None)?;
+    match block_on(live(setup, ctx))? {
+        Ok(()) => Ok(Exit::Fine),
+        // the terminal is gone, and nobody is left to be told
+        Err(error) if gone(&error) => Ok(Exit::Fine),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn gone(error: &std::io::Error) -> bool {
+    let eio = rustix::io::Errno::IO.raw_os_error();
+    error.kind() == std::io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(eio)
+}
+
+/// What was found at one look.
+struct Found {
+    view: View,
+    ledger: Ledger,
+    alerts: Vec<Alert>,
+    problems: Vec<Problem>,
+}
+
+impl Found {
+    fn look(ctx: &Ctx) -> Self {
+        let loaded = ledger::load(&ctx.state_dir);
+        let view = look::look(ctx, &loaded.ledger);
+        let mut alerts = pass::alerts(ctx, &view);
+        alerts.extend(remotes::alerts(ctx, &loaded.ledger, view.now));
+        alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+        let mut problems = problems(ctx, &loaded, view.now);
+        problems.extend(view.problems.iter().cloned());
+        Self {
+            view,
+            ledger: loaded.ledger,
+            alerts,
+            problems,
+        }
+    }
+
+    fn draw(&self, ctx: &Ctx, style: Style) -> Vec<String> {
+        let (columns, rows) = screen::size();
+        let outbox = self.ledger.outbox.iter().map(|out| out.next_at);
+        let next = outbox.chain(due::next(&self.view, &ctx.config.alerts)).min();
+        let scene = Scene {
+            ctx,
+            view: &self.view,
+            ledger: &self.ledger,
+            alerts: &self.alerts,
+            problems: &self.problems,
+            last_pass: ledger::last_pass(&ctx.state_dir),
+            next,
+        };
+        frame::frame(&scene, columns, rows, style)
+    }
+}
+
+async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
+    let style = setup.style();
+    let (mut wishes, mut files, alarm) = (Wishes::listen()?, Watch::new()?, Alarm::new()?);
+    let mut names = daemon::NAMES.to_vec();
+    names.extend(["ledger.json", "passes.json"]);
+    let mut screen = Screen::open()?;
+    let mut found = Found::look(&ctx);
+    let mut look_at = next_minute(found.view.now);
+    loop {
+        let mut dirs = daemon::watched(&ctx, &found.view);
+        dirs.insert(ctx.state_dir.clone());
+        files.set(&dirs);
+        screen.draw(found.draw(&ctx, style))?;
+        loop {
+            let now = ctx.clock.now();
+            if now >= look_at {
+                break;
+            }
+            tokio::select! {
+                biased;
+                wish = wishes.next() => match wish {
+                    Wish::Quit => return Ok(()),
+                    Wish::Redraw => screen.forget(),
+                    Wish::Suspend => screen.suspend()?,
+                    Wish::Resume => screen.resume()?,
+                },
+                due = alarm.until(look_at) => { due?; break }
+                changed = files.changed(&names) => {
+                    changed?;
+                    look_at = look_at.min(now + SETTLE);
+                    continue;
+                }
+            }
+            screen.draw(found.draw(&ctx, style))?;
+        }
+        files.forget();
+        // a configuration that is not valid leaves the old one in force, as it does in the daemon
+        if let Ok(fresh) = setup.ctx(None) {
+            ctx = fresh;
+        }
+        found = Found::look(&ctx);
+        look_at = next_minute(found.view.now);
+    }
+}
+
+/// What is shown is in minutes.
+fn next_minute(now: Ms) -> Ms {
+    (now.div_euclid(MINUTE) + 1) * MINUTE
+}
