@@ -6,6 +6,7 @@ mod daemon;
 mod demo;
 mod history;
 mod install;
+mod metrics;
 mod order;
 mod pages;
 mod reauth;
@@ -104,6 +105,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Undo `install`; removes only what that wrote
     Uninstall(install::UninstallArgs),
+    /// Print how everything fares for Prometheus
+    Metrics(metrics::MetricsArgs),
     /// Show the whole job on a made-up home, in two seconds
     Demo,
     /// Make, check or show the configuration
@@ -205,6 +208,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::History(args) => history::history(&setup, &args),
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
+        Command::Metrics(args) => metrics::metrics(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
@@ -340,8 +344,13 @@ fn until_signal<F: Future>(future: F) -> Result<F::Output, Fatal> {
 }
 
 fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// For what is long: written in pieces as it is made.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(32 << 10, std::io::stdout().lock());
+    write(&mut out)?;
     out.flush()
 }
 

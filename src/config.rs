@@ -9,6 +9,7 @@ use crate::notify::{self, Channel};
 use crate::renew::providers::ANTHROPIC;
 use crate::secret::SecretUrl;
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::ConfigError;
@@ -33,6 +34,8 @@ pub struct Config {
     pub heartbeat: Option<Heartbeat>,
     /// `[daemon]`.
     pub daemon: DaemonConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// The file it was read from; `None` for the defaults.
     pub path: Option<PathBuf>,
 }
@@ -42,6 +45,15 @@ pub struct Config {
 pub struct DaemonConfig {
     /// Cron expression of six fields, seconds first, in the local time zone.
     pub schedule: String,
+    /// A loopback address where metrics and health can be asked for.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[metrics]`: where other programs find how things stand.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsConfig {
+    /// Written after each pass, for node_exporter's textfile collector.
+    pub textfile: Option<PathBuf>,
 }
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -199,7 +211,9 @@ impl Default for Config {
             heartbeat: None,
             daemon: DaemonConfig {
                 schedule: "0 */4 * * * *".into(),
+                listen: None,
             },
+            metrics: MetricsConfig::default(),
             path: None,
         }
     }
@@ -371,11 +385,49 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             })?;
             config.daemon.schedule = schedule.into();
         }
+        config.daemon.listen = listen(&table)?;
+        table.finish()?;
+    }
+    if let Some(table) = top.table("metrics")? {
+        config.metrics.textfile = textfile(&table)?;
         table.finish()?;
     }
     config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
+}
+
+/// An address that nobody beyond this host can reach: what is told there is for its own collectors, and nobody is asked who
+/// they are.
+fn listen(table: &Table<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = table.str("listen")? else {
+        return Ok(None);
+    };
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.ip().is_loopback() => Ok(Some(at)),
+        Ok(_) => Err(table.error(
+            "listen",
+            format!("is `{text}`, which other hosts can reach"),
+            "write `127.0.0.1:9817`, and let a reverse proxy or an ssh tunnel lead there",
+        )),
+        Err(_) => Err(table.error(
+            "listen",
+            format!("is `{text}`, no address with a port"),
+            "write `127.0.0.1:9817` or `[::1]:9817`",
+        )),
+    }
+}
+
+/// node_exporter reads `*.prom` and nothing else.
+fn textfile(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    match table.path("textfile")? {
+        Some(path) if path.extension().is_none_or(|extension| extension != "prom") => Err(table.error(
+            "textfile",
+            format!("is `{}`, whose name does not end in `.prom`", path.display()),
+            "write `/var/lib/prometheus/node-exporter/nolapse.prom`, say",
+        )),
+        path => Ok(path),
+    }
 }
 
 /// Plain http to another host.

@@ -7,6 +7,7 @@ use crate::types::Ms;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 /// One value inside an object, not yet looked into.
@@ -89,12 +90,85 @@ impl<'a> Fields<'a> {
 
     /// All fields in order, each key once with its last value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Loose<'a>)> {
-        let last = |i: usize, key: &str| !self.0[i + 1..].iter().any(|(later, _)| later == key);
+        let last = last_of_each(self.0.iter().map(|(key, _)| key.as_ref()));
         self.0
             .iter()
-            .enumerate()
-            .filter(move |(i, (key, _))| last(*i, key))
-            .map(|(_, (key, value))| (key.as_ref(), *value))
+            .zip(last)
+            .filter(|(_, last)| *last)
+            .map(|((key, value), _)| (key.as_ref(), *value))
+    }
+}
+
+/// The objects in the object under `key`, in order, each id once with its last value: all that is asked of a store, in one
+/// reading of its text. `None` where anything is not as expected, which [`Fields`] then tells in so many words.
+pub fn entries<'a>(text: &'a str, key: &str) -> Option<Vec<(Cow<'a, str>, Fields<'a>)>> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let mut entries = serde::Deserializer::deserialize_map(&mut reader, Under(key)).ok()?;
+    reader.end().ok()?;
+    let last = last_of_each(entries.iter().map(|(id, _)| id.as_ref()));
+    let mut i = 0;
+    entries.retain(|_| {
+        i += 1;
+        last[i - 1]
+    });
+    Some(entries)
+}
+
+/// For each key whether it is the last one of its spelling.
+fn last_of_each<'k>(keys: impl DoubleEndedIterator<Item = &'k str>) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<bool> = keys.rev().map(|key| seen.insert(key)).collect();
+    last.reverse();
+    last
+}
+
+struct Under<'k>(&'k str);
+
+impl<'de> Visitor<'de> for Under<'_> {
+    type Value = Vec<(Cow<'de, str>, Fields<'de>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if key.0 == self.0 {
+                entries = map.next_value::<Entries<'de>>()?.0;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(entries)
+    }
+}
+
+struct Entries<'a>(Vec<(Cow<'a, str>, Fields<'a>)>);
+
+impl<'de> serde::Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Entries<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of objects")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(key) = map.next_key::<Key<'de>>()? {
+                    entries.push((key.0, map.next_value::<Fields<'de>>()?));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        d.deserialize_map(V)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(FieldsVisitor)
     }
 }
 

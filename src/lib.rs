@@ -40,6 +40,8 @@ pub mod tell;
 
 pub mod pass;
 
+pub mod metrics;
+
 pub mod reauth;
 pub mod record;
 

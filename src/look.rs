@@ -74,7 +74,7 @@ pub struct AgentView {
     pub path: PathBuf,
     /// `true` for SQLite.
     pub sqlite: bool,
-    /// What the store holds.
+    /// What the store's path holds; its entries are in `profiles`.
     pub store: store::State,
     /// The store's `stat`, where it is a file.
     pub meta: Option<Meta>,
@@ -100,7 +100,7 @@ pub struct ProfileView {
     /// How it descends from it.
     pub relation: Relation,
     /// How its own renewals went, if its store owns it alone.
-    pub renewal: Option<Record>,
+    pub renewal: Option<Box<Record>>,
 }
 
 /// Looks at everything.
@@ -308,11 +308,8 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         _ => {}
     }
     // only a link needs its target looked up; a real path lookup at every store would be half of all system calls
-    let real = if files::is_symlink(&json) {
-        files::real(&json)
-    } else {
-        Some(json.clone())
-    };
+    let link = meta.as_ref().map_or_else(|| files::is_symlink(&json), |meta| meta.link);
+    let real = if link { files::real(&json) } else { Some(json.clone()) };
     let leftover = real.is_some_and(|real| files::exists(&files::temp_path(&real)));
     AgentView {
         agent,
@@ -431,8 +428,8 @@ fn writable(
 fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut AgentView, now: Ms) {
     let label = view.agent.agent.label();
     let is_retired = retired(view);
-    let judge = |profile: &Profile| {
-        let (login, relation) = hangs_on(ctx, ledger, logins, &label, profile, now);
+    let judge = |profile: Profile| {
+        let (login, relation) = hangs_on(ctx, ledger, logins, &label, &profile, now);
         let hangs = login.map(|i| Hangs {
             login: &logins[i].verdict,
             relation,
@@ -457,16 +454,24 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
         if is_retired {
             verdict.reason = Some(Reason::StoreRetired);
         }
+        let renewal = match ledger.renewals.is_empty() {
+            true => None,
+            false => ledger
+                .renewals
+                .get(&copy_key(&label, &profile.id))
+                .cloned()
+                .map(Box::new),
+        };
         ProfileView {
-            profile: profile.clone(),
             clock: health::clock(&profile.credential, now),
             verdict,
             login,
             relation,
-            renewal: ledger.renewals.get(&copy_key(&label, &profile.id)).cloned(),
+            renewal,
+            profile,
         }
     };
-    view.profiles = view.store.profiles().iter().map(judge).collect();
+    view.profiles = view.store.take_profiles().into_iter().map(judge).collect();
 }
 
 /// A JSON store that is looked at where the SQLite generation lives is not used any more.

@@ -12,8 +12,9 @@ use crate::secret::Fingerprint;
 use crate::sources::claude::{Source, State};
 use crate::stores::store;
 use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt::Write;
+use std::io;
 use std::path::Path;
 
 pub mod frame;
@@ -164,7 +165,7 @@ struct Json<'a> {
     health: Health,
     exit: u8,
     logins: Vec<JsonLogin<'a>>,
-    agents: Vec<JsonAgent<'a>>,
+    agents: JsonAgents<'a>,
     problems: Vec<JsonProblem<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remotes: Vec<JsonRemote<'a>>,
@@ -173,7 +174,7 @@ struct Json<'a> {
 #[derive(Serialize)]
 struct JsonLogin<'a> {
     id: &'a str,
-    dir: Option<&'a Path>,
+    dir: Option<JsonPath<'a>>,
     source: Source,
     health: Health,
     reason: Option<Reason>,
@@ -189,14 +190,60 @@ struct JsonLogin<'a> {
 struct JsonAgent<'a> {
     family: Family,
     agent: &'a str,
-    dir: &'a Path,
+    dir: JsonPath<'a>,
     store: JsonStore<'a>,
-    profiles: Vec<JsonProfile<'a>>,
+    profiles: JsonProfiles<'a>,
+}
+
+/// Made while they are written: a thousand agents are not held a second time.
+struct JsonAgents<'a>(&'a View);
+
+struct JsonProfiles<'a>(&'a View, &'a AgentView);
+
+/// A path as text; what is no UTF-8 in it is replaced, as `Path::display` does.
+struct JsonPath<'a>(&'a Path);
+
+impl Serialize for JsonPath<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_string_lossy())
+    }
+}
+
+impl Serialize for JsonAgents<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.agents.iter().map(|agent| JsonAgent {
+            family: agent.agent.agent.family,
+            agent: &agent.agent.agent.id,
+            dir: JsonPath(&agent.agent.agent.dir),
+            store: JsonStore {
+                path: JsonPath(&agent.path),
+                format: if agent.sqlite { "sqlite" } else { "json" },
+                writable: agent.writable.is_ok(),
+                why: agent.writable.as_ref().err().map(String::as_str),
+            },
+            profiles: JsonProfiles(self.0, agent),
+        }))
+    }
+}
+
+impl Serialize for JsonProfiles<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.1.profiles.iter().map(|profile| JsonProfile {
+            id: &profile.profile.id,
+            provider: &profile.profile.provider,
+            kind: profile.profile.credential.type_word(),
+            clock: profile.clock,
+            health: profile.verdict.health,
+            reason: profile.verdict.reason,
+            expires_at: profile.profile.credential.expires(),
+            login: profile.login.map(|i| self.0.logins[i].id()),
+        }))
+    }
 }
 
 #[derive(Serialize)]
 struct JsonStore<'a> {
-    path: &'a Path,
+    path: JsonPath<'a>,
     format: &'static str,
     writable: bool,
     why: Option<&'a str>,
@@ -218,7 +265,7 @@ struct JsonProfile<'a> {
 #[derive(Serialize)]
 struct JsonProblem<'a> {
     kind: &'a str,
-    path: Option<&'a Path>,
+    path: Option<JsonPath<'a>>,
     message: &'a str,
     hint: &'a str,
 }
@@ -232,13 +279,23 @@ struct JsonRemote<'a> {
     firing: usize,
 }
 
-/// `nolapse.status/1`, one object with a final line break. Other programs read it: keys are never taken away.
-pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit: Exit) -> String {
+/// Writes `nolapse.status/1`, one object with a final line break. Other programs read it: keys are never taken away.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn json(
+    out: &mut dyn io::Write,
+    ctx: &Ctx,
+    view: &View,
+    ledger: &Ledger,
+    problems: &[Problem],
+    exit: Exit,
+) -> io::Result<()> {
     let logins = view.logins.iter().map(|login| {
         let grant = login.login.grant();
         JsonLogin {
             id: login.id(),
-            dir: (login.login.source != Source::Env).then_some(&login.login.place.dir),
+            dir: (login.login.source != Source::Env).then_some(JsonPath(&login.login.place.dir)),
             source: login.login.source,
             health: login.verdict.health,
             reason: login.verdict.reason,
@@ -250,34 +307,9 @@ pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit:
             shadowed_by: &login.login.shadowed_by,
         }
     });
-    let agents = view.agents.iter().map(|agent| JsonAgent {
-        family: agent.agent.agent.family,
-        agent: &agent.agent.agent.id,
-        dir: &agent.agent.agent.dir,
-        store: JsonStore {
-            path: &agent.path,
-            format: if agent.sqlite { "sqlite" } else { "json" },
-            writable: agent.writable.is_ok(),
-            why: agent.writable.as_ref().err().map(String::as_str),
-        },
-        profiles: agent
-            .profiles
-            .iter()
-            .map(|profile| JsonProfile {
-                id: &profile.profile.id,
-                provider: &profile.profile.provider,
-                kind: profile.profile.credential.type_word(),
-                clock: profile.clock,
-                health: profile.verdict.health,
-                reason: profile.verdict.reason,
-                expires_at: profile.profile.credential.expires(),
-                login: profile.login.map(|i| view.logins[i].id()),
-            })
-            .collect(),
-    });
     let problems = problems.iter().chain(&view.problems).map(|problem| JsonProblem {
         kind: problem.kind,
-        path: problem.path.as_deref(),
+        path: problem.path.as_deref().map(JsonPath),
         message: &problem.message,
         hint: &problem.hint,
     });
@@ -298,14 +330,12 @@ pub fn json(ctx: &Ctx, view: &View, ledger: &Ledger, problems: &[Problem], exit:
         health: health(ctx, view),
         exit: exit.code(),
         logins: logins.collect(),
-        agents: agents.collect(),
+        agents: JsonAgents(view),
         problems: problems.collect(),
         remotes: remotes.collect(),
     };
-    // plain data of ours: it cannot fail to serialise
-    let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
-    text.push('\n');
-    text
+    serde_json::to_writer_pretty(&mut *out, &object)?;
+    out.write_all(b"\n")
 }
 
 /// Tab-separated lines for scripts: `login`, `profile` or `problem`, then who, health, clock, reason, end in ms, and details.

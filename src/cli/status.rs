@@ -1,6 +1,6 @@
 //! `status` and `check`.
 
-use super::{Fatal, Setup, parse_time, print, watch};
+use super::{Fatal, Setup, parse_time, print, print_with, watch};
 use crate::ctx::Ctx;
 use crate::look;
 use crate::report::{self, Exit};
@@ -45,7 +45,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         report::exit(&ctx, &view)
     };
     if args.json {
-        print(&report::json(&ctx, &view, &loaded.ledger, &problems, exit))?;
+        print_with(|out| report::json(out, &ctx, &view, &loaded.ledger, &problems, exit))?;
     } else if args.plain {
         print(&report::plain(&view, &problems))?;
     } else {

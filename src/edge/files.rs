@@ -31,6 +31,8 @@ pub struct Meta {
     pub modified: Ms,
     /// Size in bytes.
     pub size: u64,
+    /// Whether what was opened is itself a symbolic link.
+    pub link: bool,
 }
 
 impl Meta {
@@ -41,6 +43,7 @@ impl Meta {
             gid: meta.gid(),
             modified: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
             size: meta.size(),
+            link: false,
         }
     }
 }
@@ -85,11 +88,19 @@ pub fn io_words(error: &io::Error) -> String {
 
 /// Reads a regular file of at most [`LIMIT`] bytes, through links; never blocks on a FIFO or device.
 pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
-    let open = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path);
-    let mut file = match open {
+    use rustix::fs::OFlags;
+    let open = |flags: OFlags| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NONBLOCK | flags).bits() as i32)
+            .open(path)
+    };
+    let mut link = false;
+    let opened = open(OFlags::NOFOLLOW).or_else(|error| {
+        link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if link { open(OFlags::empty()) } else { Err(error) }
+    });
+    let mut file = match opened {
         Ok(file) => file,
         Err(error) => {
             return Err(match error.raw_os_error() {
@@ -107,17 +118,34 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     if meta.size() > LIMIT {
         return Err(ReadError::TooLarge(meta.size()));
     }
-    let mut bytes = Vec::with_capacity(meta.size() as usize + 1);
-    Read::by_ref(&mut file)
-        .take(LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ReadError::Io)?;
+    let mut bytes = vec![0; meta.size() as usize + 1];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ReadError::Io(error)),
+        }
+        // all of it, and the byte that would have told of more did not come: this is its end
+        if filled >= meta.size() as usize && filled < bytes.len() || filled > LIMIT as usize {
+            break;
+        }
+        if filled == bytes.len() {
+            // it grew since it was looked at
+            bytes.resize((bytes.len() * 2).min(LIMIT as usize + 1), 0);
+        }
+    }
+    bytes.truncate(filled);
     if bytes.len() as u64 > LIMIT {
         return Err(ReadError::TooLarge(bytes.len() as u64));
     }
     Ok(Snapshot {
         bytes,
-        meta: Meta::of(&meta),
+        meta: Meta {
+            link,
+            ..Meta::of(&meta)
+        },
     })
 }
 
@@ -203,6 +231,11 @@ pub fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_symlink())
 }
 
+/// What tells one existing place from another, whatever names lead to it: device and inode.
+pub fn place(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
 /// The real path, all links followed; `None` where it does not lead anywhere.
 pub fn real(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok()
@@ -257,12 +290,14 @@ pub fn make_dirs(dir: &Path) -> io::Result<()> {
 
 /// Whether this process runs as root, which must never take a user's file.
 pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    our_uid() == 0
 }
 
 /// This process's user.
 pub fn our_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
+    // asked once: nothing here changes it
+    static OURS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *OURS.get_or_init(|| rustix::process::geteuid().as_raw())
 }
 
 /// Whether files made by this process would keep the owner `uid`: it is ours, or we are root and can give it away.
@@ -404,6 +439,63 @@ pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<R
     stage(target, keep)?.commit(bytes)
 }
 
+/// Puts `bytes` in the place of `path` in one step and with this mode, whatever the umask; a link is replaced, not followed.
+/// For what other programs read and the next pass writes again: not durable. The caller holds no lock of its own: the temp
+/// file itself is locked, so that two writers do not mix and the next one takes over what a killed one left.
+///
+/// # Errors
+/// What the system refuses; `InvalidInput` where something else than a file is there, `WouldBlock` where another process is
+/// writing it all the time.
+pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let temp = temp_path(path);
+    let mut tries = 0;
+    let file = loop {
+        match lock_temp(&temp)? {
+            Some(file) => break file,
+            None if tries == 10 => return Err(io::ErrorKind::WouldBlock.into()),
+            None => {
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    };
+    let owner = || match path.parent().and_then(stat) {
+        Some(above) if is_root() => std::os::unix::fs::fchown(&file, Some(above.uid), Some(above.gid)),
+        _ => Ok(()),
+    };
+    let written = owner()
+        .and_then(|()| file.set_len(0))
+        .and_then(|()| (&file).write_all(bytes))
+        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&temp, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    written
+}
+
+/// Opens a temp file and locks it; `None` where another process has it, or just put it in its target's place.
+fn lock_temp(temp: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32)
+        .open(temp)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let (ours, there) = (file.metadata()?, fs::symlink_metadata(temp));
+    let same = there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+    Ok(same.then_some(file))
+}
+
 /// Makes a rename in this file's directory durable. Some file systems refuse fsync on directories; that is no error.
 ///
 /// # Errors
@@ -509,6 +601,60 @@ mod tests {
         let after = read(&path).unwrap();
         assert_eq!((after.bytes.as_slice(), after.meta.mode), (&b"new"[..], 0o640));
         assert_eq!(list(dir.path()), ["store.json"]);
+    }
+
+    #[test]
+    fn what_is_published_has_its_mode_and_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("n.prom"), dir.path().join("other"));
+        fs::write(&other, "mine").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        fs::write(temp_path(&path), "left by a crash, and longer than what comes").unwrap();
+        for text in [&b"one"[..], b"two"] {
+            publish(&path, text, 0o644).unwrap();
+            let read = read(&path).unwrap();
+            assert_eq!((read.bytes.as_slice(), read.meta.mode), (text, 0o644));
+        }
+        assert_eq!(fs::read(&other).unwrap(), b"mine");
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+        assert_eq!(
+            publish(dir.path(), b"x", 0o644).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
+        assert!(publish(&dir.path().join("none/n.prom"), b"x", 0o644).is_err());
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+        let held = lock_temp(&temp_path(&path)).unwrap().unwrap();
+        assert_eq!(
+            publish(&path, b"three", 0o644).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        drop(held);
+        publish(&path, b"three", 0o644).unwrap();
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+    }
+
+    #[test]
+    fn what_many_publish_at_once_is_always_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n.prom");
+        publish(&path, b"begin", 0o644).unwrap();
+        std::thread::scope(|scope| {
+            for letter in [b'a', b'b', b'c'] {
+                let path = &path;
+                scope.spawn(move || {
+                    for length in 1..200 {
+                        // one that is crowded out all the time says so
+                        let _ = publish(path, &vec![letter; length * 50], 0o644);
+                        let read = fs::read(path).unwrap();
+                        assert!(
+                            read == b"begin"
+                                || read.iter().all(|byte| *byte == read[0]) && read.len().is_multiple_of(50)
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(list(dir.path()), ["n.prom"]);
     }
 
     #[test]

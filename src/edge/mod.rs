@@ -8,6 +8,7 @@
 pub mod files;
 pub mod http;
 pub mod keychain;
+pub mod listen;
 pub mod locks;
 pub mod schedule;
 pub mod screen;

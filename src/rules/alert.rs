@@ -194,7 +194,7 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());
             let stuck = |i: usize| view.logins[i].renewal.as_ref().is_some_and(Record::stuck);
-            let own_stuck = profile.renewal.as_ref().is_some_and(Record::stuck);
+            let own_stuck = profile.renewal.as_ref().is_some_and(|record| record.stuck());
             let told_by_renewal =
                 verdict.reason == Some(Reason::CopyStale) && (own_stuck || profile.login.is_some_and(stuck));
             if verdict.fine() || !login_fine || told_by_renewal || verdict.reason == Some(Reason::StoreRetired) {

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod due;
 pub mod health;
 pub mod lineage;
+pub mod metrics;
 pub mod plan;
 pub mod remote;
 pub mod renew;

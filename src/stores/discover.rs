@@ -82,7 +82,7 @@ pub fn discover(host: &Host) -> Found {
             found.add(host, &place, &mut agent_dirs);
         }
     }
-    found.agents.sort_by_key(|agent| agent.agent.label());
+    found.agents.sort_by_cached_key(|agent| agent.agent.label());
     found.looked_at = dedupe(std::mem::take(&mut found.looked_at));
     found
 }
@@ -245,7 +245,7 @@ fn family_of(real: &Path) -> Option<Family> {
 }
 
 impl Found {
-    fn add(&mut self, host: &Host, place: &Place, agent_dirs: &mut BTreeSet<PathBuf>) {
+    fn add(&mut self, host: &Host, place: &Place, agent_dirs: &mut BTreeSet<Identity>) {
         let dir = &place.dir;
         let installed = files::is_dir(dir);
         let own = families::row(place.family);
@@ -475,17 +475,20 @@ fn lexical(path: &Path) -> PathBuf {
     out
 }
 
-/// What makes two directory paths the same place: the real path, of the nearest existing parent where it is not there yet.
-fn identity(path: &Path) -> PathBuf {
-    for above in path.ancestors() {
-        if let Some(real) = files::real(above) {
-            return match path.strip_prefix(above) {
-                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
-                _ => real,
-            };
-        }
-    }
-    path.to_owned()
+/// What makes two directory paths the same place: what the system tells it by, or that of the nearest existing parent with the
+/// rest of the path where it is not there yet.
+type Identity = (Option<(u64, u64)>, PathBuf);
+
+fn identity(path: &Path) -> Identity {
+    path.ancestors()
+        .find_map(|above| {
+            let place = files::place(above)?;
+            Some((
+                Some(place),
+                path.strip_prefix(above).unwrap_or(Path::new("")).to_owned(),
+            ))
+        })
+        .unwrap_or_else(|| (None, path.to_owned()))
 }
 
 fn dedupe(list: Vec<PathBuf>) -> Vec<PathBuf> {

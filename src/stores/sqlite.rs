@@ -312,6 +312,25 @@ mod tests {
         assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(STORE.into())));
     }
 
+    #[test]
+    fn a_schema_with_what_our_sqlite_cannot_query_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sqlite");
+        let db = writer(&path);
+        put(&db, STORE);
+        db.execute_batch(
+            "CREATE TABLE notes (body TEXT, at TEXT, kind TEXT AS (json_extract(body, '$.kind')));
+             CREATE INDEX by_topic ON notes (json_extract(body, '$.topic'));
+             CREATE INDEX by_day ON notes (date(at, '+0 days')) WHERE at IS NOT NULL;
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_master VALUES ('table', 'words', 'words', 0, 'CREATE VIRTUAL TABLE words USING fts5(body)');
+             INSERT INTO sqlite_master VALUES ('table', 'places', 'places', 0, 'CREATE VIRTUAL TABLE places USING rtree(id, a, b)');",
+        )
+        .unwrap();
+        drop(db);
+        assert_eq!(read_untouched(&path, Which::Agent), Ok(Some(STORE.into())));
+    }
+
     /// Another process that writes: SQLite shares locks and the index within a process, so one writing here would not show
     /// what a reader does to a stranger's files.
     struct Writer {
