@@ -42,6 +42,7 @@ pub mod pass;
 
 pub mod metrics;
 
+pub mod doctor;
 pub mod reauth;
 pub mod record;
 
