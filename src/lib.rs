@@ -48,3 +48,6 @@ pub mod install;
 pub mod report;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
