@@ -9,6 +9,7 @@ use crate::notify::{self, Channel};
 use crate::renew::providers::ANTHROPIC;
 use crate::secret::SecretUrl;
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::ConfigError;
@@ -33,6 +34,8 @@ pub struct Config {
     pub heartbeat: Option<Heartbeat>,
     /// `[daemon]`.
     pub daemon: DaemonConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// The file it was read from; `None` for the defaults.
     pub path: Option<PathBuf>,
 }
@@ -42,6 +45,15 @@ pub struct Config {
 pub struct DaemonConfig {
     /// Cron expression of six fields, seconds first, in the local time zone.
     pub schedule: String,
+    /// A loopback address where metrics and health can be asked for.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[metrics]`: where other programs find how things stand.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsConfig {
+    /// Written after each pass, for node_exporter's textfile collector.
+    pub textfile: Option<PathBuf>,
 }
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -199,7 +211,9 @@ impl Default for Config {
             heartbeat: None,
             daemon: DaemonConfig {
                 schedule: "0 */4 * * * *".into(),
+                listen: None,
             },
+            metrics: MetricsConfig::default(),
             path: None,
         }
     }
@@ -252,6 +266,65 @@ pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError
         env: &host.env,
     };
     parse(&source)
+}
+
+/// The files that hold the configuration's secrets and can be read by others, whether or not it is valid otherwise: those
+/// named by a `*_file` key, and the configuration itself where a secret stands in it.
+pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, files::Meta)> {
+    let Ok(snapshot) = files::read(path) else {
+        return Vec::new();
+    };
+    let Ok(text) = std::str::from_utf8(&snapshot.bytes) else {
+        return Vec::new();
+    };
+    let Ok(document) = toml::de::DeTable::parse(text) else {
+        return Vec::new();
+    };
+    let loose = |meta: &files::Meta| meta.mode & 0o077 != 0;
+    let mut found = Vec::new();
+    let read = |private| {
+        parse(&Source {
+            path,
+            text,
+            private,
+            home: &host.home,
+            env: &host.env,
+        })
+    };
+    // what is wrong only while others can read it is a secret in it
+    if loose(&snapshot.meta) && read(false).err() != read(true).err() {
+        found.push((path.to_owned(), snapshot.meta));
+    }
+    let mut names = Vec::new();
+    file_keys(document.get_ref(), &mut names);
+    for name in names {
+        let named = table::expand_home(name, &host.home);
+        let named = path.parent().map_or(named.clone(), |dir| dir.join(&named));
+        if let Some(meta) = files::stat(&named).filter(loose) {
+            found.push((named, meta));
+        }
+    }
+    found.dedup_by(|a, b| a.0 == b.0);
+    found
+}
+
+/// The values of all `*_file` keys but those of certificates, which are public.
+fn file_keys<'t>(table: &'t toml::de::DeTable<'t>, names: &mut Vec<&'t str>) {
+    use toml::de::DeValue;
+    for (key, value) in table {
+        match value.get_ref() {
+            DeValue::String(text) if key.get_ref().ends_with("_file") && key.get_ref() != "ca_file" => names.push(text),
+            DeValue::Table(inner) => file_keys(inner, names),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        file_keys(inner, names);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Reads the configuration's text.
@@ -371,11 +444,49 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             })?;
             config.daemon.schedule = schedule.into();
         }
+        config.daemon.listen = listen(&table)?;
+        table.finish()?;
+    }
+    if let Some(table) = top.table("metrics")? {
+        config.metrics.textfile = textfile(&table)?;
         table.finish()?;
     }
     config.path = Some(source.path.to_owned());
     top.finish()?;
     Ok(config)
+}
+
+/// An address that nobody beyond this host can reach: what is told there is for its own collectors, and nobody is asked who
+/// they are.
+fn listen(table: &Table<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = table.str("listen")? else {
+        return Ok(None);
+    };
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.ip().is_loopback() => Ok(Some(at)),
+        Ok(_) => Err(table.error(
+            "listen",
+            format!("is `{text}`, which other hosts can reach"),
+            "write `127.0.0.1:9817`, and let a reverse proxy or an ssh tunnel lead there",
+        )),
+        Err(_) => Err(table.error(
+            "listen",
+            format!("is `{text}`, no address with a port"),
+            "write `127.0.0.1:9817` or `[::1]:9817`",
+        )),
+    }
+}
+
+/// node_exporter reads `*.prom` and nothing else.
+fn textfile(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    match table.path("textfile")? {
+        Some(path) if path.extension().is_none_or(|extension| extension != "prom") => Err(table.error(
+            "textfile",
+            format!("is `{}`, whose name does not end in `.prom`", path.display()),
+            "write `/var/lib/prometheus/node-exporter/nolapse.prom`, say",
+        )),
+        path => Ok(path),
+    }
 }
 
 /// Plain http to another host.

@@ -5,18 +5,25 @@
 //! next moment at which a judgement can change, the outbox's next try, a changed file, a signal.
 
 use crate::ctx::Ctx;
+use crate::edge::listen::{Answer, Listener};
 use crate::edge::wake::{Alarm, Asked, Signals, Watch, manager};
 use crate::edge::{files, schedule};
-use crate::ledger;
+use crate::ledger::{self, Ledger};
 use crate::look::View;
-use crate::pass::{self, Report, Scope};
+use crate::metrics;
+use crate::pass::{self, Outcome, Report, Scope};
 use crate::report;
 use crate::rules::due;
+use crate::rules::wording::span;
 use crate::types::{HOUR, MINUTE, Ms, SECOND};
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
 pub const NAMES: [&str; 9] = [
@@ -65,16 +72,21 @@ pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), S
         .block_on(async { Ok((Signals::new()?, Watch::new()?, Alarm::new()?)) })
         .map_err(words)?;
     let mut trouble: Option<String> = None;
+    let mut counter = Counter::default();
     manager::ready("first pass");
     tracing::info!(schedule = %ctx.config.daemon.schedule, "watching");
     loop {
         let begun = ctx.clock.now();
+        let deaf = counter.open(&runtime, &ctx);
         let report = runtime.block_on(pass::run(&ctx, Scope::Whole));
         watch.set(&watched(&ctx, &report.view));
-        let status = status(&ctx, &report, trouble.as_deref());
+        let status = status(&ctx, &report, trouble.as_deref().or(deaf.as_deref()));
         tracing::debug!("{status}");
         manager::alive(&status);
-        let wake_at = wake_at(&ctx, &report, begun);
+        let ledger = ledger::load(&ctx.state_dir).ledger;
+        let wake_at = wake_at(&ctx, &report, &ledger, begun);
+        counter.lay_out(&ctx, &report, &ledger, wake_at);
+        drop(ledger);
         drop(report);
         let mut pause_until: Option<Ms> = None;
         loop {
@@ -123,7 +135,7 @@ fn reload(ctx: &mut Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Option<Strin
         }
         Err(why) => {
             tracing::error!("the configuration is not valid, the old one stays: {why}");
-            Some(why)
+            Some(format!("configuration not valid: {why}"))
         }
     }
 }
@@ -163,17 +175,11 @@ async fn wait(
 }
 
 /// The nearest of the schedule, the next change by the clock, and the outbox; never nearer than a second.
-fn wake_at(ctx: &Ctx, report: &Report, begun: Ms) -> Ms {
+fn wake_at(ctx: &Ctx, report: &Report, ledger: &Ledger, begun: Ms) -> Ms {
     let now = ctx.clock.now();
     let scheduled = schedule::next(&ctx.config.daemon.schedule).ok().flatten();
     let clock = due::next(&report.view, &ctx.config.alerts);
-    let outbox = ledger::load(&ctx.state_dir)
-        .ledger
-        .outbox
-        .iter()
-        .map(|out| out.next_at)
-        .filter(|at| *at > now)
-        .min();
+    let outbox = ledger.outbox.iter().map(|out| out.next_at).filter(|at| *at > now).min();
     let nearest = [scheduled, clock, outbox]
         .into_iter()
         .flatten()
@@ -225,8 +231,161 @@ fn status(ctx: &Ctx, report: &Report, trouble: Option<&str>) -> String {
         report.alerts.len()
     );
     if let Some(why) = trouble {
-        status.push_str("; configuration not valid: ");
+        status.push_str("; ");
         status.push_str(why.lines().next().unwrap_or_default());
     }
     status
+}
+
+/// A pass that comes this much later than it was to come is late: it may have to wait for locks, remotes and receivers.
+const LATE: Ms = 10 * MINUTE;
+
+/// What the last pass left to be asked for.
+#[derive(Clone, Debug, Default)]
+struct LaidOut {
+    /// `/metrics`.
+    page: Arc<str>,
+    /// When that pass ended, [`Ms`].
+    at: Ms,
+    /// When the next one is due, [`Ms`].
+    due: Ms,
+    /// Why it was no good one.
+    bad: Option<String>,
+}
+
+/// Where others ask how things stand. What they get was made by the last pass: asking costs no look, and cannot hold one up.
+#[derive(Debug, Default)]
+struct Counter {
+    laid_out: Arc<Mutex<Option<LaidOut>>>,
+    serving: Option<(SocketAddr, JoinHandle<()>)>,
+}
+
+impl Counter {
+    /// Listens where the configuration says, and nowhere else. Returns why that cannot be had; the next pass tries again.
+    fn open(&mut self, runtime: &Runtime, ctx: &Ctx) -> Option<String> {
+        let wanted = ctx.config.daemon.listen;
+        if self.serving.as_ref().map(|(at, _)| *at) == wanted {
+            return None;
+        }
+        if let Some((_, serving)) = self.serving.take() {
+            serving.abort();
+            // the port is free once it has ended
+            let _ = runtime.block_on(serving);
+        }
+        let at = wanted?;
+        match runtime.block_on(Listener::bind(at)) {
+            Ok(listener) => {
+                let bound = listener.address().unwrap_or(at);
+                tracing::info!("listening on {bound}");
+                let (laid_out, clock) = (self.laid_out.clone(), ctx.clock);
+                let pages = move |path: &str| {
+                    let laid_out = laid_out.lock().unwrap_or_else(PoisonError::into_inner);
+                    answer(path, laid_out.as_ref(), clock.now())
+                };
+                self.serving = Some((at, runtime.spawn(listener.serve(clock, Arc::new(pages)))));
+                None
+            }
+            Err(error) => {
+                let why = format!("cannot listen on {at}: {}", files::io_words(&error));
+                tracing::error!("{why}; the passes go on");
+                Some(why)
+            }
+        }
+    }
+
+    fn lay_out(&self, ctx: &Ctx, report: &Report, ledger: &Ledger, due: Ms) {
+        let laid_out = self.serving.as_ref().map(|_| LaidOut {
+            page: metrics::of_pass(ctx, report, ledger, &ledger::passes(&ctx.state_dir)).into(),
+            at: ctx.clock.now(),
+            due,
+            bad: bad(report),
+        });
+        *self.laid_out.lock().unwrap_or_else(PoisonError::into_inner) = laid_out;
+    }
+}
+
+/// Why a pass was no good one, a line each.
+fn bad(report: &Report) -> Option<String> {
+    let failed = report.done.iter().filter_map(|done| match &done.outcome {
+        Outcome::Failed(problem) => Some(problem),
+        _ => None,
+    });
+    let lines: Vec<String> = report
+        .problems
+        .iter()
+        .chain(failed)
+        .map(|problem| report::one_line(&problem.message))
+        .collect();
+    (!report.good()).then(|| lines.join("\n"))
+}
+
+fn answer(path: &str, laid_out: Option<&LaidOut>, now: Ms) -> Option<Answer> {
+    match (path, laid_out) {
+        ("/metrics" | "/healthz", None) => Some(Answer::new(503, "no pass has ended yet\n")),
+        ("/metrics", Some(laid_out)) => Some(Answer::new(200, laid_out.page.clone())),
+        ("/healthz", Some(laid_out)) => Some(fitness(laid_out, now)),
+        _ => None,
+    }
+}
+
+/// Whether nolapse itself does its work. What it found is not asked here: a login that ended is no reason to restart it.
+fn fitness(last: &LaidOut, now: Ms) -> Answer {
+    let ago = span((now - last.at).max(0));
+    match &last.bad {
+        _ if now > last.due.saturating_add(LATE) => {
+            let late = span(now - last.due);
+            Answer::new(
+                503,
+                format!("the last pass ended {ago} ago, and the next one is {late} late\n"),
+            )
+        }
+        Some(why) => Answer::new(
+            503,
+            format!("the last pass, {ago} ago, could not do its work:\n{why}\n"),
+        ),
+        None => Answer::new(200, format!("ok: the last pass ended {ago} ago\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_about_nolapse_itself() {
+        const NOW: Ms = 1_769_000_000_000;
+        let good = LaidOut {
+            page: "page\n".into(),
+            at: NOW - MINUTE,
+            due: NOW + 3 * MINUTE,
+            bad: None,
+        };
+        let failed = LaidOut {
+            bad: Some("the disk is full".into()),
+            ..good.clone()
+        };
+        for (path, laid_out, later, status, says) in [
+            ("/healthz", None, 0, 503, "no pass"),
+            ("/metrics", None, 0, 503, "no pass"),
+            ("/metrics", Some(&good), 0, 200, "page"),
+            ("/metrics", Some(&failed), DAYS, 200, "page"),
+            ("/healthz", Some(&good), 0, 200, "1 min ago"),
+            // a pass may take its time, and a clock may be set back
+            ("/healthz", Some(&good), 12 * MINUTE, 200, "13 min ago"),
+            ("/healthz", Some(&good), -DAYS, 200, "ok"),
+            ("/healthz", Some(&good), 14 * MINUTE, 503, "11 min late"),
+            ("/healthz", Some(&failed), 0, 503, "the disk is full"),
+            ("/healthz", Some(&failed), DAYS, 503, "late"),
+        ] {
+            let answer = answer(path, laid_out, NOW + later).unwrap();
+            assert_eq!(answer.status, status, "{path} {later}: {answer:?}");
+            assert!(
+                answer.body.contains(says) && answer.body.ends_with('\n'),
+                "{path} {later}: {answer:?}"
+            );
+        }
+        assert_eq!(answer("/", Some(&good), NOW), None);
+    }
+
+    const DAYS: Ms = 48 * HOUR;
 }

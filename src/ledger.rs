@@ -23,6 +23,9 @@ pub struct Ledger {
     /// By login id.
     #[serde(default)]
     pub logins: BTreeMap<String, LoginMemory>,
+    /// What a login's file was a link to, by login id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, PathBuf>,
     /// By `family/agent#profile`.
     #[serde(default)]
     pub copies: BTreeMap<String, CopyMemory>,
@@ -56,6 +59,68 @@ pub struct Ledger {
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
     pub events: u64,
+    /// What has been done since the ledger was begun.
+    #[serde(default)]
+    pub counts: Counts,
+}
+
+/// What has been done since the ledger was begun; counts up and never down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Renewals of logins and of grants that stores own alone.
+    pub renewed: u64,
+    /// Renewals that were due and failed.
+    pub not_renewed: u64,
+    /// Stores brought up to date.
+    pub stores_written: u64,
+    /// Logins brought up to date from a newer copy.
+    pub logins_healed: u64,
+    /// Writes of stores and logins that failed.
+    pub writes_failed: u64,
+    /// Deliveries, by the channel's name.
+    pub deliveries: BTreeMap<String, Deliveries>,
+}
+
+/// How often one channel was told something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deliveries {
+    /// It accepted the event.
+    pub delivered: u64,
+    /// It did not.
+    pub failed: u64,
+}
+
+/// How whole passes went, in a small file of its own: the ledger is written only where something changed. A pass is good if it
+/// could do its work and tell whom it had to; what it found is another matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Passes {
+    /// When the last one ended, [`Ms`].
+    pub last_at: Option<Ms>,
+    /// How long it took, [`Ms`].
+    pub last_took: Ms,
+    /// When the last good one ended, [`Ms`].
+    pub last_good_at: Option<Ms>,
+    /// How many were good. Two that end in the same moment may count as one.
+    pub good: u64,
+    /// How many were not.
+    pub bad: u64,
+}
+
+impl Passes {
+    /// Notes one more.
+    pub fn note(&mut self, good: bool, now: Ms, took: Ms) {
+        self.last_at = Some(now);
+        self.last_took = took;
+        if good {
+            self.last_good_at = Some(now);
+            self.good += 1;
+        } else {
+            self.bad += 1;
+        }
+    }
 }
 
 /// When a setup token was issued and when it ends.
@@ -176,12 +241,7 @@ pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
 
 /// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
 pub fn last_pass(state_dir: &Path) -> Option<Ms> {
-    #[derive(Deserialize)]
-    struct Passes {
-        last_at: Option<Ms>,
-    }
-    let snapshot = files::read(&state_dir.join("passes.json")).ok()?;
-    serde_json::from_slice::<Passes>(&snapshot.bytes).ok()?.last_at
+    passes(state_dir).last_at
 }
 
 /// Writes the ledger, durably.
@@ -207,6 +267,26 @@ pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     files::sync_dir(&files::real_target(&path(state_dir))?)
 }
 
+/// How passes went so far; nothing where nobody wrote it down, or a power cut tore it.
+pub fn passes(state_dir: &Path) -> Passes {
+    files::read(&state_dir.join(PASSES))
+        .ok()
+        .and_then(|snapshot| serde_json::from_slice(&snapshot.bytes).ok())
+        .unwrap_or_default()
+}
+
+const PASSES: &str = "passes.json";
+
+/// Writes down how passes went, in one step but not durably: nothing is decided by it.
+///
+/// # Errors
+/// What the system refuses.
+pub fn save_passes(state_dir: &Path, passes: &Passes) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(passes).map_err(io::Error::other)?;
+    bytes.push(b'\n');
+    files::publish(&state_dir.join(PASSES), &bytes, 0o600)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,5 +306,33 @@ mod tests {
         }
         set_aside(dir.path(), 5).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
+    }
+
+    /// An older version's ledger has no counts, and an older version lets them pass.
+    #[test]
+    fn counts_are_an_addition() {
+        let old = format!("{{\"schema\":\"{SCHEMA}\",\"events\":3}}");
+        let ledger: Ledger = serde_json::from_str(&old).unwrap();
+        assert_eq!((ledger.events, ledger.counts), (3, Counts::default()));
+        let partly = format!("{{\"schema\":\"{SCHEMA}\",\"counts\":{{\"renewed\":2,\"later\":1}}}}");
+        assert_eq!(serde_json::from_str::<Ledger>(&partly).unwrap().counts.renewed, 2);
+    }
+
+    #[test]
+    fn passes_are_counted_and_a_torn_file_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut noted = passes(dir.path());
+        assert_eq!(noted, Passes::default());
+        noted.note(true, 5000, 20);
+        noted.note(false, 9000, 40);
+        save_passes(dir.path(), &noted).unwrap();
+        assert_eq!(passes(dir.path()), noted);
+        assert_eq!(
+            (noted.last_at, noted.last_good_at, noted.good, noted.bad),
+            (Some(9000), Some(5000), 1, 1)
+        );
+        assert_eq!(files::list(dir.path()), [PASSES]);
+        files::publish(&dir.path().join(PASSES), b"{\"last", 0o600).unwrap();
+        assert_eq!(passes(dir.path()), Passes::default());
     }
 }

@@ -40,6 +40,9 @@ pub mod tell;
 
 pub mod pass;
 
+pub mod metrics;
+
+pub mod doctor;
 pub mod reauth;
 pub mod record;
 

@@ -11,6 +11,7 @@ use crate::history;
 use crate::json::{Doc, Layout};
 use crate::ledger::{self, Ledger, Outgoing};
 use crate::look::{self, AgentView, LoginView, View};
+use crate::metrics;
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
 use crate::remotes;
@@ -24,12 +25,12 @@ use crate::sources::save;
 use crate::stores::families::{Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
-use crate::types::{Credential, Problem, Profile, Severity};
+use crate::types::{Credential, Ms, Problem, Profile, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
-const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
+pub const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(25);
@@ -86,6 +87,14 @@ pub struct Report {
     pub renewals: Vec<renew::Seen>,
 }
 
+impl Report {
+    /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
+    pub fn good(&self) -> bool {
+        let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
+        self.problems.is_empty() && !self.done.iter().any(failed)
+    }
+}
+
 /// What a pass is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -107,6 +116,7 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 
 /// One pass, with what was asked of the renewals.
 pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
+    let begun = crate::ctx::monotonic();
     let mut problems = Vec::new();
     let heard = match scope {
         Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
@@ -132,8 +142,9 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
                 "another pass has been running for two minutes",
                 "see which one it is: `pgrep -fl nolapse`",
             ));
-            let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
-            let report = Report {
+            let ledger = ledger::load(&ctx.state_dir).ledger;
+            let view = look::look(ctx, &ledger);
+            let mut report = Report {
                 view,
                 done: Vec::new(),
                 alerts: Vec::new(),
@@ -142,6 +153,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
                 renewals: Vec::new(),
             };
             if scope == Scope::Whole {
+                note_pass(ctx, &mut report, &ledger, begun.elapsed());
                 beat(ctx, &report).await;
             }
             return report;
@@ -189,6 +201,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let (written, view) = write_stores(ctx, &ledger, view, false).await;
     done.extend(written);
     look::remember(&view, &mut ledger);
+    count(&mut ledger.counts, &done);
     let (mut noted, mut once) = history::of_done(&mut ledger, &view, &done, &renewals, view.now);
 
     let mut alerts = alerts(ctx, &view);
@@ -227,7 +240,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         ledger = record(ctx, &channels, &told, &mut problems).await;
     }
     problems.extend(tell::failing(&ledger));
-    let report = Report {
+    let mut report = Report {
         view,
         done,
         alerts,
@@ -236,6 +249,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         renewals,
     };
     if scope == Scope::Whole {
+        note_pass(ctx, &mut report, &ledger, begun.elapsed());
         beat(ctx, &report).await;
     }
     report
@@ -352,6 +366,39 @@ pub async fn record(
     }
     history::note(&ctx.state_dir, &history::of_deliveries(told, now));
     ledger
+}
+
+/// Notes how a whole pass went, and puts its metrics where they are wanted.
+fn note_pass(ctx: &Ctx, report: &mut Report, ledger: &Ledger, took: Duration) {
+    let now = ctx.clock.now();
+    let took = Ms::try_from(took.as_millis()).unwrap_or(Ms::MAX);
+    let before = ledger::passes(&ctx.state_dir);
+    let mut passes = before.clone();
+    passes.note(report.good(), now, took);
+    if let Some(path) = &ctx.config.metrics.textfile {
+        let page = metrics::of_pass(ctx, report, ledger, &passes);
+        if let Err(problem) = metrics::publish(ctx, path, &page) {
+            report.problems.push(problem);
+            passes = before;
+            passes.note(false, now, took);
+        }
+    }
+    if let Err(error) = ledger::save_passes(&ctx.state_dir, &passes) {
+        tracing::debug!("{}: {}", ctx.state_dir.display(), files::io_words(&error));
+    }
+}
+
+fn count(counts: &mut ledger::Counts, done: &[Done]) {
+    for one in done {
+        match one.outcome {
+            Outcome::Written(_) => counts.stores_written += 1,
+            Outcome::Healed(_) => counts.logins_healed += 1,
+            Outcome::Failed(_) => counts.writes_failed += 1,
+            Outcome::Renewed(_) => counts.renewed += 1,
+            Outcome::NotRenewed(_) => counts.not_renewed += 1,
+            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => {}
+        }
+    }
 }
 
 async fn beat(ctx: &Ctx, report: &Report) {

@@ -40,6 +40,7 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
     });
     let known = |name: &str| channels.iter().any(|channel| channel.name == name);
     ledger.troubles.retain(|name, _| known(name));
+    ledger.counts.deliveries.retain(|name, _| known(name));
     ledger
         .outbox
         .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
@@ -250,8 +251,10 @@ const REFUSED_GAP: Ms = 6 * HOUR;
 pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
     for (sent, result) in tried {
         let same = |out: &Outgoing| out.channel == sent.channel && out.event.event_id == sent.event.event_id;
+        let counted = ledger.counts.deliveries.entry(sent.channel.clone()).or_default();
         match result {
             Ok(receipt) => {
+                counted.delivered += 1;
                 ledger.outbox.retain(|out| !same(out));
                 // an alert that is over has no memory any more
                 if let Some(memory) = ledger.alerts.get_mut(&sent.event.alert_id) {
@@ -261,6 +264,7 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
                 }
             }
             Err(error) => {
+                counted.failed += 1;
                 let Some(out) = ledger.outbox.iter_mut().find(|out| same(out)) else {
                     continue;
                 };

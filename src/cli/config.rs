@@ -123,5 +123,12 @@ fn show(setup: &Setup) -> Result<String, Fatal> {
     if let Some(heartbeat) = &config.heartbeat {
         let _ = writeln!(out, "\n[heartbeat]\nurl = \"{}\"", heartbeat.url.shown());
     }
+    let _ = writeln!(out, "\n[daemon]\nschedule = \"{}\"", config.daemon.schedule);
+    if let Some(at) = config.daemon.listen {
+        let _ = writeln!(out, "listen = \"{at}\"");
+    }
+    if let Some(path) = &config.metrics.textfile {
+        let _ = writeln!(out, "\n[metrics]\ntextfile = \"{}\"", path.display());
+    }
     Ok(out)
 }

@@ -189,7 +189,7 @@ pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fat
 }
 
 /// The host, and how the service is to run nolapse.
-fn place(setup: &Setup) -> Result<Place, Fatal> {
+pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
     let host = &setup.host;
     let bad = |what: &str| {
         Fatal::Usage(
@@ -604,7 +604,9 @@ const CRONTAB_LIMIT: usize = 1 << 20;
 
 /// The ledger and its like in the state directory; not the manifest, and never a rescued token.
 fn memory_files(state_dir: &Path) -> Vec<PathBuf> {
-    let ours = |name: &str| name.starts_with("ledger.") || name.starts_with("history.") || name == "pass.lock";
+    let ours = |name: &str| {
+        name.starts_with("ledger.") || name.starts_with("history.") || matches!(name, "pass.lock" | "passes.json")
+    };
     let names = files::list(state_dir).into_iter().filter(|name| ours(name));
     names.map(|name| state_dir.join(name)).collect()
 }

@@ -231,6 +231,47 @@ pub fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_symlink())
 }
 
+/// What the link at `path` points to, from its own directory on; `None` where it is no link.
+pub fn link_target(path: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(path).ok()?;
+    Some(path.parent().unwrap_or(Path::new("/")).join(target))
+}
+
+/// Whether files can be made in `dir`, as far as the system tells without one being made.
+///
+/// # Errors
+/// Why not.
+pub fn can_write(dir: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    Ok(access(dir, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// The room that is left for this user on the file system of `path`, in bytes; `None` where that is not told.
+pub fn room(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    // some file systems count no blocks at all
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Takes permissions away from a file or directory of our own: to `mode`, and never more than it has. Links are followed to
+/// the end first; what is opened then is what is changed, and only if it is ours and has no second name elsewhere.
+///
+/// # Errors
+/// `PermissionDenied` where it is another user's, a device, or linked from elsewhere; otherwise what the system refuses.
+pub fn restrict(path: &Path, mode: u32) -> io::Result<()> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(fs::canonicalize(path)?)?;
+    let meta = file.metadata()?;
+    let plain = meta.is_dir() || meta.is_file() && meta.nlink() == 1;
+    if meta.uid() != our_uid() || !plain {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    file.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777 & mode))
+}
+
 /// What tells one existing place from another, whatever names lead to it: device and inode.
 pub fn place(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
@@ -439,6 +480,63 @@ pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<R
     stage(target, keep)?.commit(bytes)
 }
 
+/// Puts `bytes` in the place of `path` in one step and with this mode, whatever the umask; a link is replaced, not followed.
+/// For what other programs read and the next pass writes again: not durable. The caller holds no lock of its own: the temp
+/// file itself is locked, so that two writers do not mix and the next one takes over what a killed one left.
+///
+/// # Errors
+/// What the system refuses; `InvalidInput` where something else than a file is there, `WouldBlock` where another process is
+/// writing it all the time.
+pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let temp = temp_path(path);
+    let mut tries = 0;
+    let file = loop {
+        match lock_temp(&temp)? {
+            Some(file) => break file,
+            None if tries == 10 => return Err(io::ErrorKind::WouldBlock.into()),
+            None => {
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    };
+    let owner = || match path.parent().and_then(stat) {
+        Some(above) if is_root() => std::os::unix::fs::fchown(&file, Some(above.uid), Some(above.gid)),
+        _ => Ok(()),
+    };
+    let written = owner()
+        .and_then(|()| file.set_len(0))
+        .and_then(|()| (&file).write_all(bytes))
+        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&temp, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    written
+}
+
+/// Opens a temp file and locks it; `None` where another process has it, or just put it in its target's place.
+fn lock_temp(temp: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32)
+        .open(temp)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let (ours, there) = (file.metadata()?, fs::symlink_metadata(temp));
+    let same = there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+    Ok(same.then_some(file))
+}
+
 /// Makes a rename in this file's directory durable. Some file systems refuse fsync on directories; that is no error.
 ///
 /// # Errors
@@ -540,6 +638,80 @@ mod tests {
         let after = read(&path).unwrap();
         assert_eq!((after.bytes.as_slice(), after.meta.mode), (&b"new"[..], 0o640));
         assert_eq!(list(dir.path()), ["store.json"]);
+    }
+
+    #[test]
+    fn permissions_are_only_taken_away_and_only_from_what_is_ours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("f"), dir.path().join("l"));
+        fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for (before, after) in [(0o666, 0o600), (0o444, 0o400)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(before)).unwrap();
+            restrict(&link, 0o600).unwrap();
+            assert_eq!(stat(&file).unwrap().mode, after);
+        }
+        assert_eq!(link_target(&link), Some(file.clone()));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::hard_link(&file, dir.path().join("second")).unwrap();
+        assert!(restrict(&file, 0o600).is_err());
+        assert_eq!(stat(&file).unwrap().mode, 0o644);
+        assert!(can_write(dir.path()).is_ok() && can_write(&dir.path().join("none")).is_err());
+        assert!(room(dir.path()).is_some());
+    }
+
+    #[test]
+    fn what_is_published_has_its_mode_and_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("n.prom"), dir.path().join("other"));
+        fs::write(&other, "mine").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        fs::write(temp_path(&path), "left by a crash, and longer than what comes").unwrap();
+        for text in [&b"one"[..], b"two"] {
+            publish(&path, text, 0o644).unwrap();
+            let read = read(&path).unwrap();
+            assert_eq!((read.bytes.as_slice(), read.meta.mode), (text, 0o644));
+        }
+        assert_eq!(fs::read(&other).unwrap(), b"mine");
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+        assert_eq!(
+            publish(dir.path(), b"x", 0o644).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
+        assert!(publish(&dir.path().join("none/n.prom"), b"x", 0o644).is_err());
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+        let held = lock_temp(&temp_path(&path)).unwrap().unwrap();
+        assert_eq!(
+            publish(&path, b"three", 0o644).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        drop(held);
+        publish(&path, b"three", 0o644).unwrap();
+        assert_eq!(list(dir.path()), ["n.prom", "other"]);
+    }
+
+    #[test]
+    fn what_many_publish_at_once_is_always_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n.prom");
+        publish(&path, b"begin", 0o644).unwrap();
+        std::thread::scope(|scope| {
+            for letter in [b'a', b'b', b'c'] {
+                let path = &path;
+                scope.spawn(move || {
+                    for length in 1..200 {
+                        // one that is crowded out all the time says so
+                        let _ = publish(path, &vec![letter; length * 50], 0o644);
+                        let read = fs::read(path).unwrap();
+                        assert!(
+                            read == b"begin"
+                                || read.iter().all(|byte| *byte == read[0]) && read.len().is_multiple_of(50)
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(list(dir.path()), ["n.prom"]);
     }
 
     #[test]

@@ -8,7 +8,9 @@
 pub mod files;
 pub mod http;
 pub mod keychain;
+pub mod listen;
 pub mod locks;
+pub mod net;
 pub mod schedule;
 pub mod screen;
 pub mod session;

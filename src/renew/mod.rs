@@ -26,6 +26,11 @@ use rescue::Rescue;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
+pub fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
+    rescue::all(state_dir).into_iter().map(|(path, _)| path).collect()
+}
+
 /// What was asked for; a pass asks for nothing in particular.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {

@@ -2,9 +2,11 @@
 
 pub mod alert;
 pub mod backoff;
+pub mod doctor;
 pub mod due;
 pub mod health;
 pub mod lineage;
+pub mod metrics;
 pub mod plan;
 pub mod remote;
 pub mod renew;

@@ -46,9 +46,25 @@ fn planted() -> Home {
     home.config(
         "[[channel]]\ntype = \"command\"\ncommand = [\"sh\", \"out.sh\"]\nmin_severity = \"info\"\n\
          [[channel]]\ntype = \"webhook\"\nname = \"down\"\nurl = \"http://127.0.0.1:9/CANARY-webhook\"\nsecret = \"whsec_Q0FOQVJZLXdlYmhvb2s=\"\n\
-         [[channel]]\ntype = \"log\"\nmin_severity = \"info\"\n",
+         [[channel]]\ntype = \"log\"\nmin_severity = \"info\"\n[metrics]\ntextfile = \"~/after.prom\"\n",
     );
     home
+}
+
+#[test]
+fn no_secret_leaves_by_the_listener() {
+    let home = planted();
+    let config = home.read(".config/nolapse/config.toml");
+    home.config(&(config + "[daemon]\nlisten = \"127.0.0.1:0\"\n"));
+    let daemon = super::daemon::Daemon::start(&home);
+    let port = super::listen::port(&daemon);
+    let (code, page) = super::listen::get(port, "/metrics");
+    clean("/metrics", &page);
+    assert!(code == 200 && page.contains("anthropic:year"), "{page}");
+    let (_, health) = super::listen::get(port, "/healthz");
+    clean("/healthz", &health);
+    clean("the log", &daemon.log());
+    daemon.stop();
 }
 
 fn clean(what: &str, text: &str) {
@@ -71,10 +87,15 @@ fn no_secret_leaves_the_process() {
         &["status", "--json"],
         &["status", "--plain"],
         &["check"],
+        &["metrics"],
+        &["metrics", "--textfile", "collected.prom"],
         &["history"],
         &["history", "--json"],
         &["config", "show"],
         &["config", "check"],
+        &["-vvv", "doctor"],
+        &["-vvv", "doctor", "--json"],
+        &["-vvv", "doctor", "--fix", "--yes"],
     ] {
         let ran = home.run(args);
         clean(&format!("{args:?}"), &ran.stdout);
@@ -94,9 +115,15 @@ fn no_secret_leaves_the_process() {
     }
     let files = home.files();
     assert!(String::from_utf8_lossy(&files["alerts.txt"]).contains("nolapse.alert/1"));
+    for page in ["collected.prom", "after.prom"] {
+        assert!(
+            String::from_utf8_lossy(&files[page]).contains("anthropic:year"),
+            "{page}"
+        );
+    }
     for (path, bytes) in &files {
         let text = String::from_utf8_lossy(bytes);
-        if path == "alerts.txt" || path.starts_with(".local/state/nolapse/") {
+        if path == "alerts.txt" || path.ends_with(".prom") || path.starts_with(".local/state/nolapse/") {
             clean(path, &text);
         }
     }

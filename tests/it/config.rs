@@ -220,6 +220,8 @@ fn the_readme_names_every_key_that_the_code_asks_for_and_no_other() {
             "channel.",
             "remote.",
             "heartbeat.",
+            "daemon.",
+            "metrics.",
         ];
         if of_config.iter().any(|table| row.starts_with(table)) {
             assert!(known.contains(*row), "the code asks for no `{row}`");

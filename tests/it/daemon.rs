@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A daemon that has made its first pass; killed when dropped.
-struct Daemon {
+pub struct Daemon {
     child: Child,
     log: Arc<Mutex<String>>,
 }
 
 impl Daemon {
-    fn start(home: &Home) -> Self {
+    pub fn start(home: &Home) -> Self {
         let mut child = home
             .command(&["-vv", "daemon"])
             .stdout(Stdio::null())
@@ -33,16 +33,16 @@ impl Daemon {
         daemon
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     /// Every pass ends with its status in the log.
-    fn passes(&self) -> usize {
+    pub fn passes(&self) -> usize {
         self.log().matches("; logins ").count()
     }
 
-    fn until(&self, what: &str, done: impl Fn() -> bool) {
+    pub fn until(&self, what: &str, done: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !done() {
             assert!(Instant::now() < deadline, "not yet: {what}\n{}", self.log());
@@ -50,7 +50,7 @@ impl Daemon {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = std::process::Command::new("/bin/kill")
             .args(["-s", name, &self.child.id().to_string()])
             .status()
@@ -74,7 +74,7 @@ impl Daemon {
             .sum()
     }
 
-    fn stop(mut self) -> i32 {
+    pub fn stop(mut self) -> i32 {
         self.signal("TERM");
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
@@ -180,6 +180,8 @@ fn a_pass_under_way_is_finished_before_it_stops() {
 #[test]
 fn while_nothing_happens_it_does_not_wake() {
     let home = home();
+    // not even with somebody to answer
+    home.config("[daemon]\nschedule = \"0 0 0 1 1 *\"\nlisten = \"127.0.0.1:0\"\n");
     let daemon = Daemon::start(&home);
     // until what the start left to do is done
     daemon.until("rest", || {

@@ -1,0 +1,63 @@
+//! The page for Prometheus: from a look by hand, after a pass into a file, or from the daemon's listener.
+
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::ledger::{Ledger, Passes};
+use crate::look::View;
+use crate::notify::Channel;
+use crate::pass::{self, Outcome, Report};
+use crate::rules::alert::channel_alerts;
+use crate::rules::metrics::{self, Facts};
+use crate::types::Problem;
+use crate::{remotes, report};
+use std::path::Path;
+
+/// Other users' collectors read it.
+const MODE: u32 = 0o644;
+
+/// The page of this view. `problems` are those beside the view's own.
+pub fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: &[&Problem]) -> String {
+    let mut alerts = pass::alerts(ctx, view);
+    alerts.extend(channel_alerts(&ledger.troubles));
+    alerts.extend(remotes::alerts(ctx, ledger, view.now));
+    let channels = ctx.channels();
+    let channels: Vec<&str> = channels.iter().map(|channel: &Channel| channel.name.as_str()).collect();
+    let remotes: Vec<&str> = ctx.config.remotes.iter().map(|remote| remote.name.as_str()).collect();
+    metrics::text(&Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        view,
+        ledger,
+        passes,
+        alerts: &alerts,
+        problems,
+        channels: &channels,
+        remotes: &remotes,
+        exit: report::exit(ctx, view).code(),
+    })
+}
+
+/// The page of a pass.
+pub fn of_pass(ctx: &Ctx, report: &Report, ledger: &Ledger, passes: &Passes) -> String {
+    let failed = report.done.iter().filter_map(|done| match &done.outcome {
+        Outcome::Failed(problem) => Some(problem),
+        _ => None,
+    });
+    let problems: Vec<&Problem> = report.problems.iter().chain(failed).collect();
+    page(ctx, &report.view, ledger, passes, &problems)
+}
+
+/// Puts a page where a collector reads it, in one step.
+///
+/// # Errors
+/// Why it could not be written.
+pub fn publish(ctx: &Ctx, path: &Path, page: &str) -> Result<(), Problem> {
+    files::publish(path, page.as_bytes(), MODE).map_err(|error| {
+        let here = ctx.host.tilde(path);
+        Problem::at(
+            "metrics_not_written",
+            path,
+            format!("the metrics were not written to `{here}`: {}", files::io_words(&error)),
+            "make its directory writable for the user who runs nolapse, or name another file",
+        )
+    })
+}

@@ -1,0 +1,641 @@
+//! The judged world as Prometheus reads it: the text exposition format 0.0.4.
+//!
+//! Times are moments, not ages, so that a page that was made at the last pass is still true. Series are bounded: what no
+//! clock ends is counted and not listed, and of profiles at most [`PROFILES`] are listed, the worst first.
+
+use super::alert::{self, Alert};
+use super::health;
+use crate::ledger::{Deliveries, Ledger, Passes};
+use crate::look::View;
+use crate::types::{Health, Ms, Problem, Reason, Severity};
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+/// So many profiles are listed one by one.
+pub const PROFILES: usize = 500;
+
+/// Foreign names are cut to so many characters.
+const NAME: usize = 120;
+
+const HEALTHS: [Health; 5] = [
+    Health::Ok,
+    Health::Static,
+    Health::Expiring,
+    Health::Expired,
+    Health::Missing,
+];
+
+/// What is told.
+pub struct Facts<'a> {
+    /// Our version.
+    pub version: &'a str,
+    /// The judged world.
+    pub view: &'a View,
+    /// What is remembered.
+    pub ledger: &'a Ledger,
+    /// How passes went.
+    pub passes: &'a Passes,
+    /// What needs a human.
+    pub alerts: &'a [Alert],
+    /// What went wrong beside the view's own problems.
+    pub problems: &'a [&'a Problem],
+    /// The names of the channels in use.
+    pub channels: &'a [&'a str],
+    /// The names of the remotes.
+    pub remotes: &'a [&'a str],
+    /// The exit code of `check`.
+    pub exit: u8,
+}
+
+/// The page.
+pub fn text(facts: &Facts<'_>) -> String {
+    let mut page = Page(String::new());
+    page.family("build_info", "gauge", "The version that made this page.");
+    page.sample("build_info", &[("version", facts.version)], 1);
+    page.family(
+        "look_timestamp_seconds",
+        "gauge",
+        "When the files were looked at that this page tells of.",
+    );
+    page.sample("look_timestamp_seconds", &[], seconds(facts.view.now));
+    page.family(
+        "check_exit_code",
+        "gauge",
+        "What `nolapse check` exits with: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell.",
+    );
+    page.sample("check_exit_code", &[], facts.exit);
+    logins(&mut page, facts);
+    profiles(&mut page, facts.view);
+    alerts(&mut page, facts);
+    work(&mut page, facts);
+    channels(&mut page, facts);
+    remotes(&mut page, facts);
+    page.0
+}
+
+fn logins(page: &mut Page, facts: &Facts<'_>) {
+    let view = facts.view;
+    // of two that look alike the worse one counts
+    let mut logins = BTreeMap::new();
+    for login in &view.logins {
+        let name = name(login.id());
+        let badness = login.verdict.health.badness();
+        let worse = |seen: &&crate::look::LoginView| badness > seen.verdict.health.badness();
+        if logins.get(&name).is_none_or(worse) {
+            logins.insert(name, login);
+        }
+    }
+    page.family(
+        "login_health",
+        "gauge",
+        "1 for the health that a login has, 0 for the others.",
+    );
+    for (id, login) in &logins {
+        page.states("login_health", &[("login", id)], login.verdict.health);
+    }
+    page.family("login_reason", "gauge", "Why a login has its health.");
+    for (id, login) in &logins {
+        if let Some(reason) = login.verdict.reason {
+            page.sample("login_reason", &[("login", id), ("reason", reason.word())], 1);
+        }
+    }
+    page.family(
+        "login_renews",
+        "gauge",
+        "1 where a login's access token is renewed without a human.",
+    );
+    for (id, login) in &logins {
+        page.sample("login_renews", &[("login", id)], u8::from(login.renews()));
+    }
+    page.family(
+        "login_access_expiry_timestamp_seconds",
+        "gauge",
+        "When a login's access token ends, which renews itself.",
+    );
+    for (id, login) in &logins {
+        let end = login.login.grant().and_then(|grant| grant.expires);
+        page.moment("login_access_expiry_timestamp_seconds", &[("login", id)], end);
+    }
+    page.family(
+        "login_deadline_timestamp_seconds",
+        "gauge",
+        "When a login ends for good; the server may end it up to three days earlier.",
+    );
+    for (id, login) in &logins {
+        let deadline = login
+            .login
+            .grant()
+            .and_then(|grant| health::deadline(grant, view.now))
+            .or(login.verdict.ends.filter(|_| !login.renews()));
+        page.moment("login_deadline_timestamp_seconds", &[("login", id)], deadline);
+    }
+    page.family(
+        "login_renewal_failures",
+        "gauge",
+        "How often in a row the renewal of a login's present token has failed.",
+    );
+    for (id, login) in &logins {
+        let failures = login.renewal.as_ref().map_or(0, |renewal| renewal.failures);
+        page.sample("login_renewal_failures", &[("login", id)], failures);
+    }
+}
+
+/// A profile as it is listed.
+struct Listed {
+    names: [String; 3],
+    health: Health,
+    reason: Option<Reason>,
+    expires: Option<Ms>,
+}
+
+fn profiles(page: &mut Page, view: &View) {
+    let mut counts: BTreeMap<u8, u64> = BTreeMap::new();
+    let mut listed: Vec<Listed> = Vec::new();
+    for agent in &view.agents {
+        let label = agent.agent.agent.label();
+        let (family, id) = label.split_once('/').unwrap_or((&label, ""));
+        for profile in &agent.profiles {
+            let (health, expires) = (profile.verdict.health, profile.profile.credential.expires());
+            *counts.entry(health.badness()).or_default() += 1;
+            if health == Health::Static && profile.verdict.reason.is_none() {
+                continue;
+            }
+            listed.push(Listed {
+                names: [name(family), name(id), name(&profile.profile.id)],
+                health,
+                reason: profile.verdict.reason,
+                expires,
+            });
+        }
+    }
+    // by name, of two that look alike the worse one; then the worst of all, as many as there is room for
+    listed.sort_by(|a, b| (&a.names, b.health.badness()).cmp(&(&b.names, a.health.badness())));
+    listed.dedup_by(|a, b| a.names == b.names);
+    let total = listed.len();
+    if total > PROFILES {
+        listed.sort_by_key(|one| (u8::MAX - one.health.badness(), one.expires.unwrap_or(Ms::MAX)));
+        listed.truncate(PROFILES);
+        listed.sort_by(|a, b| a.names.cmp(&b.names));
+    }
+    page.family("agents", "gauge", "Agents found.");
+    page.sample("agents", &[], view.agents.len());
+    page.family(
+        "profiles",
+        "gauge",
+        "Profiles in all agents' stores, by health; those without an end are counted here alone.",
+    );
+    for health in HEALTHS {
+        let count = counts.get(&health.badness()).copied().unwrap_or(0);
+        page.sample("profiles", &[("health", &health.to_string())], count);
+    }
+    page.family(
+        "profiles_omitted",
+        "gauge",
+        "Profiles that are left out of the lists below, the best ones, where there are too many.",
+    );
+    page.sample("profiles_omitted", &[], total - listed.len());
+    let labels = |one: &Listed| -> [(&'static str, String); 3] {
+        let [family, agent, profile] = one.names.clone();
+        [("family", family), ("agent", agent), ("profile", profile)]
+    };
+    fn refs<'l>(labels: &'l [(&'static str, String); 3]) -> [(&'static str, &'l str); 3] {
+        labels.each_ref().map(|(key, value)| (*key, value.as_str()))
+    }
+    page.family(
+        "profile_health",
+        "gauge",
+        "1 for the health that a profile has, 0 for the others.",
+    );
+    for one in &listed {
+        page.states("profile_health", &refs(&labels(one)), one.health);
+    }
+    page.family("profile_reason", "gauge", "Why a profile has its health.");
+    for one in &listed {
+        if let Some(reason) = one.reason {
+            let labels = labels(one);
+            let [family, agent, profile] = refs(&labels);
+            page.sample(
+                "profile_reason",
+                &[family, agent, profile, ("reason", reason.word())],
+                1,
+            );
+        }
+    }
+    page.family(
+        "profile_expiry_timestamp_seconds",
+        "gauge",
+        "When a profile's credential ends by the clock.",
+    );
+    for one in &listed {
+        page.moment("profile_expiry_timestamp_seconds", &refs(&labels(one)), one.expires);
+    }
+}
+
+fn alerts(page: &mut Page, facts: &Facts<'_>) {
+    page.family(
+        "alerts_firing",
+        "gauge",
+        "What needs a human, muted or not, by severity.",
+    );
+    for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
+        let count = facts.alerts.iter().filter(|alert| alert.severity == severity).count();
+        page.sample("alerts_firing", &[("severity", severity.word())], count);
+    }
+    page.family(
+        "alerts_muted",
+        "gauge",
+        "Those of them that somebody acknowledged or silenced.",
+    );
+    let muted = |alert: &&Alert| {
+        let ack = facts
+            .ledger
+            .alerts
+            .get(&alert.id)
+            .and_then(|memory| memory.ack.as_ref());
+        alert::mute(alert, ack, &facts.ledger.silences, facts.view.now).is_some()
+    };
+    page.sample("alerts_muted", &[], facts.alerts.iter().filter(muted).count());
+    page.family(
+        "problems",
+        "gauge",
+        "What could not be understood or done, or is worth a word, by kind.",
+    );
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for problem in facts.view.problems.iter().chain(facts.problems.iter().copied()) {
+        *kinds.entry(problem.kind).or_default() += 1;
+    }
+    for (kind, count) in kinds {
+        page.sample("problems", &[("kind", kind)], count);
+    }
+}
+
+fn work(page: &mut Page, facts: &Facts<'_>) {
+    let (passes, counts) = (facts.passes, &facts.ledger.counts);
+    page.family(
+        "last_pass_timestamp_seconds",
+        "gauge",
+        "When the last whole pass ended.",
+    );
+    page.moment("last_pass_timestamp_seconds", &[], passes.last_at);
+    page.family(
+        "last_good_pass_timestamp_seconds",
+        "gauge",
+        "When the last one ended that could do its work and tell whom it had to.",
+    );
+    page.moment("last_good_pass_timestamp_seconds", &[], passes.last_good_at);
+    page.family(
+        "last_pass_duration_seconds",
+        "gauge",
+        "How long the last whole pass took.",
+    );
+    if passes.last_at.is_some() {
+        page.sample("last_pass_duration_seconds", &[], seconds(passes.last_took));
+    }
+    page.family(
+        "passes_total",
+        "counter",
+        "Whole passes, by whether they could do their work.",
+    );
+    page.sample("passes_total", &[("result", "good")], passes.good);
+    page.sample("passes_total", &[("result", "bad")], passes.bad);
+    page.family("renewals_total", "counter", "Renewals that were due, by how they went.");
+    page.sample("renewals_total", &[("outcome", "renewed")], counts.renewed);
+    page.sample("renewals_total", &[("outcome", "failed")], counts.not_renewed);
+    page.family(
+        "writes_total",
+        "counter",
+        "Writes of stores and logins, by what was done.",
+    );
+    page.sample("writes_total", &[("outcome", "store_written")], counts.stores_written);
+    page.sample("writes_total", &[("outcome", "login_healed")], counts.logins_healed);
+    page.sample("writes_total", &[("outcome", "failed")], counts.writes_failed);
+}
+
+fn channels(page: &mut Page, facts: &Facts<'_>) {
+    let mut channels: BTreeMap<String, (Deliveries, bool)> = BTreeMap::new();
+    for channel in facts.channels {
+        let counts = facts
+            .ledger
+            .counts
+            .deliveries
+            .get(*channel)
+            .copied()
+            .unwrap_or_default();
+        let failing = facts.ledger.troubles.get(*channel).is_some_and(alert::Trouble::lasting);
+        let known = channels.entry(name(channel)).or_default();
+        known.0.delivered += counts.delivered;
+        known.0.failed += counts.failed;
+        known.1 |= failing;
+    }
+    page.family(
+        "deliveries_total",
+        "counter",
+        "Tries to tell a channel something, by how they went.",
+    );
+    for (channel, (counts, _)) in &channels {
+        for (result, count) in [("delivered", counts.delivered), ("failed", counts.failed)] {
+            page.sample("deliveries_total", &[("channel", channel), ("result", result)], count);
+        }
+    }
+    page.family(
+        "channel_failing",
+        "gauge",
+        "1 where a channel does not get through any more.",
+    );
+    for (channel, (_, failing)) in &channels {
+        page.sample("channel_failing", &[("channel", channel)], u8::from(*failing));
+    }
+    let outbox = &facts.ledger.outbox;
+    page.family("outbox_events", "gauge", "Events that wait to be delivered.");
+    page.sample("outbox_events", &[], outbox.len());
+    page.family(
+        "outbox_oldest_timestamp_seconds",
+        "gauge",
+        "Since when the oldest of them waits; not there while nothing waits.",
+    );
+    page.moment(
+        "outbox_oldest_timestamp_seconds",
+        &[],
+        outbox.iter().map(|out| out.queued_at).min(),
+    );
+}
+
+fn remotes(page: &mut Page, facts: &Facts<'_>) {
+    let memories = || {
+        facts.remotes.iter().filter_map(|remote| {
+            let memory = facts.ledger.remotes.get(*remote)?;
+            Some((*remote, memory))
+        })
+    };
+    page.family(
+        "remote_silent",
+        "gauge",
+        "1 where another host did not answer when it was last asked.",
+    );
+    for (remote, memory) in memories() {
+        let silent = u8::from(memory.silent_since.is_some());
+        page.sample("remote_silent", &[("remote", remote)], silent);
+    }
+    page.family(
+        "remote_asked_timestamp_seconds",
+        "gauge",
+        "When another host was last asked.",
+    );
+    for (remote, memory) in memories() {
+        page.moment(
+            "remote_asked_timestamp_seconds",
+            &[("remote", remote)],
+            Some(memory.asked_at),
+        );
+    }
+    page.family(
+        "remote_alerts_firing",
+        "gauge",
+        "What needs a human on another host, by its last answer.",
+    );
+    for (remote, memory) in memories() {
+        page.sample("remote_alerts_firing", &[("remote", remote)], memory.alerts.len());
+    }
+}
+
+struct Page(String);
+
+impl Page {
+    /// What the samples of `name` mean. Said even where there are none.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP nolapse_{name} {help}\n# TYPE nolapse_{name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.0, "nolapse_{name}");
+        for (i, (key, value)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{key}=\"{}\"", if i == 0 { '{' } else { ',' }, escape(value));
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    /// A moment; none where it is not known, or the file says 0.
+    fn moment(&mut self, name: &str, labels: &[(&str, &str)], at: Option<Ms>) {
+        if let Some(at) = at.filter(|at| *at > 0) {
+            self.sample(name, labels, seconds(at));
+        }
+    }
+
+    fn states(&mut self, name: &str, labels: &[(&str, &str)], is: Health) {
+        for health in HEALTHS {
+            let word = health.to_string();
+            let mut all = labels.to_vec();
+            all.push(("health", &word));
+            self.sample(name, &all, u8::from(health == is));
+        }
+    }
+}
+
+/// A foreign name: no control characters, and of a length that a database takes.
+fn name(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => text[..end].chars().map(clean).chain(['…']).collect(),
+        None => text.chars().map(clean).collect(),
+    }
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Seconds to the millisecond, without the rounding of a float.
+fn seconds(ms: Ms) -> String {
+    let (whole, rest) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
+    let sign = if ms < 0 { "-" } else { "" };
+    match rest {
+        0 => format!("{sign}{whole}"),
+        _ => format!("{sign}{whole}.{rest:03}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::{AgentView, ProfileView};
+    use crate::rules::health::Verdict;
+    use crate::rules::lineage::Relation;
+    use crate::stores::discover::Agent;
+    use crate::stores::store;
+    use crate::types::{AgentRef, Credential, Family, Profile};
+
+    const NOW: Ms = 1_769_000_000_123;
+
+    fn agent(id: &str, profiles: Vec<ProfileView>) -> AgentView {
+        AgentView {
+            agent: Agent {
+                agent: AgentRef {
+                    family: Family::Clawdbot,
+                    named: None,
+                    id: id.into(),
+                    dir: "/a".into(),
+                },
+                state_dir: 0,
+            },
+            path: "/a/auth-profiles.json".into(),
+            sqlite: false,
+            store: store::State::Absent,
+            meta: None,
+            writable: Ok(()),
+            leftover: false,
+            profiles,
+        }
+    }
+
+    fn profile(id: &str, health: Health, expires: Option<Ms>) -> ProfileView {
+        ProfileView {
+            profile: Profile {
+                id: id.into(),
+                provider: "p".into(),
+                credential: Credential::Token { token: None, expires },
+            },
+            clock: health,
+            verdict: Verdict {
+                health,
+                reason: (health == Health::Expired).then_some(Reason::CopyStale),
+                ends: None,
+            },
+            login: None,
+            relation: Relation::Unknown,
+            renewal: None,
+        }
+    }
+
+    fn page(agents: Vec<AgentView>) -> String {
+        let view = View {
+            now: NOW,
+            logins: Vec::new(),
+            agents,
+            state_dirs: Vec::new(),
+            problems: Vec::new(),
+            looked_at: Vec::new(),
+        };
+        text(&Facts {
+            version: "1",
+            view: &view,
+            ledger: &Ledger::default(),
+            passes: &Passes::default(),
+            alerts: &[],
+            problems: &[],
+            channels: &["a\"b\\c\nd", "log"],
+            remotes: &[],
+            exit: 3,
+        })
+    }
+
+    /// Every sample once: a collector refuses a page with two of one name.
+    fn no_series_twice(page: &str) {
+        let mut series: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        series
+            .iter_mut()
+            .for_each(|line| *line = line.rsplit_once(' ').unwrap().0);
+        let all = series.len();
+        series.sort_unstable();
+        series.dedup();
+        assert_eq!(series.len(), all);
+    }
+
+    #[test]
+    fn moments_are_seconds_and_an_unknown_one_is_not_there() {
+        for (ms, said) in [
+            (0, "0"),
+            (1, "0.001"),
+            (NOW, "1769000000.123"),
+            (60_000, "60"),
+            (-1500, "-1.500"),
+        ] {
+            assert_eq!(seconds(ms), said);
+        }
+        let page = page(Vec::new());
+        assert!(
+            page.contains("nolapse_look_timestamp_seconds 1769000000.123\n"),
+            "{page}"
+        );
+        assert!(
+            page.contains("# TYPE nolapse_last_pass_timestamp_seconds gauge\n"),
+            "{page}"
+        );
+        assert!(!page.contains("\nnolapse_last_pass_timestamp_seconds"), "{page}");
+        assert!(page.contains("nolapse_check_exit_code 3\n"), "{page}");
+    }
+
+    #[test]
+    fn foreign_names_are_escaped_and_cut() {
+        let long = "ä".repeat(5000);
+        let view = vec![agent(
+            "main",
+            vec![
+                profile("x\u{1b}[31m\"\\\n", Health::Ok, Some(NOW)),
+                profile(&long, Health::Ok, None),
+            ],
+        )];
+        let page = page(view);
+        assert!(page.contains(r#"profile="x�[31m\"\\�""#), "{page}");
+        assert!(page.contains(r#"channel="a\"b\\c�d""#), "{page}");
+        assert!(
+            !page.contains('\u{1b}') && page.lines().all(|line| line.len() < 400),
+            "{page}"
+        );
+        no_series_twice(&page);
+    }
+
+    #[test]
+    fn of_profiles_that_look_alike_the_worst_counts_and_keys_are_counted_alone() {
+        let view = vec![
+            agent(
+                "main",
+                vec![profile("x", Health::Ok, Some(NOW)), profile("k", Health::Static, None)],
+            ),
+            agent("main", vec![profile("x", Health::Expired, Some(1000))]),
+            agent("main", vec![profile("x", Health::Ok, Some(NOW))]),
+        ];
+        let page = page(view);
+        no_series_twice(&page);
+        for said in [
+            r#"nolapse_profiles{health="ok"} 2"#,
+            r#"nolapse_profiles{health="static"} 1"#,
+            r#"nolapse_profiles{health="expired"} 1"#,
+            r#"nolapse_profile_health{family="clawdbot",agent="main",profile="x",health="expired"} 1"#,
+            r#"nolapse_profile_health{family="clawdbot",agent="main",profile="x",health="ok"} 0"#,
+            r#"nolapse_profile_reason{family="clawdbot",agent="main",profile="x",reason="copy_stale"} 1"#,
+            r#"nolapse_profile_expiry_timestamp_seconds{family="clawdbot",agent="main",profile="x"} 1"#,
+        ] {
+            assert!(page.contains(&format!("{said}\n")), "{said}: {page}");
+        }
+        assert!(!page.contains(r#"profile="k""#), "{page}");
+    }
+
+    #[test]
+    fn of_too_many_profiles_the_worst_are_listed() {
+        let mut profiles: Vec<ProfileView> = (0..3 * PROFILES)
+            .map(|i| profile(&format!("p{i}"), Health::Ok, Some(NOW + i as Ms)))
+            .collect();
+        profiles.push(profile("bad", Health::Expired, Some(NOW)));
+        let page = page(vec![agent("main", profiles)]);
+        no_series_twice(&page);
+        let listed = page
+            .lines()
+            .filter(|line| line.starts_with("nolapse_profile_expiry"))
+            .count();
+        assert_eq!(listed, PROFILES);
+        assert!(
+            page.contains(&format!("nolapse_profiles_omitted {}\n", 2 * PROFILES + 1)),
+            "{page}"
+        );
+        assert!(page.contains(r#"profile="bad",health="expired"} 1"#), "{page}");
+        assert!(
+            page.contains(r#"profile="p0","#) && !page.contains(r#"profile="p1499""#),
+            "{page}"
+        );
+        let total = format!(r#"nolapse_profiles{{health="ok"}} {}"#, 3 * PROFILES);
+        assert!(page.contains(&total), "{page}");
+    }
+}
