@@ -1,6 +1,6 @@
 //! One self-contained page: no script, nothing from elsewhere, readable on a phone, in the dark and by a screen reader.
 //!
-//! Pure. Everything foreign goes through [`esc`], and the page's own policy forbids what could get past it.
+//! Pure. Everything foreign goes through `esc`, and the page's own policy forbids what could get past it.
 
 use super::{Row, Style, agent_rows, health, login_rows, one_line};
 use crate::ctx::Ctx;
