@@ -20,6 +20,7 @@ use nolapse::config::table::{Source as TomlSource, Table};
 use nolapse::config::{AlertsConfig, Config};
 use nolapse::ctx::{Clock, Ctx, Host};
 use nolapse::edge::http::Http;
+use nolapse::edge::progress;
 use nolapse::ledger::{Ledger, Outgoing};
 use nolapse::look::{AgentView, LoginView, ProfileView, View};
 use nolapse::notify::{Channel, Receipt, SendError, read_channels};
@@ -620,7 +621,10 @@ fn main() -> std::process::ExitCode {
     let seed = args.next().unwrap_or(1);
     let logins = usize::try_from(args.next().unwrap_or(1000)).expect("a count");
     let days = args.next().unwrap_or(365).cast_signed();
+    progress::to_terminal(std::env::var("TERM").ok().as_deref());
+    let waiting = progress::waiting(|| format!("{logins} logins to live {days} days"));
     let counts = live(seed, logins, days);
+    drop(waiting);
     println!(
         "seed {seed}, {logins} logins, {days} days, {} renewals by themselves\n",
         counts.renewals

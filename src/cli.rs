@@ -20,7 +20,7 @@ mod watch;
 use crate::config::{self as conf, ConfigError};
 use crate::ctx::{Clock, Ctx, Host};
 use crate::edge::http::Http;
-use crate::edge::{signals, terminal};
+use crate::edge::{progress, signals, terminal};
 use crate::look::{AgentView, View};
 use crate::report::{self, Exit, Style};
 use crate::types::Ms;
@@ -198,6 +198,11 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         _ => {}
     }
     let setup = Setup::new(&global, invocation)?;
+    // the daemon has nobody to show it to, and the live view the whole terminal
+    let alone = matches!(&command, Command::Daemon) || matches!(&command, Command::Status(args) if args.watch);
+    if !alone {
+        progress::to_terminal(setup.host.var("TERM"));
+    }
     match command {
         Command::Status(args) => status::status(&setup, &args),
         Command::Check(args) => status::check(&setup, &args),
@@ -337,6 +342,18 @@ fn agents_named<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result<Vec<&'v A
         .collect())
 }
 
+/// What was named and is not there, with the nearest that is.
+fn unknown<'k>(what: &str, word: &str, known: impl Iterator<Item = &'k str> + Clone) -> Fatal {
+    let hint = match conf::table::nearest(word, known.clone()) {
+        Some(near) => format!("did you mean `{}`?", report::one_line(near)),
+        None => match known.take(12).map(report::one_line).collect::<Vec<_>>() {
+            known if known.is_empty() => "there is none".into(),
+            known => format!("there are: {}", known.join(", ")),
+        },
+    };
+    Fatal::Usage(format!("no {what} is called `{}`", report::one_line(word)), hint)
+}
+
 fn parse_duration(text: &str) -> Result<Ms, String> {
     conf::table::parse_duration(text)
         .filter(|ms| *ms > 0)
@@ -354,6 +371,7 @@ fn print(text: &str) -> std::io::Result<()> {
 
 /// For what is long: written in pieces as it is made.
 fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
+    progress::make_room();
     let mut out = std::io::BufWriter::with_capacity(32 << 10, std::io::stdout().lock());
     write(&mut out)?;
     out.flush()
@@ -387,14 +405,14 @@ fn init_log(global: &Global) {
     let _ = match global.log_format {
         LogFormat::Text => {
             let form = tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
+                .with_writer(|| progress::Stderr)
                 .with_ansi(false)
                 .without_time()
                 .with_target(false);
             registry.with(form.with_filter(ours)).try_init()
         }
         LogFormat::Json => {
-            let form = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+            let form = tracing_subscriber::fmt::layer().json().with_writer(|| progress::Stderr);
             registry.with(form.with_filter(ours)).try_init()
         }
     };

@@ -7,6 +7,7 @@
 //! left alone for at least a minute, since it may be between the exchange and its save.
 
 use crate::edge::files;
+use crate::edge::progress;
 use crate::edge::session::{Event, Link, Screen, Session, Spec};
 use crate::edge::terminal::{Input, Line, Signals};
 use crate::record::{SETUP_LIFE, SETUP_PREFIX};
@@ -183,14 +184,19 @@ pub async fn drive(job: &Job, person: &mut Person, say: &mut dyn FnMut(Said<'_>)
         )
     })?;
     let deadline = Instant::now() + job.patience;
-    let url = wait_for_link(job, &mut session, person, deadline.min(Instant::now() + LINK_PATIENCE)).await?;
+    let waiting = progress::waiting(|| "Claude Code to show its link".into());
+    let url = wait_for_link(job, &mut session, person, deadline.min(Instant::now() + LINK_PATIENCE)).await;
+    drop(waiting);
+    let url = url?;
     say(Said::Link(&url));
     loop {
+        let waiting = progress::waiting(|| "the code from your browser".into());
         let code = tokio::select! {
             code = wait_for_code(job, person, deadline) => code?,
             // a browser on this host may finish without a code
             ended = watch(job, &mut session) => return ended,
         };
+        drop(waiting);
         if !complete(&code) {
             if person.file.is_some() {
                 return Err(failed(
@@ -202,6 +208,7 @@ pub async fn drive(job: &Job, person: &mut Person, say: &mut dyn FnMut(Said<'_>)
             continue;
         }
         say(Said::Sent);
+        let _waiting = progress::waiting(|| "Claude Code to finish signing in".into());
         if !hand_over(job, &mut session, &code, person, say).await? {
             say(Said::Incomplete);
             continue;

@@ -3,6 +3,7 @@
 
 use crate::config::RemoteConfig;
 use crate::ctx::Ctx;
+use crate::edge::progress;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::ledger::Ledger;
 use crate::rules::alert::Alert;
@@ -34,7 +35,12 @@ pub async fn ask(ctx: &Ctx, ledger: &Ledger) -> Vec<Heard> {
         let mut asked = tokio::task::JoinSet::new();
         for remote in some {
             let (name, spec) = (remote.name.clone(), spec(ctx, remote));
-            asked.spawn(async move { (name, one(spec).await) });
+            let waiting = progress::waiting(|| format!("{name} to answer"));
+            asked.spawn(async move {
+                let heard = (name, one(spec).await);
+                drop(waiting);
+                heard
+            });
         }
         heard.extend(asked.join_all().await);
     }

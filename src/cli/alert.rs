@@ -1,7 +1,7 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
-use super::{Fatal, Setup, block_on, parse_time, print};
-use crate::config::table::{nearest, parse_duration};
+use super::{Fatal, Setup, block_on, parse_time, print, unknown};
+use crate::config::table::parse_duration;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
@@ -150,18 +150,6 @@ fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> Result<T, Fatal>) ->
     let result = change(&mut loaded.ledger)?;
     ledger::save(&ctx.state_dir, &loaded.ledger).map_err(|error| unusable(files::io_words(&error)))?;
     Ok(result)
-}
-
-/// What was named and is not there, with the nearest that is.
-fn unknown<'k>(what: &str, word: &str, known: impl Iterator<Item = &'k str> + Clone) -> Fatal {
-    let hint = match nearest(word, known.clone()) {
-        Some(near) => format!("did you mean `{}`?", one_line(near)),
-        None => match known.take(12).map(one_line).collect::<Vec<_>>() {
-            known if known.is_empty() => "there is none".into(),
-            known => format!("there are: {}", known.join(", ")),
-        },
-    };
-    Fatal::Usage(format!("no {what} is called `{}`", one_line(word)), hint)
 }
 
 fn named<'c>(channels: &'c [Channel], name: &str) -> Result<&'c Channel, Fatal> {

@@ -1,7 +1,7 @@
 //! `history`: what happened, as a story or as JSON.
 
-use super::{Fatal, Setup, parse_time, print};
-use crate::config::table::{nearest, parse_duration};
+use super::{Fatal, Setup, parse_time, print, unknown};
+use crate::config::table::parse_duration;
 use crate::ctx::Ctx;
 use crate::history::{self, Entry};
 use crate::layout;
@@ -157,17 +157,7 @@ fn known(ctx: &Ctx, glob: &glob::Pattern, entries: &[Entry]) -> Result<(), Fatal
     if logins.iter().any(|login| glob.matches(login)) {
         return Ok(());
     }
-    let hint = match nearest(glob.as_str(), logins.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{}`?", one_line(near)),
-        None => format!(
-            "the logins are {}",
-            one_line(&logins.into_iter().collect::<Vec<_>>().join(", "))
-        ),
-    };
-    Err(Fatal::Usage(
-        format!("no login is called `{}`", one_line(glob.as_str())),
-        hint,
-    ))
+    Err(unknown("login", glob.as_str(), logins.iter().map(String::as_str)))
 }
 
 /// Day by day: a heading, then each scene with its time, wrapped to the terminal.

@@ -3,6 +3,7 @@
 use super::run::{story, summary};
 use super::{Fatal, Setup, block_on, print};
 use crate::edge::files::{self, Meta, ReadError, io_words};
+use crate::edge::progress;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
 use crate::pass::{self, Scope};
@@ -374,6 +375,7 @@ impl<'a> Doing<'a> {
             max_output: CRONTAB_LIMIT,
             ..Spec::new(program)
         };
+        let _waiting = progress::waiting(|| format!("`{}`", call.words.join(" ")));
         let output = match block_on(subprocess::run(spec)).map_err(|error| io_words(&error))? {
             Ok(output) => output,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

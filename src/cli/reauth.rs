@@ -209,14 +209,7 @@ fn place(ctx: &Ctx, id: Option<&str>) -> Result<Place, Fatal> {
         None => places.into_iter().next(),
         Some(id) => places.into_iter().find(|place| place.id == id),
     };
-    found.ok_or_else(|| {
-        let id = id.unwrap_or_default();
-        let hint = match crate::config::table::nearest(id, ids.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the logins are {}", one_line(&ids.join(", "))),
-        };
-        Fatal::Usage(format!("no login is called `{id}`"), hint)
-    })
+    found.ok_or_else(|| super::unknown("login", id.unwrap_or_default(), ids.iter().map(String::as_str)))
 }
 
 /// The CLI: the one named here or by `renew.claude`, else the first on PATH, else where its own installers put it.

@@ -1,6 +1,6 @@
 //! `refresh`.
 
-use super::{Fatal, Setup, block_on, print, run, until_signal};
+use super::{Fatal, Setup, block_on, print, run, unknown, until_signal};
 use crate::pass::{self, Outcome, Scope};
 use crate::renew::{Asked, What};
 use crate::report::{Exit, one_line};
@@ -45,14 +45,12 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
         report.view.logins.iter().any(|login| login.id() == id) || report.renewals.iter().any(|seen| seen.whom == *id)
     };
     if let Some(id) = args.login.as_ref().filter(|id| !known(id)) {
-        let ids: Vec<&str> = report.view.logins.iter().map(|login| login.id()).collect();
-        return Err(Fatal::Usage(
-            format!("there is no login `{id}`"),
-            match ids.is_empty() {
-                true => "sign in with `claude auth login` first".into(),
-                false => format!("one of `{}`", ids.join("`, `")),
-            },
-        ));
+        let logins = report.view.logins.iter().map(|login| login.id());
+        let grants = report.renewals.iter().map(|seen| seen.whom.as_str());
+        let mut ids: Vec<&str> = logins.chain(grants).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        return Err(unknown("login", id, ids.into_iter()));
     }
     if out.is_empty() {
         out.push_str("there is no login to renew\n");

@@ -29,7 +29,7 @@ pub(super) struct StatusArgs {
     html: Option<PathBuf>,
     /// A live view of the whole terminal; `q` quits
     #[arg(long, conflicts_with_all = ["json", "plain", "check", "by_clock", "at", "html"])]
-    watch: bool,
+    pub(super) watch: bool,
     /// Let the exit code tell (0 fine, 1 expired or missing, 2 expiring, 3 could not tell)
     #[arg(long)]
     check: bool,

@@ -9,7 +9,7 @@
 //! Not guaranteed: between finding a lock stale and removing it, a peer may do the same and lock anew; the algorithm's own
 //! window, a few microseconds wide here. Within nolapse the pass lock closes it.
 
-use super::files;
+use super::{files, progress};
 use crate::types::{MINUTE, Ms, SECOND};
 use std::fs::{self, File, FileTimes};
 use std::io;
@@ -71,10 +71,12 @@ pub fn lock_path(target: &Path) -> PathBuf {
 pub async fn acquire(path: &Path, terms: Terms) -> Result<Held, LockError> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(15);
+    let mut waiting = None;
     loop {
         if let Some(held) = try_acquire(path, terms)? {
             return Ok(held);
         }
+        waiting.get_or_insert_with(|| progress::waiting(|| format!("the lock `{}`", path.display())));
         if begun.elapsed() >= terms.wait {
             return Err(LockError::Held(terms.wait));
         }
@@ -332,10 +334,12 @@ pub async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, Loc
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
         .open(state_dir.join("pass.lock"))?;
     let begun = Instant::now();
+    let mut waiting = None;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(PassLock(file)),
             Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < wait => {
+                waiting.get_or_insert_with(|| progress::waiting(|| "another pass to end".into()));
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held(wait)),

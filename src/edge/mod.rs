@@ -11,6 +11,7 @@ pub mod keychain;
 pub mod listen;
 pub mod locks;
 pub mod net;
+pub mod progress;
 pub mod schedule;
 pub mod screen;
 pub mod session;

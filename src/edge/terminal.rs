@@ -91,6 +91,7 @@ impl Input {
         match self.lines.recv().await {
             Some(line) => {
                 if self.quiet.is_some() {
+                    super::progress::make_room();
                     // the line break that was typed was not shown either
                     let _ = writeln!(io::stderr());
                 }

@@ -5,6 +5,7 @@ use super::text::{Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, need_url, reply, scrub};
 use crate::config::table::{ConfigError, Table};
 use crate::edge::http::{Method, Request};
+use crate::edge::progress;
 use crate::secret::SecretUrl;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ impl Heartbeat {
     /// # Errors
     /// [`SendError`]; the next pass pings again anyway.
     pub async fn ping(&self, stage: Stage<'_>, rid: Option<&str>, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+        let _waiting = progress::waiting(|| "the heartbeat".into());
         let url = stage_url(&self.url, stage, rid);
         let request = Request {
             method: Method::POST,

@@ -28,6 +28,7 @@ use crate::config::table::{ConfigError, Table, nearest};
 use crate::ctx::Host;
 use crate::edge::files;
 use crate::edge::http::Http;
+use crate::edge::progress;
 use crate::secret::SecretUrl;
 use crate::types::{Event, Ms, SECOND, Severity, Status};
 use sha2::{Digest, Sha256};
@@ -530,7 +531,10 @@ pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result
             ChannelKind::Alertmanager(to) => to.send(event, ctx).await,
         }
     };
-    let mut result = match tokio::time::timeout(limit, sending).await {
+    let waiting = progress::waiting(|| format!("the channel `{}`", channel.name));
+    let sent = tokio::time::timeout(limit, sending).await;
+    drop(waiting);
+    let mut result = match sent {
         Ok(result) => result,
         Err(_) => Err(SendError::passing(format!("no answer within {} s", limit.as_secs()))),
     };

@@ -9,8 +9,8 @@
 use super::{Attempt, problem};
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks;
 use crate::edge::subprocess::{self, Spec, Status};
+use crate::edge::{locks, progress};
 use crate::json::Fields;
 use crate::ledger::{self, Ledger};
 use crate::look::LoginView;
@@ -223,7 +223,9 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
     if let Err(error) = ledger::save(&ctx.state_dir, ledger) {
         tracing::warn!("ledger: {}", files::io_words(&error));
     }
+    let waiting = progress::waiting(|| format!("Claude Code to renew `{}`", login.id()));
     let ended = child.wait(ctx.config.renew.patience).await;
+    drop(waiting);
     if ended.is_some() {
         record.stage = Stage::Idle;
         ledger.renewals.insert(login.id().to_owned(), record);

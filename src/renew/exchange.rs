@@ -3,6 +3,7 @@
 use super::providers::{Body, Provider};
 use crate::ctx::Ctx;
 use crate::edge::http::{HeaderText, HttpError, Method, Reply, Request};
+use crate::edge::progress;
 use crate::json::{Doc, Fields, Layout};
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{Ms, SECOND};
@@ -55,6 +56,7 @@ pub(super) enum Answer {
 
 /// Posts the refresh token, once; once more with the other scopes where the first ones are refused, as Claude Code does.
 pub(super) async fn exchange(ctx: &Ctx, ask: &Exchange<'_>) -> Answer {
+    let _waiting = progress::waiting(|| "the token endpoint's answer".into());
     let mut scope = ask.scope;
     loop {
         let request = Request {

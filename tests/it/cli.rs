@@ -24,6 +24,35 @@ fn wrong_usage_is_three_and_help_is_zero() {
 }
 
 #[test]
+fn a_slip_in_a_name_is_answered_with_the_nearest() {
+    let home = Home::new();
+    home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"log\"\nname = \"phone\"\n");
+    home.login("1", now() + 8 * HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}));
+    for (args, near) in [
+        (&["refresh", "--dry-run", "--login", "cluade"][..], "claude"),
+        (&["history", "--login", "claud"], "claude"),
+        (&["reauth", "--login", "cladue"], "claude"),
+        (&["alert", "test", "phon"], "phone"),
+        (&["alert", "retry", "phome"], "phone"),
+        (&["alert", "silence", "--login", "claued"], "claude"),
+        (&["alert", "silence", "--agent", "clawdbot/mian"], "clawdbot/main"),
+        (&["token", "list", "--agent", "clawdbot/mian"], "clawdbot/main"),
+        (
+            &["token", "remove", "--agent", "*", "--yes", "anthropic:claude-clo"],
+            "anthropic:claude-cli",
+        ),
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, 3, "{args:?}: {ran:?}");
+        assert!(
+            ran.stderr.contains(&format!("did you mean `{near}`?")),
+            "{args:?}: {ran:?}"
+        );
+    }
+}
+
+#[test]
 fn exit_codes_are_the_agents_own() {
     let fine = |home: &Home| {
         home.login("1", now() + 8 * HOUR);

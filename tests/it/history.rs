@@ -175,7 +175,7 @@ fn a_slip_is_named_and_an_empty_history_says_so() {
     home.login("1", now() + 8 * HOUR);
     for (args, hint) in [
         (&["history", "--login", "cluade"][..], "did you mean `claude`?"),
-        (&["history", "--login", "zzz*"], "the logins are claude"),
+        (&["history", "--login", "zzz*"], "there are: claude"),
         (&["history", "--since", "yesterday"], "write `7d`"),
     ] {
         let ran = home.run(args);

@@ -27,6 +27,7 @@ mod locks;
 mod metrics;
 mod page;
 mod passes;
+mod progress;
 mod reauth;
 mod receiver;
 mod remotes;

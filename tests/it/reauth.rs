@@ -394,3 +394,18 @@ fn a_token_that_nothing_can_take_is_rescued() {
     let file = fs::read_dir(dir).unwrap().flatten().next().unwrap().path();
     assert_eq!(fs::read_to_string(file).unwrap(), secret() + "\n");
 }
+
+#[test]
+fn what_is_waited_for_is_shown_and_leaves_nothing_behind() {
+    let mut home = home("");
+    home.env.insert("TERM".into(), "xterm-256color".into());
+    let mut terminal = Terminal::start(home.command(&["reauth"]), 80);
+    terminal.wait_for("waiting for the code from your browser: 1 s");
+    terminal.type_in(format!("{CODE}\r").as_bytes());
+    let (code, said) = terminal.end();
+    assert_eq!(code, 0, "{said}");
+    let left = terminal.screen(80, 60, 0).screen().contents();
+    assert!(left.contains("signed in") && !left.contains("waiting for"), "{left}");
+    assert!(!said.contains(CODE), "{said}");
+    assert!(terminal.echoes());
+}
