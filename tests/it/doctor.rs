@@ -821,3 +821,21 @@ fn the_json_is_one_object_with_these_keys() {
     assert_eq!((usage.code, usage.stdout.as_str()), (3, ""), "{usage:?}");
     assert!(home.run(&["doctor", "--help"]).stdout.contains("Exit codes:"));
 }
+
+#[test]
+fn every_word_is_documented() {
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (page, readme, rules) = (read("docs/doctor.md"), read("README.md"), read("src/rules/doctor.rs"));
+    let code = rules.split("#[cfg(test)]").next().unwrap();
+    // the first argument of each finding that is made there
+    let made = code
+        .split("Finding::new(")
+        .skip(1)
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    let made: Vec<&str> = made.collect();
+    assert!(made.len() > 30, "{made:?}");
+    for word in PATTERNS.iter().map(|(kind, ..)| *kind).chain(made) {
+        let quoted = format!("`{word}`");
+        assert!(page.contains(&quoted) || readme.contains(&quoted), "{word}");
+    }
+}
