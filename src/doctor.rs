@@ -600,6 +600,7 @@ async fn running(ctx: &Ctx, about: &About<'_>) -> RunningFact {
         ..RunningFact::default()
     };
     let Some(place) = &about.place else {
+        fact.elsewhere = true;
         fact.termux_api = termux_api(ctx, None).await;
         return fact;
     };
