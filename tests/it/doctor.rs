@@ -660,6 +660,21 @@ fn on_a_terminal_it_asks_and_fits_forty_columns() {
     }
 }
 
+#[test]
+fn on_a_terminal_it_says_what_it_waits_for() {
+    let mut home = healthy();
+    home.env.insert("TERMUX_VERSION".into(), "0.118.3".into());
+    home.env
+        .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("usr/bin").display()));
+    for name in ["usr/bin/termux-notification", "usr/bin/termux-job-scheduler"] {
+        program(&home, name, "exec sleep 600");
+    }
+    let mut terminal = Terminal::start(home.command(&["doctor"]), 40);
+    terminal.wait_for("asking channels and services, 1 s");
+    let (code, text) = terminal.end();
+    assert!(code == 1 && text.contains("Termux:API does not answer"), "{text}");
+}
+
 /// The platform's programs as they answer on a host with systemd and cron.
 fn with_systemd(home: &mut Home) {
     program(
