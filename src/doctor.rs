@@ -185,7 +185,10 @@ fn login_fact(ctx: &Ctx, ledger: &Ledger, view: &look::LoginView, now: Ms) -> Lo
                 Some(0) => Some("0"),
                 Some(_) => None,
             }),
-        open: dir.map(|dir| dir.mode).filter(|mode| mode & 0o022 != 0),
+        // a user's own group, which some systems give write access by default, has nobody else in it
+        open: dir
+            .filter(|dir| dir.mode & 0o002 != 0 || dir.mode & 0o020 != 0 && dir.gid != dir.uid)
+            .map(|dir| dir.mode),
     }
 }
 
