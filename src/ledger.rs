@@ -180,6 +180,9 @@ pub struct Outgoing {
     pub queued_at: Ms,
     /// How often it was tried.
     pub attempts: u32,
+    /// When it was tried last, [`Ms`].
+    #[serde(default)]
+    pub tried_at: Ms,
     /// Not to be tried before, [`Ms`].
     pub next_at: Ms,
     /// Why the last try failed; no secrets.

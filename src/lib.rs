@@ -51,3 +51,6 @@ pub mod install;
 pub mod report;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -384,3 +384,9 @@ async fn complete(ctx: &Ctx, place: &Place, rescue: &Rescue) -> Completed {
         Err(error) => Completed::Not(error.to_string()),
     }
 }
+
+/// What holds for any answer of a token endpoint.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold_for_an_answer(reply: &crate::edge::http::Reply) {
+    exchange::must_hold(reply);
+}
