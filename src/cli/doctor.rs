@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::ctx::{Clock, Ctx};
 use crate::doctor::{self, About, Exam, Repaired};
 use crate::edge::http::Http;
+use crate::edge::progress;
 use crate::edge::terminal::{self, Input, Line};
 use crate::layout::hang;
 use crate::report::{Exit, Style, one_line, paint};
@@ -110,7 +111,9 @@ fn examine(setup: &Setup) -> Result<Examined, Fatal> {
         place: install::place(setup).ok(),
         exe: setup.exe.as_deref(),
     };
+    let waiting = progress::waiting(|| "channels and services".into());
     let found = block_on(doctor::examine(&ctx, &about))?;
+    drop(waiting);
     Ok(Examined { ctx, found })
 }
 

@@ -5,7 +5,7 @@
 //! timer, no byte.
 
 use crate::ctx::monotonic;
-use crate::layout::cut;
+use crate::layout::{cells, cut};
 use rustix::termios::{isatty, tcgetwinsize};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,16 +128,17 @@ impl Line {
         if lasted < PATIENCE {
             return Some(PATIENCE - lasted);
         }
-        let text = words(&wait.what, self.waits.len() - 1, lasted);
+        let text = words(&wait.what, self.waits.len() - 1, lasted, columns.saturating_sub(1));
         // one write, so that nothing of ours comes between its parts; the last column stays free, or the line would be two
-        let bytes = format!("\r\x1b[K{}", cut(&text, columns.saturating_sub(1)));
+        let bytes = format!("\r\x1b[K{text}");
         let _ = io::stderr().write_all(bytes.as_bytes());
         self.shown = true;
         Some(TICK.saturating_sub(Duration::from_millis(u64::from(lasted.subsec_millis()))))
     }
 }
 
-fn words(what: &str, more: usize, lasted: Duration) -> String {
+/// However long the name is, the time is to be seen.
+fn words(what: &str, more: usize, lasted: Duration, width: usize) -> String {
     let more = match more {
         0 => String::new(),
         n => format!(" and {n} more"),
@@ -146,7 +147,9 @@ fn words(what: &str, more: usize, lasted: Duration) -> String {
         (0, s) => format!("{s} s"),
         (m, s) => format!("{m} min {s} s"),
     };
-    format!("waiting for {what}{more}: {lasted}")
+    let rest = format!("{more}: {lasted}");
+    let room = width.saturating_sub(cells(&rest));
+    cut(&format!("{}{rest}", cut(&format!("waiting for {what}"), room)), width)
 }
 
 /// Draws while something is waited for, and sleeps without an end otherwise.
@@ -172,12 +175,14 @@ mod tests {
 
     #[test]
     fn the_line_names_what_it_waits_for_and_for_how_long() {
-        for (more, ms, want) in [
-            (0, 700, "waiting for Claude Code: 0 s"),
-            (0, 59_999, "waiting for Claude Code: 59 s"),
-            (2, 61_000, "waiting for Claude Code and 2 more: 1 min 1 s"),
+        for (more, ms, width, want) in [
+            (0, 700, 79, "waiting for Claude Code: 0 s"),
+            (0, 59_999, 79, "waiting for Claude Code: 59 s"),
+            (2, 61_000, 79, "waiting for Claude Code and 2 more: 1 min 1 s"),
+            (0, 3_000, 24, "waiting for Claude…: 3 s"),
+            (0, 3_000, 3, ": …"),
         ] {
-            assert_eq!(words("Claude Code", more, Duration::from_millis(ms)), want);
+            assert_eq!(words("Claude Code", more, Duration::from_millis(ms), width), want);
         }
     }
 
