@@ -195,3 +195,77 @@ fn the_log_tells_a_lapse_and_its_recovery() {
     let recovered = home.run(&["run"]);
     assert!(recovered.stderr.contains("is fine again"), "{recovered:?}");
 }
+
+#[test]
+fn a_monitoring_plugin_says_one_line_with_its_own_codes() {
+    let at = |deadline: i64| {
+        let home = Home::new();
+        home.write(
+            ".claude/.credentials.json",
+            credentials("1", NOW + 8 * HOUR, Some(NOW + deadline)).to_string(),
+        );
+        home
+    };
+    let plugin = |home: &Home, args: &[&str]| home.run(&[&["check", "--format", "nagios"], args].concat());
+    let (now, fine, soon, over) = (NOW.to_string(), at(20 * DAY), at(7 * DAY), at(30 * DAY));
+    over.write(
+        ".claude/.credentials.json",
+        credentials("1", NOW - 2 * DAY, Some(NOW - DAY)).to_string(),
+    );
+    over.write(
+        ".clawdbot/agents/p|pe/agent/auth-profiles.json",
+        "{\"version\":1,\"profiles\":{",
+    );
+    let broken = at(20 * DAY);
+    broken.write(super::home::MAIN, "{\"version\":1,\"profiles\":{");
+    let nothing = Home::new();
+    for (home, code, begins, perfdata) in [
+        (
+            &fine,
+            0,
+            "NOLAPSE OK - 1 login, 0 agents: nothing needs you |",
+            Some("'claude'=1468800s;604800:;1:;0"),
+        ),
+        (
+            &soon,
+            1,
+            "NOLAPSE WARNING - warning: Claude login `claude` ",
+            Some("'claude'=345600s;604800:;1:;0"),
+        ),
+        (
+            &over,
+            2,
+            "NOLAPSE CRITICAL - critical: Claude login `claude` ",
+            Some("'claude'=0s;604800:;1:;0"),
+        ),
+        (
+            &broken,
+            3,
+            "NOLAPSE UNKNOWN - critical: ",
+            Some("'claude'=1468800s;604800:;1:;0"),
+        ),
+        (&nothing, 2, "NOLAPSE CRITICAL - found neither", None),
+    ] {
+        let ran = plugin(home, &["--at", &now]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, ""), "{ran:?}");
+        let first = ran.stdout.lines().next().unwrap();
+        assert!(first.starts_with(begins), "{first}");
+        assert_eq!(first.split_once(" | ").map(|(_, data)| data), perfdata, "{first}");
+        let others = ran.stdout.lines().skip(1).filter(|line| line.contains('|'));
+        assert_eq!(others.count(), 0, "{ran:?}");
+        assert_eq!(
+            ran.stdout.matches('|').count(),
+            usize::from(perfdata.is_some()),
+            "{ran:?}"
+        );
+    }
+    // a configuration that is not valid is said where the plugin's words are looked for
+    fine.config("[sync]\nenabeld = true\n");
+    let ran = plugin(&fine, &[]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, ""), "{ran:?}");
+    assert!(
+        ran.stdout.starts_with("NOLAPSE UNKNOWN - ") && ran.stdout.contains("enabeld"),
+        "{ran:?}"
+    );
+    assert_eq!(plugin(&fine, &["--nope"]).code, 3);
+}
