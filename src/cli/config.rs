@@ -1,16 +1,13 @@
-//! `config init|check|show|path`.
+//! `config init|check|show|path|schema`.
 
 use super::{Fatal, Setup, print};
 use crate::config::table::duration_text;
-use crate::config::{self as conf, RenewMode};
+use crate::config::{self as conf, EXAMPLE, RenewMode};
 use crate::edge::files;
 use crate::pass::share_words;
 use crate::report::Exit;
 use clap::Subcommand;
 use std::fmt::Write;
-
-/// Every key with its meaning, commented out.
-pub(super) const EXAMPLE: &str = include_str!("../../contrib/config.example.toml");
 
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
@@ -26,6 +23,8 @@ pub(super) enum ConfigCommand {
     Show,
     /// Print where the configuration is looked for
     Path,
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
 }
 
 pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fatal> {
@@ -57,6 +56,7 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
                 false => format!("{path}: not there, which is fine: everything has a default\n"),
             })?;
         }
+        ConfigCommand::Schema => print(&format!("{:#}\n", conf::schema::schema()))?,
         ConfigCommand::Show => print(&show(setup)?)?,
     }
     Ok(Exit::Fine)

@@ -29,6 +29,7 @@ mod reauth;
 mod receiver;
 mod remotes;
 mod renew;
+mod schema;
 mod shape;
 mod tokens;
 mod watch;
