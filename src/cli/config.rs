@@ -1,6 +1,6 @@
 //! `config init|check|show|path|schema`.
 
-use super::{Fatal, Setup, print};
+use super::{Fatal, Setup, examples, print};
 use crate::config::table::duration_text;
 use crate::config::{self as conf, EXAMPLE, RenewMode};
 use crate::edge::files;
@@ -12,18 +12,23 @@ use std::fmt::Write;
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
     /// Write an example configuration with every key commented out
+    #[command(after_help = examples::CONFIG_INIT)]
     Init {
         /// Print it instead
         #[arg(long)]
         stdout: bool,
     },
     /// Say whether the configuration is valid
+    #[command(after_help = examples::CONFIG_CHECK)]
     Check,
     /// Show the configuration in force, secrets left out
+    #[command(after_help = examples::CONFIG_SHOW)]
     Show,
     /// Print where the configuration is looked for
+    #[command(after_help = examples::CONFIG_PATH)]
     Path,
     /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = examples::CONFIG_SCHEMA)]
     Schema,
 }
 

@@ -78,13 +78,6 @@ enum Format {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  nolapse check || notify-send 'a login needs you'
-  nolapse check --by-clock               what the agents' own `models status --check` would say
-  nolapse check --format nagios          for Nagios, Icinga, Naemon, and whoever runs their plugins
-
-Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell; with `--format nagios` 1 expiring, 2 expired")]
 pub(super) struct CheckArgs {
     /// How to say it
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -39,8 +39,10 @@ pub fn schema() -> Value {
     }
     let mut shared = Map::new();
     if let Some(common) = common {
-        for key in &common.keys {
-            add(key, &mut shared, &mut Vec::new());
+        for key in common.keys.iter().filter(|key| key.name != "type") {
+            let mut one = Map::new();
+            add(key, &mut one, &mut Vec::new());
+            shared.extend(one.into_iter().map(|(name, is)| (format!("channel_{name}"), is)));
         }
         let mut list = json!({"type": "array", "items": {"type": "object", "required": ["type"], "oneOf": types}});
         list["description"] = common.about.into();
@@ -53,7 +55,7 @@ pub fn schema() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": properties,
-        "$defs": {"channel": shared},
+        "$defs": shared,
     })
 }
 
@@ -142,7 +144,7 @@ fn channel(common: &Section, own: &[Key], word: &str, about: &str) -> Value {
     for key in &common.keys {
         properties.insert(
             key.name.into(),
-            json!({"$ref": format!("#/$defs/channel/{}", key.name)}),
+            json!({"$ref": format!("#/$defs/channel_{}", key.name)}),
         );
     }
     for key in own {

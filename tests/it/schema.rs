@@ -89,7 +89,9 @@ fn what_it_calls_a_default_is_what_holds_without_the_key() {
         let without = config(&least, home.path());
         for (name, is) in properties.iter().filter(|(_, is)| !is["default"].is_null()) {
             // common keys are said in the first channel alone
-            if section.channel_type().is_some_and(|word| word != "log") && schema["$defs"]["channel"][name] == *is {
+            if section.channel_type().is_some_and(|word| word != "log")
+                && schema["$defs"][format!("channel_{name}")] == *is
+            {
                 continue;
             }
             let with = format!("{least}{name} = {}\n", is["default"]);
