@@ -182,6 +182,7 @@ fn login_view(id: usize) -> LoginView {
             abandoned: false,
             dead_lock: None,
             dir_uid: None,
+            link: None,
         },
         verdict: verdict(),
         memory: None,

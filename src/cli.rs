@@ -4,6 +4,7 @@ mod alert;
 mod config;
 mod daemon;
 mod demo;
+mod doctor;
 mod history;
 mod install;
 mod metrics;
@@ -45,6 +46,7 @@ Examples:
   nolapse run --dry-run       what it would do, and nothing done
   nolapse status              every login and profile with the time it has left
   nolapse check               silent unless something needs you; for timers
+  nolapse doctor              what is wrong, why it matters, and the one command for each
   nolapse demo                the whole job on a made-up home
 
 Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
@@ -105,6 +107,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Undo `install`; removes only what that wrote
     Uninstall(install::UninstallArgs),
+    /// Find what is wrong with logins, stores, locks, files, channels and the installation; repair what is safe
+    Doctor(doctor::DoctorArgs),
     /// Print how everything fares for Prometheus
     Metrics(metrics::MetricsArgs),
     /// Show the whole job on a made-up home, in two seconds
@@ -208,6 +212,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::History(args) => history::history(&setup, &args),
         Command::Install(args) => install::install(&setup, &args),
         Command::Uninstall(args) => install::uninstall(&setup, &args),
+        Command::Doctor(args) => doctor::doctor(&setup, &args),
         Command::Metrics(args) => metrics::metrics(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),

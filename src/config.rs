@@ -268,6 +268,65 @@ pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError
     parse(&source)
 }
 
+/// The files that hold the configuration's secrets and can be read by others, whether or not it is valid otherwise: those
+/// named by a `*_file` key, and the configuration itself where a secret stands in it.
+pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, files::Meta)> {
+    let Ok(snapshot) = files::read(path) else {
+        return Vec::new();
+    };
+    let Ok(text) = std::str::from_utf8(&snapshot.bytes) else {
+        return Vec::new();
+    };
+    let Ok(document) = toml::de::DeTable::parse(text) else {
+        return Vec::new();
+    };
+    let loose = |meta: &files::Meta| meta.mode & 0o077 != 0;
+    let mut found = Vec::new();
+    let read = |private| {
+        parse(&Source {
+            path,
+            text,
+            private,
+            home: &host.home,
+            env: &host.env,
+        })
+    };
+    // what is wrong only while others can read it is a secret in it
+    if loose(&snapshot.meta) && read(false).err() != read(true).err() {
+        found.push((path.to_owned(), snapshot.meta));
+    }
+    let mut names = Vec::new();
+    file_keys(document.get_ref(), &mut names);
+    for name in names {
+        let named = table::expand_home(name, &host.home);
+        let named = path.parent().map_or(named.clone(), |dir| dir.join(&named));
+        if let Some(meta) = files::stat(&named).filter(loose) {
+            found.push((named, meta));
+        }
+    }
+    found.dedup_by(|a, b| a.0 == b.0);
+    found
+}
+
+/// The values of all `*_file` keys but those of certificates, which are public.
+fn file_keys<'t>(table: &'t toml::de::DeTable<'t>, names: &mut Vec<&'t str>) {
+    use toml::de::DeValue;
+    for (key, value) in table {
+        match value.get_ref() {
+            DeValue::String(text) if key.get_ref().ends_with("_file") && key.get_ref() != "ca_file" => names.push(text),
+            DeValue::Table(inner) => file_keys(inner, names),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        file_keys(inner, names);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Reads the configuration's text.
 ///
 /// # Errors

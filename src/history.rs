@@ -71,7 +71,7 @@ fn is_zero(n: &usize) -> bool {
 }
 
 /// Every word of [`Entry::what`]: stores and logins, alerts, deliveries, and what a person did.
-pub const WORDS: [&str; 20] = [
+pub const WORDS: [&str; 21] = [
     "sync",
     "heal",
     "renewed",
@@ -92,6 +92,7 @@ pub const WORDS: [&str; 20] = [
     "reauth",
     "recorded",
     "removed",
+    "repaired",
 ];
 
 /// The most agents that one entry names.

@@ -127,7 +127,8 @@ pub enum Done {
 }
 
 impl Call {
-    fn new(from: &'static str, done: Done, words: &[&str]) -> Self {
+    /// `words`, of the package or app `from`.
+    pub fn new(from: &'static str, done: Done, words: &[&str]) -> Self {
         Self {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             done,

@@ -23,6 +23,9 @@ pub struct Ledger {
     /// By login id.
     #[serde(default)]
     pub logins: BTreeMap<String, LoginMemory>,
+    /// What a login's file was a link to, by login id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, PathBuf>,
     /// By `family/agent#profile`.
     #[serde(default)]
     pub copies: BTreeMap<String, CopyMemory>,
@@ -238,12 +241,7 @@ pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
 
 /// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
 pub fn last_pass(state_dir: &Path) -> Option<Ms> {
-    #[derive(Deserialize)]
-    struct Passes {
-        last_at: Option<Ms>,
-    }
-    let snapshot = files::read(&state_dir.join("passes.json")).ok()?;
-    serde_json::from_slice::<Passes>(&snapshot.bytes).ok()?.last_at
+    passes(state_dir).last_at
 }
 
 /// Writes the ledger, durably.

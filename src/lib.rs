@@ -42,6 +42,7 @@ pub mod pass;
 
 pub mod metrics;
 
+pub mod doctor;
 pub mod reauth;
 pub mod record;
 
@@ -50,3 +51,6 @@ pub mod install;
 pub mod report;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

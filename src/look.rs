@@ -267,6 +267,7 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
             abandoned: false,
             dead_lock: None,
             dir_uid: None,
+            link: None,
         },
         verdict: health::env_token(ledger.setup_tokens.get(&token.fingerprint()), &ctx.config.alerts, now),
         memory: None,
@@ -560,6 +561,10 @@ pub fn remember(view: &View, ledger: &mut Ledger) {
     for login in &view.logins {
         if let Some(memory) = &login.memory {
             ledger.logins.insert(login.id().to_owned(), memory.clone());
+        }
+        // remembered after it was replaced: what it pointed to then holds a spent token
+        if let Some(link) = &login.login.link {
+            ledger.links.insert(login.id().to_owned(), link.clone());
         }
     }
     let mut copies = BTreeMap::new();

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
-const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
+pub const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(25);

@@ -7,7 +7,7 @@
 //! left alone for at least a minute, since it may be between the exchange and its save.
 
 use crate::edge::files;
-use crate::edge::session::{Event, Link, Session, Spec};
+use crate::edge::session::{Event, Link, Screen, Session, Spec};
 use crate::edge::terminal::{Input, Line, Signals};
 use crate::record::{SETUP_LIFE, SETUP_PREFIX};
 use crate::report::one_line;
@@ -220,19 +220,19 @@ async fn wait_for_link(
     loop {
         // the prompt is drawn after the link; without one, a link that stands still is whole
         if let Some((url, at)) = &found
-            && (shows(session, "paste code here") || Instant::now() >= *at + STILL * 4)
+            && (shows(session.screen(), "paste code here") || Instant::now() >= *at + STILL * 4)
         {
             return Ok(url.clone());
         }
         let wait = found.as_ref().map_or(until, |(_, at)| *at + STILL * 4);
         tokio::select! {
             event = session.next() => {
-                if let Some(url) = link_in(session) {
+                if let Some(url) = link_in(session.screen()) {
                     let at = found.take().map_or_else(Instant::now, |(_, at)| at);
                     found = Some((url, at));
                 }
                 if let Event::Ended(_) = event {
-                    return Err(ended_early(job, session));
+                    return Err(ended_early(job.flow, session.screen()));
                 }
             }
             () = person.signals.one() => return Err(interrupted()),
@@ -294,11 +294,11 @@ fn complete(code: &Secret) -> bool {
 async fn watch(job: &Job, session: &mut Session) -> Result<Outcome, Failed> {
     loop {
         let event = session.next().await;
-        if let Some(outcome) = succeeded(job, session) {
+        if let Some(outcome) = succeeded(job.flow, session.screen()) {
             return settle(session, outcome, job).await;
         }
         if let Event::Ended(_) = event {
-            return Err(ended_early(job, session));
+            return Err(ended_early(job.flow, session.screen()));
         }
     }
 }
@@ -311,7 +311,7 @@ async fn hand_over(
     person: &mut Person,
     say: &mut dyn FnMut(Said<'_>),
 ) -> Result<bool, Failed> {
-    let complaints = count(session, INCOMPLETE);
+    let complaints = count(session.screen(), INCOMPLETE);
     let typed = async {
         session.type_in(code.expose().as_bytes()).await?;
         if job.flow == Flow::SetupToken {
@@ -327,10 +327,10 @@ async fn hand_over(
     loop {
         tokio::select! {
             event = session.next() => {
-                if count(session, INCOMPLETE) > complaints {
+                if count(session.screen(), INCOMPLETE) > complaints {
                     return Ok(false);
                 }
-                if succeeded(job, session).is_some() || refusal(session).is_some() || event != Event::Drawn {
+                if succeeded(job.flow, session.screen()).is_some() || refusal(session.screen()).is_some() || event != Event::Drawn {
                     return Ok(true);
                 }
             }
@@ -349,10 +349,10 @@ async fn verdict(
 ) -> Result<Outcome, Failed> {
     let until = Instant::now() + CODE_PATIENCE;
     loop {
-        if let Some(outcome) = succeeded(job, session) {
+        if let Some(outcome) = succeeded(job.flow, session.screen()) {
             return settle(session, outcome, job).await;
         }
-        if let Some(line) = refusal(session) {
+        if let Some(line) = refusal(session.screen()) {
             leave(session).await;
             return Err(failed(
                 format!("the code was refused: {line}"),
@@ -362,12 +362,12 @@ async fn verdict(
         tokio::select! {
             event = session.next() => {
                 if let Event::Ended(_) = event
-                    && succeeded(job, session).is_none()
-                    && refusal(session).is_none()
+                    && succeeded(job.flow, session.screen()).is_none()
+                    && refusal(session.screen()).is_none()
                 {
                     return match job.flow {
                         Flow::Login => Ok(Outcome::Unclear),
-                        Flow::SetupToken => Err(ended_early(job, session)),
+                        Flow::SetupToken => Err(ended_early(job.flow, session.screen())),
                     };
                 }
             }
@@ -402,7 +402,7 @@ async fn settle(session: &mut Session, first: Outcome, job: &Job) -> Result<Outc
             break;
         };
         // a half-drawn token grows; a screen that is cleared at the end keeps what was seen
-        match (succeeded(job, session), &outcome) {
+        match (succeeded(job.flow, session.screen()), &outcome) {
             (Some(Outcome::Token(new, _)), Outcome::Token(old, _)) if new.expose().len() < old.expose().len() => {}
             (Some(now), _) => outcome = now,
             (None, _) => {}
@@ -444,24 +444,24 @@ fn squeezed(text: &str) -> String {
         .collect()
 }
 
-fn count(session: &Session, what: &str) -> usize {
+fn count(screen: &Screen, what: &str) -> usize {
     let what = squeezed(what);
-    session
+    screen
         .lines()
         .iter()
         .filter(|line| squeezed(line).contains(&what))
         .count()
 }
 
-fn shows(session: &Session, what: &str) -> bool {
-    count(session, what) > 0
+fn shows(screen: &Screen, what: &str) -> bool {
+    count(screen, what) > 0
 }
 
-fn succeeded(job: &Job, session: &Session) -> Option<Outcome> {
-    match job.flow {
-        Flow::Login => shows(session, "login successful").then_some(Outcome::LoggedIn),
+fn succeeded(flow: Flow, screen: &Screen) -> Option<Outcome> {
+    match flow {
+        Flow::Login => shows(screen, "login successful").then_some(Outcome::LoggedIn),
         Flow::SetupToken => {
-            let lines = session.lines();
+            let lines = screen.lines();
             let token = token_in(&lines)?;
             Some(Outcome::Token(Secret::new(token), granted(&lines)))
         }
@@ -499,9 +499,9 @@ fn granted(lines: &[String]) -> Ms {
 }
 
 /// The line in which the CLI says that it was refused, fit to be shown.
-fn refusal(session: &Session) -> Option<String> {
+fn refusal(screen: &Screen) -> Option<String> {
     const SIGNS: [&str; 3] = ["oautherror", "couldn'tlogin", "loginfailed"];
-    let line = session
+    let line = screen
         .lines()
         .into_iter()
         .find(|line| SIGNS.iter().any(|sign| squeezed(line).contains(sign)))?;
@@ -524,43 +524,40 @@ fn shown(line: &str) -> String {
     one_line(&plain.join(" ")).chars().take(200).collect()
 }
 
-fn ended_early(job: &Job, session: &Session) -> Failed {
-    if let Some(line) = refusal(session) {
+fn ended_early(flow: Flow, screen: &Screen) -> Failed {
+    if let Some(line) = refusal(screen) {
         return failed(
-            format!("`{}` gave up: {line}", job.flow.command()),
+            format!("`{}` gave up: {line}", flow.command()),
             "run `nolapse reauth` again",
         );
     }
-    let last = session
+    let last = screen
         .lines()
         .iter()
         .rev()
         .map(|line| shown(line))
         .find(|line| !line.is_empty() && token_in(std::slice::from_ref(line)).is_none());
     let why = match last {
-        Some(line) => format!(
-            "`{}` ended before it was done; its last words: {line}",
-            job.flow.command()
-        ),
-        None => format!("`{}` ended before it was done, without a word", job.flow.command()),
+        Some(line) => format!("`{}` ended before it was done; its last words: {line}", flow.command()),
+        None => format!("`{}` ended before it was done, without a word", flow.command()),
     };
     failed(
         why,
         format!(
             "run `{}` yourself and see what it says; `claude update` may help",
-            job.flow.command()
+            flow.command()
         ),
     )
 }
 
 /// The sign-in link, from a hyperlink or the text; only one that leads to its maker is shown to anyone.
-fn link_in(session: &Session) -> Option<String> {
-    let lines = session.lines();
+fn link_in(screen: &Screen) -> Option<String> {
+    let lines = screen.lines();
     let in_text = lines.iter().filter_map(|line| {
         let rest = &line[line.find("https://")?..];
         Some(rest.split_whitespace().next().unwrap_or(rest).to_owned())
     });
-    session
+    screen
         .hyperlinks()
         .iter()
         .cloned()
@@ -577,6 +574,29 @@ fn is_sign_in(url: &str) -> bool {
         .iter()
         .any(|domain| host == *domain || host.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.')));
     known && path.contains("oauth/authorize?") && url.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whatever a program draws, what is taken from it and told of it is of the form it must have.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold_for_a_screen(screen: &Screen) {
+    let lines = screen.lines();
+    if let Some(token) = token_in(&lines) {
+        assert!(token.starts_with(SETUP_PREFIX) && token.bytes().all(|b| b.is_ascii_graphic()));
+    }
+    assert!((HOUR..=1000 * 365 * DAY).contains(&granted(&lines)));
+    if let Some(url) = link_in(screen) {
+        assert!(is_sign_in(&url) && url.bytes().all(|b| b.is_ascii_graphic()));
+    }
+    for flow in [Flow::Login, Flow::SetupToken] {
+        succeeded(flow, screen);
+        let failed = ended_early(flow, screen);
+        for text in [failed.why, failed.hint] {
+            assert!(
+                !text.contains("sk-ant") && !text.contains(char::is_control) && text.len() < 1000,
+                "{text:?}"
+            );
+        }
+    }
 }
 
 #[cfg(test)]

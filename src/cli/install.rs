@@ -189,7 +189,7 @@ pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fat
 }
 
 /// The host, and how the service is to run nolapse.
-fn place(setup: &Setup) -> Result<Place, Fatal> {
+pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
     let host = &setup.host;
     let bad = |what: &str| {
         Fatal::Usage(

@@ -231,6 +231,47 @@ pub fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_symlink())
 }
 
+/// What the link at `path` points to, from its own directory on; `None` where it is no link.
+pub fn link_target(path: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(path).ok()?;
+    Some(path.parent().unwrap_or(Path::new("/")).join(target))
+}
+
+/// Whether files can be made in `dir`, as far as the system tells without one being made.
+///
+/// # Errors
+/// Why not.
+pub fn can_write(dir: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    Ok(access(dir, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// The room that is left for this user on the file system of `path`, in bytes; `None` where that is not told.
+pub fn room(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    // some file systems count no blocks at all
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Takes permissions away from a file or directory of our own: to `mode`, and never more than it has. Links are followed to
+/// the end first; what is opened then is what is changed, and only if it is ours and has no second name elsewhere.
+///
+/// # Errors
+/// `PermissionDenied` where it is another user's, a device, or linked from elsewhere; otherwise what the system refuses.
+pub fn restrict(path: &Path, mode: u32) -> io::Result<()> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(fs::canonicalize(path)?)?;
+    let meta = file.metadata()?;
+    let plain = meta.is_dir() || meta.is_file() && meta.nlink() == 1;
+    if meta.uid() != our_uid() || !plain {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    file.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777 & mode))
+}
+
 /// What tells one existing place from another, whatever names lead to it: device and inode.
 pub fn place(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
@@ -597,6 +638,26 @@ mod tests {
         let after = read(&path).unwrap();
         assert_eq!((after.bytes.as_slice(), after.meta.mode), (&b"new"[..], 0o640));
         assert_eq!(list(dir.path()), ["store.json"]);
+    }
+
+    #[test]
+    fn permissions_are_only_taken_away_and_only_from_what_is_ours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("f"), dir.path().join("l"));
+        fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for (before, after) in [(0o666, 0o600), (0o444, 0o400)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(before)).unwrap();
+            restrict(&link, 0o600).unwrap();
+            assert_eq!(stat(&file).unwrap().mode, after);
+        }
+        assert_eq!(link_target(&link), Some(file.clone()));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::hard_link(&file, dir.path().join("second")).unwrap();
+        assert!(restrict(&file, 0o600).is_err());
+        assert_eq!(stat(&file).unwrap().mode, 0o644);
+        assert!(can_write(dir.path()).is_ok() && can_write(&dir.path().join("none")).is_err());
+        assert!(room(dir.path()).is_some());
     }
 
     #[test]

@@ -94,23 +94,46 @@ pub fn try_acquire(path: &Path, terms: Terms) -> io::Result<Option<Held>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    let Some(seen) = look(path, terms.stale_after)? else {
-        return make_unless_taken(path, terms.kind);
+    match clear_dead(path, terms.stale_after)? {
+        Cleared::Held => return Ok(None),
+        Cleared::Removed => tracing::info!(lock = %path.display(), "cleared a stale lock"),
+        Cleared::Gone => {}
+    }
+    make_unless_taken(path, terms.kind)
+}
+
+/// What came of clearing a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleared {
+    /// It was nobody's, and is gone.
+    Removed,
+    /// There was none.
+    Gone,
+    /// It is somebody's, and was left alone.
+    Held,
+}
+
+/// Removes a lock whose holder died. It is looked at twice, the second time just before the removal: whoever took it in
+/// between keeps it.
+///
+/// # Errors
+/// What the system refuses.
+pub fn clear_dead(path: &Path, stale_after: Duration) -> io::Result<Cleared> {
+    let Some(seen) = look(path, stale_after)? else {
+        return Ok(Cleared::Gone);
     };
     if !seen.stale {
-        return Ok(None);
+        return Ok(Cleared::Held);
     }
-    // looked at again just before the removal: whoever took it in between keeps it
-    match look(path, terms.stale_after)? {
+    match look(path, stale_after)? {
         Some(again) if again.stale && again.identity == seen.identity => match seen.is_dir {
             true => fs::remove_dir(path)?,
             false => fs::remove_file(path)?,
         },
-        Some(_) => return Ok(None),
-        None => {}
+        Some(_) => return Ok(Cleared::Held),
+        None => return Ok(Cleared::Gone),
     }
-    tracing::info!(lock = %path.display(), "cleared a stale lock");
-    make_unless_taken(path, terms.kind)
+    Ok(Cleared::Removed)
 }
 
 fn make_unless_taken(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
@@ -130,6 +153,8 @@ pub struct Seen {
     pub touched: Ms,
     /// Nobody holds it any more.
     pub stale: bool,
+    /// The process that a file names as its holder.
+    pub pid: Option<u32>,
     /// Device and inode.
     identity: (u64, u64),
 }
@@ -149,10 +174,12 @@ pub fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as Ms);
     let limit = stale_after.as_millis() as Ms;
+    let mut pid = None;
     let stale = if meta.is_dir() {
         now - touched > limit
     } else {
-        match files::read(path).ok().and_then(|file| pid_in(&file.bytes)) {
+        pid = files::read(path).ok().and_then(|file| pid_in(&file.bytes));
+        match pid {
             Some(pid) => !alive(pid),
             None => now - touched > (10 * limit).max(MINUTE),
         }
@@ -161,11 +188,13 @@ pub fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
         is_dir: meta.is_dir(),
         touched,
         stale,
+        pid: pid.and_then(|pid| u32::try_from(pid).ok()),
         identity: (meta.dev(), meta.ino()),
     }))
 }
 
-fn pid_in(bytes: &[u8]) -> Option<i32> {
+/// The process that a lock file, or the record beside a lock, names.
+pub fn pid_in(bytes: &[u8]) -> Option<i32> {
     let text = std::str::from_utf8(bytes).ok()?;
     let pid = crate::json::Fields::parse(text).ok()?.get("pid")?.number()?;
     (pid.fract() == 0.0 && pid >= 1.0 && pid <= f64::from(i32::MAX)).then_some(pid as i32)

@@ -10,6 +10,7 @@ pub mod http;
 pub mod keychain;
 pub mod listen;
 pub mod locks;
+pub mod net;
 pub mod schedule;
 pub mod screen;
 pub mod session;

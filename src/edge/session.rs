@@ -71,9 +71,56 @@ pub struct Session {
     input: Box<dyn AsyncWrite + Unpin>,
     open: bool,
     ended: Option<bool>,
-    screen: vt100::Parser<Hyperlinks>,
+    screen: Screen,
     buffer: Vec<u8>,
+}
+
+/// What a program has drawn so far. May hold a token.
+pub struct Screen {
+    parser: vt100::Parser<Hyperlinks>,
     link: Link,
+}
+
+impl Screen {
+    /// An empty one of this width, of a program that writes to a terminal or to a pipe.
+    pub fn new(columns: u16, link: Link) -> Self {
+        let size = |n: u16| NonZeroU16::new(n).unwrap_or(NonZeroU16::MIN);
+        Self {
+            parser: vt100::Parser::new_with_callbacks(size(ROWS), size(columns), 0, Hyperlinks::default()),
+            link,
+        }
+    }
+
+    /// Draws what the program wrote.
+    pub fn draw(&mut self, bytes: &[u8]) {
+        match self.link {
+            Link::Terminal => self.parser.process(bytes),
+            // what a terminal's driver would do
+            Link::Pipes => {
+                for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                    self.parser.process(line);
+                    if line.ends_with(b"\n") {
+                        self.parser.process(b"\r");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its lines, without trailing blanks.
+    pub fn lines(&self) -> Vec<String> {
+        let (_, columns) = self.parser.screen().size();
+        self.parser
+            .screen()
+            .rows(0, columns.get())
+            .map(|row| row.trim_end().to_owned())
+            .collect()
+    }
+
+    /// The hyperlinks drawn so far.
+    pub fn hyperlinks(&self) -> &[String] {
+        &self.parser.callbacks().0
+    }
 }
 
 /// The targets of OSC 8 hyperlinks, in the order they were drawn.
@@ -132,7 +179,6 @@ impl Session {
                 (child, Box::new(output), Box::new(input))
             }
         };
-        let size = |n: u16| NonZeroU16::new(n).unwrap_or(NonZeroU16::MIN);
         Ok(Self {
             group: child.id().and_then(|id| Pid::from_raw(id as i32)),
             child,
@@ -140,9 +186,8 @@ impl Session {
             input,
             open: true,
             ended: None,
-            screen: vt100::Parser::new_with_callbacks(size(ROWS), size(spec.columns), 0, Hyperlinks::default()),
+            screen: Screen::new(spec.columns, spec.link),
             buffer: vec![0; 8 << 10],
-            link: spec.link,
         })
     }
 
@@ -157,7 +202,7 @@ impl Session {
                 };
                 match rest {
                     Ok(Ok(count)) if count > 0 => {
-                        self.draw(count);
+                        self.screen.draw(&self.buffer[..count]);
                         return Event::Drawn;
                     }
                     _ => {
@@ -172,7 +217,7 @@ impl Session {
             tokio::select! {
                 count = output.read(buffer), if self.open => match count {
                     Ok(count) if count > 0 => {
-                        self.draw(count);
+                        self.screen.draw(&self.buffer[..count]);
                         return Event::Drawn;
                     }
                     // a pseudo-terminal whose last user is gone answers EIO
@@ -186,34 +231,9 @@ impl Session {
         }
     }
 
-    fn draw(&mut self, count: usize) {
-        match self.link {
-            Link::Terminal => self.screen.process(&self.buffer[..count]),
-            // what a terminal's driver would do
-            Link::Pipes => {
-                for line in self.buffer[..count].split_inclusive(|byte| *byte == b'\n') {
-                    self.screen.process(line);
-                    if line.ends_with(b"\n") {
-                        self.screen.process(b"\r");
-                    }
-                }
-            }
-        }
-    }
-
-    /// The screen's lines, without trailing blanks. May hold a token.
-    pub fn lines(&self) -> Vec<String> {
-        let (_, columns) = self.screen.screen().size();
-        self.screen
-            .screen()
-            .rows(0, columns.get())
-            .map(|row| row.trim_end().to_owned())
-            .collect()
-    }
-
-    /// The hyperlinks drawn so far.
-    pub fn hyperlinks(&self) -> &[String] {
-        &self.screen.callbacks().0
+    /// What it has drawn.
+    pub fn screen(&self) -> &Screen {
+        &self.screen
     }
 
     /// Types something in.
@@ -263,8 +283,8 @@ mod tests {
         let script = r"printf '\033[2J\033[1;1HPaste\033[1;7Hcode\033[1;12Hhere\033[3;1H\033]8;id=1;https://claude.ai/x?a=1;b\007link\033]8;;\007'";
         let mut session = sh(script, Link::Terminal);
         assert!(to_the_end(&mut session).await);
-        assert_eq!(session.lines()[0], "Paste code here");
-        assert_eq!(session.hyperlinks(), ["https://claude.ai/x?a=1;b"]);
+        assert_eq!(session.screen().lines()[0], "Paste code here");
+        assert_eq!(session.screen().hyperlinks(), ["https://claude.ai/x?a=1;b"]);
     }
 
     #[tokio::test]
@@ -274,7 +294,7 @@ mod tests {
             let mut session = sh(script, link);
             session.type_in(b"code\n").await.unwrap();
             assert!(!to_the_end(&mut session).await);
-            let lines = session.lines();
+            let lines = session.screen().lines();
             assert_eq!(lines.contains(&"tty".to_owned()), link == Link::Terminal);
             assert!(
                 ["a", "b", "got code"]
@@ -303,6 +323,6 @@ mod tests {
         }
         let mut session = sh("sleep 20 & echo done", Link::Pipes);
         assert!(timeout(Duration::from_secs(5), to_the_end(&mut session)).await.unwrap());
-        assert_eq!(session.lines()[0], "done");
+        assert_eq!(session.screen().lines()[0], "done");
     }
 }

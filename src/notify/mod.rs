@@ -346,7 +346,7 @@ pub fn default_channels(host: &Host) -> Vec<Channel> {
 }
 
 /// A program on the host's `PATH`.
-fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
+pub fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
     let path = host.var("PATH")?;
     path.split(':')
         .filter(|dir| !dir.is_empty())
@@ -372,6 +372,70 @@ impl ChannelKind {
             Self::Pagerduty(_) => "pagerduty",
             Self::Alertmanager(_) => "alertmanager",
         }
+    }
+}
+
+/// Where a channel's events go, as far as it can be tried without sending one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The log, which is always there.
+    Log,
+    /// The session bus.
+    Desktop,
+    /// The commands of Termux:API.
+    Termux,
+    /// A program: a path, or a name on the `PATH`.
+    Program(String),
+    /// A name or address, and a port; over TLS or in the clear.
+    Host {
+        /// Without user, path or query.
+        name: String,
+        /// The port.
+        port: u16,
+        /// How a proxy would be chosen: `https`, `http`, `smtp`.
+        scheme: &'static str,
+    },
+}
+
+/// Host and port of a URL.
+fn endpoint_of(url: &SecretUrl) -> Option<Endpoint> {
+    let url = reqwest::Url::parse(url.expose()).ok()?;
+    Some(Endpoint::Host {
+        name: url.host_str()?.to_owned(),
+        port: url.port_or_known_default()?,
+        scheme: if url.scheme() == "https" { "https" } else { "http" },
+    })
+}
+
+impl heartbeat::Heartbeat {
+    /// Where its pings go.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        endpoint_of(&self.url)
+    }
+}
+
+impl ChannelKind {
+    /// Where its events go; `None` where that cannot be told.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        Some(match self {
+            Self::Log(_) => Endpoint::Log,
+            Self::Desktop(_) => Endpoint::Desktop,
+            Self::Termux(_) => Endpoint::Termux,
+            Self::Command(to) => Endpoint::Program(to.command.first()?.clone()),
+            Self::Email(to) => Endpoint::Host {
+                name: to.host.clone(),
+                port: to.port,
+                scheme: "smtp",
+            },
+            Self::Webhook(to) => endpoint_of(&to.url)?,
+            Self::Slack(to) => endpoint_of(&to.url)?,
+            Self::Discord(to) => endpoint_of(&to.url)?,
+            Self::Ntfy(to) => endpoint_of(&to.url)?,
+            Self::Telegram(to) => endpoint_of(&to.url)?,
+            Self::Gotify(to) => endpoint_of(&to.url)?,
+            Self::Pagerduty(to) => endpoint_of(&to.url)?,
+            Self::Alertmanager(to) => endpoint_of(&to.url)?,
+        })
     }
 }
 

@@ -162,6 +162,32 @@ fn read(reply: &Reply) -> Answer {
     }
 }
 
+/// A dead token is never called living, nor a living one dead, and nothing of a body is quoted but one plain word.
+#[cfg(any(test, fuzzing))]
+pub(super) fn must_hold(reply: &Reply) {
+    let said = match read(reply) {
+        Answer::Tokens(tokens) => {
+            assert!((200..300).contains(&reply.status) && reply.whole);
+            assert!(!tokens.access.is_empty() && !tokens.refresh.is_some_and(|refresh| refresh.is_empty()));
+            let ten_years = 315_360_000 * SECOND;
+            assert!((0..=ten_years).contains(&tokens.expires_in));
+            assert!(tokens.login_ends_in.is_none_or(|ms| (0..=ten_years).contains(&ms)));
+            return;
+        }
+        Answer::Rejected(said) => {
+            assert!(matches!(reply.status, 400 | 401) && error_word(&reply.body).as_deref() == Some("invalid_grant"));
+            said
+        }
+        Answer::Unknown(said) => {
+            assert!((200..300).contains(&reply.status));
+            said
+        }
+        Answer::NoVerdict { why, .. } => why,
+        Answer::NotSent(_) => unreachable!("an answer came"),
+    };
+    assert!(said.len() < 200 && !said.contains(|c: char| c.is_control()), "{said:?}");
+}
+
 fn text(body: &[u8]) -> Option<&str> {
     std::str::from_utf8(body).ok()
 }

@@ -26,6 +26,11 @@ use rescue::Rescue;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
+pub fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
+    rescue::all(state_dir).into_iter().map(|(path, _)| path).collect()
+}
+
 /// What was asked for; a pass asks for nothing in particular.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
@@ -378,4 +383,10 @@ async fn complete(ctx: &Ctx, place: &Place, rescue: &Rescue) -> Completed {
         },
         Err(error) => Completed::Not(error.to_string()),
     }
+}
+
+/// What holds for any answer of a token endpoint.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold_for_an_answer(reply: &crate::edge::http::Reply) {
+    exchange::must_hold(reply);
 }

@@ -40,7 +40,7 @@ fn store_terms(state_dir: &StateDir) -> Terms {
 /// A grant's lock is stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
 const GRANT_TERMS: Terms = Terms {
     kind: Kind::File,
-    stale_after: Duration::from_secs(180),
+    stale_after: families::GRANT_LOCK_STALE,
     wait: Duration::from_secs(12),
 };
 

@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod backoff;
+pub mod doctor;
 pub mod due;
 pub mod health;
 pub mod lineage;

@@ -205,21 +205,22 @@ fn remedy(alert: &Alert) -> Remedy {
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
         // a token in the environment or in a file of its own: only a new one helps
         ("login", _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
-        ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => {
-            let login = alert.login.as_ref();
-            let prefix = match login.map(|login| login.dir.as_str()) {
-                None | Some("~/.claude") => String::new(),
-                Some(dir) => format!("CLAUDE_CONFIG_DIR={} ", quote(dir)),
-            };
-            Remedy {
-                first: format!("{prefix}claude auth login"),
-                second: Some(("for an unattended year", "claude setup-token".into())),
-            }
-        }
+        ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => Remedy {
+            first: sign_in(alert.login.as_ref().map(|login| login.dir.as_str())),
+            second: Some(("for an unattended year", "claude setup-token".into())),
+        },
         _ => match alert.affected.first() {
             Some(one) => own(one),
             None => "nolapse status".to_owned().into(),
         },
+    }
+}
+
+/// The command that signs in again, for the login of this directory.
+pub fn sign_in(dir: Option<&str>) -> String {
+    match dir {
+        None | Some("~/.claude") => "claude auth login".into(),
+        Some(dir) => format!("CLAUDE_CONFIG_DIR={} claude auth login", quote(dir)),
     }
 }
 

@@ -31,6 +31,9 @@ const SHADOWS: [&str; 6] = [
 /// Claude Code's locks are stale after 60 s, its holders touch them every 5 s.
 pub const LOCK_STALE: Duration = Duration::from_secs(60);
 
+/// The lock around a save is stale after 15 s.
+pub const WRITE_LOCK_STALE: Duration = Duration::from_secs(15);
+
 /// Where a login is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -106,6 +109,8 @@ pub struct Login {
     pub dead_lock: Option<(PathBuf, Ms)>,
     /// Owner of the directory, to see that somebody else (root) took the file.
     pub dir_uid: Option<u32>,
+    /// What the file is a link to. Claude Code replaces the link when it next saves (anthropics/claude-code#76561).
+    pub link: Option<PathBuf>,
 }
 
 /// What a login's place holds.
@@ -258,6 +263,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
         abandoned: false,
         dead_lock: None,
         dir_uid: None,
+        link: files::link_target(&place.file()),
     };
     if host.macos {
         match keychain::find(

@@ -110,7 +110,7 @@ impl Ready {
     pub async fn save(self, place: &Place, expected: &Secret, new: &NewTokens) -> Result<(), SaveError> {
         let terms = Terms {
             kind: Kind::Directory,
-            stale_after: Duration::from_secs(15),
+            stale_after: claude::WRITE_LOCK_STALE,
             wait: Duration::from_secs(5),
         };
         let write_lock = match locks::acquire(&place.write_lock(), terms).await {

@@ -6,6 +6,7 @@
 use crate::types::Family;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One family: where it keeps things and what overrides that. Blank variables count as unset; of several names the first
 /// that is set, or exists, wins.
@@ -232,6 +233,12 @@ pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<Refres
         .ok_or_else(|| format!("version `{text}` lies between those that were looked at"))
 }
 
+/// A grant's lock is stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
+pub const GRANT_LOCK_STALE: Duration = Duration::from_secs(180);
+
+/// Where a state directory has them.
+pub const GRANT_LOCKS: &str = "locks/oauth-refresh";
+
 /// What openclaw locks over all its agents while one of them renews a grant: `locks/oauth-refresh/sha256-<hex>` in the state
 /// directory, of the provider, a NUL and the profile's id, as they stand in the store (openclaw 2026.4.20 to 2026.5.12). The lock
 /// is beside it, with `.lock` appended; nothing is ever made at the path itself.
@@ -241,7 +248,7 @@ pub fn refresh_lock_target(state_dir: &Path, provider: &str, profile: &str) -> P
         .chain_update([0])
         .chain_update(profile)
         .finalize();
-    state_dir.join("locks/oauth-refresh").join(format!("sha256-{hash:x}"))
+    state_dir.join(GRANT_LOCKS).join(format!("sha256-{hash:x}"))
 }
 
 type Version = (u32, u32, u32);

@@ -79,7 +79,7 @@ pub fn parse(text: &str) -> Result<Vec<Profile>, String> {
     }
 }
 
-fn parse_leniently(text: &str) -> Result<Vec<Profile>, String> {
+pub(crate) fn parse_leniently(text: &str) -> Result<Vec<Profile>, String> {
     if text.starts_with('\u{feff}') {
         return Err("it begins with a byte order mark, which the agents cannot read".into());
     }

@@ -93,6 +93,9 @@ fn no_secret_leaves_the_process() {
         &["history", "--json"],
         &["config", "show"],
         &["config", "check"],
+        &["-vvv", "doctor"],
+        &["-vvv", "doctor", "--json"],
+        &["-vvv", "doctor", "--fix", "--yes"],
     ] {
         let ran = home.run(args);
         clean(&format!("{args:?}"), &ran.stdout);

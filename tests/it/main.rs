@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod daemon;
 mod delegate;
+mod doctor;
 mod endpoint;
 mod fixtures;
 mod history;

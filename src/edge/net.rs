@@ -1,0 +1,74 @@
+//! Whether somebody listens at the other end. A connection is opened and closed again; nothing is sent.
+
+use super::files::io_words;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// Connects to `host` and `port`, within `patience`, name lookup included.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn reach(host: &str, port: u16, patience: Duration) -> Result<(), String> {
+    // an IPv6 address stands in brackets in a URL
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match timeout(patience, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(words(&error)),
+        Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
+    }
+}
+
+/// Connects to a socket in the file system, within `patience`.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn reach_socket(path: &Path, patience: Duration) -> Result<(), String> {
+    match timeout(patience, UnixStream::connect(path)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(words(&error)),
+        Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
+    }
+}
+
+fn words(error: &io::Error) -> String {
+    let text = io_words(error);
+    // getaddrinfo has no kind of its own
+    match text.strip_prefix("failed to lookup address information") {
+        Some(_) => "the host name could not be resolved (no network, or a wrong name)".into(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_listener_is_reached_and_nothing_is_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        reach("127.0.0.1", port, PATIENCE).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut said = Vec::new();
+        std::io::Read::read_to_end(&mut peer, &mut said).unwrap();
+        assert!(said.is_empty());
+        drop(listener);
+        assert!(
+            reach("127.0.0.1", port, PATIENCE)
+                .await
+                .unwrap_err()
+                .contains("refused")
+        );
+
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("bus");
+        assert_eq!(reach_socket(&socket, PATIENCE).await.unwrap_err(), "no such file");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        reach_socket(&socket, PATIENCE).await.unwrap();
+    }
+}
