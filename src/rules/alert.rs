@@ -528,7 +528,7 @@ fn due(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Option<Why>
     if !alert.lapsed && steps_passed(alert, steps, now) > told.step {
         return Some(Why::Step);
     }
-    // a clock that was set back makes nothing due
+    // a clock that was set back makes nothing due; `set_back` sees to it that it holds nothing up either
     if alert.lapsed && now - told.at >= reminder_gap(told.reminders) {
         return Some(Why::Reminder);
     }

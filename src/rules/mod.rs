@@ -10,5 +10,6 @@ pub mod metrics;
 pub mod plan;
 pub mod remote;
 pub mod renew;
+pub mod set_back;
 pub mod story;
 pub mod wording;
