@@ -308,10 +308,11 @@ impl Setup {
 
 /// The one runtime: current-thread, so that an idle daemon stays small.
 fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(future))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let output = runtime.block_on(future);
+    // a name that is still being looked up holds nobody up
+    runtime.shutdown_background();
+    Ok(output)
 }
 
 /// Agents by `family/agent` globs; an id alone is that agent of every family.

@@ -3,11 +3,15 @@
 //! One pass at a time, in this process and (by the pass lock) across processes. What arrives during a pass is looked at when it
 //! is over, so a storm of nudges is one more pass. Between passes the process sleeps until the nearest of: the schedule, the
 //! next moment at which a judgement can change, the outbox's next try, a changed file, a signal.
+//!
+//! Signals are answered during a pass too. The service manager hears a sign of life while a pass waits for others, and none once
+//! it takes longer than all that it may wait for, or while the thread itself is stuck in a file system that does not answer: a
+//! pass that hangs ends the daemon, and whoever supervises it starts another.
 
 use crate::ctx::Ctx;
 use crate::edge::listen::{Answer, Listener};
 use crate::edge::wake::{Alarm, Asked, Signals, Watch, manager};
-use crate::edge::{files, schedule};
+use crate::edge::{files, schedule, signals};
 use crate::ledger::{self, Ledger};
 use crate::look::View;
 use crate::metrics;
@@ -17,13 +21,16 @@ use crate::rules::due;
 use crate::rules::wording::span;
 use crate::types::{HOUR, MINUTE, Ms, SECOND};
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
 pub const NAMES: [&str; 9] = [
@@ -47,6 +54,12 @@ const CHANGE_GAP: Ms = 2 * SECOND;
 /// With nothing due at all, a pass every hour all the same.
 const AT_THE_LATEST: Ms = HOUR;
 
+/// What a pass is let finish once the daemon was told to stop; less than the units' `TimeoutStopSec=`.
+const FINISH: Duration = Duration::from_secs(120);
+
+/// What a pass may take besides what its configuration lets it wait for: our lock twice, stores' and logins' locks, channels.
+const PASS: Duration = Duration::from_secs(15 * 60);
+
 /// Why the loop woke.
 #[derive(Debug, PartialEq, Eq)]
 enum Woke {
@@ -56,49 +69,107 @@ enum Woke {
     SignOfLife,
 }
 
+/// Why the daemon ended, if nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The schedule is none.
+    #[error("{0}")]
+    Schedule(String),
+    /// The system refuses what it stands on.
+    #[error("{}", files::io_words(.0))]
+    Io(#[from] io::Error),
+    /// A pass took longer than all that it may wait for.
+    #[error("a pass did not end within {} min, so it hangs", .0.as_secs() / 60)]
+    Hung(Duration),
+}
+
 /// Runs until it is told to stop. `load` reads the configuration again; what is wrong with it is said, and the old one kept.
 ///
 /// # Errors
-/// What the system refuses at the start, and a schedule that is none.
-pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), String> {
-    let words = |error: io::Error| files::io_words(&error);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(words)?;
+/// [`Failed`].
+pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // outside the runtime: the scheduler brings its own
-    schedule::next(&ctx.config.daemon.schedule)?;
-    let (mut signals, mut watch, alarm) = runtime
-        .block_on(async { Ok((Signals::new()?, Watch::new()?, Alarm::new()?)) })
-        .map_err(words)?;
+    schedule::next(&ctx.config.daemon.schedule).map_err(Failed::Schedule)?;
+    let (mut signals, mut watch, alarm) =
+        runtime.block_on(async { io::Result::Ok((Signals::new()?, Watch::new()?, Alarm::new()?)) })?;
+    let ended = turns(&mut ctx, load, &runtime, &mut signals, &mut watch, &alarm);
+    // a name that is still being looked up holds nobody up
+    runtime.shutdown_background();
+    ended
+}
+
+/// Pass after pass.
+fn turns(
+    ctx: &mut Ctx,
+    load: &dyn Fn() -> Result<Ctx, String>,
+    runtime: &Runtime,
+    signals: &mut Signals,
+    watch: &mut Watch,
+    alarm: &Alarm,
+) -> Result<(), Failed> {
     let mut trouble: Option<String> = None;
+    let mut status = "first pass".to_owned();
+    // what a pass may have to renew is known from the one before
+    let mut grants = 4;
     let mut counter = Counter::default();
-    manager::ready("first pass");
+    manager::ready(&status);
     tracing::info!(schedule = %ctx.config.daemon.schedule, "watching");
     loop {
         let begun = ctx.clock.now();
-        let deaf = counter.open(&runtime, &ctx);
-        let report = runtime.block_on(pass::run(&ctx, Scope::Whole));
-        watch.set(&watched(&ctx, &report.view));
-        let status = status(&ctx, &report, trouble.as_deref().or(deaf.as_deref()));
+        let deaf = counter.open(runtime, ctx);
+        let (mut reloaded, mut again) = (None, false);
+        let limits = Limits {
+            pass: longest(ctx, grants),
+            finish: FINISH,
+        };
+        let ended = attend(
+            runtime,
+            signals,
+            limits,
+            pass::run(ctx, Scope::Whole),
+            &|| manager::alive(&status),
+            &mut |asked| match asked {
+                Asked::Reload => reloaded = Some(reload(load)),
+                Asked::Pass => again = true,
+                Asked::Stop => {
+                    manager::stopping();
+                    tracing::info!("stopping when the pass is over");
+                }
+            },
+        );
+        let report = match ended {
+            Ended::Done(report) => report,
+            Ended::Stopped => return Ok(()),
+            Ended::Hung => return Err(Failed::Hung(limits.pass)),
+        };
+        watch.set(&watched(ctx, &report.view));
+        if let Some(reloaded) = reloaded {
+            trouble = take(ctx, reloaded);
+            again = true;
+        }
+        status = self::status(ctx, &report, trouble.as_deref().or(deaf.as_deref()));
         tracing::debug!("{status}");
         manager::alive(&status);
         let ledger = ledger::load(&ctx.state_dir).ledger;
-        let wake_at = wake_at(&ctx, &report, &ledger, begun);
-        counter.lay_out(&ctx, &report, &ledger, wake_at);
+        let wake_at = wake_at(ctx, &report, &ledger, begun);
+        counter.lay_out(ctx, &report, &ledger, wake_at);
         drop(ledger);
+        if again {
+            continue;
+        }
+        grants = report.view.logins.len()
+            + report
+                .view
+                .agents
+                .iter()
+                .map(|agent| agent.profiles.len())
+                .sum::<usize>();
         drop(report);
         let mut pause_until: Option<Ms> = None;
         loop {
-            let woke = runtime.block_on(wait(
-                &mut signals,
-                &mut watch,
-                &alarm,
-                wake_at,
-                pause_until,
-                ctx.clock.now(),
-            ));
-            match woke.map_err(words)? {
+            let woke = runtime.block_on(wait(signals, watch, alarm, wake_at, pause_until));
+            match woke? {
                 Woke::SignOfLife => manager::alive(&status),
                 Woke::Changed => {
                     runtime.block_on(async { tokio::time::sleep(SETTLE).await });
@@ -117,7 +188,7 @@ pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), S
                     return Ok(());
                 }
                 Woke::Asked(Asked::Reload) => {
-                    trouble = reload(&mut ctx, load);
+                    trouble = take(ctx, reload(load));
                     break;
                 }
             }
@@ -125,18 +196,134 @@ pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), S
     }
 }
 
-fn reload(ctx: &mut Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Option<String> {
+/// Bounds of a pass.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// What takes longer than this hangs.
+    pass: Duration,
+    /// What is left of it once the daemon was told to stop.
+    finish: Duration,
+}
+
+/// How a pass ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended<T> {
+    /// By itself.
+    Done(T),
+    /// Given up, since the daemon was told to stop and it did not end in time; or told so twice.
+    Stopped,
+    /// Given up, since it took longer than it may.
+    Hung,
+}
+
+/// Works off `work` to its end or its limit, with a sign of life to the service manager and an ear for signals meanwhile. A stretch
+/// that must not be interrupted is finished whatever the limit; nobody hears a sign of life of it then.
+fn attend<T>(
+    runtime: &Runtime,
+    signals: &mut Signals,
+    limits: Limits,
+    work: impl Future<Output = T>,
+    alive: &dyn Fn(),
+    asked: &mut dyn FnMut(Asked),
+) -> Ended<T> {
+    enum Turn<T> {
+        Done(T),
+        Asked(Asked),
+        Late,
+        SignOfLife,
+    }
+    let mut work = pin!(work);
+    let mut until = Instant::now() + limits.pass;
+    let every = manager::watchdog();
+    let mut alive_at = every.map(|every| Instant::now() + every);
+    let mut stops = 0;
+    let mut late = false;
+    loop {
+        let turn = runtime.block_on(async {
+            let late = async {
+                match late {
+                    true => tokio::time::sleep(Duration::from_millis(50)).await,
+                    false => tokio::time::sleep_until(until).await,
+                }
+            };
+            let sign_of_life = async {
+                match alive_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                output = work.as_mut() => Turn::Done(output),
+                () = late => Turn::Late,
+                () = sign_of_life => Turn::SignOfLife,
+                asked = signals.next() => Turn::Asked(asked),
+            }
+        });
+        match turn {
+            Turn::Done(_) if stops > 0 => return Ended::Stopped,
+            Turn::Done(output) => return Ended::Done(output),
+            Turn::Asked(what) => {
+                if what == Asked::Stop {
+                    stops += 1;
+                    // told twice: at once
+                    let finish = if stops > 1 { Duration::ZERO } else { limits.finish };
+                    until = until.min(Instant::now() + finish);
+                }
+                if stops < 2 {
+                    asked(what);
+                }
+            }
+            Turn::Late if signals::uninterrupted() => late = true,
+            Turn::Late if stops > 0 => return Ended::Stopped,
+            Turn::Late => return Ended::Hung,
+            Turn::SignOfLife => {
+                alive_at = every.filter(|_| !late).map(|every| Instant::now() + every);
+                if !late {
+                    alive();
+                }
+            }
+        }
+    }
+}
+
+/// When the service manager wants to hear something; never where it does not.
+async fn sign_of_life() {
+    match manager::watchdog() {
+        Some(every) => tokio::time::sleep(every).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a pass may take: what the configuration lets each of its steps wait for, and then some. `grants` is how many there are
+/// to be renewed.
+fn longest(ctx: &Ctx, grants: usize) -> Duration {
+    let renew = &ctx.config.renew;
+    let grants = u32::try_from(grants).unwrap_or(u32::MAX);
+    // its locks too
+    let grant = renew.patience + renew.timeout + Duration::from_secs(60);
+    let asked: Ms = ctx.config.remotes.iter().map(|remote| remote.timeout).sum();
+    PASS + grant.saturating_mul(grants) + Duration::from_millis(asked.unsigned_abs())
+}
+
+/// Reads the configuration anew. Call it outside the runtime: the scheduler brings its own.
+fn reload(load: &dyn Fn() -> Result<Ctx, String>) -> Result<Ctx, String> {
     let fresh = load().and_then(|fresh| schedule::next(&fresh.config.daemon.schedule).map(|_| fresh));
-    match fresh {
+    match &fresh {
+        Ok(_) => tracing::info!("read the configuration again"),
+        Err(why) => tracing::error!("the configuration is not valid, the old one stays: {why}"),
+    }
+    fresh
+}
+
+/// Works with the new configuration, or says what is wrong with it.
+fn take(ctx: &mut Ctx, reloaded: Result<Ctx, String>) -> Option<String> {
+    match reloaded {
         Ok(fresh) => {
             *ctx = fresh;
-            tracing::info!("read the configuration again");
             None
         }
-        Err(why) => {
-            tracing::error!("the configuration is not valid, the old one stays: {why}");
-            Some(format!("configuration not valid: {why}"))
-        }
+        Err(why) => Some(format!("configuration not valid: {why}")),
     }
 }
 
@@ -147,7 +334,6 @@ async fn wait(
     alarm: &Alarm,
     wake_at: Ms,
     pause_until: Option<Ms>,
-    now: Ms,
 ) -> io::Result<Woke> {
     let wake_at = pause_until.map_or(wake_at, |pause| pause.min(wake_at));
     let changed = async {
@@ -156,21 +342,12 @@ async fn wait(
             None => watch.changed(&NAMES).await,
         }
     };
-    let sign_of_life = async {
-        match manager::watchdog() {
-            Some(every) => tokio::time::sleep(every).await,
-            None => std::future::pending().await,
-        }
-    };
-    if wake_at <= now {
-        return Ok(Woke::Due);
-    }
     tokio::select! {
         biased;
         asked = signals.next() => Ok(Woke::Asked(asked)),
-        due = alarm.until(wake_at) => due.map(|()| Woke::Due),
+        due = alarm.until(wake_at, AT_THE_LATEST) => due.map(|()| Woke::Due),
         changed = changed => changed.map(|()| Woke::Changed),
-        () = sign_of_life => Ok(Woke::SignOfLife),
+        () = sign_of_life() => Ok(Woke::SignOfLife),
     }
 }
 
@@ -187,7 +364,7 @@ fn wake_at(ctx: &Ctx, report: &Report, ledger: &Ledger, begun: Ms) -> Ms {
         .min();
     nearest
         .unwrap_or(now + AT_THE_LATEST)
-        .clamp(now + SECOND, now + AT_THE_LATEST.max(MINUTE))
+        .clamp(now + SECOND, now + AT_THE_LATEST)
 }
 
 /// The directories whose files matter, with those in which they would appear.
@@ -350,6 +527,61 @@ fn fitness(last: &LaidOut, now: Ms) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::signals::Uninterrupted;
+    use std::cell::{Cell, RefCell};
+
+    const FOR_EVER: Duration = Duration::from_secs(3600);
+
+    fn attended<T>(limits: Limits, work: impl Future<Output = T>) -> (Ended<T>, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut signals = runtime.block_on(async { Signals::new() }).unwrap();
+        let begun = Instant::now();
+        let ended = attend(&runtime, &mut signals, limits, work, &|| {}, &mut |_| {});
+        (ended, begun.elapsed())
+    }
+
+    fn limits(pass: u64) -> Limits {
+        Limits {
+            pass: Duration::from_millis(pass),
+            finish: FOR_EVER,
+        }
+    }
+
+    #[test]
+    fn a_pass_that_never_ends_is_given_up_and_dropped() {
+        struct Dropped<'a>(&'a Cell<bool>);
+        impl Drop for Dropped<'_> {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        let dropped = Cell::new(false);
+        let lock = Dropped(&dropped);
+        let (ended, took) = attended(limits(100), async move {
+            let _lock = lock;
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(ended, Ended::Hung);
+        assert!(dropped.get() && took >= Duration::from_millis(100), "{took:?}");
+        assert_eq!(attended(limits(60_000), async { 7 }).0, Ended::Done(7));
+    }
+
+    #[test]
+    fn what_must_not_be_interrupted_is_finished_first() {
+        let steps = RefCell::new(Vec::new());
+        let (ended, _) = attended(limits(50), async {
+            let exchange = Uninterrupted::begin();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            steps.borrow_mut().push("saved");
+            drop(exchange);
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(ended, Ended::Hung);
+        assert_eq!(*steps.borrow(), ["saved"]);
+    }
 
     #[test]
     fn health_is_about_nolapse_itself() {

@@ -177,6 +177,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
             problems.push(unusable("cannot be written", files::io_words(&error)));
         }
     }
+    rules::set_back::settle(&mut ledger, ctx.clock.now());
 
     let view = look::look(ctx, &ledger);
     // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage

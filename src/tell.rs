@@ -139,6 +139,7 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
         told,
         queued_at: now,
         attempts: 0,
+        tried_at: 0,
         next_at: now,
         last_error: None,
     });
@@ -217,6 +218,7 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
                 continue;
             }
             out.next_at = now + LEASE;
+            out.tried_at = now;
             out.attempts += 1;
             due.push(out.clone());
         }
@@ -229,6 +231,7 @@ pub fn lease(ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) ->
     let mut leased = Vec::new();
     for out in ledger.outbox.iter_mut().filter(|out| which(out)) {
         out.next_at = now + LEASE;
+        out.tried_at = now;
         out.attempts += 1;
         leased.push(out.clone());
     }
@@ -277,6 +280,7 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
                     }
                 };
                 out.next_at = now + gap;
+                out.tried_at = now;
                 out.last_error = Some(error.why().to_owned());
             }
         }

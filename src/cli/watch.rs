@@ -108,7 +108,7 @@ async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
                     Wish::Suspend => screen.suspend()?,
                     Wish::Resume => screen.resume()?,
                 },
-                due = alarm.until(look_at) => { due?; break }
+                due = alarm.until(look_at, MINUTE) => { due?; break }
                 changed = files.changed(&names) => {
                     changed?;
                     look_at = look_at.min(now + SETTLE);

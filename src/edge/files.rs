@@ -559,14 +559,18 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix.
+/// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix. Never blocks on a FIFO.
 pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    OpenOptions::new()
+    let mut file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .open(path)?
-        .write_all(bytes)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    file.write_all(bytes)
 }
 
 /// Makes a new directory of our own below `parent`, 0700, with a name that nobody else has.

@@ -324,10 +324,12 @@ pub struct PassLock(#[expect(dead_code, reason = "held open, never read")] File)
 pub async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, LockError> {
     use rustix::fs::{FlockOperation, flock};
     use std::os::unix::fs::OpenOptionsExt;
+    // a FIFO in its place is refused, not waited for
     let file = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
         .open(state_dir.join("pass.lock"))?;
     let begun = Instant::now();
     loop {

@@ -27,6 +27,11 @@ impl Drop for Uninterrupted {
     }
 }
 
+/// Whether such a stretch is under way.
+pub fn uninterrupted() -> bool {
+    UNDER_WAY.load(Ordering::SeqCst) > 0
+}
+
 /// Runs `work` to its end, or to the first SIGTERM, SIGINT or SIGHUP that finds nothing [`Uninterrupted`] under way.
 ///
 /// # Errors
@@ -54,7 +59,7 @@ pub async fn or_signal<F: Future>(work: F) -> Result<F::Output, i32> {
             }
         }
         match asked {
-            Some(number) if UNDER_WAY.load(Ordering::SeqCst) == 0 => std::task::Poll::Ready(Err(number)),
+            Some(number) if !uninterrupted() => std::task::Poll::Ready(Err(number)),
             _ => std::task::Poll::Pending,
         }
     })

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod alarm {
     use super::{Ms, io};
+    use rustix::io::Errno;
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
     };
@@ -33,11 +34,12 @@ mod alarm {
             Ok(Self(AsyncFd::new(fd)?))
         }
 
-        /// Waits until the wall clock says `at`, or somebody sets the clock.
+        /// Waits until the wall clock says `at`, or somebody sets the clock. Returns at once where `at` is not within `most` from
+        /// now: the clock was set before the alarm could know.
         ///
         /// # Errors
         /// What the system refuses.
-        pub async fn until(&self, at: Ms) -> io::Result<()> {
+        pub async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             // a time of zero would switch the alarm off
             let at = at.max(1);
@@ -46,14 +48,23 @@ mod alarm {
                 tv_nsec: (at % 1000 * 1_000_000) as _,
             };
             let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-            timerfd_settime(
+            let set = timerfd_settime(
                 self.0.get_ref(),
                 flags,
                 &Itimerspec {
                     it_interval: zero,
                     it_value: value,
                 },
-            )?;
+            );
+            match set {
+                // the clock was set since the alarm was set last, and nobody waited for it then
+                Err(Errno::CANCELED) => return Ok(()),
+                other => other?,
+            };
+            // asked after the alarm was set, so that no setting of the clock falls between the two
+            if !(1..=most).contains(&(at - crate::ctx::Clock::System.now())) {
+                return Ok(());
+            }
             loop {
                 let mut ready = self.0.readable().await?;
                 let mut count = [0; 8];
@@ -85,14 +96,14 @@ mod alarm {
             Ok(Self)
         }
 
-        /// Waits until the wall clock says `at`, to within a minute after a suspend.
+        /// Waits until the wall clock says `at`, to within a minute after a suspend; at once where that is not within `most`.
         ///
         /// # Errors
         /// None.
-        pub async fn until(&self, at: Ms) -> io::Result<()> {
+        pub async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
             loop {
                 let left = at - crate::ctx::Clock::System.now();
-                if left <= 0 {
+                if !(1..=most).contains(&left) {
                     return Ok(());
                 }
                 tokio::time::sleep(Duration::from_millis(left.clamp(1, 60_000).unsigned_abs())).await;

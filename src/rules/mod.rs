@@ -11,5 +11,6 @@ pub mod nagios;
 pub mod plan;
 pub mod remote;
 pub mod renew;
+pub mod set_back;
 pub mod story;
 pub mod wording;

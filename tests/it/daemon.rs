@@ -1,9 +1,13 @@
 //! The resident form: what wakes it, and what does not. Waits are for events, with a generous deadline.
 
-use crate::home::{DAY, HOUR, Home, now};
+use crate::home::{DAY, HOUR, Home, MAIN, MINUTE, credentials, now};
+use crate::receiver::{Manner, Receiver};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,14 +17,76 @@ pub struct Daemon {
     log: Arc<Mutex<String>>,
 }
 
+/// A service manager's end: what was said to it, and when.
+struct Manager {
+    said: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl Manager {
+    /// Wants a sign of life within this many milliseconds.
+    fn start(home: &mut Home, watchdog: u64) -> Self {
+        let path = home.at("notify.socket");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        home.env.insert("NOTIFY_SOCKET".into(), path.display().to_string());
+        home.env.insert("WATCHDOG_USEC".into(), (watchdog * 1000).to_string());
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let into = said.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                into.lock().unwrap().push((Instant::now(), text));
+            }
+        });
+        Self { said }
+    }
+
+    fn heard(&self, word: &str) -> Vec<Instant> {
+        let said = self.said.lock().unwrap();
+        let with = said.iter().filter(|(_, text)| text.lines().any(|line| line == word));
+        with.map(|(at, _)| *at).collect()
+    }
+
+    /// The longest time without a sign of life between two moments.
+    fn gap(&self, from: Instant, to: Instant) -> Duration {
+        let mut marks = vec![from];
+        marks.extend(self.heard("WATCHDOG=1").into_iter().filter(|at| *at > from && *at < to));
+        marks.push(to);
+        marks.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+    }
+}
+
 impl Daemon {
     pub fn start(home: &Home) -> Self {
-        let mut child = home
-            .command(&["-vv", "daemon"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let daemon = Self::spawn(home.command(&["-vv", "daemon"]));
+        daemon.until("its first pass", || daemon.passes() >= 1);
+        daemon
+    }
+
+    /// Every call that opens this file takes so long: a file system that does not answer. The tracer is a process of its own.
+    fn start_slow(home: &Home, path: &Path, delay: Duration) -> Self {
+        let traced = home.command(&["-vv", "daemon"]);
+        let mut command = Command::new("strace");
+        command
+            .args(["-D", "-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(path)
+            .args(["-e", "trace=openat", "-e"])
+            .arg(format!("inject=openat:delay_enter={}", delay.as_micros()))
+            .arg(traced.get_program())
+            .args(traced.get_args())
+            .env_clear()
+            .current_dir(home.path())
+            .stdin(Stdio::null());
+        for (name, value) in traced.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        let daemon = Self::spawn(command);
+        daemon.until("its first pass", || daemon.passes() >= 1);
+        daemon
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, into) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
         std::thread::spawn(move || {
@@ -28,9 +94,7 @@ impl Daemon {
                 into.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let daemon = Self { child, log };
-        daemon.until("its first pass", || daemon.passes() >= 1);
-        daemon
+        Self { child, log }
     }
 
     pub fn log(&self) -> String {
@@ -74,8 +138,12 @@ impl Daemon {
             .sum()
     }
 
-    pub fn stop(mut self) -> i32 {
+    pub fn stop(self) -> i32 {
         self.signal("TERM");
+        self.end()
+    }
+
+    fn end(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }
@@ -85,6 +153,29 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program in the home's `bin`, which is on its `PATH`.
+fn program(home: &mut Home, name: &str, script: &str) {
+    let path = home.write(&format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", home.at("bin").display());
+    home.env.insert("PATH".into(), path);
+}
+
+/// Another process holds the pass lock.
+fn passing(home: &Home) -> bool {
+    let lock = fs::File::open(home.at(".local/state/nolapse/pass.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err()
+}
+
+/// A daemon whose pass waits for a store that its agent holds.
+fn waiting(home: &Home) -> Daemon {
+    let daemon = Daemon::start(home);
+    fs::create_dir(home.at(&format!("{MAIN}.lock"))).unwrap();
+    home.login("2", now() + DAY);
+    daemon.until("a pass that waits", || passing(home));
+    daemon
 }
 
 /// A home with a login that lasts and a daemon schedule that does not come.
@@ -136,20 +227,31 @@ fn a_storm_of_signals_or_changes_is_a_few_passes() {
     let begun = Instant::now();
     let store = home.at(crate::home::MAIN);
     let mut changes = 0;
-    while begun.elapsed() < Duration::from_secs(3) {
+    // a thousand a second, where the machine lets us
+    while begun.elapsed() < Duration::from_secs(4) || changes < 4000 {
         let text = fs::read(&store).unwrap();
-        fs::write(&store, text).unwrap();
-        changes += 1;
-        std::thread::sleep(Duration::from_millis(1));
+        fs::write(&store, &text).unwrap();
+        // as an agent does it: a lock, a file beside, a rename
+        let (lock, beside) = (store.with_extension("json.lock"), store.with_extension("json.tmp"));
+        if fs::create_dir(&lock).is_ok() {
+            fs::write(&beside, text).unwrap();
+            fs::rename(&beside, &store).unwrap();
+            fs::remove_dir(&lock).unwrap();
+        }
+        changes += 5;
     }
     let seconds = begun.elapsed().as_secs() as usize + 1;
     // at most one in two seconds, and those that the signals still asked for
     let passes = daemon.passes() - before;
-    assert!(changes > 100, "only {changes} changes");
     assert!(
         passes <= seconds / 2 + 3,
         "{passes} passes in {seconds} s for {changes} changes"
     );
+    // what stands after the storm is what it works with
+    home.login("2", now() + DAY);
+    daemon.until("the new login given out", || {
+        home.read(MAIN).contains(&crate::home::access("2"))
+    });
     let before = daemon.passes();
     daemon.signal("USR1");
     daemon.until("a pass that was asked for", || daemon.passes() > before);
@@ -157,23 +259,214 @@ fn a_storm_of_signals_or_changes_is_a_few_passes() {
 }
 
 #[test]
+fn a_configuration_that_breaks_and_heals_in_a_storm_ends_as_it_stands() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    let good = "[daemon]\nschedule = \"0 0 0 1 1 *\"\n";
+    for round in 0..60 {
+        // torn, wrong, gone, right
+        match round % 4 {
+            0 => drop(home.config("[daemon]\nsche")),
+            1 => drop(home.config("[daemon]\nschedule = \"often\"\n")),
+            2 => fs::remove_file(home.at(".config/nolapse/config.toml")).unwrap(),
+            _ => drop(home.config(good)),
+        }
+        daemon.signal("HUP");
+    }
+    home.config("[sync]\nenabeld = true\n");
+    daemon.signal("HUP");
+    daemon.until("the last complaint", || {
+        daemon
+            .log()
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("configuration not valid"))
+            && daemon.log().contains("enabeld")
+    });
+    home.config(good);
+    let before = daemon.log().len();
+    daemon.signal("HUP");
+    daemon.until("the last word", || {
+        let log = daemon.log()[before..].to_owned();
+        log.contains("read the configuration again") && log.lines().last().is_some_and(|line| line.contains("alerts 0"))
+    });
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_pass_that_waits_long_gives_signs_of_life() {
+    let mut home = Home::new();
+    let expires = now() - MINUTE;
+    home.login("1", expires)
+        .store(
+            "main",
+            serde_json::json!({"anthropic:claude-cli": crate::home::token("1", expires)}),
+        )
+        .store("torn", serde_json::json!({}));
+    // something to tell
+    home.write(&MAIN.replace("main", "torn"), "{");
+    let (mute, deaf) = (Receiver::new(Manner::Mute), Receiver::new(Manner::Deaf));
+    let mut config = "[daemon]\nschedule = \"0 0 0 1 1 *\"\n[renew]\npatience = \"3s\"\n".to_owned();
+    for (name, at) in [("a", &mute), ("b", &mute), ("c", &deaf), ("d", &deaf)] {
+        let keys = format!("name = \"{name}\"\nurl = \"{}\"\ntimeout = \"3s\"\n", at.url());
+        config.push_str(&format!("[[channel]]\ntype = \"webhook\"\n{keys}"));
+    }
+    for name in ["e", "f", "g"] {
+        let keys = format!("name = \"{name}\"\ncommand = [\"/bin/sleep\", \"60\"]\ntimeout = \"3s\"\n");
+        config.push_str(&format!("[[channel]]\ntype = \"command\"\n{keys}"));
+    }
+    config.push_str("[[remote]]\nname = \"gw\"\nssh = \"gw\"\ntimeout = \"3s\"\n");
+    home.config(&config);
+    program(&mut home, "ssh", "exec sleep 60");
+    let package = "lib/node_modules/@anthropic-ai/claude-code";
+    home.write(
+        &format!("{package}/package.json"),
+        "{\"name\": \"@anthropic-ai/claude-code\", \"version\": \"2.1.330\"}",
+    );
+    program(&mut home, "claude.sh", "exec sleep 30");
+    fs::create_dir_all(home.at(&format!("{package}/bin"))).unwrap();
+    fs::rename(home.at("bin/claude.sh"), home.at(&format!("{package}/bin/claude"))).unwrap();
+    std::os::unix::fs::symlink(home.at(&format!("{package}/bin/claude")), home.at("bin/claude")).unwrap();
+    let manager = Manager::start(&mut home, 2000);
+
+    let daemon = Daemon::start(&home);
+    let (ready, over) = (manager.heard("READY=1")[0], Instant::now());
+    assert!(daemon.log().contains("started `claude`"), "{}", daemon.log());
+    assert_eq!(daemon.log().matches("not delivered").count(), 7, "{}", daemon.log());
+    assert!(over - ready > Duration::from_secs(8), "only {:?}", over - ready);
+    let gap = manager.gap(ready, over);
+    assert!(gap < Duration::from_secs(2), "silent for {gap:?}");
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(manager.heard("STOPPING=1").len(), 1);
+}
+
+#[test]
+fn a_pass_that_a_file_system_holds_up_gives_none() {
+    let mut home = home();
+    let manager = Manager::start(&mut home, 1000);
+    // the file is made when the daemon rests
+    let store = home.at(&MAIN.replace("main", "far"));
+    let daemon = Daemon::start_slow(&home, &store, Duration::from_millis(2500));
+    let rest = Instant::now();
+    daemon.until("signs of life", || {
+        manager.heard("WATCHDOG=1").iter().filter(|at| **at > rest).count() >= 3
+    });
+    let stuck = Instant::now();
+    assert!(manager.gap(rest, stuck) < Duration::from_secs(1));
+    home.store("far", serde_json::json!({}));
+    let passes = daemon.passes();
+    daemon.until("the end of it", || daemon.passes() > passes);
+    let gap = manager.gap(stuck, Instant::now());
+    assert!(
+        gap > Duration::from_secs(3),
+        "signs of life while it was stuck: {gap:?}"
+    );
+    let after = Instant::now();
+    daemon.until("signs of life again", || {
+        manager.heard("WATCHDOG=1").iter().any(|at| *at > after)
+    });
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_pass_that_waits_hears_what_it_is_told() {
+    let home = home();
+    let daemon = waiting(&home);
+    home.config("[sync]\nenabeld = true\n");
+    daemon.signal("HUP");
+    daemon.until("the complaint", || daemon.log().contains("the old one stays"));
+    home.config("[daemon]\nschedule = \"0 0 0 1 1 *\"\n");
+    daemon.signal("HUP");
+    daemon.until("the new one", || daemon.log().contains("read the configuration again"));
+    assert!(passing(&home), "still the same pass");
+    daemon.signal("TERM");
+    daemon.until("the first word", || {
+        daemon.log().contains("stopping when the pass is over")
+    });
+    assert!(passing(&home), "it is let finish");
+    let told = Instant::now();
+    // the second word ends it at once, with nothing left half done
+    assert_eq!(daemon.stop(), 0);
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert!(home.read(MAIN).contains(&crate::home::access("1")));
+    assert_eq!(
+        home.files().keys().filter(|name| name.contains("tmp")).count(),
+        0,
+        "{:?}",
+        home.files().keys()
+    );
+}
+
+#[test]
+fn a_fifo_in_the_place_of_any_file_holds_nothing_up() {
+    for place in [
+        ".claude/.credentials.json",
+        ".claude/settings.json",
+        ".claude.json",
+        MAIN,
+        ".clawdbot/agents/main/agent/auth.json",
+        ".clawdbot/clawdbot.json",
+        ".clawdbot/.env",
+        ".clawdbot/credentials/oauth.json",
+        ".openclaw/agents/main/agent/openclaw-agent.sqlite",
+        ".openclaw/openclaw.json",
+        ".openclaw/state/openclaw.sqlite",
+        ".local/state/nolapse/ledger.json",
+        ".local/state/nolapse/.ledger.json.nolapse-tmp",
+        ".local/state/nolapse/history.jsonl",
+        ".local/state/nolapse/pass.lock",
+        ".config/nolapse/config.toml",
+    ] {
+        let home = home();
+        assert_eq!(home.run(&["run"]).code, 0);
+        let path = home.at(place);
+        let _ = fs::remove_file(&path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let status = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(status.success());
+        home.write(
+            ".claude/.credentials.json.new",
+            credentials("2", now() + 9 * HOUR, None).to_string(),
+        );
+        if place != ".claude/.credentials.json" {
+            fs::rename(
+                home.at(".claude/.credentials.json.new"),
+                home.at(".claude/.credentials.json"),
+            )
+            .unwrap();
+        }
+        let mut child = home.spawn(&["run"]);
+        let begun = Instant::now();
+        let code = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.code();
+            }
+            if begun.elapsed() > Duration::from_secs(45) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("held up by `{place}`");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(code.is_some(), "{place}");
+    }
+}
+
+#[test]
 fn a_pass_under_way_is_finished_before_it_stops() {
     let home = home();
     let daemon = Daemon::start(&home);
     // an agent holds its store's lock: the pass waits for it
-    let lock = home.at(&format!("{}.lock", crate::home::MAIN));
+    let lock = home.at(&format!("{MAIN}.lock"));
     fs::create_dir(&lock).unwrap();
     let ledger = home.read(".local/state/nolapse/ledger.json");
     home.login("2", now() + DAY);
-    daemon.until("a pass that waits", || {
-        // it holds the pass lock meanwhile
-        let lock = fs::File::open(home.at(".local/state/nolapse/pass.lock")).unwrap();
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err()
-    });
+    daemon.until("a pass that waits", || passing(&home));
     daemon.signal("TERM");
+    daemon.until("the answer", || daemon.log().contains("stopping when the pass is over"));
     assert_eq!(home.read(".local/state/nolapse/ledger.json"), ledger);
     fs::remove_dir(&lock).unwrap();
-    assert_eq!(daemon.stop(), 0);
+    assert_eq!(daemon.end(), 0);
     assert!(home.read(crate::home::MAIN).contains(&crate::home::access("2")));
 }
 
