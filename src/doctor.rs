@@ -185,7 +185,10 @@ fn login_fact(ctx: &Ctx, ledger: &Ledger, view: &look::LoginView, now: Ms) -> Lo
                 Some(0) => Some("0"),
                 Some(_) => None,
             }),
-        open: dir.map(|dir| dir.mode).filter(|mode| mode & 0o022 != 0),
+        // a user's own group, which some systems give write access by default, has nobody else in it
+        open: dir
+            .filter(|dir| dir.mode & 0o002 != 0 || dir.mode & 0o020 != 0 && dir.gid != dir.uid)
+            .map(|dir| dir.mode),
     }
 }
 
@@ -600,6 +603,7 @@ async fn running(ctx: &Ctx, about: &About<'_>) -> RunningFact {
         ..RunningFact::default()
     };
     let Some(place) = &about.place else {
+        fact.elsewhere = true;
         fact.termux_api = termux_api(ctx, None).await;
         return fact;
     };

@@ -110,7 +110,8 @@ fn examine(setup: &Setup) -> Result<Examined, Fatal> {
         place: install::place(setup).ok(),
         exe: setup.exe.as_deref(),
     };
-    let found = block_on(doctor::examine(&ctx, &about))?;
+    let look = terminal::waiting("asking channels and services", doctor::examine(&ctx, &about));
+    let found = block_on(look)?;
     Ok(Examined { ctx, found })
 }
 

@@ -8,6 +8,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
 };
 use std::io::{self, Read, Write};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -36,6 +37,39 @@ pub fn columns() -> Option<u16> {
         .ok()
         .map(|size| size.ws_col)
         .filter(|columns| *columns > 0)
+}
+
+/// Waits for `work`. Where that takes longer than half a second and stderr is a terminal, says there what is waited for and for
+/// how long, and takes it back at the end; anywhere else it says nothing.
+pub async fn waiting<F: Future>(what: &str, work: F) -> F::Output {
+    if !isatty(io::stderr()) {
+        return work.await;
+    }
+    let say = |text: &str| {
+        let mut out = io::stderr().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    };
+    let mut work = std::pin::pin!(work);
+    let begun = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(500);
+    let mut shown = 0;
+    loop {
+        tokio::select! {
+            biased;
+            output = &mut work => {
+                if shown > 0 {
+                    say(&format!("\r{}\r", " ".repeat(shown)));
+                }
+                return output;
+            }
+            () = tokio::time::sleep(pause) => {
+                let line = format!("{what}, {} s", begun.elapsed().as_secs().max(1));
+                say(&format!("\r{line}"));
+                shown = line.chars().count();
+                pause = Duration::from_secs(1);
+            }
+        }
+    }
 }
 
 /// SIGINT, SIGTERM and SIGHUP, which no longer end the process once this is made.

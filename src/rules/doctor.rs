@@ -431,6 +431,8 @@ pub enum Probe {
 pub struct RunningFact {
     /// The ways in which it is installed.
     pub ways: Vec<Way>,
+    /// That was not looked at, since a service would not look at this home.
+    pub elsewhere: bool,
     /// Daemons that run on this home now.
     pub daemons: Vec<u32>,
     /// When the last whole pass ended, [`Ms`].
@@ -893,10 +895,15 @@ fn shared(facts: &Facts) -> Vec<Finding> {
         if !more.is_empty() {
             who = format!("{who} and {} more", more.len());
         }
+        let logins_of_it = of_it
+            .iter()
+            .filter(|holder| matches!(holder.who, Who::Login(..)))
+            .count();
+        let meant = !facts.share_access && logins_of_it == 1;
         let finding = Finding::new(
             "shared_grant",
             Group::Logins,
-            Level::Warning,
+            if meant { Level::Note } else { Level::Warning },
             format!("one refresh token is held by {who}"),
             "it is single-use: when two of them renew, the second is logged out, and the server may revoke the whole login (anthropics/claude-code#80585)",
         );
@@ -1292,7 +1299,18 @@ fn running(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     let idle = running.last_pass.map(|at| facts.now - at).filter(|idle| *idle >= 0);
     let recent = running.last_pass.is_some() && idle.is_none_or(|idle| idle <= running.patience);
-    if running.ways.is_empty() && running.daemons.is_empty() && !recent {
+    if running.elsewhere {
+        found.push(
+            Finding::new(
+                "not_looked",
+                G,
+                Level::Note,
+                "who runs nolapse on this home was not looked at",
+                "services look at their user's own home, and this is another one",
+            )
+            .advice("run it as that user, without `--home`"),
+        );
+    } else if running.ways.is_empty() && running.daemons.is_empty() && !recent {
         let last = idle.map_or("there was no pass yet".to_owned(), |idle| {
             format!("the last pass was {} ago", span(idle))
         });
@@ -1358,7 +1376,7 @@ fn running(facts: &Facts) -> Vec<Finding> {
                     format!("whether {} runs could not be told: {why}", way.name),
                     "it may not run",
                 )
-                .run(&again),
+                .advice("ask again in a session of the user who has it"),
             ),
         }
     }
@@ -1572,6 +1590,7 @@ pub fn checked(facts: &Facts) -> Vec<(Group, String)> {
         .channels
         .iter()
         .map(|channel| match &channel.probe {
+            Probe::Reached if channel.kind == "desktop" => format!("{} has its session bus", channel.name),
             Probe::Reached => format!("{} reached", channel.name),
             Probe::Not(_) => format!("{} not reached", channel.name),
             Probe::Untried(why) => format!("{} ({why})", channel.name),
@@ -1882,6 +1901,32 @@ mod tests {
         ] {
             assert_eq!(command(holders.clone()).as_deref(), wanted, "{holders:?}");
         }
+    }
+
+    #[test]
+    fn what_is_meant_is_a_note() {
+        let holders = vec![
+            Holder {
+                token: Secret::new("R").fingerprint(),
+                who: Who::Login("claude".into(), spot("~/.claude")),
+                locked: None,
+            },
+            Holder {
+                token: Secret::new("R").fingerprint(),
+                who: Who::Profile("clawdbot/main".into(), "anthropic:claude-cli".into()),
+                locked: None,
+            },
+        ];
+        let full = Facts {
+            share_access: false,
+            holders,
+            ..facts()
+        };
+        assert_eq!(kinds(&full), [("shared_grant".to_owned(), Level::Note)]);
+        let mut elsewhere = facts();
+        elsewhere.running.elsewhere = true;
+        elsewhere.running.last_pass = None;
+        assert_eq!(kinds(&elsewhere), [("not_looked".to_owned(), Level::Note)]);
     }
 
     #[test]

@@ -660,6 +660,21 @@ fn on_a_terminal_it_asks_and_fits_forty_columns() {
     }
 }
 
+#[test]
+fn on_a_terminal_it_says_what_it_waits_for() {
+    let mut home = healthy();
+    home.env.insert("TERMUX_VERSION".into(), "0.118.3".into());
+    home.env
+        .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("usr/bin").display()));
+    for name in ["usr/bin/termux-notification", "usr/bin/termux-job-scheduler"] {
+        program(&home, name, "exec sleep 600");
+    }
+    let mut terminal = Terminal::start(home.command(&["doctor"]), 40);
+    terminal.wait_for("asking channels and services, 1 s");
+    let (code, text) = terminal.end();
+    assert!(code == 1 && text.contains("Termux:API does not answer"), "{text}");
+}
+
 /// The platform's programs as they answer on a host with systemd and cron.
 fn with_systemd(home: &mut Home) {
     program(
@@ -820,4 +835,22 @@ fn the_json_is_one_object_with_these_keys() {
     let usage = home.run(&["doctor", "--yes"]);
     assert_eq!((usage.code, usage.stdout.as_str()), (3, ""), "{usage:?}");
     assert!(home.run(&["doctor", "--help"]).stdout.contains("Exit codes:"));
+}
+
+#[test]
+fn every_word_is_documented() {
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (page, readme, rules) = (read("docs/doctor.md"), read("README.md"), read("src/rules/doctor.rs"));
+    let code = rules.split("#[cfg(test)]").next().unwrap();
+    // the first argument of each finding that is made there
+    let made = code
+        .split("Finding::new(")
+        .skip(1)
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    let made: Vec<&str> = made.collect();
+    assert!(made.len() > 30, "{made:?}");
+    for word in PATTERNS.iter().map(|(kind, ..)| *kind).chain(made) {
+        let quoted = format!("`{word}`");
+        assert!(page.contains(&quoted) || readme.contains(&quoted), "{word}");
+    }
 }
