@@ -113,6 +113,7 @@ fn turns(
     // what a pass may have to renew is known from the one before
     let mut grants = 4;
     let mut counter = Counter::default();
+    let mut said = BTreeSet::new();
     manager::ready(&status);
     tracing::info!(schedule = %ctx.config.daemon.schedule, "watching");
     loop {
@@ -148,6 +149,7 @@ fn turns(
             trouble = take(ctx, reloaded);
             again = true;
         }
+        said = say(&report, &said);
         status = self::status(ctx, &report, trouble.as_deref().or(deaf.as_deref()));
         tracing::debug!("{status}");
         manager::alive(&status);
@@ -194,6 +196,25 @@ fn turns(
             }
         }
     }
+}
+
+/// Logs what went wrong with the pass itself, unless it went wrong with the one before too. Returns all of it.
+fn say(report: &Report, before: &BTreeSet<String>) -> BTreeSet<String> {
+    let all: BTreeSet<String> = troubles(report).collect();
+    for message in all.difference(before) {
+        tracing::warn!("{message}");
+    }
+    all
+}
+
+/// What went wrong with a pass, a line each.
+fn troubles(report: &Report) -> impl Iterator<Item = String> {
+    let failed = report.done.iter().filter_map(|done| match &done.outcome {
+        Outcome::Failed(problem) => Some(problem),
+        _ => None,
+    });
+    let all = report.problems.iter().chain(failed);
+    all.map(|problem| report::one_line(&problem.message))
 }
 
 /// Bounds of a pass.
@@ -483,16 +504,7 @@ impl Counter {
 
 /// Why a pass was no good one, a line each.
 fn bad(report: &Report) -> Option<String> {
-    let failed = report.done.iter().filter_map(|done| match &done.outcome {
-        Outcome::Failed(problem) => Some(problem),
-        _ => None,
-    });
-    let lines: Vec<String> = report
-        .problems
-        .iter()
-        .chain(failed)
-        .map(|problem| report::one_line(&problem.message))
-        .collect();
+    let lines: Vec<String> = troubles(report).collect();
     (!report.good()).then(|| lines.join("\n"))
 }
 

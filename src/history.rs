@@ -320,11 +320,7 @@ pub fn of_alerts(
 
 /// Who hangs on an alert, by label as far as it is known here.
 fn named(alert: &Alert) -> Entry {
-    let mut agents: Vec<String> = alert
-        .affected
-        .iter()
-        .map(|one| format!("{}/{}", one.family, one.agent))
-        .collect();
+    let mut agents: Vec<String> = alert.affected.iter().map(crate::types::Affected::label).collect();
     agents.sort();
     agents.dedup();
     let more = agents.len().saturating_sub(AGENTS);

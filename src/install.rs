@@ -54,6 +54,8 @@ pub struct Place {
     pub home: PathBuf,
     /// `$XDG_CONFIG_HOME`.
     pub config_home: PathBuf,
+    /// `$XDG_DATA_HOME`.
+    pub data_home: PathBuf,
     /// Termux's `$PREFIX`.
     pub prefix: PathBuf,
     /// Where a user's runsvdir looks, `$SVDIR` or `~/service`.
@@ -85,6 +87,8 @@ pub struct Plan {
     pub off_after: Vec<Call>,
     /// What the service manager makes beside the files, which goes with them.
     pub made_by_service: Vec<PathBuf>,
+    /// What it makes elsewhere for this unit alone, directories included, which goes too.
+    pub made_elsewhere: Vec<PathBuf>,
     /// Says when the next pass is.
     pub next: Option<Call>,
     /// The same in words, where no command says it.
@@ -244,6 +248,11 @@ fn systemd(daemon: bool, place: &Place) -> Plan {
         on: vec![reload.clone(), user(&["enable", "--now", unit])],
         off: vec![user(&["disable", "--now", unit])],
         off_after: vec![reload],
+        // when a timer with Persistent= fired last
+        made_elsewhere: match daemon {
+            false => vec![place.data_home.join("systemd/timers/stamp-nolapse.timer")],
+            true => Vec::new(),
+        },
         next: (!daemon).then(|| user(&["list-timers", "--no-pager", "--no-legend", unit])),
         next_words: "when a watched file changes, and on the schedule of the configuration",
         ..Plan::default()
@@ -545,6 +554,7 @@ mod tests {
         Place {
             home: "/home/u".into(),
             config_home: "/home/u/.config".into(),
+            data_home: "/home/u/.local/share".into(),
             prefix: "/data/data/com.termux/files/usr".into(),
             svdir: "/home/u/service".into(),
             uid: 1000,

@@ -191,25 +191,14 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// A key borrowed from the text where it has no escapes.
+/// A key, borrowed from the text where it has no escapes. One that spells half a surrogate pair is no text; JavaScript takes it all
+/// the same, so it stands here as it is spelled, in its quotes, and is no key that anybody asks for.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> serde::Deserialize<'de> for Key<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        d.deserialize_str(V)
+        let raw = <&RawValue>::deserialize(d)?.get();
+        Ok(Key(Loose(raw).str().unwrap_or(Cow::Borrowed(raw))))
     }
 }
 

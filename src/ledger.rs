@@ -207,17 +207,23 @@ pub fn path(state_dir: &Path) -> PathBuf {
 /// Reads the ledger and changes nothing. One that cannot be read is reported and taken for empty; [`set_aside`] keeps it.
 pub fn load(state_dir: &Path) -> Loaded {
     let path = path(state_dir);
-    let empty = Ledger {
-        schema: SCHEMA.into(),
-        ..Ledger::default()
+    // what was posted must be known even where the ledger is lost: asked only then
+    let anew = || {
+        let Fences { renewals, rejected } = fences(state_dir);
+        Ledger {
+            schema: SCHEMA.into(),
+            renewals,
+            rejected,
+            ..Ledger::default()
+        }
     };
     let corrupt = |why: String| Loaded {
-        ledger: empty.clone(),
+        ledger: anew(),
         problem: Some(Problem::at(
             "ledger_corrupt",
             &path,
             format!("the ledger cannot be read: {why}"),
-            "nothing to do: it is set aside and begun anew; an alert may be repeated once",
+            "nothing to do: it is set aside and begun anew, with what is known of spent tokens; an alert may be repeated once",
         )),
     };
     match files::read(&path) {
@@ -227,7 +233,7 @@ pub fn load(state_dir: &Path) -> Loaded {
             Err(error) => corrupt(format!("line {} column {}", error.line(), error.column())),
         },
         Err(ReadError::Absent) => Loaded {
-            ledger: empty,
+            ledger: anew(),
             problem: None,
         },
         Err(error) => corrupt(error.to_string()),
@@ -261,13 +267,38 @@ pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     files::replace(&path, &bytes, None).map(drop)
 }
 
-/// [`save`], and certain to survive a power cut: what is written here is relied upon before a token is spent.
+/// [`save`], and certain to survive a power cut: what is written here is relied upon before a token is spent. The part that
+/// tells of spent tokens is written a second time, so that a disk that loses the ledger does not lose that as well.
 ///
 /// # Errors
 /// What the system refuses.
 pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     save(state_dir, ledger)?;
+    let fences = Fences {
+        renewals: ledger.renewals.clone(),
+        rejected: ledger.rejected.clone(),
+    };
+    let bytes = serde_json::to_vec(&fences).map_err(io::Error::other)?;
+    files::replace(&files::real_target(&state_dir.join(FENCES))?, &bytes, None)?;
     files::sync_dir(&files::real_target(&path(state_dir))?)
+}
+
+const FENCES: &str = "fences.json";
+
+/// What is known of tokens that were posted or refused, as the last exchange left it. It may be behind the ledger: then it speaks
+/// of a token that is no longer there, or has one taken for spent that is not, which is told and never tried.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Fences {
+    renewals: BTreeMap<String, Record>,
+    rejected: Vec<Fingerprint>,
+}
+
+fn fences(state_dir: &Path) -> Fences {
+    files::read(&state_dir.join(FENCES))
+        .ok()
+        .and_then(|snapshot| serde_json::from_slice(&snapshot.bytes).ok())
+        .unwrap_or_default()
 }
 
 /// How passes went so far; nothing where nobody wrote it down, or a power cut tore it.
@@ -309,6 +340,32 @@ mod tests {
         }
         set_aside(dir.path(), 5).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
+    }
+
+    #[test]
+    fn a_lost_ledger_takes_no_fence_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = load(dir.path()).ledger;
+        let token = crate::secret::Secret::new("r").fingerprint();
+        let sent: Record =
+            serde_json::from_value(serde_json::json!({"token": token, "stage": {"sent": {"expires": 1, "at": 2}}}))
+                .unwrap();
+        ledger.renewals.insert("claude".into(), sent.clone());
+        ledger.rejected.push(token);
+        save_durably(dir.path(), &ledger).unwrap();
+        assert_eq!(load(dir.path()).ledger, ledger);
+        for bad in [Some("{"), None] {
+            match bad {
+                Some(bad) => files::replace(&path(dir.path()), bad.as_bytes(), None)
+                    .map(drop)
+                    .unwrap(),
+                None => std::fs::remove_file(path(dir.path())).unwrap(),
+            }
+            let loaded = load(dir.path());
+            assert_eq!(loaded.problem.is_some(), bad.is_some());
+            assert_eq!(loaded.ledger.renewals.get("claude"), Some(&sent));
+            assert_eq!(loaded.ledger.rejected, [token]);
+        }
     }
 
     /// An older version's ledger has no counts, and an older version lets them pass.

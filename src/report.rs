@@ -190,6 +190,8 @@ struct JsonLogin<'a> {
 #[derive(Serialize)]
 struct JsonAgent<'a> {
     family: Family,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named: Option<&'a str>,
     agent: &'a str,
     dir: JsonPath<'a>,
     store: JsonStore<'a>,
@@ -214,6 +216,7 @@ impl Serialize for JsonAgents<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.agents.iter().map(|agent| JsonAgent {
             family: agent.agent.agent.family,
+            named: agent.agent.agent.named.as_deref(),
             agent: &agent.agent.agent.id,
             dir: JsonPath(&agent.agent.agent.dir),
             store: JsonStore {

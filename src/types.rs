@@ -55,10 +55,7 @@ pub struct AgentRef {
 impl AgentRef {
     /// `family/agent`, or `family-profile/agent`: how an agent is named to people and in `exclude_agents` globs.
     pub fn label(&self) -> String {
-        match &self.named {
-            Some(named) => format!("{}-{named}/{}", self.family, self.id),
-            None => format!("{}/{}", self.family, self.id),
-        }
+        label(self.family, self.named.as_deref(), &self.id)
     }
 }
 
@@ -310,6 +307,9 @@ pub struct EventLogin {
 pub struct Affected {
     /// The product.
     pub family: Family,
+    /// `X` of `--profile X`, if the agent lives in a named profile's state directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// The agent.
     pub agent: String,
     /// The profile id.
@@ -318,6 +318,20 @@ pub struct Affected {
     pub health: Health,
     /// When it expires by the clock, [`Ms`].
     pub expires_at: Option<Ms>,
+}
+
+impl Affected {
+    /// The agent's label, as [`AgentRef::label`] has it.
+    pub fn label(&self) -> String {
+        label(self.family, self.named.as_deref(), &self.agent)
+    }
+}
+
+fn label(family: Family, named: Option<&str>, agent: &str) -> String {
+    match named {
+        Some(named) => format!("{family}-{named}/{agent}"),
+        None => format!("{family}/{agent}"),
+    }
 }
 
 /// One thing to tell a person, the same for every channel and over every retry. Holds no secret, so it may be stored,

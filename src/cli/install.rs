@@ -105,6 +105,13 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
             sha256: sha256(file.text.as_bytes()),
         });
     }
+    for path in &plan.made_elsewhere {
+        for dir in install::missing_dirs(path, files::is_dir) {
+            if !entry.dirs.contains(&dir) {
+                entry.dirs.push(dir);
+            }
+        }
+    }
     if let Some(crontab) = &crontab {
         entry.crontab = Some(crontab.block.clone());
         entry.crontab_made |= crontab.before.is_none();
@@ -235,6 +242,10 @@ pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
         config_home: match host.var_nonblank("XDG_CONFIG_HOME").map(PathBuf::from) {
             Some(dir) if dir.is_absolute() => dir,
             _ => host.home.join(".config"),
+        },
+        data_home: match host.var_nonblank("XDG_DATA_HOME").map(PathBuf::from) {
+            Some(dir) if dir.is_absolute() => dir,
+            _ => host.home.join(".local/share"),
         },
         prefix: host
             .var_nonblank("PREFIX")
@@ -517,6 +528,9 @@ impl<'a> Doing<'a> {
                     false => files::remove(path),
                 };
             }
+        }
+        for path in plan.made_elsewhere.iter().filter(|_| !self.dry) {
+            let _ = files::remove(path);
         }
         for written in &entry.files {
             self.remove_unedited(written)?;

@@ -341,6 +341,20 @@ pub fn our_uid() -> u32 {
     *OURS.get_or_init(|| rustix::process::geteuid().as_raw())
 }
 
+/// Gives an open file of ours to the owner of the directory it is in, where this process is root: one of root's would lock the user
+/// out.
+///
+/// # Errors
+/// What the system refuses.
+pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    match path.parent().and_then(stat) {
+        Some(above) if is_root() && file.metadata()?.uid() != above.uid => {
+            std::os::unix::fs::fchown(file, Some(above.uid), Some(above.gid))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether files made by this process would keep the owner `uid`: it is ours, or we are root and can give it away.
 pub fn can_keep_owner(uid: u32) -> bool {
     is_root() || our_uid() == uid
@@ -503,11 +517,7 @@ pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
             }
         }
     };
-    let owner = || match path.parent().and_then(stat) {
-        Some(above) if is_root() => std::os::unix::fs::fchown(&file, Some(above.uid), Some(above.gid)),
-        _ => Ok(()),
-    };
-    let written = owner()
+    let written = give_to_owner(&file, path)
         .and_then(|()| file.set_len(0))
         .and_then(|()| (&file).write_all(bytes))
         .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
@@ -555,6 +565,7 @@ pub fn sync_dir(file: &Path) -> io::Result<()> {
 /// `AlreadyExists` where something is, otherwise what the system refuses.
 pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    give_to_owner(&file, path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -570,6 +581,7 @@ pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    give_to_owner(&file, path)?;
     file.write_all(bytes)
 }
 

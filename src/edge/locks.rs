@@ -327,12 +327,14 @@ pub async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, Loc
     use rustix::fs::{FlockOperation, flock};
     use std::os::unix::fs::OpenOptionsExt;
     // a FIFO in its place is refused, not waited for
+    let path = state_dir.join("pass.lock");
     let file = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(state_dir.join("pass.lock"))?;
+        .open(&path)?;
+    files::give_to_owner(&file, &path)?;
     let begun = Instant::now();
     let mut waiting = None;
     loop {

@@ -10,7 +10,7 @@ use super::{Receipt, SendCtx, SendError, join, read_url};
 use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
 use crate::secret::{Secret, SecretUrl};
-use crate::types::{DAY, Event, Ms, SECOND, Severity, Status};
+use crate::types::{Affected, DAY, Event, Ms, SECOND, Severity, Status};
 use serde_json::{Value, json};
 
 /// Where to.
@@ -67,11 +67,7 @@ pub fn payload(event: &Event, now: Ms, hold: Ms) -> Value {
         } else {
             (now - 2 * SECOND, now - SECOND)
         };
-        let affected: Vec<String> = event
-            .affected
-            .iter()
-            .map(|a| format!("{}/{}", a.family, a.agent))
-            .collect();
+        let affected: Vec<String> = event.affected.iter().map(Affected::label).collect();
         json!({
             "labels": {
                 "alertname": "nolapse",

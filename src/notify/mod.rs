@@ -30,7 +30,7 @@ use crate::edge::files;
 use crate::edge::http::Http;
 use crate::edge::progress;
 use crate::secret::SecretUrl;
-use crate::types::{Event, Ms, SECOND, Severity, Status};
+use crate::types::{Affected, Event, Ms, SECOND, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -463,7 +463,7 @@ impl Channel {
             globs.is_empty() || names.any(|name| globs.iter().any(|glob| text::glob(glob, &name)))
         };
         let store = event.alert_id.strip_prefix("store:").map(str::to_owned);
-        let agents = event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent));
+        let agents = event.affected.iter().map(Affected::label);
         let routed = any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
             && any(&self.agents, Box::new(agents.chain(store)));
         // that another channel fails concerns everybody

@@ -6,7 +6,7 @@ use super::text::{self, Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, join, read_url};
 use crate::config::table::{ConfigError, Table};
 use crate::secret::{Secret, SecretUrl};
-use crate::types::{Event, Status};
+use crate::types::{Affected, Event, Status};
 use serde_json::{Value, json};
 
 /// Where to.
@@ -56,11 +56,7 @@ pub fn payload(event: &Event, routing_key: &Secret) -> Value {
     if event.status == Status::Resolved {
         return json!({"routing_key": routing_key.expose(), "event_action": "resolve", "dedup_key": key});
     }
-    let affected: Vec<String> = event
-        .affected
-        .iter()
-        .map(|a| format!("{}/{}", a.family, a.agent))
-        .collect();
+    let affected: Vec<String> = event.affected.iter().map(Affected::label).collect();
     json!({
         "routing_key": routing_key.expose(),
         "event_action": "trigger",

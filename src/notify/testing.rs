@@ -22,6 +22,7 @@ pub const CANARY: &str = "canarysecret";
 pub fn event() -> Event {
     let affected = |agent: &str| Affected {
         family: Family::Clawdbot,
+        named: None,
         agent: agent.into(),
         profile: "anthropic:claude-cli".into(),
         health: Health::Expired,

@@ -5,7 +5,7 @@
 //! are cleaned once for every channel ([`clean`]) and escaped by each for its own markup. Cutting is always done on the
 //! unescaped text, measured as escaped, so that no escape is ever cut in half.
 
-use crate::types::{Event, Severity, Status};
+use crate::types::{Affected, Event, Severity, Status};
 use sha2::{Digest, Sha256};
 
 /// What a service counts when it says "characters".
@@ -244,7 +244,7 @@ pub fn fill(template: &str, event: &Event) -> String {
         "command" => event.commands.first().cloned().unwrap_or_default(),
         "commands" => event.commands.join("\n"),
         "affected" => {
-            let names = event.affected.iter().map(|a| format!("{}/{}", a.family, a.agent));
+            let names = event.affected.iter().map(Affected::label);
             let mut names: Vec<String> = names.collect();
             names.dedup();
             names.join(", ")

@@ -46,6 +46,9 @@ pub fn frame(scene: &Scene<'_>, columns: usize, rows: usize, style: Style) -> Ve
         lines.extend(foot);
     }
     lines.truncate(rows);
+    if !style.unicode {
+        lines.iter_mut().for_each(|line| *line = line.replace('…', "~"));
+    }
     lines
 }
 

@@ -149,6 +149,7 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
                 login: None,
                 affected: vec![Affected {
                     family: agent.agent.agent.family,
+                    named: agent.agent.agent.named.clone(),
                     agent: agent.agent.agent.id.clone(),
                     profile: id.clone(),
                     health: profile.verdict.health,
@@ -225,6 +226,7 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
             };
             let one = Affected {
                 family: agent.agent.agent.family,
+                named: agent.agent.agent.named.clone(),
                 agent: agent.agent.agent.id.clone(),
                 profile: profile.profile.id.clone(),
                 health: verdict.health,
@@ -303,6 +305,7 @@ fn affected(view: &View, which: impl Fn(&crate::look::ProfileView) -> bool) -> V
         for profile in agent.profiles.iter().filter(|profile| which(profile)) {
             list.push(Affected {
                 family: agent.agent.agent.family,
+                named: agent.agent.agent.named.clone(),
                 agent: agent.agent.agent.id.clone(),
                 profile: profile.profile.id.clone(),
                 health: profile.verdict.health,
@@ -454,12 +457,12 @@ impl Silence {
 }
 
 impl Alert {
-    /// The agents that it is about, `family/agent`. A login is more than its agents: people work with it too.
+    /// The agents that it is about, by label. A login is more than its agents: people work with it too.
     fn agents(&self) -> impl Iterator<Item = String> {
         let of_login = self.id.starts_with("login:") || self.id.starts_with("renew:") && self.login.is_some();
         let affected = self.affected.iter().filter(move |_| !of_login);
         affected
-            .map(|one| format!("{}/{}", one.family, one.agent))
+            .map(Affected::label)
             .chain(self.id.strip_prefix("store:").map(str::to_owned))
     }
 }
@@ -712,6 +715,7 @@ mod tests {
     fn with_agents(id: &str, agents: &[&str]) -> Alert {
         let affected = |agent: &&str| Affected {
             family: Family::Clawdbot,
+            named: None,
             agent: (*agent).into(),
             profile: "anthropic:claude-cli".into(),
             health: Health::Expired,
@@ -753,6 +757,18 @@ mod tests {
         // an ack of the lapse itself ends the reminders
         let ack = Ack::of(&lapsed, NOW);
         assert_eq!(mute(&lapsed, Some(&ack), &[], NOW + 90 * DAY), Some(Mute::Acked));
+    }
+
+    #[test]
+    fn an_agent_of_a_named_profile_is_silenced_by_its_own_label_alone() {
+        let mut copies = with_agents("copies:claude", &["main"]);
+        copies.affected[0].named = Some("work".into());
+        let of = |label: &str| [silence(Scope::Agent(label.into()), Until::Time(NOW + HOUR))];
+        assert_eq!(mute(&copies, None, &of("clawdbot/main"), NOW), None);
+        assert_eq!(
+            mute(&copies, None, &of("clawdbot-work/main"), NOW),
+            Some(Mute::Silenced)
+        );
     }
 
     #[test]

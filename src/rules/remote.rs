@@ -26,6 +26,8 @@ struct Login {
 #[derive(Clone, Debug, Deserialize)]
 struct Agent {
     family: String,
+    #[serde(default)]
+    named: Option<String>,
     agent: String,
     profiles: Vec<Profile>,
 }
@@ -229,6 +231,7 @@ fn affected(answer: &Answer, which: impl Fn(&Profile) -> bool) -> Vec<Affected> 
         for profile in agent.profiles.iter().filter(|profile| which(profile)).take(MOST) {
             list.push(Affected {
                 family,
+                named: agent.named.as_deref().map(text),
                 agent: text(&agent.agent),
                 profile: text(&profile.id),
                 health: profile.health,

@@ -242,14 +242,18 @@ fn own(one: &Affected) -> Remedy {
 }
 
 fn agents(alert: &Alert) -> usize {
-    let mut names: Vec<_> = alert.affected.iter().map(|one| (one.family, &one.agent)).collect();
+    let mut names: Vec<_> = alert
+        .affected
+        .iter()
+        .map(|one| (one.family, &one.named, &one.agent))
+        .collect();
     names.sort();
     names.dedup();
     names.len()
 }
 
 fn label(one: &Affected) -> String {
-    format!("{}/{}", one.family, name(&one.agent))
+    name(&one.label())
 }
 
 /// Who is affected, a few by name.
@@ -298,6 +302,7 @@ mod tests {
     fn affected(agent: &str) -> Affected {
         Affected {
             family: Family::Clawdbot,
+            named: None,
             agent: agent.into(),
             profile: "anthropic:claude-cli".into(),
             health: Health::Expiring,

@@ -379,7 +379,7 @@ fn change(entry: &mut Doc, put: &Put) {
             refresh,
             expires,
         } => {
-            if entry.get("token").is_some() {
+            if entry.get("type").and_then(Doc::as_str).as_deref() != Some("oauth") {
                 entry.set("type", Doc::string("oauth"));
                 entry.remove("token");
                 entry.remove("expires");

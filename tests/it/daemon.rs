@@ -369,6 +369,29 @@ fn a_pass_that_a_file_system_holds_up_gives_none() {
 }
 
 #[test]
+fn what_goes_wrong_with_a_pass_is_logged_once() {
+    let home = home();
+    assert_eq!(home.run(&["run"]).code, 0);
+    let lock = home.at(".local/state/nolapse/pass.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let daemon = Daemon::start(&home);
+    let again = || {
+        let before = daemon.passes();
+        daemon.signal("USR1");
+        daemon.until("another pass", || daemon.passes() > before);
+        daemon.log().matches("WARN the state directory").count()
+    };
+    assert_eq!((again(), again()), (1, 1), "{}", daemon.log());
+    fs::remove_dir(&lock).unwrap();
+    again();
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert_eq!(again(), 2, "it came back: {}", daemon.log());
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
 fn a_pass_that_waits_hears_what_it_is_told() {
     let home = home();
     let daemon = waiting(&home);

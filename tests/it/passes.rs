@@ -340,6 +340,52 @@ fn links_owners_and_modes_are_kept() {
     );
 }
 
+/// What root makes in a user's home is the user's: a lock of root's would lock them out.
+#[test]
+fn whatever_is_made_in_a_home_is_its_owners() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR).store("main", json!({}));
+    home.config(
+        "[[channel]]\ntype = \"command\"\ncommand = [\"/bin/true\"]\n[metrics]\ntextfile = \"~/nolapse.prom\"\n",
+    );
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        let status = std::process::Command::new("chown")
+            .args(["-R", "4242:4243"])
+            .arg(home.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let owner = fs::metadata(home.path()).map(|meta| (meta.uid(), meta.gid())).unwrap();
+    for text in ["{", "{\"version\": 1, \"profiles\": {}}"] {
+        fs::write(home.at(MAIN), text).unwrap();
+        let ran = home.run(&["run"]);
+        assert!(
+            ran.code == 0 || text == "{" && ran.stdout.contains("told command"),
+            "{ran:?}"
+        );
+    }
+    let mut seen = 0;
+    let mut dirs = vec![home.path().to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap().flatten() {
+            let meta = entry.metadata().unwrap();
+            assert_eq!(
+                (meta.uid(), meta.gid()),
+                owner,
+                "{} (root: {root})",
+                entry.path().display()
+            );
+            if meta.is_dir() {
+                dirs.push(entry.path());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 12, "only {seen}");
+}
+
 #[test]
 fn a_shadowed_login_is_named_and_a_token_in_the_environment_is_a_login() {
     let mut home = Home::new();
