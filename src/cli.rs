@@ -5,6 +5,7 @@ mod config;
 mod daemon;
 mod demo;
 mod doctor;
+mod examples;
 mod history;
 mod install;
 mod metrics;
@@ -32,24 +33,13 @@ use std::path::PathBuf;
 
 /// Keeps Claude Code logins from lapsing, and tells a person in time when only a person can help.
 #[derive(Parser, Debug)]
-#[command(name = "nolapse", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "nolapse", version, max_term_width = 100, after_help = examples::ALL)]
 struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
     command: Command,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  nolapse run                 one whole pass: sync, judge, alert, remember
-  nolapse run --dry-run       what it would do, and nothing done
-  nolapse status              every login and profile with the time it has left
-  nolapse check               silent unless something needs you; for timers
-  nolapse doctor              what is wrong, why it matters, and the one command for each
-  nolapse demo                the whole job on a made-up home
-
-Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
 
 #[derive(Args, Debug)]
 struct Global {
@@ -79,49 +69,62 @@ enum LogFormat {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Show every login and profile with the time it has left
+    #[command(after_help = examples::STATUS)]
     Status(status::StatusArgs),
     /// Say nothing unless something needs you; the exit code tells
+    #[command(after_help = examples::CHECK)]
     Check(status::CheckArgs),
     /// One whole pass: look, sync, judge, alert, remember
+    #[command(after_help = examples::RUN)]
     Run(run::RunArgs),
     /// Bring every agent's store up to date from its login
+    #[command(after_help = examples::SYNC)]
     Sync(run::SyncArgs),
     /// Sign in again, guided: shows the link, takes the code, brings every agent up to date
+    #[command(after_help = examples::REAUTH)]
     Reauth(reauth::ReauthArgs),
     /// Record, list or remove setup tokens, other tokens and API keys in agents' stores
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::TOKEN)]
     Token(token::TokenCommand),
     /// Show or set the order in which an agent tries a provider's profiles
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::ORDER)]
     Order(order::OrderCommand),
     /// Test channels; list, acknowledge and silence alerts
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::ALERT)]
     Alert(alert::AlertCommand),
     /// Renew logins now, and say what was done and why not
+    #[command(after_help = examples::REFRESH)]
     Refresh(refresh::RefreshArgs),
     /// Stay resident: a pass on a schedule, and whenever a watched file changes
+    #[command(after_help = examples::DAEMON)]
     Daemon,
     /// Tell what happened: renewals, lapses, who was told, recoveries
     History(history::HistoryArgs),
     /// Have the system run it from now on: a timer or the daemon
+    #[command(after_help = examples::INSTALL)]
     Install(install::InstallArgs),
     /// Undo `install`; removes only what that wrote
+    #[command(after_help = examples::UNINSTALL)]
     Uninstall(install::UninstallArgs),
     /// Find what is wrong with logins, stores, locks, files, channels and the installation; repair what is safe
     Doctor(doctor::DoctorArgs),
     /// Print how everything fares for Prometheus
+    #[command(after_help = examples::METRICS)]
     Metrics(metrics::MetricsArgs),
     /// Show the whole job on a made-up home, in two seconds
+    #[command(after_help = examples::DEMO)]
     Demo,
     /// Make, check or show the configuration
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::CONFIG)]
     Config(config::ConfigCommand),
     /// Print the completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Which one
         shell: clap_complete::Shell,
     },
     /// Print the manual page, or write those of all commands
+    #[command(after_help = examples::MAN)]
     Man {
         /// Write them into this directory
         #[arg(long, value_name = "DIR")]

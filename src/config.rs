@@ -1,5 +1,6 @@
 //! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
+pub mod schema;
 pub mod table;
 
 use crate::ctx::Host;
@@ -14,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::ConfigError;
 use table::{Source, Table};
+
+/// Every key with its meaning, commented out.
+pub const EXAMPLE: &str = include_str!("../contrib/config.example.toml");
 
 /// The policy of a run.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
-use super::{Fatal, Setup, block_on, parse_time, print};
+use super::{Fatal, Setup, block_on, examples, parse_time, print};
 use crate::config::table::{nearest, parse_duration};
 use crate::ctx::Ctx;
 use crate::edge::files;
@@ -21,14 +21,17 @@ use std::time::Duration;
 #[derive(Subcommand, Debug)]
 pub(super) enum AlertCommand {
     /// Send a real message through a channel and print its receipt
+    #[command(after_help = examples::ALERT_TEST)]
     Test(TestArgs),
     /// Show what is firing, waiting to be delivered, acknowledged and silenced
+    #[command(after_help = examples::ALERT_LIST)]
     List {
         /// One JSON object (nolapse.alerts/1)
         #[arg(long)]
         json: bool,
     },
     /// Say that you know: no more of it until it gets worse or something else
+    #[command(after_help = examples::ALERT_ACK)]
     Ack {
         /// Alerts as `alert list` names them
         #[arg(value_name = "ID", required_unless_present = "all")]
@@ -38,10 +41,13 @@ pub(super) enum AlertCommand {
         all: bool,
     },
     /// Hear nothing of a login, an agent or anything for a while, however bad it gets
+    #[command(after_help = examples::ALERT_SILENCE)]
     Silence(SilenceArgs),
     /// End silences; all of them unless one is named
+    #[command(after_help = examples::ALERT_UNSILENCE)]
     Unsilence(ScopeArgs),
     /// Try now what could not be delivered
+    #[command(after_help = examples::ALERT_RETRY)]
     Retry {
         /// Only through this channel
         channel: Option<String>,

@@ -1,31 +1,35 @@
-//! `config init|check|show|path`.
+//! `config init|check|show|path|schema`.
 
-use super::{Fatal, Setup, print};
+use super::{Fatal, Setup, examples, print};
 use crate::config::table::duration_text;
-use crate::config::{self as conf, RenewMode};
+use crate::config::{self as conf, EXAMPLE, RenewMode};
 use crate::edge::files;
 use crate::pass::share_words;
 use crate::report::Exit;
 use clap::Subcommand;
 use std::fmt::Write;
 
-/// Every key with its meaning, commented out.
-pub(super) const EXAMPLE: &str = include_str!("../../contrib/config.example.toml");
-
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
     /// Write an example configuration with every key commented out
+    #[command(after_help = examples::CONFIG_INIT)]
     Init {
         /// Print it instead
         #[arg(long)]
         stdout: bool,
     },
     /// Say whether the configuration is valid
+    #[command(after_help = examples::CONFIG_CHECK)]
     Check,
     /// Show the configuration in force, secrets left out
+    #[command(after_help = examples::CONFIG_SHOW)]
     Show,
     /// Print where the configuration is looked for
+    #[command(after_help = examples::CONFIG_PATH)]
     Path,
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = examples::CONFIG_SCHEMA)]
+    Schema,
 }
 
 pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fatal> {
@@ -57,6 +61,7 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
                 false => format!("{path}: not there, which is fine: everything has a default\n"),
             })?;
         }
+        ConfigCommand::Schema => print(&format!("{:#}\n", conf::schema::schema()))?,
         ConfigCommand::Show => print(&show(setup)?)?,
     }
     Ok(Exit::Fine)

@@ -18,9 +18,9 @@ use std::fmt::Write;
 
 const EXAMPLES: &str = "\
 Examples:
-  nolapse history                         the last 7 days as a story
-  nolapse history --since 2026-11-20      since that day began
-  nolapse history --login 'claude*' -n 20 the last 20 entries of some logins
+  nolapse history                          the last 7 days as a story
+  nolapse history --since 2026-11-20       since that day began
+  nolapse history --login 'claude*' -n 20  the last 20 entries of some logins
   nolapse history --json | jq '.entries[] | select(.what == \"lapsed\")'";
 
 #[derive(Args, Debug)]

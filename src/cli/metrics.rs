@@ -8,11 +8,6 @@ use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  nolapse metrics                 print them
-  nolapse metrics --textfile /var/lib/prometheus/node-exporter/nolapse.prom
-                                  for node_exporter; `metrics.textfile` in the configuration does it after every pass")]
 pub(super) struct MetricsArgs {
     /// Put them into this file in one step (mode 644), and print nothing
     #[arg(long, value_name = "PATH")]

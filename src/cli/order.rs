@@ -1,6 +1,6 @@
 //! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
 
-use super::{Fatal, Setup, agents_named, print, until_signal};
+use super::{Fatal, Setup, agents_named, examples, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::ledger;
@@ -14,10 +14,13 @@ use std::fmt::Write;
 #[derive(Subcommand, Debug)]
 pub(super) enum OrderCommand {
     /// Show the order
+    #[command(after_help = examples::ORDER_GET)]
     Get(Which),
     /// Set the order: the profiles to try, the first one first; others of the provider are not used
+    #[command(after_help = examples::ORDER_SET)]
     Set(SetArgs),
     /// Forget the order, so that the agents choose for themselves
+    #[command(after_help = examples::ORDER_CLEAR)]
     Clear(Which),
 }
 

@@ -2,12 +2,14 @@
 
 use super::{Fatal, Setup, parse_time, print, print_with, watch};
 use crate::ctx::Ctx;
-use crate::look;
+use crate::look::{self, View};
 use crate::report::{self, Exit};
+use crate::rules::alert::{Alert, Why};
+use crate::rules::nagios::{self, State};
+use crate::rules::wording;
 use crate::types::{Ms, Problem};
 use crate::{ledger, pass, tell};
 use clap::Args;
-use std::fmt::Write;
 
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
@@ -67,8 +69,19 @@ pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Probl
     problems
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A line for each thing that needs you
+    Text,
+    /// As a monitoring plugin: one line with performance data, and its codes, where 1 is a warning and 2 critical
+    Nagios,
+}
+
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
+    /// How to say it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
     /// Let the exit code follow the raw clock, as the agents compute it
     #[arg(long)]
     by_clock: bool,
@@ -78,7 +91,16 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
-    let ctx = setup.ctx(args.at)?;
+    let ctx = match (setup.ctx(args.at), args.format) {
+        (Ok(ctx), _) => ctx,
+        // a plugin's words are looked for on stdout
+        (Err(Fatal::Config(error)), Format::Nagios) => {
+            let said: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+            print(&nagios::text(State::Unknown, &said, &[], 0, 0))?;
+            return Ok(Exit::Unknown);
+        }
+        (Err(error), _) => return Err(error),
+    };
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
     let exit = if args.by_clock {
@@ -86,27 +108,61 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
     } else {
         report::exit(&ctx, &view)
     };
-    let mut out = String::new();
-    if report::nothing(&view) && exit != Exit::Fine {
-        out.push_str(&report::nothing_words(&ctx, &view));
-    } else if exit != Exit::Fine {
-        for alert in pass::alerts(&ctx, &view) {
-            let words = crate::rules::wording::words(
-                &alert,
-                crate::rules::alert::Why::First,
-                &ctx.host.name,
-                view.now,
-                view.now,
-                &|at| ctx.when(at),
-            );
-            let _ = write!(out, "{}: {}", alert.severity.word(), report::one_line(&words.title));
-            match words.commands.first() {
-                Some(command) => writeln!(out, "; run: {}", report::one_line(command)),
-                None => writeln!(out),
-            }
-            .unwrap_or_default();
-        }
+    let lines = needs(&ctx, &view, exit);
+    if args.format == Format::Nagios {
+        return plugin(&ctx, &view, exit, lines);
+    }
+    let mut out = lines.join("\n");
+    if !out.is_empty() {
+        out.push('\n');
     }
     print(&out)?;
     Ok(exit)
+}
+
+/// What needs a human, a line each; nothing where all is fine.
+fn needs(ctx: &Ctx, view: &View, exit: Exit) -> Vec<String> {
+    if exit == Exit::Fine {
+        return Vec::new();
+    }
+    if report::nothing(view) {
+        return report::nothing_words(ctx, view).lines().map(str::to_owned).collect();
+    }
+    let line = |alert: Alert| {
+        let words = wording::words(&alert, Why::First, &ctx.host.name, view.now, view.now, &|at| {
+            ctx.when(at)
+        });
+        let (severity, title) = (alert.severity.word(), report::one_line(&words.title));
+        match words.commands.first() {
+            Some(command) => format!("{severity}: {title}; run: {}", report::one_line(command)),
+            None => format!("{severity}: {title}"),
+        }
+    };
+    pass::alerts(ctx, view).into_iter().map(line).collect()
+}
+
+/// The same as a monitoring plugin says it, whose codes 1 and 2 mean the reverse.
+fn plugin(ctx: &Ctx, view: &View, exit: Exit, mut lines: Vec<String>) -> Result<Exit, Fatal> {
+    let (state, code) = match exit {
+        Exit::Fine => (State::Ok, Exit::Fine),
+        Exit::Expiring => (State::Warning, Exit::Lapsed),
+        Exit::Lapsed => (State::Critical, Exit::Expiring),
+        Exit::Unknown => (State::Unknown, Exit::Unknown),
+    };
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let found = format!(
+        "{}, {}",
+        counted(view.logins.len(), "login"),
+        counted(view.agents.len(), "agent")
+    );
+    match (lines.len(), exit) {
+        (0, Exit::Fine) => lines.push(format!("{found}: nothing needs you")),
+        (0, _) => lines.push(format!("{found}: see `nolapse status`")),
+        (1, _) => {}
+        (more, _) if !report::nothing(view) => lines[0].push_str(&format!(" (and {} more)", more - 1)),
+        _ => {}
+    }
+    let warn = ctx.config.alerts.steps.first().copied().unwrap_or(0);
+    print(&nagios::text(state, &lines, &nagios::ends(view), warn, view.now))?;
+    Ok(code)
 }

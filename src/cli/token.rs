@@ -1,6 +1,6 @@
 //! `nolapse token`: credentials that a person records by hand.
 
-use super::{Fatal, Setup, agents_named, block_on, parse_duration, parse_time, print, until_signal};
+use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::terminal::{self, Input, Line, Signals};
 use crate::ledger::{self, Ledger, SetupToken};
@@ -19,10 +19,13 @@ use std::io::Write as _;
 #[derive(Subcommand, Debug)]
 pub(super) enum TokenCommand {
     /// Record a token or key in agents' stores; it is asked for without being shown, or read from stdin
+    #[command(after_help = examples::TOKEN_ADD)]
     Add(AddArgs),
     /// Show what each agent has: type, end and fingerprint, never the secret itself
+    #[command(after_help = examples::TOKEN_LIST)]
     List(ListArgs),
     /// Take a profile out of agents' stores
+    #[command(after_help = examples::TOKEN_REMOVE)]
     Remove(RemoveArgs),
 }
 

@@ -7,6 +7,7 @@ pub mod due;
 pub mod health;
 pub mod lineage;
 pub mod metrics;
+pub mod nagios;
 pub mod plan;
 pub mod remote;
 pub mod renew;

@@ -195,3 +195,279 @@ fn the_log_tells_a_lapse_and_its_recovery() {
     let recovered = home.run(&["run"]);
     assert!(recovered.stderr.contains("is fine again"), "{recovered:?}");
 }
+
+#[test]
+fn a_monitoring_plugin_says_one_line_with_its_own_codes() {
+    let at = |deadline: i64| {
+        let home = Home::new();
+        home.write(
+            ".claude/.credentials.json",
+            credentials("1", NOW + 8 * HOUR, Some(NOW + deadline)).to_string(),
+        );
+        home
+    };
+    let plugin = |home: &Home, args: &[&str]| home.run(&[&["check", "--format", "nagios"], args].concat());
+    let (now, fine, soon, over) = (NOW.to_string(), at(20 * DAY), at(7 * DAY), at(30 * DAY));
+    over.write(
+        ".claude/.credentials.json",
+        credentials("1", NOW - 2 * DAY, Some(NOW - DAY)).to_string(),
+    );
+    over.write(
+        ".clawdbot/agents/p|pe/agent/auth-profiles.json",
+        "{\"version\":1,\"profiles\":{",
+    );
+    let broken = at(20 * DAY);
+    broken.write(super::home::MAIN, "{\"version\":1,\"profiles\":{");
+    let nothing = Home::new();
+    for (home, code, begins, perfdata) in [
+        (
+            &fine,
+            0,
+            "NOLAPSE OK - 1 login, 0 agents: nothing needs you |",
+            Some("'claude'=1468800s;604800:;1:;0"),
+        ),
+        (
+            &soon,
+            1,
+            "NOLAPSE WARNING - warning: Claude login `claude` ",
+            Some("'claude'=345600s;604800:;1:;0"),
+        ),
+        (
+            &over,
+            2,
+            "NOLAPSE CRITICAL - critical: Claude login `claude` ",
+            Some("'claude'=0s;604800:;1:;0"),
+        ),
+        (
+            &broken,
+            3,
+            "NOLAPSE UNKNOWN - critical: ",
+            Some("'claude'=1468800s;604800:;1:;0"),
+        ),
+        (&nothing, 2, "NOLAPSE CRITICAL - found neither", None),
+    ] {
+        let ran = plugin(home, &["--at", &now]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, ""), "{ran:?}");
+        let first = ran.stdout.lines().next().unwrap();
+        assert!(first.starts_with(begins), "{first}");
+        assert_eq!(first.split_once(" | ").map(|(_, data)| data), perfdata, "{first}");
+        let others = ran.stdout.lines().skip(1).filter(|line| line.contains('|'));
+        assert_eq!(others.count(), 0, "{ran:?}");
+        assert_eq!(
+            ran.stdout.matches('|').count(),
+            usize::from(perfdata.is_some()),
+            "{ran:?}"
+        );
+    }
+    // a configuration that is not valid is said where the plugin's words are looked for
+    fine.config("[sync]\nenabeld = true\n");
+    let ran = plugin(&fine, &[]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, ""), "{ran:?}");
+    assert!(
+        ran.stdout.starts_with("NOLAPSE UNKNOWN - ") && ran.stdout.contains("enabeld"),
+        "{ran:?}"
+    );
+    assert_eq!(plugin(&fine, &["--nope"]).code, 3);
+}
+
+/// Every command with those below it, as their own `--help` lists them.
+fn commands(home: &Home) -> Vec<Vec<String>> {
+    let mut all: Vec<Vec<String>> = vec![Vec::new()];
+    let mut at = 0;
+    while at < all.len() {
+        let path = all[at].clone();
+        let help = help(home, &path);
+        let listed = help.split("\nCommands:\n").nth(1).unwrap_or_default();
+        for line in listed.lines().take_while(|line| line.starts_with("  ")) {
+            // deeper lines go on with a description
+            let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '));
+            if let Some(name) = name
+                .and_then(|rest| rest.split_whitespace().next())
+                .filter(|name| *name != "help")
+            {
+                all.push([path.as_slice(), &[name.to_owned()]].concat());
+            }
+        }
+        at += 1;
+    }
+    assert!(all.len() > 35, "{all:?}");
+    all
+}
+
+fn help(home: &Home, path: &[String]) -> String {
+    let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+    let ran = home.run(&args);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{args:?}");
+    ran.stdout
+}
+
+/// The words of a line as a shell would have them, up to where another command or a redirection begins.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), None);
+    for c in line.chars().chain([' ']) {
+        match (quoted, c) {
+            (Some(quote), c) if c == quote => quoted = None,
+            (None, '\'' | '"') => quoted = Some(c),
+            (None, ' ') if !word.is_empty() => words.push(std::mem::take(&mut word)),
+            (None, ' ') => {}
+            (_, c) => word.push(c),
+        }
+    }
+    let end = words
+        .iter()
+        .position(|word| matches!(word.as_str(), "||" | "|" | ">" | "<" | "&&"));
+    words.truncate(end.unwrap_or(words.len()));
+    words
+}
+
+#[test]
+fn every_help_teaches_with_examples_that_can_be_typed() {
+    let home = Home::new();
+    let mut typed = 0;
+    for path in commands(&home) {
+        let help = help(&home, &path);
+        let (_, examples) = help
+            .split_once("\nExamples:\n")
+            .unwrap_or_else(|| panic!("{path:?} has no examples:\n{help}"));
+        let lines = examples.lines().take_while(|line| line.starts_with("  "));
+        for line in lines.filter_map(|line| line.trim_start().strip_prefix("nolapse ")) {
+            // two blanks part the command from what is said of it
+            let words = words(line.split("  ").next().unwrap());
+            // what comes before `--help` is parsed, and nothing is done
+            let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+            let ran = home.run(&args);
+            assert_eq!(ran.code, 0, "nolapse {line}: {ran:?}");
+            let own = path.iter().all(|name| words.contains(name));
+            assert!(own || path == ["daemon"], "{path:?} shows another command: {line}");
+            typed += 1;
+        }
+    }
+    assert!(typed > 60, "only {typed}");
+    assert!(home.files().is_empty());
+}
+
+/// The README's table of exit codes: each row's commands with each code that it documents.
+#[test]
+fn every_documented_exit_code_is_driven() {
+    let fine = Home::new();
+    fine.login("1", now() + 8 * HOUR)
+        .store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}));
+    let expired = Home::new();
+    expired
+        .login("1", now() + 8 * HOUR)
+        .store("work", json!({"anthropic:other": token("0", now() - DAY)}));
+    let expiring = Home::new();
+    expiring.write(
+        ".claude/.credentials.json",
+        credentials("1", now() + HOUR, Some(now() + 9 * DAY)).to_string(),
+    );
+    expiring.store("main", json!({"anthropic:claude-cli": token("1", now() + HOUR)}));
+    let broken = Home::new();
+    broken.login("1", now() + 8 * HOUR).config("[sync]\nenabeld = true\n");
+    let homes = |name: &str| match name {
+        "fine" => &fine,
+        "expired" => &expired,
+        "expiring" => &expiring,
+        _ => &broken,
+    };
+    for home in [&fine, &expired, &expiring] {
+        home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"log\"\n");
+    }
+    let cell = |command: &str, code: usize| -> &'static str {
+        match (command, code) {
+            ("check --format nagios", 1) => "expiring",
+            ("check --format nagios", 2) => "expired",
+            // to the clock an access token's last day is its end, and a fine one has more than that
+            ("status --by-clock", 0) => "by-clock",
+            (_, 0) => "fine",
+            (_, 1) => "expired",
+            (_, 2) => "expiring",
+            _ => "broken",
+        }
+    };
+    let by_clock = Home::new();
+    by_clock
+        .login("1", now() + 3 * DAY)
+        .store("main", json!({"anthropic:x": token("9", now() + 3 * DAY)}));
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| command | 0 | 1 | 2 | 3 |\n").unwrap();
+    let mut driven = 0;
+    for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 5, "{row}");
+        if cells[0] == "all others" || cells[0] == "`doctor`" {
+            continue;
+        }
+        for command in cells[0].split('`').skip(1).step_by(2) {
+            for (code, _) in cells[1..].iter().enumerate().filter(|(_, meaning)| !meaning.is_empty()) {
+                let name = cell(command, code);
+                let home = if name == "by-clock" { &by_clock } else { homes(name) };
+                let ran = home.run(&command.split(' ').collect::<Vec<_>>());
+                assert_eq!(ran.code as usize, code, "{command} on what is {name}: {ran:?}");
+                driven += 1;
+            }
+        }
+    }
+    assert!(driven >= 20, "only {driven}");
+}
+
+/// All others: 0 when it is done, 3 when it is not. What needs a terminal or a platform has its own tests.
+#[test]
+fn what_is_done_is_zero_and_what_is_not_is_three() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR)
+        .store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}));
+    home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"log\"\n");
+    for (args, code) in [
+        (&["status"][..], 0),
+        (&["sync"], 0),
+        (&["refresh"], 0),
+        (&["refresh", "--login", "nobody"], 3),
+        (&["token", "list"], 0),
+        (&["token", "list", "--agent", "nobody/*"], 3),
+        (
+            &["token", "remove", "anthropic:none", "--agent", "nobody/*", "--yes"],
+            3,
+        ),
+        (&["order", "get"], 0),
+        (&["order", "set", "anthropic:claude-cli"], 0),
+        (&["order", "set", "anthropic:none"], 3),
+        (&["order", "clear"], 0),
+        (&["order", "clear", "--agent", "nobody/*"], 3),
+        (&["alert", "test"], 0),
+        (&["alert", "test", "nobody"], 3),
+        (&["alert", "list"], 0),
+        (&["alert", "ack", "nobody"], 3),
+        (&["alert", "ack", "--all"], 0),
+        (&["alert", "silence", "--all"], 0),
+        (&["alert", "silence", "--login", "nobody"], 3),
+        (&["alert", "unsilence"], 0),
+        (&["alert", "retry"], 0),
+        (&["alert", "retry", "nobody"], 3),
+        (&["history"], 0),
+        (&["install", "cron", "--dry-run"], 0),
+        (&["install", "cron", "--daemon"], 3),
+        (&["uninstall", "--dry-run"], 0),
+        (&["metrics"], 0),
+        (&["metrics", "--textfile", "none/x.prom"], 3),
+        (&["config", "init"], 3),
+        (&["config", "check"], 0),
+        (&["config", "show"], 0),
+        (&["config", "path"], 0),
+        (&["config", "schema"], 0),
+        (&["completions", "bash"], 0),
+        (&["man"], 0),
+        (&["man", "--dir", ".claude/.credentials.json"], 3),
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {ran:?}");
+        let said = ran.stdout.len() + ran.stderr.len();
+        assert!(code == 0 || said > 0, "{args:?} says nothing");
+        let logged = args == ["alert", "test"];
+        assert!(code != 0 || ran.stderr.is_empty() || logged, "{args:?}: {ran:?}");
+    }
+    for path in commands(&home).iter().filter(|path| !path.is_empty()) {
+        let args: Vec<&str> = path.iter().map(String::as_str).chain(["--nope"]).collect();
+        assert_eq!(home.run(&args).code, 3, "{args:?}");
+    }
+}

@@ -14,19 +14,19 @@ const README: &str = include_str!("../../README.md");
 const CANARY: &str = "CANARY-4dba15b09c";
 
 /// A part of the example: its heading, its settings with the `#` taken away, and all of its text.
-struct Section {
-    heading: &'static str,
-    settings: Vec<&'static str>,
+pub struct Section {
+    pub heading: &'static str,
+    pub settings: Vec<&'static str>,
     text: String,
 }
 
 impl Section {
-    fn channel_type(&self) -> Option<&'static str> {
+    pub fn channel_type(&self) -> Option<&'static str> {
         let line = self.settings.iter().find_map(|line| line.strip_prefix("type = \""))?;
         Some(line.trim_end_matches('"'))
     }
 
-    fn toml(&self) -> String {
+    pub fn toml(&self) -> String {
         format!("{}\n{}\n", self.heading, self.settings.join("\n"))
     }
 
@@ -43,7 +43,7 @@ impl Section {
     }
 }
 
-fn sections() -> Vec<Section> {
+pub fn sections() -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in EXAMPLE.lines() {
         let setting = line
@@ -68,7 +68,7 @@ fn sections() -> Vec<Section> {
 }
 
 /// A home that has every file which the example names.
-fn home() -> tempfile::TempDir {
+pub fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join(".config/nolapse");
     fs::create_dir_all(&dir).unwrap();
@@ -92,7 +92,7 @@ fn write_private(path: &Path, text: impl AsRef<[u8]>) {
     fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-fn parse(text: &str, home: &Path) -> Result<Config, ConfigError> {
+pub fn parse(text: &str, home: &Path) -> Result<Config, ConfigError> {
     let env = BTreeMap::new();
     config::parse(&Source {
         path: &home.join(".config/nolapse/config.toml"),
@@ -104,7 +104,7 @@ fn parse(text: &str, home: &Path) -> Result<Config, ConfigError> {
 }
 
 /// Every key that the code asks a table for: a key that is like no other makes it say so.
-fn asked(toml: &str, home: &Path) -> BTreeSet<String> {
+pub fn asked(toml: &str, home: &Path) -> BTreeSet<String> {
     let unlike = "q".repeat(60);
     let error = parse(&format!("{toml}{unlike} = 1\n"), home).unwrap_err();
     let known = error

@@ -452,7 +452,7 @@ fn the_services_scripts_run_the_daemon_until_it_is_told_to_stop() {
 }
 
 #[test]
-fn the_openrc_script_names_the_program_and_the_nagios_command_swaps_the_codes() {
+fn the_openrc_script_names_the_program_and_the_nagios_command_is_a_plugin() {
     let mut home = Home::new();
     let _platform = Platform::new(&mut home);
     home.login("1", now() + 8 * HOUR);
@@ -484,12 +484,17 @@ fn the_openrc_script_names_the_program_and_the_nagios_command_swaps_the_codes() 
         .find_map(|line| line.trim().strip_prefix("command_line"))
         .unwrap();
     let soon = crate::home::credentials("1", now() + 8 * HOUR, Some(now() + 4 * DAY));
-    for (credentials, code) in [(None, 0), (Some(soon.to_string()), 1), (Some("{}".into()), 2)] {
+    for (credentials, code, word) in [
+        (None, 0, "NOLAPSE OK - "),
+        (Some(soon.to_string()), 1, "NOLAPSE WARNING - "),
+        (Some("{}".into()), 2, "NOLAPSE CRITICAL - "),
+    ] {
         if let Some(credentials) = credentials {
             home.write(".claude/.credentials.json", credentials);
         }
         let said = sh(line.trim());
         assert_eq!(said.status.code(), Some(code), "{said:?}");
+        assert!(said.stdout.starts_with(word.as_bytes()), "{said:?}");
     }
 }
 

@@ -1,0 +1,205 @@
+//! What `--help` shows below: examples that can be typed as they stand. A test has each of them parsed.
+
+pub(super) const ALL: &str = "\
+Examples:
+  nolapse run                 one whole pass: sync, judge, alert, remember
+  nolapse run --dry-run       what it would do, and nothing done
+  nolapse status              every login and profile with the time it has left
+  nolapse check               silent unless something needs you; for timers
+  nolapse demo                the whole job on a made-up home
+
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  nolapse status
+  nolapse status --watch      a live view; `q` quits
+  nolapse status --json       for other programs; the README has the keys
+  nolapse status --check      the same table, and the exit code of `nolapse check`";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  nolapse check || notify-send 'a login needs you'
+  nolapse check --by-clock               what the agents' own `models status --check` would say
+  nolapse check --format nagios          for Nagios, Icinga, Naemon, and whoever runs their plugins
+
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell; with `--format nagios` 1 expiring, 2 expired";
+
+pub(super) const RUN: &str = "\
+Examples:
+  nolapse run --dry-run       first: what would be written, as diffs, and who would be told of what
+  nolapse run                 then, and from a timer
+
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 something could not be told or done";
+
+pub(super) const SYNC: &str = "\
+Examples:
+  nolapse sync --dry-run      the exact change of every store
+  nolapse sync                write it; nobody is told, nothing is renewed";
+
+pub(super) const REAUTH: &str = "\
+Examples:
+  nolapse reauth                                      repair the login: a link to open, a code to paste
+  nolapse reauth --qr                                 with the link as a QR code, for a phone
+  nolapse reauth --login claude-team                  another login
+  nolapse reauth --setup-token                        a token for a year, for agents on their own
+  nolapse reauth --setup-token --store file:/srv/t    into a file, mode 600";
+
+pub(super) const TOKEN: &str = "\
+Examples:
+  nolapse token add                  asks for a setup token and gives it to every agent
+  nolapse token list
+  nolapse token remove anthropic:manual --agent clawdbot/main";
+
+pub(super) const TOKEN_ADD: &str = "\
+Examples:
+  nolapse token add --agent 'clawdbot/*'
+  nolapse token add --type api_key --provider openai < key.txt
+  nolapse token add --remember-only --issued 2026-01-21T12:00:00Z < token.txt";
+
+pub(super) const TOKEN_LIST: &str = "\
+Examples:
+  nolapse token list
+  nolapse token list --agent openclaw/main --json";
+
+pub(super) const TOKEN_REMOVE: &str = "\
+Examples:
+  nolapse token remove anthropic:manual --agent clawdbot/main
+  nolapse token remove openai:default --agent '*/*' --yes";
+
+pub(super) const ORDER: &str = "\
+Examples:
+  nolapse order get
+  nolapse order set anthropic:claude-cli anthropic:manual --agent clawdbot/main
+  nolapse order clear --agent clawdbot/main";
+
+pub(super) const ORDER_GET: &str = "\
+Examples:
+  nolapse order get
+  nolapse order get --provider openai --agent clawdbot/main";
+
+pub(super) const ORDER_SET: &str = "\
+Examples:
+  nolapse order set anthropic:manual anthropic:claude-cli
+  nolapse order set --agent clawdbot/main anthropic:claude-cli";
+
+pub(super) const ORDER_CLEAR: &str = "\
+Examples:
+  nolapse order clear --agent clawdbot/main";
+
+pub(super) const ALERT: &str = "\
+Examples:
+  nolapse alert test                 is the channel all right?
+  nolapse alert list                 what fires, and what waits to be delivered
+  nolapse alert ack login:claude
+  nolapse alert silence --all --for 8h";
+
+pub(super) const ALERT_TEST: &str = "\
+Examples:
+  nolapse alert test                 the one channel there is
+  nolapse alert test slack --severity critical
+  nolapse alert test --all";
+
+pub(super) const ALERT_LIST: &str = "\
+Examples:
+  nolapse alert list
+  nolapse alert list --json";
+
+pub(super) const ALERT_ACK: &str = "\
+Examples:
+  nolapse alert ack login:claude
+  nolapse alert ack --all";
+
+pub(super) const ALERT_SILENCE: &str = "\
+Examples:
+  nolapse alert silence --login claude --for 8h
+  nolapse alert silence --agent clawdbot/lab --until-recovered
+  nolapse alert silence --all --until 07:30";
+
+pub(super) const ALERT_UNSILENCE: &str = "\
+Examples:
+  nolapse alert unsilence
+  nolapse alert unsilence --login claude";
+
+pub(super) const ALERT_RETRY: &str = "\
+Examples:
+  nolapse alert retry
+  nolapse alert retry slack";
+
+pub(super) const REFRESH: &str = "\
+Examples:
+  nolapse refresh --dry-run
+  nolapse refresh                    renew what is due, and say what was not and why
+  nolapse refresh --login claude --force";
+
+pub(super) const DAEMON: &str = "\
+Examples:
+  nolapse -v daemon                  in this terminal; ^C ends it
+  nolapse install systemd --daemon   from now on
+
+SIGHUP reads the configuration again, SIGUSR1 makes a pass now, SIGTERM ends it after the pass under way";
+
+pub(super) const INSTALL: &str = "\
+Examples:
+  nolapse install systemd --dry-run
+  nolapse install systemd            a timer, every 4 minutes
+  nolapse install systemd --daemon
+  nolapse install termux";
+
+pub(super) const UNINSTALL: &str = "\
+Examples:
+  nolapse uninstall --dry-run
+  nolapse uninstall systemd
+  nolapse uninstall --forget";
+
+pub(super) const METRICS: &str = "\
+Examples:
+  nolapse metrics                    print them
+  nolapse metrics --textfile /var/lib/prometheus/node-exporter/nolapse.prom
+
+`metrics.textfile` in the configuration does the latter after every pass; `daemon.listen` answers requests";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  nolapse demo";
+
+pub(super) const CONFIG: &str = "\
+Examples:
+  nolapse config init                write an example with every key
+  nolapse config check
+  nolapse config schema > config.schema.json";
+
+pub(super) const CONFIG_INIT: &str = "\
+Examples:
+  nolapse config init
+  nolapse config init --stdout";
+
+pub(super) const CONFIG_CHECK: &str = "\
+Examples:
+  nolapse config check
+  nolapse --config new.toml config check";
+
+pub(super) const CONFIG_SHOW: &str = "\
+Examples:
+  nolapse config show";
+
+pub(super) const CONFIG_PATH: &str = "\
+Examples:
+  nolapse config path";
+
+pub(super) const CONFIG_SCHEMA: &str = "\
+Examples:
+  nolapse config schema > ~/.config/nolapse/config.schema.json
+
+With `#:schema ./config.schema.json` as the first line of config.toml, editors complete and check it (Taplo, Even Better TOML)";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  nolapse completions bash > ~/.local/share/bash-completion/completions/nolapse
+  nolapse completions zsh > ~/.zfunc/_nolapse
+  nolapse completions fish > ~/.config/fish/completions/nolapse.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  nolapse man > ~/.local/share/man/man1/nolapse.1
+  nolapse man --dir ~/.local/share/man/man1";

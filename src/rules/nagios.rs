@@ -1,0 +1,136 @@
+//! A look as the monitoring plugins' convention has it (Monitoring Plugins Development Guidelines): one line with the state and
+//! performance data behind a `|`, then long text; 0 is OK, 1 warning, 2 critical, 3 unknown.
+
+use crate::look::View;
+use crate::types::Ms;
+use std::fmt::Write;
+
+/// So many lines of long text: a remote agent cuts what it passes on to a few kilobytes.
+const LINES: usize = 20;
+
+/// The four states of the convention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// 0.
+    Ok,
+    /// 1.
+    Warning,
+    /// 2.
+    Critical,
+    /// 3.
+    Unknown,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// The whole text. The first of `lines` goes into the first line; `ends` is each login's name with the moment at which it needs
+/// a human, and `warn` how long before that it is called expiring, [`Ms`].
+pub fn text(state: State, lines: &[String], ends: &[(String, Option<Ms>)], warn: Ms, now: Ms) -> String {
+    let first = lines
+        .first()
+        .map_or_else(|| "nothing to say".into(), |line| plain(line));
+    let mut out = format!("NOLAPSE {} - {first}", state.word());
+    for (i, (name, end)) in ends.iter().enumerate() {
+        out.push_str(if i == 0 { " | " } else { " " });
+        // `U` is how the convention says that a value is not known; `10:` alerts below ten
+        match end {
+            Some(end) => {
+                let left = end.saturating_sub(now).max(0) / 1000;
+                let _ = write!(out, "'{}'={left}s;{}:;1:;0", label(name), warn / 1000);
+            }
+            None => {
+                let _ = write!(out, "'{}'=U", label(name));
+            }
+        }
+    }
+    out.push('\n');
+    for line in lines.iter().skip(1).take(LINES) {
+        out.push_str(&plain(line));
+        out.push('\n');
+    }
+    if lines.len() > LINES + 1 {
+        let _ = writeln!(out, "and {} more", lines.len() - LINES - 1);
+    }
+    out
+}
+
+/// Each login with the moment at which it needs a human, where that is known.
+pub fn ends(view: &View) -> Vec<(String, Option<Ms>)> {
+    let one = |login: &crate::look::LoginView| (login.id().to_owned(), login.verdict.ends);
+    view.logins.iter().map(one).collect()
+}
+
+/// A line of text: a `|` would begin the performance data.
+fn plain(text: &str) -> String {
+    let clean = |c: char| match c {
+        '|' => '¦',
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    text.chars().map(clean).collect()
+}
+
+/// A label within quotes: no `=`, and a quote is doubled.
+fn label(name: &str) -> String {
+    plain(name).replace('=', "_").replace('\'', "''")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::DAY;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_plugin_says() {
+        let ends = |ends: &[(&str, Option<Ms>)]| -> Vec<(String, Option<Ms>)> {
+            ends.iter().map(|(name, end)| ((*name).to_owned(), *end)).collect()
+        };
+        for (state, said, logins, text_wanted) in [
+            (State::Ok, &["fine"][..], &[][..], "NOLAPSE OK - fine\n"),
+            (
+                State::Ok,
+                &["1 login"],
+                &[("claude", Some(NOW + 20 * DAY))],
+                "NOLAPSE OK - 1 login | 'claude'=1728000s;604800:;1:;0\n",
+            ),
+            (
+                State::Warning,
+                &["a | b", "long | text", "more\nlines\u{1b}[31m"],
+                &[("it's=x|y", Some(NOW - DAY)), ("env", None)],
+                "NOLAPSE WARNING - a ¦ b | 'it''s_x¦y'=0s;604800:;1:;0 'env'=U\nlong ¦ text\nmore lines [31m\n",
+            ),
+            (
+                State::Critical,
+                &["x"],
+                &[("claude", Some(NOW + 1999))],
+                "NOLAPSE CRITICAL - x | 'claude'=1s;604800:;1:;0\n",
+            ),
+            (State::Unknown, &[], &[], "NOLAPSE UNKNOWN - nothing to say\n"),
+        ] {
+            assert_eq!(text(state, &lines(said), &ends(logins), 7 * DAY, NOW), text_wanted);
+        }
+    }
+
+    #[test]
+    fn long_text_is_bounded() {
+        let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+        let text = text(State::Critical, &many, &[], DAY, NOW);
+        assert_eq!(text.lines().count(), 1 + LINES + 1);
+        assert!(text.ends_with("20\nand 79 more\n"), "{text}");
+    }
+}
