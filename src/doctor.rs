@@ -9,6 +9,7 @@ use crate::edge::net;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::history::{self, Entry};
 use crate::install::{self, Call, Done, Manifest, Platform};
+use crate::json::Fields;
 use crate::ledger::{self, Ledger};
 use crate::look::{self, AgentView, View};
 use crate::notify::{self, ChannelKind, Endpoint};
@@ -162,6 +163,11 @@ fn login_fact(ctx: &Ctx, ledger: &Ledger, view: &look::LoginView, now: Ms) -> Lo
         .and_then(|token| ledger.setup_tokens.get(&token.fingerprint()))
         .is_some_and(|token| token.expires_at > now);
     let dir = files::stat(&place.dir);
+    let killed = login
+        .dead_lock
+        .as_ref()
+        .is_some_and(|(path, _)| *path == place.refresh_lock())
+        && claude::begun_and_not_saved(place, login.meta.as_ref());
     let record = files::read(&place.owner_record()).ok();
     LoginFact {
         id: place.id.clone(),
@@ -169,7 +175,7 @@ fn login_fact(ctx: &Ctx, ledger: &Ledger, view: &look::LoginView, now: Ms) -> Lo
         dir: spot(ctx, &place.dir),
         shadowed_by: login.shadowed_by.clone(),
         shadow_known: known && login.shadowed_by.iter().all(|name| name == TOKEN_VAR),
-        abandoned: login.abandoned && over,
+        abandoned: over && (login.abandoned || killed),
         abandoned_by: record.and_then(|record| pid(&record.bytes)),
         link: login.link.as_ref().map(|target| spot(ctx, target)),
         left_behind: left_behind(ledger, view).map(|target| spot(ctx, &target)),
@@ -327,9 +333,10 @@ fn lock_facts(ctx: &Ctx, view: &View) -> Vec<LockFact> {
         let Ok(Some(seen)) = locks::look(&path, limit) else {
             return;
         };
-        let named = seen
-            .pid
-            .or_else(|| record.and_then(|record| pid(&files::read(&record).ok()?.bytes)));
+        let holder = match seen.pid {
+            Some(pid) => Some((pid, subprocess::is_alive(pid), process_name(pid))),
+            None => record.as_deref().and_then(recorded),
+        };
         facts.push(LockFact {
             spot: spot(ctx, &path),
             of,
@@ -337,7 +344,7 @@ fn lock_facts(ctx: &Ctx, view: &View) -> Vec<LockFact> {
             touched: seen.touched,
             stale: seen.stale,
             limit,
-            pid: named.map(|pid| (pid, subprocess::is_alive(pid), process_name(pid))),
+            pid: holder,
         });
     };
     for login in stored(view) {
@@ -364,6 +371,36 @@ fn lock_facts(ctx: &Ctx, view: &View) -> Vec<LockFact> {
         }
     }
     facts
+}
+
+/// Whom Claude Code's record beside its lock names, whether that lives, and its name. The record has the process's start and the
+/// namespace that its number belongs to (2.1.330), so that another process of the same number is not taken for it.
+fn recorded(record: &Path) -> Option<(u32, bool, Option<String>)> {
+    let bytes = files::read(record).ok()?.bytes;
+    let pid = pid(&bytes)?;
+    let fields = Fields::parse(std::str::from_utf8(&bytes).ok()?).ok()?;
+    let text = |key: &str| fields.get(key).and_then(|value| value.str());
+    let ours = files::link_target(Path::new("/proc/self/ns/pid"));
+    let ours = ours
+        .as_ref()
+        .and_then(|path| path.file_name())
+        .and_then(|name| name.to_str());
+    if let (Some(domain), Some(ours)) = (text("pidDomain"), ours)
+        && domain.contains("pid:[")
+        && !domain.ends_with(ours)
+    {
+        return None;
+    }
+    let started = text("procStart").zip(process_start(pid));
+    let alive = subprocess::is_alive(pid) && started.is_none_or(|(then, now)| then == now);
+    Some((pid, alive, process_name(pid).filter(|_| alive)))
+}
+
+/// When a process started, as the kernel counts (proc(5), field 22 of `stat`).
+fn process_start(pid: u32) -> Option<String> {
+    let bytes = files::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?.bytes;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.rsplit_once(')')?.1.split_whitespace().nth(19).map(Into::into)
 }
 
 fn process_name(pid: u32) -> Option<String> {

@@ -112,12 +112,10 @@ impl Found {
     }
 
     fn all(&self) -> Vec<(&str, &str)> {
-        let text =
-            |value: &'_ Value| -> &'static str { Box::leak(value.as_str().unwrap().to_owned().into_boxed_str()) };
         let findings = self.json["findings"].as_array().unwrap();
         findings
             .iter()
-            .map(|one| (text(&one["kind"]), text(&one["level"])))
+            .map(|one| (one["kind"].as_str().unwrap(), one["level"].as_str().unwrap()))
             .collect()
     }
 
@@ -243,6 +241,28 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
         let record = json!({"pid": std::process::id()});
         home.write(".claude/.oauth_refresh.lock.owner", record.to_string());
         touch(home, ".claude/.oauth_refresh.lock.owner", 2 * HOUR);
+    }),
+    // its number belongs to another process by now, or to another container
+    ("dead_lock", "warning", 2, |home| {
+        lock(home, ".claude/.oauth_refresh.lock", HOUR);
+        let record = json!({"pid": std::process::id(), "procStart": "1"});
+        home.write(".claude/.oauth_refresh.lock.owner", record.to_string());
+        touch(home, ".claude/.oauth_refresh.lock.owner", 2 * HOUR);
+    }),
+    ("dead_lock", "warning", 2, |home| {
+        lock(home, ".claude/.oauth_refresh.lock", HOUR);
+        let record = json!({"pid": std::process::id(), "pidDomain": "linux:0:pid:[1]"});
+        home.write(".claude/.oauth_refresh.lock.owner", record.to_string());
+        touch(home, ".claude/.oauth_refresh.lock.owner", 2 * HOUR);
+    }),
+    ("abandoned_refresh", "warning", 2, |home| {
+        home.login("1", now() - MINUTE);
+        touch(home, LOGIN, 3 * HOUR);
+        lock(home, ".claude/.oauth_refresh.lock", HOUR);
+        home.write(
+            ".claude/.oauth_refresh.lock.owner",
+            json!({"pid": dead_pid()}).to_string(),
+        );
     }),
     ("lock_from_the_future", "warning", 2, |home| {
         lock(home, ".claude.lock", -3 * HOUR)
@@ -835,6 +855,30 @@ fn the_json_is_one_object_with_these_keys() {
     let usage = home.run(&["doctor", "--yes"]);
     assert_eq!((usage.code, usage.stdout.as_str()), (3, ""), "{usage:?}");
     assert!(home.run(&["doctor", "--help"]).stdout.contains("Exit codes:"));
+}
+
+#[test]
+fn foreign_names_break_neither_a_terminal_nor_a_command() {
+    let home = healthy();
+    let id = "x:'$(touch pwned)'\u{1b}]0;t\u{7}";
+    home.store("main", json!({id: oauth("1", now() + 8 * HOUR)}));
+    let ran = home.run(&["doctor"]);
+    assert!(ran.stdout.contains("one refresh token is held by"), "{ran:?}");
+    assert!(!ran.stdout.chars().any(|c| c.is_control() && c != '\n'), "{ran:?}");
+    let found = doctor(&home, &[]);
+    let command = found.one("shared_grant")["command"].as_str().unwrap().to_owned();
+    let shown = command.replace("nolapse", "printf '%s|'").replace(" && ", "; ");
+    let sh = std::process::Command::new("sh")
+        .args(["-c", &shown])
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&sh.stdout).into_owned();
+    assert!(
+        words.starts_with(&format!("token|remove|{id}|--agent|clawdbot/main|")),
+        "{command}: {words}"
+    );
+    assert!(!home.at("pwned").exists());
 }
 
 #[test]
