@@ -563,7 +563,8 @@ pub fn remember(view: &View, ledger: &mut Ledger) {
             ledger.logins.insert(login.id().to_owned(), memory.clone());
         }
         // remembered after it was replaced: what it pointed to then holds a spent token
-        if let Some(link) = &login.login.link {
+        // a name that is no text cannot be written down
+        if let Some(link) = login.login.link.as_ref().filter(|link| link.to_str().is_some()) {
             ledger.links.insert(login.id().to_owned(), link.clone());
         }
     }

@@ -204,7 +204,7 @@ struct JsonAgents<'a>(&'a View);
 struct JsonProfiles<'a>(&'a View, &'a AgentView);
 
 /// A path as text; what is no UTF-8 in it is replaced, as `Path::display` does.
-struct JsonPath<'a>(&'a Path);
+pub(crate) struct JsonPath<'a>(pub(crate) &'a Path);
 
 impl Serialize for JsonPath<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

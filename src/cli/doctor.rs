@@ -8,13 +8,12 @@ use crate::edge::http::Http;
 use crate::edge::progress;
 use crate::edge::terminal::{self, Input, Line};
 use crate::layout::hang;
-use crate::report::{Exit, Style, one_line, paint};
+use crate::report::{Exit, JsonPath, Style, one_line, paint};
 use crate::rules::doctor::{self as rule, Finding, Fix, Group, Level, Remedy, counted};
 use crate::types::Ms;
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::Path;
 
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
@@ -268,7 +267,7 @@ struct JsonFinding<'a> {
     kind: &'a str,
     group: Group,
     level: Level,
-    path: Option<&'a Path>,
+    path: Option<JsonPath<'a>>,
     what: &'a str,
     why: &'a str,
     command: Option<&'a str>,
@@ -284,7 +283,7 @@ struct JsonChecked<'a> {
 
 #[derive(Serialize)]
 struct JsonRepair<'a> {
-    path: &'a Path,
+    path: JsonPath<'a>,
     command: &'a str,
     state: &'static str,
     why: Option<&'a str>,
@@ -296,7 +295,7 @@ fn json(exam: &Examined, repairs: &[(&(Fix, String), Option<&Repaired>)]) -> Str
         kind: &finding.kind,
         group: finding.group,
         level: finding.level,
-        path: finding.path.as_deref(),
+        path: finding.path.as_deref().map(JsonPath),
         what: &finding.what,
         why: &finding.why,
         command: match &finding.remedy {
@@ -324,7 +323,7 @@ fn json(exam: &Examined, repairs: &[(&(Fix, String), Option<&Repaired>)]) -> Str
         repairs: repairs
             .iter()
             .map(|((fix, shown), outcome)| JsonRepair {
-                path: fix.path(),
+                path: JsonPath(fix.path()),
                 command: shown,
                 state: match outcome {
                     None => "possible",

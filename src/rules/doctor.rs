@@ -1072,7 +1072,6 @@ fn of_lock(lock: &LockFact, now: Ms) -> Finding {
         return finding;
     }
     if lock.is_dir && -age > MINUTE {
-        let remove = if lock.is_dir { "rmdir" } else { "rm" };
         return Finding::new(
             "lock_from_the_future",
             G,
@@ -1082,7 +1081,7 @@ fn of_lock(lock: &LockFact, now: Ms) -> Finding {
         )
         .at(&lock.spot.path)
         .advice(format!(
-            "not safe to remove while a `claude` or an agent runs; otherwise `{remove} {}`",
+            "not safe to remove while a `claude` or an agent runs; otherwise `rmdir {}`",
             quote(here)
         ));
     }

@@ -500,3 +500,42 @@ fn what_is_done_is_zero_and_what_is_not_is_three() {
         assert_eq!(home.run(&args).code, 3, "{args:?}");
     }
 }
+
+/// A directory may be named in any bytes: what cannot be spelled in JSON is replaced, and nothing else is lost by it.
+#[test]
+fn a_home_whose_name_is_no_text_is_looked_after() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let outer = Home::new();
+    outer.login("1", now() + 8 * HOUR);
+    outer.store("main", json!({}));
+    let home = outer.path().join(OsStr::from_bytes(b"h\xffme"));
+    let real = home.join("real");
+    std::fs::create_dir_all(&real).unwrap();
+    std::fs::rename(outer.at(".clawdbot"), home.join(".clawdbot")).unwrap();
+    std::fs::rename(outer.at(".claude"), home.join(".claude")).unwrap();
+    let credentials = home.join(".claude/.credentials.json");
+    std::fs::rename(&credentials, real.join("credentials.json")).unwrap();
+    std::os::unix::fs::symlink(real.join("credentials.json"), &credentials).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = outer.command(args);
+        command.arg("--home").arg(&home);
+        crate::home::Ran::of(command.output().unwrap())
+    };
+    assert_eq!(run(&["run"]).code, 0);
+    let again = run(&["run"]);
+    assert_eq!(
+        (again.code, again.stderr.as_str()),
+        (0, ""),
+        "the ledger could not be kept"
+    );
+    for args in [&["status", "--json"], &["doctor", "--json"]] {
+        let ran = run(args);
+        let value: serde_json::Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        assert!(value["schema"].as_str().unwrap().starts_with("nolapse."));
+    }
+    let status: serde_json::Value = serde_json::from_str(&run(&["status", "--json"]).stdout).unwrap();
+    assert!(status["logins"][0]["dir"].as_str().unwrap().contains("h\u{fffd}me"));
+    assert_eq!(status["agents"][0]["profiles"][0]["health"], "ok");
+}

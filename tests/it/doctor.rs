@@ -112,12 +112,10 @@ impl Found {
     }
 
     fn all(&self) -> Vec<(&str, &str)> {
-        let text =
-            |value: &'_ Value| -> &'static str { Box::leak(value.as_str().unwrap().to_owned().into_boxed_str()) };
         let findings = self.json["findings"].as_array().unwrap();
         findings
             .iter()
-            .map(|one| (text(&one["kind"]), text(&one["level"])))
+            .map(|one| (one["kind"].as_str().unwrap(), one["level"].as_str().unwrap()))
             .collect()
     }
 

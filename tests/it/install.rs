@@ -3,7 +3,7 @@
 use crate::home::{DAY, HOUR, Home, now};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -466,6 +466,17 @@ fn the_openrc_script_names_the_program_and_the_nagios_command_is_a_plugin() {
     let service = home.at(".config/rc/init.d/nolapse");
     let said = sh(&format!(". {}; echo \"$command $command_args\"", service.display()));
     assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("{binary} daemon\n"));
+    // with what openrc-run brings
+    let supervise = home.write("bin/supervise-daemon", "#!/bin/sh\necho \"supervise $*\"\n");
+    fs::set_permissions(supervise, fs::Permissions::from_mode(0o755)).unwrap();
+    let brings = "ebegin() { echo \"begin $*\"; }; eend() { return $1; }; after() { echo \"after $*\"; }; \
+        PATH=$HOME/bin:/usr/bin:/bin; RC_SVCNAME=nolapse";
+    let said = sh(&format!("{brings}; . {}; depend && reload", service.display()));
+    assert!(said.status.success(), "{said:?}");
+    assert_eq!(
+        String::from_utf8(said.stdout).unwrap(),
+        "after net\nbegin Reading the configuration again\nsupervise nolapse --signal HUP\n"
+    );
 
     let nagios = include_str!("../../contrib/nagios/nolapse.cfg").replace("/usr/bin/nolapse", binary);
     let line = nagios
@@ -485,6 +496,33 @@ fn the_openrc_script_names_the_program_and_the_nagios_command_is_a_plugin() {
         assert_eq!(said.status.code(), Some(code), "{said:?}");
         assert!(said.stdout.starts_with(word.as_bytes()), "{said:?}");
     }
+}
+
+#[test]
+fn the_line_in_the_crontab_makes_a_pass() {
+    let mut home = Home::new();
+    let platform = Platform::new(&mut home);
+    home.login("1", now() + 8 * HOUR).store("main", serde_json::json!({}));
+    assert_eq!(home.run(&["install", "cron"]).code, 0);
+    home.store("main", serde_json::json!({}));
+    let crontab = fs::read_to_string(platform.at("crontab")).unwrap();
+    let line = crontab.lines().find(|line| line.starts_with("*/4 ")).unwrap();
+    // cron takes five words off, turns a bare `%` into a line end, and gives the rest to the shell with little around it
+    let command = line.splitn(6, ' ').last().unwrap();
+    assert!(!command.replace("\\%", "").contains('%'), "{command}");
+    let output = Command::new("/bin/sh")
+        .args(["-c", &command.replace("\\%", "%")])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("LOGNAME", "u")
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout, output.stderr),
+        (Some(0), vec![], vec![])
+    );
+    assert!(home.read(crate::home::MAIN).contains("anthropic:claude-cli"));
 }
 
 #[test]
