@@ -4,10 +4,11 @@
 //! cleared first. The terminal is put back when the [`Screen`] is dropped and when the process panics; nothing can be done
 //! about SIGKILL.
 
+use crate::edge::terminal;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
 };
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::{Mutex, Once, PoisonError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -249,11 +250,7 @@ fn read_keys(sender: &mpsc::UnboundedSender<Wish>) {
     let mut chunk = [0; 64];
     let mut escape = Escape::None;
     loop {
-        let count = match stdin.read(&mut chunk) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
+        let count = terminal::read(&mut stdin, &mut chunk);
         // the terminal is gone
         if count == 0 {
             let _ = sender.send(Wish::Quit);

@@ -102,6 +102,17 @@ impl Input {
     }
 }
 
+/// Reads what is typed. 0: there is no more, or the terminal is gone.
+pub(super) fn read(stdin: &mut io::StdinLock<'_>, chunk: &mut [u8]) -> usize {
+    loop {
+        match stdin.read(chunk) {
+            Ok(count) => return count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return 0,
+        }
+    }
+}
+
 fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
     let mut stdin = io::stdin().lock();
     let mut line = Vec::new();
@@ -113,11 +124,7 @@ fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
         sender.send(Line::Text(Secret::new(text))).is_ok()
     };
     loop {
-        let count = match stdin.read(&mut chunk) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
+        let count = read(&mut stdin, &mut chunk);
         if count == 0 {
             if !line.is_empty() {
                 send(&mut line);

@@ -187,6 +187,15 @@ fn healthy_homes_are_found_healthy() {
 
 type Make = fn(&mut Home);
 
+fn json_beside_sqlite(home: &Home) {
+    home.write(
+        ".openclaw/openclaw.json",
+        json!({"meta": {"lastTouchedVersion": "2026.9.6"}}).to_string(),
+    );
+    let store = json!({"version": 1, "profiles": {"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}});
+    home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
+}
+
 /// Word, level, exit code, and how it comes about.
 const PATTERNS: &[(&str, &str, i32, Make)] = &[
     ("race_logout", "broken", 1, |home| {
@@ -390,24 +399,8 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
         let token = json!({"issued_at": now() + DAY, "expires_at": now() + 300 * DAY});
         edit_ledger(home, "setup_tokens", json!({"0123456789abcdef": token}));
     }),
-    ("json_beside_sqlite", "warning", 2, |home| {
-        home.write(
-            ".openclaw/openclaw.json",
-            json!({"meta": {"lastTouchedVersion": "2026.9.6"}}).to_string(),
-        );
-        let store =
-            json!({"version": 1, "profiles": {"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}});
-        home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
-    }),
-    ("store_retired", "note", 2, |home| {
-        home.write(
-            ".openclaw/openclaw.json",
-            json!({"meta": {"lastTouchedVersion": "2026.9.6"}}).to_string(),
-        );
-        let store =
-            json!({"version": 1, "profiles": {"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}});
-        home.write(".openclaw/agents/main/agent/auth-profiles.json", store.to_string());
-    }),
+    ("json_beside_sqlite", "warning", 2, json_beside_sqlite),
+    ("store_retired", "note", 2, json_beside_sqlite),
     ("not_installed", "warning", 2, |home| passed(home, DAY)),
     ("channel_unreachable", "broken", 1, |home| {
         home.config("[[channel]]\ntype = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
