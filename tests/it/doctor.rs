@@ -187,7 +187,7 @@ fn healthy_homes_are_found_healthy() {
 
 type Make = fn(&mut Home);
 
-fn json_beside_sqlite(home: &Home) {
+fn json_beside_sqlite(home: &mut Home) {
     home.write(
         ".openclaw/openclaw.json",
         json!({"meta": {"lastTouchedVersion": "2026.9.6"}}).to_string(),
