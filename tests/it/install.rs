@@ -210,9 +210,10 @@ fn what_later_passes_remembered_stays_unless_it_is_to_be_forgotten() {
     );
     assert!(home.at(".local/state/nolapse/ledger.json").exists());
     assert!(!home.at(".local/state/nolapse/install.json").exists());
+    home.write(".local/state/nolapse/fences.json", "{}");
     let gone = home.run(&["uninstall", "--forget"]);
     assert_eq!(gone.code, 0, "{gone:?}");
-    assert!(!home.at(".local/state/nolapse/ledger.json").exists());
+    assert!(!home.at(".local/state/nolapse").exists());
 }
 
 #[test]
