@@ -621,7 +621,9 @@ const CRONTAB_LIMIT: usize = 1 << 20;
 /// The ledger and its like in the state directory; not the manifest, and never a rescued token.
 fn memory_files(state_dir: &Path) -> Vec<PathBuf> {
     let ours = |name: &str| {
-        name.starts_with("ledger.") || name.starts_with("history.") || matches!(name, "pass.lock" | "passes.json" | "fences.json")
+        name.starts_with("ledger.")
+            || name.starts_with("history.")
+            || matches!(name, "pass.lock" | "passes.json" | "fences.json")
     };
     let names = files::list(state_dir).into_iter().filter(|name| ours(name));
     names.map(|name| state_dir.join(name)).collect()
