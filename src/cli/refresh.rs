@@ -1,7 +1,7 @@
 //! `refresh`.
 
 use super::{Fatal, Setup, block_on, print, run, unknown, until_signal};
-use crate::pass::{self, Outcome, Scope};
+use crate::pass::{self, Outcome, Report, Scope};
 use crate::renew::{Asked, What};
 use crate::report::{Exit, one_line};
 use clap::Args;
@@ -27,9 +27,16 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
         by_hand: true,
         force: args.force,
     };
-    let report = match args.dry_run {
-        true => block_on(pass::rehearse_asked(&ctx, &asked))?,
-        false => until_signal(pass::run_asked(&ctx, Scope::Refresh, &asked))?,
+    let rehearsal = || block_on(pass::rehearse_asked(&ctx, &asked));
+    let report = match (args.dry_run, &args.login) {
+        (true, _) => rehearsal()?,
+        // a name that nobody has is said before anything is done
+        (false, login) => {
+            if let Some(id) = login {
+                named(&rehearsal()?, id)?;
+            }
+            until_signal(pass::run_asked(&ctx, Scope::Refresh, &asked))?
+        }
     };
     let mut out = run::story(&ctx, &report);
     for seen in &report.renewals {
@@ -41,16 +48,8 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
             What::Would(_) | What::Failed(_) => Ok(()),
         };
     }
-    let known = |id: &String| {
-        report.view.logins.iter().any(|login| login.id() == id) || report.renewals.iter().any(|seen| seen.whom == *id)
-    };
-    if let Some(id) = args.login.as_ref().filter(|id| !known(id)) {
-        let logins = report.view.logins.iter().map(|login| login.id());
-        let grants = report.renewals.iter().map(|seen| seen.whom.as_str());
-        let mut ids: Vec<&str> = logins.chain(grants).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        return Err(unknown("login", id, ids.into_iter()));
+    if let Some(id) = &args.login {
+        named(&report, id)?;
     }
     if out.is_empty() {
         out.push_str("there is no login to renew\n");
@@ -65,4 +64,17 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
     } else {
         Exit::Fine
     })
+}
+
+/// Whether a login or grant has this name.
+fn named(report: &Report, id: &str) -> Result<(), Fatal> {
+    let logins = report.view.logins.iter().map(|login| login.id());
+    let grants = report.renewals.iter().map(|seen| seen.whom.as_str());
+    let mut ids: Vec<&str> = logins.chain(grants).collect();
+    if ids.contains(&id) {
+        return Ok(());
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Err(unknown("login", id, ids.into_iter()))
 }

@@ -129,7 +129,12 @@ fn a_login_is_renewed_and_fanned_out_in_the_same_pass() {
         (0, 2, Some(refresh("r2").as_str())),
         "{ran:?}"
     );
-    assert_eq!(home.run(&["refresh", "--login", "other"]).code, 3);
+    let before = home.files();
+    assert_eq!(home.run(&["refresh", "--login", "other", "--force"]).code, 3);
+    assert!(
+        home.files() == before && server.made() == 2,
+        "a slip of the name did something"
+    );
 }
 
 /// After every misbehaviour the login is usable or exactly as before, the cause is named, and nothing is posted in vain.
