@@ -273,13 +273,14 @@ pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
 /// # Errors
 /// What the system refuses.
 pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
-    save(state_dir, ledger)?;
     let fences = Fences {
         renewals: ledger.renewals.clone(),
         rejected: ledger.rejected.clone(),
     };
     let bytes = serde_json::to_vec(&fences).map_err(io::Error::other)?;
+    // first: where it cannot be written the ledger says nothing of what will not happen
     files::replace(&files::real_target(&state_dir.join(FENCES))?, &bytes, None)?;
+    save(state_dir, ledger)?;
     files::sync_dir(&files::real_target(&path(state_dir))?)
 }
 
@@ -352,6 +353,11 @@ mod tests {
                 .unwrap();
         ledger.renewals.insert("claude".into(), sent.clone());
         ledger.rejected.push(token);
+        // neither where one of them cannot be written
+        std::fs::create_dir(dir.path().join(FENCES)).unwrap();
+        assert!(save_durably(dir.path(), &ledger).is_err());
+        assert_eq!(load(dir.path()).ledger.renewals.len(), 0);
+        std::fs::remove_dir(dir.path().join(FENCES)).unwrap();
         save_durably(dir.path(), &ledger).unwrap();
         assert_eq!(load(dir.path()).ledger, ledger);
         for bad in [Some("{"), None] {

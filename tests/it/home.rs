@@ -95,15 +95,19 @@ impl Home {
         Ran::of(self.command(args).output().unwrap())
     }
 
-    /// With this on stdin, then its end.
-    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
-        let mut child = self
-            .command(args)
+    /// Running, with a pipe at each end.
+    pub fn piped(&self, args: &[&str]) -> Child {
+        self.command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// With this on stdin, then its end.
+    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        let mut child = self.piped(args);
         // one that does not read its input may be gone already
         let _ = child.stdin.take().unwrap().write_all(input);
         Ran::of(child.wait_with_output().unwrap())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,13 +54,7 @@ struct Piped {
 
 impl Piped {
     fn start(home: &Home, args: &[&str]) -> Self {
-        let mut child = home
-            .command(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = home.piped(args);
         let watch = Arc::new(AtomicBool::new(true));
         let (going, ours) = (watch.clone(), child.id().to_string());
         // no process that was started may carry a secret in its arguments, none of ours in its environment
