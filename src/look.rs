@@ -8,8 +8,9 @@ use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
 use crate::rules::renew::Record;
+use crate::rules::target::Unfit;
 use crate::secret::Secret;
-use crate::sources::claude::{self, Login, Source, State};
+use crate::sources::claude::{self, Fault, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::dotenv::Dotenv;
 use crate::stores::families::{Generation, StateDir};
@@ -609,17 +610,24 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
     let path = login.place.file();
     let here = ctx.host.tilde(&path);
     match &login.state {
-        State::Unreadable { why, refused: true } => problems.push(Problem::at(
+        State::Unreadable {
+            why,
+            fault: Fault::Refused,
+        } => problems.push(Problem::at(
             "unreadable",
             &path,
             format!("`{here}` cannot be read: {why}"),
             "run nolapse as the user who runs Claude Code; `ls -l` shows whether root took the file",
         )),
-        State::Unreadable { why, refused: false } => problems.push(Problem::at(
+        State::Unreadable { why, fault } => problems.push(Problem::at(
             "unreadable",
             &path,
             format!("`{here}` is no credentials file: {why}; Claude Code takes it for signed out"),
-            "run `claude auth login`",
+            match fault {
+                Fault::Directory => format!("{}; then `claude auth login`", Unfit::Directory.remedy(&here)),
+                Fault::Special => format!("{}; then `claude auth login`", Unfit::Special.remedy(&here)),
+                Fault::Content | Fault::Refused => "run `claude auth login`".into(),
+            },
         )),
         State::SignedIn(grant) => {
             if grant.scopes.is_none() && !grant.blanked {

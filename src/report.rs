@@ -9,7 +9,7 @@ use crate::rules::lineage::Relation;
 use crate::rules::remote::Silence;
 use crate::rules::wording::span;
 use crate::secret::Fingerprint;
-use crate::sources::claude::{Source, State};
+use crate::sources::claude::{Fault, Source, State};
 use crate::stores::store;
 use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason};
 use serde::{Serialize, Serializer};
@@ -47,7 +47,15 @@ impl Exit {
 
 /// The judged exit code: what has lapsed outweighs what could not be told, and that what ends soon.
 pub fn exit(ctx: &Ctx, view: &View) -> Exit {
-    let refused = |login: &LoginView| matches!(login.login.state, State::Unreadable { refused: true, .. });
+    let refused = |login: &LoginView| {
+        matches!(
+            login.login.state,
+            State::Unreadable {
+                fault: Fault::Refused,
+                ..
+            }
+        )
+    };
     let lapsed = |health| matches!(health, Health::Expired | Health::Missing);
     let profiles = || counted(view).map(|profile| profile.verdict.health);
     let logins = || {

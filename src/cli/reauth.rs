@@ -2,9 +2,9 @@
 
 use super::{Fatal, Setup, block_on, parse_duration, print, run, token};
 use crate::ctx::{Ctx, Host};
-use crate::edge::files;
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
+use crate::edge::{self, files};
 use crate::history::{self, Entry};
 use crate::ledger::{self, Kept, Ledger, SetupToken};
 use crate::look::{self, View};
@@ -116,7 +116,10 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
     let place = place(ctx, args.login.as_deref())?;
     // what would fail at the end fails now, before a person has signed in
     let target = match flow {
-        Flow::Login => None,
+        Flow::Login => {
+            saves(ctx, &place)?;
+            None
+        }
         Flow::SetupToken => Some(Target::find(ctx, &view, args)?),
     };
     let program = program(ctx, args.claude.as_deref())?;
@@ -199,6 +202,23 @@ async fn drive(
     tokio::select! {
         outcome = reauth::drive(job, person, &mut say) => outcome,
         () = aside => unreachable!("it never ends"),
+    }
+}
+
+/// Whether what Claude Code gets can be saved: it says that a sign-in succeeded even where it could not.
+fn saves(ctx: &Ctx, place: &Place) -> Result<(), Fatal> {
+    let file = ctx.host.tilde(&place.file());
+    match edge::target::prove(&place.file()) {
+        // there the Keychain is where it is saved first
+        Err(_) if ctx.host.macos => Ok(()),
+        Err(why) => Err(Fatal::Usage(
+            format!(
+                "nobody signs in now: `{file}` {}, so nothing would be saved",
+                why.words()
+            ),
+            why.remedy(&file),
+        )),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -17,5 +17,6 @@ pub mod screen;
 pub mod session;
 pub mod signals;
 pub mod subprocess;
+pub(crate) mod target;
 pub mod terminal;
 pub mod wake;

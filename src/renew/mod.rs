@@ -12,7 +12,7 @@ mod rescue;
 
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
-use crate::edge::files;
+use crate::edge::{files, target};
 use crate::ledger::Ledger;
 use crate::look::{LoginView, View};
 use crate::pass::{Done, Outcome};
@@ -23,7 +23,7 @@ use crate::sources::claude::{self, Place, Source, State};
 use crate::sources::save::{self, SaveError};
 use crate::types::{Ms, Problem, Reason};
 use rescue::Rescue;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
@@ -140,9 +140,10 @@ pub async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, d
 
 async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, asked: &Asked) -> What {
     let id = login.id();
-    let outcome = match way {
-        Way::Delegate => delegate::delegate(ctx, ledger, login).await,
-        Way::Direct => direct::direct(ctx, ledger, id, &login.login.place, asked).await,
+    let outcome = match (unfit_login(ctx, login), way) {
+        (Some(problem), _) => Attempt::failed(problem),
+        (None, Way::Delegate) => delegate::delegate(ctx, ledger, login).await,
+        (None, Way::Direct) => direct::direct(ctx, ledger, id, &login.login.place, asked).await,
     };
     match outcome {
         Attempt::Renewed { expires, by } => {
@@ -183,7 +184,33 @@ fn way(ctx: &Ctx) -> Option<Way> {
     }
 }
 
+/// What stands against saving new tokens of a login in its file, whoever would save them.
+fn unfit_login(ctx: &Ctx, login: &LoginView) -> Option<Problem> {
+    match login.login.source {
+        Source::File => unfit(ctx, "login_not_writable", login.id(), &login.login.place.file()),
+        Source::Keychain | Source::Env => None,
+    }
+}
+
+/// What stands against saving new tokens in this file. Asked before anything is posted or started: the answer could not be kept.
+fn unfit(ctx: &Ctx, kind: &'static str, whom: &str, path: &Path) -> Option<Problem> {
+    let why = target::prove(path).err()?;
+    let remedy = why.remedy(&ctx.host.tilde(path));
+    Some(problem(
+        kind,
+        path,
+        format!(
+            "`{whom}` is not renewed, since its file {} and its new tokens would be lost: {remedy}",
+            why.words()
+        ),
+        remedy,
+    ))
+}
+
 fn would(ctx: &Ctx, login: &LoginView, way: Way) -> What {
+    if let Some(problem) = unfit_login(ctx, login) {
+        return What::Failed(problem);
+    }
     match way {
         Way::Direct => What::Would("directly, under Claude Code's locks".into()),
         Way::Delegate => match delegate::find(ctx, login.id()) {

@@ -9,7 +9,7 @@ use super::direct::{self, HEARTBEAT};
 use super::exchange::{self, Answer, Exchange};
 use super::providers::{self, Provider};
 use super::rescue::{self, Rescue};
-use super::{Asked, Attempt, Seen, What, note_failure, problem};
+use super::{Asked, Attempt, Seen, What, note_failure, problem, unfit};
 use crate::ctx::Ctx;
 use crate::edge::files::{self, Staged};
 use crate::edge::locks::{self, Held, Kind, LockError, Terms};
@@ -105,8 +105,15 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                 &case(ledger, view, agent, &profile.profile.credential, &key, asked),
                 view.now,
             );
+            let unfit = || unfit(ctx, "store_not_written", &key, &agent.path);
             let what = match due {
                 Err(why) => What::Not(why),
+                Ok(_) if let Some(problem) = unfit() => {
+                    if !dry_run {
+                        note_failure(ctx, ledger, &key, token, &problem, None);
+                    }
+                    What::Failed(problem)
+                }
                 Ok(_) if dry_run => What::Would("directly, under its agents' locks".into()),
                 Ok(_) => match one(ctx, ledger, view, agent, &profile.profile, provider, asked).await {
                     Attempt::Renewed { expires, by } => {

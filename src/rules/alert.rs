@@ -7,7 +7,7 @@ use super::lineage::Relation;
 use super::renew::{Record, Stage};
 use crate::look::{LoginView, View};
 use crate::secret::Secret;
-use crate::sources::claude::{Source, State};
+use crate::sources::claude::{Fault, Source, State};
 use crate::stores::store;
 use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,10 @@ pub fn event_login(view: &View, index: usize, tilde: &dyn Fn(&Path) -> String) -
     }
 }
 
+/// The kinds of a login in whose file's place something else is: that goes before anybody signs in.
+pub(super) const DIRECTORY: &str = "directory_in_place";
+pub(super) const NOT_A_FILE: &str = "not_a_file";
+
 fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for (i, login) in view.logins.iter().enumerate() {
@@ -77,11 +81,11 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         if verdict.health == Health::Missing && verdict.reason.is_none() && !known {
             continue;
         }
-        let refused = matches!(login.login.state, State::Unreadable { refused: true, .. });
-        let detail = match &login.login.state {
-            State::Unreadable { why, .. } => Some(why.clone()),
-            _ => None,
+        let (fault, detail) = match &login.login.state {
+            State::Unreadable { why, fault } => (Some(*fault), Some(why.clone())),
+            _ => (None, None),
         };
+        let refused = fault == Some(Fault::Refused);
         let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
         let severity = match verdict.health {
             _ if refused => Severity::Warning,
@@ -91,7 +95,12 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         };
         alerts.push(Alert {
             id: format!("login:{}", login.id()),
-            kind: verdict.reason.map_or("missing", Reason::word).to_owned(),
+            kind: match fault {
+                Some(Fault::Directory) => DIRECTORY,
+                Some(Fault::Special) => NOT_A_FILE,
+                _ => verdict.reason.map_or("missing", Reason::word),
+            }
+            .to_owned(),
             severity,
             lapsed,
             ends: verdict.ends,

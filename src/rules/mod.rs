@@ -13,4 +13,5 @@ pub mod remote;
 pub mod renew;
 pub mod set_back;
 pub mod story;
+pub(crate) mod target;
 pub mod wording;

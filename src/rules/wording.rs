@@ -1,6 +1,6 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{Alert, NOT_RENEWED, Why};
+use super::alert::{Alert, DIRECTORY, NOT_A_FILE, NOT_RENEWED, Why};
 use crate::notify::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, HOUR, MINUTE, Ms};
 
@@ -129,7 +129,7 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
         ("silent", _) => "does not answer".into(),
         ("rejected", _) => "was refused by the server".into(),
-        ("unreadable", _) => "cannot be read".into(),
+        ("unreadable" | DIRECTORY | NOT_A_FILE, _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
@@ -168,6 +168,9 @@ fn cause(alert: &Alert) -> String {
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
+        DIRECTORY | NOT_A_FILE => {
+            detail("whoever signs in now is told of success and nothing is saved, since its file cannot be written")
+        }
         "unreadable" => detail("it is there and cannot be read"),
         "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
         "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
@@ -203,6 +206,8 @@ fn remedy(alert: &Alert) -> Remedy {
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", quote(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
+        ("login", DIRECTORY) => before_sign_in(alert, format!("rmdir {path}")),
+        ("login", NOT_A_FILE) => before_sign_in(alert, format!("mv {path} {path}.old")),
         // a token in the environment or in a file of its own: only a new one helps
         ("login", _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
         ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => Remedy {
@@ -213,6 +218,14 @@ fn remedy(alert: &Alert) -> Remedy {
             Some(one) => own(one),
             None => "nolapse status".to_owned().into(),
         },
+    }
+}
+
+fn before_sign_in(alert: &Alert, first: String) -> Remedy {
+    let dir = alert.login.as_ref().map(|login| login.dir.as_str());
+    Remedy {
+        first,
+        second: Some(("and then", sign_in(dir))),
     }
 }
 

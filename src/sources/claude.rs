@@ -122,13 +122,26 @@ pub enum State {
     Unreadable {
         /// In words.
         why: String,
-        /// The system refused to read it, so Claude Code may well be able to.
-        refused: bool,
+        /// Of what kind.
+        fault: Fault,
     },
     /// Readable, and no login in it (signed out).
     SignedOut,
     /// A login.
     SignedIn(Grant),
+}
+
+/// Why a login's file stays unreadable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The system refused to read it, so Claude Code may well be able to.
+    Refused,
+    /// What it holds is no credentials document.
+    Content,
+    /// A directory is in its place. Claude Code says that a sign-in succeeded, and saves nothing.
+    Directory,
+    /// Something else that is no file is in its place.
+    Special,
 }
 
 /// Claude Code's `claudeAiOauth`.
@@ -279,7 +292,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
                 login.source = Source::Keychain;
                 login.state = State::Unreadable {
                     why: "the keychain is locked".into(),
-                    refused: true,
+                    fault: Fault::Refused,
                 };
             }
             // Claude Code falls back to the file
@@ -321,21 +334,24 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
                 Ok(text) => parse(text),
                 Err(_) => State::Unreadable {
                     why: "not UTF-8 text".into(),
-                    refused: false,
+                    fault: Fault::Content,
                 },
             };
             (state, Some(snapshot.meta))
         }
         Err(ReadError::Absent) => (State::Absent, None),
         Err(error) => {
-            let refused = matches!(error, ReadError::Io(_));
-            (
-                State::Unreadable {
-                    why: error.to_string(),
-                    refused,
-                },
-                None,
-            )
+            let fault = match error {
+                ReadError::Io(_) => Fault::Refused,
+                ReadError::NotAFile if files::is_dir(&place.file()) => Fault::Directory,
+                ReadError::NotAFile => Fault::Special,
+                ReadError::Absent | ReadError::TooLarge(_) => Fault::Content,
+            };
+            let why = match fault {
+                Fault::Directory => "a directory is in its place".to_owned(),
+                _ => error.to_string(),
+            };
+            (State::Unreadable { why, fault }, None)
         }
     }
 }
@@ -347,10 +363,15 @@ pub fn parse(text: &str) -> State {
         Err(why) if text.trim().is_empty() => {
             return State::Unreadable {
                 why: format!("the file is empty ({why})"),
-                refused: false,
+                fault: Fault::Content,
             };
         }
-        Err(why) => return State::Unreadable { why, refused: false },
+        Err(why) => {
+            return State::Unreadable {
+                why,
+                fault: Fault::Content,
+            };
+        }
     };
     let Some(oauth) = root.get("claudeAiOauth").and_then(|value| value.object()) else {
         return State::SignedOut;
@@ -512,7 +533,13 @@ mod tests {
         }
         for text in ["", "[1]", "{\"claudeAiOauth\":{\"acc", "\u{0}"] {
             assert!(
-                matches!(parse(text), State::Unreadable { refused: false, .. }),
+                matches!(
+                    parse(text),
+                    State::Unreadable {
+                        fault: Fault::Content,
+                        ..
+                    }
+                ),
                 "{text}"
             );
         }

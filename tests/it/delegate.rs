@@ -3,7 +3,7 @@
 use crate::home::{Home, Ran, access, credentials, now, refresh, token};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 const CREDENTIALS: &str = ".claude/.credentials.json";
 
@@ -302,4 +302,80 @@ fn a_cli_is_not_started_while_somebody_renews_and_its_end_is_not_ours() {
     let outcome = home.run(&["run"]);
     assert!(outcome.stdout.contains("somebody renews the login"), "{outcome:?}");
     assert!(!ran(&home) && home.at(".claude/.oauth_refresh.lock").exists());
+}
+
+/// Runs `nolapse run` as somebody whom modes bind: root is made another user first.
+fn run_unprivileged(home: &Home) -> Ran {
+    use std::os::unix::process::CommandExt;
+    let mut command = home.command(&["run"]);
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let nobody = 65_534;
+        let binary = home.at("nolapse");
+        fs::copy(env!("CARGO_BIN_EXE_nolapse"), &binary).unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        let owned = std::process::Command::new("chown")
+            .args(["-Rh", "65534:65534"])
+            .arg(home.path())
+            .status();
+        assert!(owned.unwrap().success());
+        command = std::process::Command::new(binary);
+        command
+            .arg("run")
+            .env_clear()
+            .env("HOME", home.path())
+            .envs(&home.env)
+            .current_dir(home.path())
+            .uid(nobody)
+            .gid(nobody);
+    }
+    Ran::of(command.output().unwrap())
+}
+
+#[test]
+fn a_cli_is_not_started_where_it_could_not_save() {
+    let home = home();
+    install(&home, "2.1.330", REFRESH);
+    let before = home.read(CREDENTIALS);
+    fs::set_permissions(home.at(".claude"), fs::Permissions::from_mode(0o500)).unwrap();
+    let outcome = run_unprivileged(&home);
+    assert!(!ran(&home) && home.read(CREDENTIALS) == before, "{outcome:?}");
+    assert_eq!(record(&home)["last"]["kind"], "login_not_writable", "{outcome:?}");
+    assert!(
+        outcome
+            .stdout
+            .contains("its file cannot be written and its new tokens would be lost"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn what_is_in_the_place_of_the_file_goes_before_anybody_signs_in() {
+    for (make, remedy) in [("mkdir", "rmdir"), ("mkfifo", "mv")] {
+        let home = home();
+        install(&home, "2.1.330", REFRESH);
+        home.run(&["run"]);
+        fs::remove_file(home.at(CREDENTIALS)).unwrap();
+        fs::remove_file(home.at("ran")).unwrap();
+        let made = std::process::Command::new(make).arg(home.at(CREDENTIALS)).status();
+        assert!(made.unwrap().success());
+        home.config("[[channel]]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"cat >> told\"]\n");
+        home.run(&["run"]);
+        let told: Value = serde_json::from_str(&home.read("told")).unwrap();
+        let commands: Vec<_> = told["commands"].as_array().unwrap().iter().collect();
+        assert!(
+            commands[0]
+                .as_str()
+                .unwrap()
+                .starts_with(&format!("{remedy} ~/.claude/")),
+            "{told}"
+        );
+        assert_eq!(commands[1], "claude auth login");
+        let asked = home.run(&["reauth"]);
+        assert_eq!(asked.code, 3, "{asked:?}");
+        assert!(
+            asked.stderr.contains(&format!("hint: run `{remedy} ~/.claude/")),
+            "{asked:?}"
+        );
+        assert!(!ran(&home));
+    }
 }
