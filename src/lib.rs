@@ -42,7 +42,7 @@ pub mod pass;
 
 pub mod metrics;
 
-pub mod doctor;
+pub(crate) mod doctor;
 pub mod reauth;
 pub mod record;
 

@@ -2,7 +2,7 @@
 
 pub mod alert;
 pub mod backoff;
-pub mod doctor;
+pub(crate) mod doctor;
 pub mod due;
 pub mod health;
 pub mod lineage;

@@ -1,0 +1,57 @@
+//! The agents' stores.
+
+use super::spot;
+use crate::ctx::Ctx;
+use crate::look::{AgentView, View};
+use crate::rules::doctor::{AgentFact, Agents, CopyFact};
+use crate::rules::lineage::Relation;
+use crate::stores::families::Generation;
+use crate::stores::store;
+use crate::types::Reason;
+
+pub(super) fn gather(ctx: &Ctx, view: &View) -> Agents {
+    Agents {
+        all: view.agents.iter().map(|agent| fact(ctx, view, agent)).collect(),
+        copies: copies(view),
+    }
+}
+
+fn copies(view: &View) -> Vec<CopyFact> {
+    let mut copies = Vec::new();
+    for agent in &view.agents {
+        for profile in &agent.profiles {
+            let Some(login) = profile.login else { continue };
+            let holds = profile.profile.credential.refresh_fingerprint().is_some();
+            // those that do not fare well have an alert of their own
+            if holds && profile.verdict.fine() && profile.relation != Relation::Same {
+                copies.push(CopyFact {
+                    agent: agent.agent.agent.label(),
+                    profile: profile.profile.id.clone(),
+                    login: view.logins[login].id().to_owned(),
+                    relation: profile.relation,
+                });
+            }
+        }
+    }
+    copies
+}
+
+fn fact(ctx: &Ctx, view: &View, agent: &AgentView) -> AgentFact {
+    let generation = &view.state_dirs[agent.agent.state_dir].generation;
+    let label = agent.agent.agent.label();
+    let meant = ctx.config.sync.exclude_agents.iter().any(|glob| glob.matches(&label))
+        || !ctx.config.sync.enabled
+        || *generation == Generation::Sqlite;
+    let said = matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_));
+    // an agent that never ran has no store to be written
+    let empty = agent.store == store::State::Absent;
+    AgentFact {
+        store: spot(ctx, &agent.path),
+        not_written: agent.writable.clone().err().filter(|_| !meant && !said && !empty),
+        retired: agent
+            .profiles
+            .iter()
+            .any(|p| p.verdict.reason == Some(Reason::StoreRetired)),
+        label,
+    }
+}

@@ -1,0 +1,31 @@
+//! What a pass would say of the same moment.
+
+use crate::ctx::Ctx;
+use crate::ledger::Loaded;
+use crate::look::View;
+use crate::pass;
+use crate::remotes;
+use crate::report;
+use crate::rules::alert::{self, Why};
+use crate::rules::doctor::Judged;
+use crate::rules::wording;
+use crate::tell;
+
+pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
+    let (ledger, now) = (&loaded.ledger, view.now);
+    let mut problems = view.problems.clone();
+    problems.extend(loaded.problem.clone());
+    let mut alerts = pass::alerts(ctx, view);
+    alerts.extend(alert::channel_alerts(&ledger.troubles));
+    alerts.extend(remotes::alerts(ctx, ledger, now));
+    let alerts = alerts.into_iter().map(|alert| {
+        let words = wording::words(&alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
+        (alert, words)
+    });
+    Judged {
+        nothing: report::nothing(view) && report::exit(ctx, view) != report::Exit::Fine,
+        problems,
+        alerts: alerts.collect(),
+        silenced: tell::silenced(ctx, &ledger.silences, now),
+    }
+}

@@ -1,0 +1,94 @@
+//! Locks that exist, and whom they name.
+
+use super::{pid, spot, stored};
+use crate::ctx::Ctx;
+use crate::edge::{files, locks, subprocess};
+use crate::json::Fields;
+use crate::look::View;
+use crate::pass;
+use crate::rules::doctor::{LockFact, LockOf};
+use crate::sources::claude::{LOCK_STALE, WRITE_LOCK_STALE};
+use crate::stores::families::{GRANT_LOCK_STALE, GRANT_LOCKS};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
+    let mut facts = Vec::new();
+    let mut look = |path: PathBuf, of: LockOf, limit: Duration, record: Option<PathBuf>| {
+        let Ok(Some(seen)) = locks::look(&path, limit) else {
+            return;
+        };
+        let holder = match seen.pid {
+            Some(pid) => Some((pid, subprocess::is_alive(pid), process_name(pid))),
+            None => record.as_deref().and_then(recorded),
+        };
+        facts.push(LockFact {
+            spot: spot(ctx, &path),
+            of,
+            is_dir: seen.is_dir,
+            touched: seen.touched,
+            stale: seen.stale,
+            limit,
+            pid: holder,
+        });
+    };
+    for login in stored(view) {
+        let (place, id) = (&login.login.place, login.id());
+        let record = Some(place.owner_record());
+        look(
+            place.refresh_lock(),
+            LockOf::Refresh(id.into()),
+            LOCK_STALE,
+            record.clone(),
+        );
+        look(place.dir_lock(), LockOf::Refresh(id.into()), LOCK_STALE, record);
+        look(place.write_lock(), LockOf::Save(id.into()), WRITE_LOCK_STALE, None);
+    }
+    for agent in view.agents.iter().filter(|agent| !agent.sqlite) {
+        let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
+        let of = LockOf::Store(agent.agent.agent.label());
+        look(locks::lock_path(&real), of, pass::STORE_LOCK_STALE, None);
+    }
+    for state_dir in &view.state_dirs {
+        let dir = state_dir.dir.join(GRANT_LOCKS);
+        for name in files::list(&dir).iter().filter(|name| name.ends_with(".lock")) {
+            look(dir.join(name), LockOf::Grant, GRANT_LOCK_STALE, None);
+        }
+    }
+    facts
+}
+
+/// Whom Claude Code's record beside its lock names, whether that lives, and its name. The record has the process's start and the
+/// namespace that its number belongs to (2.1.330), so that another process of the same number is not taken for it.
+fn recorded(record: &Path) -> Option<(u32, bool, Option<String>)> {
+    let bytes = files::read(record).ok()?.bytes;
+    let pid = pid(&bytes)?;
+    let fields = Fields::parse(std::str::from_utf8(&bytes).ok()?).ok()?;
+    let text = |key: &str| fields.get(key).and_then(|value| value.str());
+    let ours = files::link_target(Path::new("/proc/self/ns/pid"));
+    let ours = ours
+        .as_ref()
+        .and_then(|path| path.file_name())
+        .and_then(|name| name.to_str());
+    if let (Some(domain), Some(ours)) = (text("pidDomain"), ours)
+        && domain.contains("pid:[")
+        && !domain.ends_with(ours)
+    {
+        return None;
+    }
+    let started = text("procStart").zip(process_start(pid));
+    let alive = subprocess::is_alive(pid) && started.is_none_or(|(then, now)| then == now);
+    Some((pid, alive, process_name(pid).filter(|_| alive)))
+}
+
+/// When a process started, as the kernel counts (proc(5), field 22 of `stat`).
+fn process_start(pid: u32) -> Option<String> {
+    let bytes = files::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?.bytes;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.rsplit_once(')')?.1.split_whitespace().nth(19).map(Into::into)
+}
+
+fn process_name(pid: u32) -> Option<String> {
+    let bytes = files::read(Path::new(&format!("/proc/{pid}/comm"))).ok()?.bytes;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}

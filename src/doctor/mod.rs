@@ -1,0 +1,94 @@
+//! Gathers what `rules/doctor` judges, a file a group, and carries out the few safe repairs. Looks at files, asks the platform's
+//! own programs and opens connections that say nothing, all of that at once and each with a short deadline.
+
+mod agents;
+mod clock;
+mod configuration;
+mod grants;
+mod judged;
+mod locks;
+mod logins;
+mod owners;
+mod repair;
+mod running;
+mod telling;
+mod ways;
+
+use crate::config::ConfigError;
+use crate::ctx::Ctx;
+use crate::edge;
+use crate::install;
+use crate::ledger;
+use crate::look::{self, LoginView, View};
+use crate::rules::doctor::{self as rule, Facts, Finding, Group, Spot};
+use crate::sources::claude::Source;
+pub(crate) use repair::{Repaired, repair, repairs};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the other end of a channel, or a program of the platform, may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is known before anything is looked at.
+pub(crate) struct About<'a> {
+    /// The configuration's path.
+    pub config_path: &'a Path,
+    /// What is wrong with it; the context then holds the defaults.
+    pub config_error: Option<ConfigError>,
+    /// The host as an installation sees it; `None` where a service would not look at this home.
+    pub place: Option<install::Place>,
+    /// This program.
+    pub exe: Option<&'a Path>,
+}
+
+/// What was found.
+pub(crate) struct Exam {
+    /// The findings, by group, the worst first.
+    pub findings: Vec<Finding>,
+    /// What was looked at, by group.
+    pub checked: Vec<(Group, String)>,
+}
+
+/// Looks at everything. Writes nothing, and holds no lock.
+pub(crate) async fn examine(ctx: &Ctx, about: &About<'_>) -> Exam {
+    let loaded = ledger::load(&ctx.state_dir);
+    let ledger = &loaded.ledger;
+    let view = look::look(ctx, ledger);
+    let unwatched = logins::unwatched(ctx, &view);
+    let (channels, running) = tokio::join!(telling::gather(ctx, ledger), running::gather(ctx, &view, about));
+    let facts = Facts {
+        now: view.now,
+        config: configuration::gather(ctx, about),
+        judged: judged::gather(ctx, &loaded, &view),
+        logins: logins::gather(ctx, ledger, &view, &unwatched),
+        grants: grants::gather(ctx, &view, &unwatched),
+        agents: agents::gather(ctx, &view),
+        locks: locks::gather(ctx, &view),
+        files: owners::gather(ctx, ledger, &view),
+        channels,
+        running,
+        remotes: ctx.config.remotes.len(),
+        ahead: clock::gather(ctx, &view, ledger),
+    };
+    Exam {
+        findings: rule::examine(&facts),
+        checked: rule::checked(&facts),
+    }
+}
+
+fn spot(ctx: &Ctx, path: &Path) -> Spot {
+    Spot {
+        path: path.to_owned(),
+        shown: ctx.host.tilde(path),
+    }
+}
+
+/// The logins that lie in a directory of Claude Code's.
+fn stored(view: &View) -> impl Iterator<Item = &LoginView> {
+    view.logins.iter().filter(|login| login.login.source != Source::Env)
+}
+
+/// The process that a lock or a record names.
+fn pid(bytes: &[u8]) -> Option<u32> {
+    edge::locks::pid_in(bytes).and_then(|pid| u32::try_from(pid).ok())
+}

@@ -1,0 +1,113 @@
+//! Channels and the heartbeat: whether the other end is there. Nothing is sent.
+
+use super::PATIENCE;
+use crate::ctx::{Ctx, Host};
+use crate::edge::{files, net};
+use crate::ledger::Ledger;
+use crate::notify::{self, Endpoint};
+use crate::rules::doctor::{ChannelFact, Probe};
+use std::path::PathBuf;
+use tokio::task::JoinSet;
+
+pub(super) async fn gather(ctx: &Ctx, ledger: &Ledger) -> Vec<ChannelFact> {
+    let mut probes = JoinSet::new();
+    let mut facts = Vec::new();
+    for channel in ctx.channels() {
+        let trouble = ledger
+            .troubles
+            .get(&channel.name)
+            .filter(|trouble| trouble.mark == channel.mark());
+        facts.push(ChannelFact {
+            trouble: trouble.map(|trouble| trouble.why.clone()),
+            waiting: ledger.outbox.iter().filter(|out| out.channel == channel.name).count(),
+            kind: channel.kind.word(),
+            probe: Probe::Untried(""),
+            name: channel.name,
+        });
+        begin(ctx, &mut probes, facts.len() - 1, channel.kind.endpoint());
+    }
+    if let Some(heartbeat) = &ctx.config.heartbeat {
+        facts.push(ChannelFact {
+            name: "heartbeat".into(),
+            kind: "heartbeat",
+            trouble: None,
+            waiting: 0,
+            probe: Probe::Untried(""),
+        });
+        begin(ctx, &mut probes, facts.len() - 1, heartbeat.endpoint());
+    }
+    for (i, probe) in probes.join_all().await {
+        facts[i].probe = probe;
+    }
+    facts
+}
+
+/// Begins to ask the channel that is the `i`th, where there is something to ask.
+fn begin(ctx: &Ctx, probes: &mut JoinSet<(usize, Probe)>, i: usize, endpoint: Option<Endpoint>) {
+    let host = &ctx.host;
+    let known = match endpoint {
+        Some(Endpoint::Host { name, port, scheme }) => {
+            if scheme != "smtp" && proxied(host, scheme) {
+                Probe::Untried("not tried: a proxy is set")
+            } else {
+                probes.spawn(async move {
+                    let result = net::reach(&name, port, PATIENCE).await;
+                    (i, reached(result.map_err(|why| format!("`{name}` port {port}: {why}"))))
+                });
+                return;
+            }
+        }
+        Some(Endpoint::Desktop) => match bus(host) {
+            Ok(path) => {
+                probes.spawn(async move { (i, reached(net::reach_socket(&path, PATIENCE).await)) });
+                return;
+            }
+            Err(known) => known,
+        },
+        Some(Endpoint::Program(program)) => found(host, &program),
+        // asked with the rest of Termux:API
+        Some(Endpoint::Termux) => Probe::Untried("Termux:API"),
+        Some(Endpoint::Log) => Probe::Untried("always there"),
+        None => Probe::Untried("not tried"),
+    };
+    probes.spawn(async move { (i, known) });
+}
+
+fn reached(result: Result<(), String>) -> Probe {
+    match result {
+        Ok(()) => Probe::Reached,
+        Err(why) => Probe::Not(why),
+    }
+}
+
+fn proxied(host: &Host, scheme: &str) -> bool {
+    let names = ["ALL_PROXY", "all_proxy"].into_iter().chain(match scheme {
+        "https" => ["HTTPS_PROXY", "https_proxy"],
+        "http" => ["HTTP_PROXY", "http_proxy"],
+        _ => ["", ""],
+    });
+    names.into_iter().any(|name| host.var_nonblank(name).is_some())
+}
+
+/// The socket of the session bus.
+fn bus(host: &Host) -> Result<PathBuf, Probe> {
+    let Some(address) = notify::desktop::bus_address(host) else {
+        let why = "there is no session bus: nobody is logged in to a desktop";
+        return Err(Probe::Not(why.into()));
+    };
+    let first = address.split([';', ',']).next();
+    let path = first.and_then(|first| first.strip_prefix("unix:path="));
+    path.map(PathBuf::from)
+        .ok_or(Probe::Untried("a session bus without a file, not tried"))
+}
+
+fn found(host: &Host, program: &str) -> Probe {
+    let there = match program.contains('/') {
+        true => files::is_executable(&host.path(program)),
+        false => notify::find_program(host, program).is_some(),
+    };
+    match there {
+        true => Probe::Reached,
+        false => Probe::Not(format!("`{program}` is no program, or not on the `PATH`")),
+    }
+}

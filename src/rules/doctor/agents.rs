@@ -1,0 +1,124 @@
+//! The agents' stores: what they hold of a login, and whether they are written.
+
+use super::super::lineage::Relation;
+use super::super::wording::quote;
+use super::{Facts, Finding, Group, Level, Spot, counted};
+
+/// A profile with a refresh token that hangs on a login.
+#[derive(Clone, Debug)]
+pub(crate) struct CopyFact {
+    /// The agent's label.
+    pub agent: String,
+    /// The profile id.
+    pub profile: String,
+    /// The login's id.
+    pub login: String,
+    /// How it descends from it.
+    pub relation: Relation,
+}
+
+/// An agent's store.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentFact {
+    /// The agent's label.
+    pub label: String,
+    /// Its store.
+    pub store: Spot,
+    /// Why it is not written, where nobody asked for that.
+    pub not_written: Option<String>,
+    /// It is not used any more and holds profiles.
+    pub retired: bool,
+}
+
+/// Stores, and what hangs on a login in them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agents {
+    /// Their stores.
+    pub all: Vec<AgentFact>,
+    /// Profiles with a refresh token of their own that hang on a login and fare well.
+    pub copies: Vec<CopyFact>,
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut found: Vec<Finding> = facts.agents.copies.iter().filter_map(copy).collect();
+    for agent in &facts.agents.all {
+        found.extend(retired(agent));
+        found.extend(not_written(agent));
+    }
+    found
+}
+
+pub(super) fn checked(facts: &Facts) -> Option<String> {
+    Some(counted(facts.agents.all.len(), "store"))
+}
+
+fn finding(kind: &str, level: Level, what: String, why: impl Into<String>) -> Finding {
+    Finding::new(kind, Group::Agents, level, what, why)
+}
+
+fn copy(copy: &CopyFact) -> Option<Finding> {
+    let (profile, agent, login) = (&copy.profile, &copy.agent, &copy.login);
+    let of = format!("`{profile}` of {agent}");
+    match copy.relation {
+        Relation::Same => None,
+        Relation::Older => Some(
+            finding(
+                "copy_behind",
+                Level::Warning,
+                format!("{of} holds a spent refresh token of the login `{login}`"),
+                "when its agent posts it, the server may revoke the whole login (anthropics/claude-code#76561)",
+            )
+            .run("nolapse sync"),
+        ),
+        Relation::Newer => Some(
+            finding(
+                "copy_ahead",
+                Level::Warning,
+                format!("{of} was renewed by its agent; the login `{login}` still holds the spent token"),
+                "Claude Code would post that next and be logged out",
+            )
+            .run("nolapse sync"),
+        ),
+        Relation::Unknown => Some(
+            finding(
+                "copy_diverged",
+                Level::Warning,
+                format!("the refresh token of {of} is not that of the login `{login}`"),
+                "either it was signed in on its own, or one of the two is dead; the older one is",
+            )
+            .advice(format!(
+                "fine if it was signed in on its own; otherwise `nolapse token remove {} --agent {}`",
+                quote(profile),
+                quote(agent)
+            )),
+        ),
+    }
+}
+
+fn retired(agent: &AgentFact) -> Option<Finding> {
+    agent.retired.then(|| {
+        finding(
+            "store_retired",
+            Level::Note,
+            format!("`{}` holds profiles and is not used any more", agent.store.shown),
+            "tokens lie there that nobody needs; its agent keeps them in SQLite now",
+        )
+        .at(&agent.store.path)
+        .advice("remove it when the agent works")
+    })
+}
+
+fn not_written(agent: &AgentFact) -> Option<Finding> {
+    let why = agent.not_written.as_ref()?;
+    let found = finding(
+        "store_not_written",
+        Level::Note,
+        format!("the store of {} is judged and not written: {why}", agent.label),
+        "a copy of a login there is not brought up to date",
+    );
+    Some(
+        found
+            .at(&agent.store.path)
+            .advice("nothing to do while the agent works; `sync.exclude_agents` says that it is meant"),
+    )
+}

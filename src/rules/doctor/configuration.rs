@@ -1,0 +1,55 @@
+//! Our own configuration: whether it can be read, and by whom.
+
+use super::{Facts, Finding, Group, Level, Spot, helped, private};
+
+/// The configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConfigFact {
+    /// Its path, for people.
+    pub shown: String,
+    /// It is there.
+    pub there: bool,
+    /// Place, message and hint of what is wrong with it.
+    pub error: Option<(String, String, String)>,
+    /// Files that hold its secrets and can be read by others, and whether they are ours.
+    pub loose: Vec<(Spot, u32, bool)>,
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    use Group::Configuration as G;
+    let config = &facts.config;
+    let mut found = Vec::new();
+    for (spot, mode, ours) in &config.loose {
+        let finding = Finding::new(
+            "secret_readable",
+            G,
+            Level::Broken,
+            format!(
+                "`{}` holds a secret of the configuration and has mode {mode:04o}",
+                spot.shown
+            ),
+            "others on this host can read it, and nolapse refuses to run with it",
+        );
+        found.push(private(finding, spot, 0o600, *ours));
+    }
+    if let Some((place, message, hint)) = &config.error
+        && (config.loose.is_empty() || !hint.starts_with("run `chmod"))
+    {
+        let finding = Finding::new(
+            "config_invalid",
+            G,
+            Level::Broken,
+            format!("{place}: {message}"),
+            "no pass starts with it, so nobody watches; what follows was looked at with the defaults",
+        );
+        found.push(helped(finding, hint));
+    }
+    found
+}
+
+pub(super) fn checked(facts: &Facts) -> Option<String> {
+    Some(match (facts.config.there, &facts.config.error) {
+        (false, None) => "the defaults, without a file".to_owned(),
+        _ => format!("`{}`, valid; its secrets are private", facts.config.shown),
+    })
+}

@@ -1,0 +1,158 @@
+//! What the look and the judgement of a pass found, put in its place and not judged again.
+
+use super::super::alert::Alert;
+use super::super::wording::Words;
+use super::{Facts, Finding, Group, Level, helped};
+use crate::types::{Problem, Severity};
+use std::path::Path;
+
+/// What a pass would say of the same moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judged {
+    /// There is neither a login nor a profile nor a key.
+    pub nothing: bool,
+    /// What a look found worth a word.
+    pub problems: Vec<Problem>,
+    /// What needs a human, in words.
+    pub alerts: Vec<(Alert, Words)>,
+    /// What somebody silenced.
+    pub silenced: Vec<Problem>,
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if facts.judged.nothing {
+        found.push(
+            Finding::new(
+                "nothing_found",
+                Group::Logins,
+                Level::Broken,
+                "there is neither a Claude Code login nor an agent's store",
+                "there is nothing to watch",
+            )
+            .run("claude auth login"),
+        );
+    }
+    for problem in &facts.judged.problems {
+        found.extend(of_problem(facts, problem));
+    }
+    for (alert, words) in &facts.judged.alerts {
+        found.extend(of_alert(facts, alert, words));
+    }
+    for problem in &facts.judged.silenced {
+        let finding = Finding::new(
+            "silenced",
+            Group::Telling,
+            Level::Note,
+            &problem.message,
+            "somebody asked for it",
+        );
+        found.push(helped(finding, &problem.hint));
+    }
+    found
+}
+
+fn is_login(facts: &Facts, path: &Path) -> bool {
+    facts.logins.all.iter().any(|login| login.file.path == path)
+}
+
+fn of_problem(facts: &Facts, problem: &Problem) -> Option<Finding> {
+    let path = problem.path.as_deref();
+    let login = path.is_some_and(|path| is_login(facts, path));
+    let (group, level, why) = match problem.kind {
+        // looked at more closely, or with the alert that comes of it
+        "dead_lock" | "wrong_owner" | "readable_by_others" => return None,
+        "unreadable" | "no_scopes" if login => return None,
+        "expires_in_seconds" => (
+            Group::Logins,
+            Level::Warning,
+            "whoever compares it with the time of day takes the login for ended",
+        ),
+        "shadowed_by_env" => (
+            Group::Logins,
+            Level::Warning,
+            "what ends there stops the agents although the login is fine",
+        ),
+        "unreadable" => (Group::Agents, Level::Unknown, "how it fares is not known"),
+        "store_malformed" => (
+            Group::Agents,
+            Level::Broken,
+            "the next write of the agent loses what is in it",
+        ),
+        "json_beside_sqlite" => (
+            Group::Agents,
+            Level::Warning,
+            "openclaw 2026.6.5 and later stumble over it",
+        ),
+        "legacy_store" => (
+            Group::Agents,
+            Level::Warning,
+            "until then the agent is not brought up to date",
+        ),
+        "agent_config_malformed" => (Group::Agents, Level::Warning, "an agent may be overlooked"),
+        "ledger_corrupt" => (
+            Group::Files,
+            Level::Warning,
+            "who was told of what, and when setup tokens end, is forgotten",
+        ),
+        _ => (Group::Files, Level::Warning, "it may keep a pass from doing its work"),
+    };
+    let mut finding = Finding::new(problem.kind, group, level, &problem.message, why);
+    finding.path = problem.path.clone();
+    Some(helped(finding, &problem.hint))
+}
+
+fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
+    let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
+    let group = match scope {
+        // said by the problem of the same store
+        "store" => return None,
+        "copies" | "profile" => Group::Agents,
+        "channel" => Group::Telling,
+        "remote" => Group::Remotes,
+        _ => Group::Logins,
+    };
+    let level = match alert.severity {
+        Severity::Info => Level::Note,
+        Severity::Warning if alert.kind == "unreadable" => Level::Unknown,
+        Severity::Critical => Level::Broken,
+        Severity::Warning if alert.lapsed => Level::Broken,
+        Severity::Warning => Level::Warning,
+    };
+    let line = |prefix: &str| words.message.lines().find(|line| line.starts_with(prefix));
+    let mut why = words.message.lines().next().unwrap_or_default().to_owned();
+    if let Some(affected) = line("affected: ") {
+        why = format!("{why}; {affected}");
+    }
+    let mut what = words.title.clone();
+    let mut path = None;
+    if scope == "login"
+        && let Some(login) = facts.logins.all.iter().find(|login| login.id == rest)
+    {
+        path = Some(login.file.path.clone());
+        let same = |problem: &&Problem| {
+            problem.path.as_ref() == Some(&login.file.path) && matches!(problem.kind, "unreadable" | "no_scopes")
+        };
+        // the cause is said better there
+        if alert.kind == "unreadable"
+            && let Some(problem) = facts.judged.problems.iter().find(same)
+        {
+            what.clone_from(&problem.message);
+            why = "whether the login lives is not known from here".into();
+            if level == Level::Broken {
+                why = "Claude Code takes it for signed out, and its agents stop as their tokens run out".into();
+            }
+        }
+    }
+    let mut finding = Finding::new(&alert.kind, group, level, what, why);
+    finding.path = path;
+    Some(match words.commands.first() {
+        Some(command) => finding.run(command),
+        None => finding,
+    })
+}
+
+/// Whether an alert of this id fires, which says it better.
+pub(super) fn alerted(facts: &Facts, id: &str) -> bool {
+    facts.judged.alerts.iter().any(|(alert, _)| alert.id == id)
+}

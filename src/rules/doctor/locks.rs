@@ -1,0 +1,199 @@
+//! Locks that exist: whose they are, and whether they are dead.
+
+use super::super::wording::{quote, span};
+use super::{Facts, Finding, Fix, Group, Level, Spot};
+use crate::types::{MINUTE, Ms};
+use std::time::Duration;
+
+/// What a lock is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LockOf {
+    /// A renewal by Claude Code, of this login.
+    Refresh(String),
+    /// A save by Claude Code, of this login.
+    Save(String),
+    /// A store, of this agent.
+    Store(String),
+    /// A renewal by the agents of one state directory.
+    Grant,
+}
+
+/// A lock that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct LockFact {
+    /// Where.
+    pub spot: Spot,
+    /// What for.
+    pub of: LockOf,
+    /// A directory, or a file.
+    pub is_dir: bool,
+    /// Its last touch, [`Ms`].
+    pub touched: Ms,
+    /// Nobody holds it any more.
+    pub stale: bool,
+    /// After how long without a touch a directory is nobody's.
+    pub limit: Duration,
+    /// The process that it, or the record beside it, names; whether that lives; and its name.
+    pub pid: Option<(u32, bool, Option<String>)>,
+}
+
+impl LockFact {
+    /// Whose it is, in words.
+    fn whose(&self) -> String {
+        match &self.pid {
+            Some((pid, true, Some(name))) => format!("process {pid} (`{name}`)"),
+            Some((pid, true, None)) => format!("process {pid}"),
+            Some((pid, false, _)) => format!("process {pid}, which is gone"),
+            None => "a process that is not on record".to_owned(),
+        }
+    }
+}
+
+impl LockOf {
+    /// What the lock is for, and why it matters that it goes.
+    fn words(&self) -> (String, &'static str) {
+        match self {
+            Self::Refresh(id) => (
+                format!("a renewal of the login `{id}`"),
+                "Claude Code clears it when it next renews; until then a monitor cannot tell it from a renewal under way",
+            ),
+            Self::Save(id) => (
+                format!("a save of the login `{id}`"),
+                "Claude Code loses a login that it cannot save in time (2.1.330)",
+            ),
+            Self::Store(label) => (
+                format!("the store of {label}"),
+                "agents of the other kind of lock wait for it for ever: a file stops clawdbot, a directory hangs openclaw",
+            ),
+            Self::Grant => (
+                "a renewal by the agents".to_owned(),
+                "the agents of this state directory wait for it before they renew",
+            ),
+        }
+    }
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let locks = facts.locks.iter();
+    locks.map(|lock| of_lock(lock, facts.now).at(&lock.spot.path)).collect()
+}
+
+pub(super) fn checked(facts: &Facts) -> Option<String> {
+    Some(match facts.locks.len() {
+        0 => "none held, none left".to_owned(),
+        n => format!("{n} held by living processes"),
+    })
+}
+
+fn finding(kind: &str, level: Level, what: String, why: impl Into<String>) -> Finding {
+    Finding::new(kind, Group::Locks, level, what, why)
+}
+
+fn of_lock(lock: &LockFact, now: Ms) -> Finding {
+    let (here, age) = (&lock.spot.shown, now - lock.touched);
+    let (what_for, whose) = (lock.of.words().0, lock.whose());
+    match lock.pid {
+        Some((pid, true, _)) if lock.stale && lock.is_dir => finding(
+            "lock_stopped",
+            Level::Warning,
+            format!(
+                "`{here}`, for {what_for}, is held by {whose}, which has not touched it for {}",
+                span(age)
+            ),
+            "it lives and is stopped or hangs; others take the lock from it, and it may save a spent token when it goes on",
+        )
+        .run(format!("ps -o pid,stat,etime,args -p {pid}")),
+        _ if lock.stale => dead(lock, age),
+        _ if lock.is_dir && -age > MINUTE => finding(
+            "lock_from_the_future",
+            Level::Warning,
+            format!("`{here}`, for {what_for}, was touched {} from now", span(-age)),
+            "by its time it is fresh until then, so nobody clears it; the clock was set back, or is wrong",
+        )
+        .advice(format!(
+            "not safe to remove while a `claude` or an agent runs; otherwise `rmdir {}`",
+            quote(here)
+        )),
+        _ => finding(
+            "lock_held",
+            Level::Note,
+            format!(
+                "`{here}`, for {what_for}, is held by {whose}, last touched {} ago",
+                span(age)
+            ),
+            "not safe to remove: its holder lives",
+        )
+        .advice("nothing to do; it goes when its holder is done"),
+    }
+}
+
+fn dead(lock: &LockFact, age: Ms) -> Finding {
+    let (what_for, matters) = lock.of.words();
+    let proof = match (&lock.pid, lock.is_dir) {
+        (Some((pid, ..)), false) => format!("process {pid} is gone"),
+        (None, false) => format!("it names no process and has lain there for {}", span(age)),
+        (_, true) => format!(
+            "its holder touches it every few seconds and has not for {}; the limit is {} s",
+            span(age),
+            lock.limit.as_secs()
+        ),
+    };
+    let mut found = finding(
+        "dead_lock",
+        Level::Warning,
+        format!(
+            "`{}` was left, {} ago, by {}; it is for {what_for}",
+            lock.spot.shown,
+            span(age),
+            lock.whose()
+        ),
+        format!("{matters}. Safe to remove: {proof}"),
+    )
+    .run("nolapse doctor --fix");
+    found.fix = Some(Fix::Lock {
+        path: lock.spot.path.clone(),
+        stale_after: lock.limit,
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    use crate::types::{DAY, HOUR};
+
+    #[test]
+    fn a_lock_is_removed_only_where_it_is_proven_dead() {
+        let lock = |is_dir, stale, age: Ms, pid: Option<(u32, bool)>| LockFact {
+            spot: spot("~/x.lock"),
+            of: LockOf::Store("clawdbot/main".into()),
+            is_dir,
+            touched: NOW - age,
+            stale,
+            limit: Duration::from_secs(30),
+            pid: pid.map(|(pid, lives)| (pid, lives, None)),
+        };
+        for (lock, kind, fixed) in [
+            (lock(true, true, HOUR, None), "dead_lock", true),
+            (lock(true, true, HOUR, Some((7, false))), "dead_lock", true),
+            (lock(true, true, HOUR, Some((7, true))), "lock_stopped", false),
+            (lock(true, false, 0, None), "lock_held", false),
+            (lock(true, false, -HOUR, None), "lock_from_the_future", false),
+            (lock(false, true, HOUR, Some((7, false))), "dead_lock", true),
+            (lock(false, true, HOUR, None), "dead_lock", true),
+            (lock(false, false, DAY, Some((7, true))), "lock_held", false),
+        ] {
+            let found = super::super::examine(&Facts {
+                locks: vec![lock.clone()],
+                ..facts()
+            });
+            assert_eq!(
+                (found[0].kind.as_str(), found[0].fix.is_some()),
+                (kind, fixed),
+                "{lock:?}"
+            );
+        }
+    }
+}

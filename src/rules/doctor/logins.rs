@@ -1,0 +1,230 @@
+//! Claude Code's logins: what lies about them that no clock tells.
+
+use super::super::wording::{self, quote};
+use super::judged::alerted;
+use super::{Facts, Finding, Group, Level, Spot, counted, join};
+
+/// A login beside its health.
+#[derive(Clone, Debug)]
+pub(crate) struct LoginFact {
+    /// Its id.
+    pub id: String,
+    /// Its file.
+    pub file: Spot,
+    /// Its directory.
+    pub dir: Spot,
+    /// What goes before it.
+    pub shadowed_by: Vec<String>,
+    /// That is a token whose end is known and ahead.
+    pub shadow_known: bool,
+    /// A refresh was begun and never saved, and its access token is over.
+    pub abandoned: bool,
+    /// Whose, where a record says it.
+    pub abandoned_by: Option<u32>,
+    /// It could be renewed, and its `expiresAt` is `0` or none at all.
+    pub no_end: Option<&'static str>,
+    /// What the file is a link to.
+    pub link: Option<Spot>,
+    /// What it was a link to and no longer is, where that holds an older token of the same login.
+    pub left_behind: Option<Spot>,
+    /// Why nothing can be saved in its directory.
+    pub not_writable: Option<String>,
+    /// Others can write its directory; its mode.
+    pub open: Option<u32>,
+}
+
+/// Logins, watched and not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logins {
+    /// Those that are watched.
+    pub all: Vec<LoginFact>,
+    /// Directories that hold a login and are not watched.
+    pub unwatched: Vec<Spot>,
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for login in &facts.logins.all {
+        let alerted = alerted(facts, &format!("login:{}", login.id));
+        found.extend(shadowed(login));
+        found.extend(abandoned(login).filter(|_| !alerted));
+        found.extend(no_end(login));
+        found.extend(linked(login));
+        found.extend(left_behind(login));
+        found.extend(not_writable(login));
+        found.extend(open(login));
+    }
+    found.extend(facts.logins.unwatched.iter().map(unwatched));
+    found
+}
+
+pub(super) fn checked(facts: &Facts) -> Option<String> {
+    let cli = match &facts.running.cli {
+        Some(Ok(version)) => format!(", renewed by `claude` {version}"),
+        _ => String::new(),
+    };
+    Some(format!(
+        "{}{cli}; whether the server has revoked one is not asked",
+        counted(facts.logins.all.len(), "login")
+    ))
+}
+
+fn sign_in(login: &LoginFact) -> String {
+    wording::sign_in(Some(&login.dir.shown))
+}
+
+fn finding(kind: &str, level: Level, what: String, why: &str) -> Finding {
+    Finding::new(kind, Group::Logins, level, what, why)
+}
+
+fn shadowed(login: &LoginFact) -> Option<Finding> {
+    if login.shadowed_by.is_empty() {
+        return None;
+    }
+    let (settings, env): (Vec<_>, Vec<_>) = login
+        .shadowed_by
+        .iter()
+        .partition(|name| name.ends_with(" in settings.json"));
+    let mut places = Vec::new();
+    if !env.is_empty() {
+        places.push(format!("{} in the environment of this command", join(&env)));
+    }
+    if !settings.is_empty() {
+        places.push(join(&settings));
+    }
+    let found = finding(
+        "shadowed_by_env",
+        if login.shadow_known { Level::Note } else { Level::Warning },
+        format!("{} goes before the login `{}`", places.join(" and "), login.id),
+        "Claude Code neither renews the login nor falls back to it while that is set: what ends there stops the work although the login is fine",
+    )
+    .at(&login.file.path);
+    Some(match settings.is_empty() {
+        true => found.run(format!(
+            "unset {}",
+            env.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
+        )),
+        false => found.advice(format!(
+            "fine if meant; otherwise take it out of `{}/settings.json`",
+            login.dir.shown
+        )),
+    })
+}
+
+fn abandoned(login: &LoginFact) -> Option<Finding> {
+    let by = login
+        .abandoned_by
+        .map_or(String::new(), |pid| format!(" by process {pid}"));
+    login.abandoned.then(|| {
+        finding(
+            "abandoned_refresh",
+            Level::Warning,
+            format!(
+                "a renewal of the login `{}` was begun{by} and never saved, and its access token is over",
+                login.id
+            ),
+            "its single-use token is probably spent, so nolapse does not post it again (anthropics/claude-code#95822)",
+        )
+        .at(&login.file.path)
+        .run(sign_in(login))
+    })
+}
+
+fn no_end(login: &LoginFact) -> Option<Finding> {
+    let end = login.no_end?;
+    let found = finding(
+        "no_access_end",
+        Level::Warning,
+        format!("`{}` has tokens, and its `expiresAt` is {end}", login.file.shown),
+        match end {
+            "0" => {
+                "Claude Code writes that only when it wipes a login; who compares it with the time of day takes it for ended"
+            }
+            _ => "Claude Code never renews such a login by the clock, and neither can nolapse",
+        },
+    );
+    Some(found.at(&login.file.path).run(sign_in(login)))
+}
+
+fn linked(login: &LoginFact) -> Option<Finding> {
+    let (target, file) = (login.link.as_ref()?, &login.file.shown);
+    let found = finding(
+        "credentials_linked",
+        Level::Warning,
+        format!("`{file}` is a link to `{}`", target.shown),
+        "Claude Code puts a file in its place when it next renews, and the target keeps the spent token (anthropics/claude-code#76561)",
+    );
+    let command = format!("rm {} && {}", quote(file), sign_in(login));
+    Some(found.at(&login.file.path).run(command))
+}
+
+fn left_behind(login: &LoginFact) -> Option<Finding> {
+    let (target, file) = (login.left_behind.as_ref()?, &login.file.shown);
+    let found = finding(
+        "symlink_replaced",
+        Level::Broken,
+        format!(
+            "`{file}` was a link to `{}`, and that still holds an older token of the same login",
+            target.shown
+        ),
+        "Claude Code replaced the link when it renewed; whoever posts the spent token from there can have the whole login revoked (anthropics/claude-code#76561)",
+    );
+    let spent = quote(&format!("{}.spent", target.shown));
+    Some(
+        found
+            .at(&target.path)
+            .run(format!("mv {} {spent}", quote(&target.shown))),
+    )
+}
+
+fn not_writable(login: &LoginFact) -> Option<Finding> {
+    let (why, dir) = (login.not_writable.as_ref()?, &login.dir);
+    let found = finding(
+        "login_dir_not_writable",
+        Level::Broken,
+        format!("nothing can be saved in `{}`: {why}", dir.shown),
+        "a renewal spends the token and then has no place for the new one",
+    );
+    Some(found.at(&dir.path).run(format!("ls -ld {}", quote(&dir.shown))))
+}
+
+fn open(login: &LoginFact) -> Option<Finding> {
+    let (mode, dir) = (login.open?, &login.dir);
+    let found = Finding::new(
+        "dir_writable_by_others",
+        Group::Files,
+        Level::Warning,
+        format!("`{}` has mode {mode:04o}: others can write in it", dir.shown),
+        "they can put another login in the place of yours, or hold its locks",
+    );
+    Some(found.at(&dir.path).run(format!("chmod go-w {}", quote(&dir.shown))))
+}
+
+fn unwatched(dir: &Spot) -> Finding {
+    finding(
+        "login_not_watched",
+        Level::Note,
+        format!("`{}` holds a Claude Code login that is not watched", dir.shown),
+        "nobody hears of it when it ends",
+    )
+    .at(&dir.path)
+    .advice(format!(
+        "add `[[login]]` with `dir = \"{}\"` to the configuration",
+        dir.shown
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_directory_in_which_nothing_can_be_saved_is_broken() {
+        let closed = with_login(LoginFact {
+            not_writable: Some("read-only file system".into()),
+            ..login("claude")
+        });
+        assert_eq!(kinds(&closed), [("login_dir_not_writable".to_owned(), Level::Broken)]);
+    }
+}

@@ -1,0 +1,437 @@
+//! Who runs nolapse, and with which `claude`.
+
+use super::super::wording::{quote, span};
+use super::{Facts, Finding, Group, Level, Spot, counted, helped};
+use crate::types::{DAY, HOUR, MINUTE, Ms, Problem};
+
+/// Who runs nolapse.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunningFact {
+    /// The ways in which it is installed.
+    pub ways: Vec<Way>,
+    /// That was not looked at, since a service would not look at this home.
+    pub elsewhere: bool,
+    /// Daemons that run on this home now.
+    pub daemons: Vec<u32>,
+    /// When the last whole pass ended, [`Ms`].
+    pub last_pass: Option<Ms>,
+    /// And the last one that could do its work and tell whom it had to, [`Ms`].
+    pub last_good: Option<Ms>,
+    /// For how long there may be none.
+    pub patience: Ms,
+    /// This program.
+    pub exe: Option<Spot>,
+    /// systemd keeps the user's services after logout.
+    pub linger: Option<bool>,
+    /// The user's name.
+    pub user: String,
+    /// The platform to install for here.
+    pub platform: &'static str,
+    /// Termux:API, where this is Termux.
+    pub termux_api: Option<TermuxApi>,
+    /// Which `claude` renews, where one is to, or why it cannot.
+    pub cli: Option<Result<String, Problem>>,
+}
+
+/// How Termux:API fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TermuxApi {
+    /// It answers.
+    Answers,
+    /// Its commands are not installed.
+    Missing,
+    /// Its commands never end: the app is missing or was never opened.
+    Silent,
+}
+
+/// One way in which it is installed.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// The word after `nolapse install`.
+    pub platform: &'static str,
+    /// In words: `the systemd timer`.
+    pub name: String,
+    /// The resident form.
+    pub daemon: bool,
+    /// The program that it runs, and whether that is there.
+    pub program: Option<(Spot, bool)>,
+    /// Files of it that are gone.
+    pub gone: usize,
+    /// Whether it is switched on.
+    pub on: On,
+}
+
+/// Whether something is switched on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// It was not asked: a file says that it is.
+    Likely,
+    /// It could not be told, and why.
+    Untold(String),
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let running = &facts.running;
+    let mut found = Vec::new();
+    found.extend(nobody(running, facts.now));
+    for way in &running.ways {
+        found.extend(program_gone(way));
+        found.extend(incomplete(way));
+        found.extend(off(way));
+    }
+    found.extend(old(running, facts.now));
+    found.extend(failing(running, facts.now));
+    found.extend(linger_off(running));
+    found.extend(two_installs(running));
+    found.extend(two_programs(running));
+    found.extend(termux_api(running));
+    found.extend(no_claude(running));
+    found
+}
+
+pub(super) fn checked(facts: &Facts) -> Option<String> {
+    let running = &facts.running;
+    let mut how: Vec<String> = running.ways.iter().map(|way| way.name.clone()).collect();
+    how.extend(running.last_pass.map(|at| match facts.now - at {
+        ago if ago < MINUTE => "last pass just now".to_owned(),
+        ago => format!("last pass {} ago", span(ago)),
+    }));
+    if running.linger == Some(true) {
+        how.push("linger on".into());
+    }
+    if running.termux_api == Some(TermuxApi::Answers) {
+        how.push("Termux:API answers".into());
+    }
+    Some(how.join(", "))
+}
+
+/// Passes are this far apart at the most where a timer or the daemon makes them; Android grants its jobs when it likes.
+pub(crate) fn patience(termux: bool) -> Ms {
+    if termux { 6 * HOUR } else { 2 * HOUR }
+}
+
+impl RunningFact {
+    /// How long ago the last pass was; `None` where there was none, or it is ahead of a clock that was set back.
+    fn idle(&self, now: Ms) -> Option<Ms> {
+        self.last_pass.map(|at| now - at).filter(|idle| *idle >= 0)
+    }
+
+    /// Passes are made.
+    fn recent(&self, now: Ms) -> bool {
+        self.last_pass.is_some() && self.idle(now).is_none_or(|idle| idle <= self.patience)
+    }
+}
+
+impl Way {
+    /// The command that installs it again.
+    fn again(&self) -> String {
+        let daemon = if self.daemon { " --daemon" } else { "" };
+        format!("nolapse install {}{daemon}", self.platform)
+    }
+}
+
+fn finding(kind: &str, level: Level, what: impl Into<String>, why: impl Into<String>) -> Finding {
+    Finding::new(kind, Group::Running, level, what, why)
+}
+
+fn nobody(running: &RunningFact, now: Ms) -> Option<Finding> {
+    if running.elsewhere {
+        let found = finding(
+            "not_looked",
+            Level::Note,
+            "who runs nolapse on this home was not looked at",
+            "services look at their user's own home, and this is another one",
+        );
+        return Some(found.advice("run it as that user, without `--home`"));
+    }
+    if !running.ways.is_empty() || !running.daemons.is_empty() || running.recent(now) {
+        return None;
+    }
+    let last = running.idle(now).map_or("there was no pass yet".to_owned(), |idle| {
+        format!("the last pass was {} ago", span(idle))
+    });
+    let found = finding(
+        "not_installed",
+        Level::Warning,
+        format!("nothing runs nolapse by itself; {last}"),
+        "a login that ends is noticed only when somebody looks",
+    );
+    Some(found.run(format!("nolapse install {}", running.platform)))
+}
+
+fn program_gone(way: &Way) -> Option<Finding> {
+    let (program, false) = way.program.as_ref()? else {
+        return None;
+    };
+    let what = format!("{} runs `{}`, which is not there", way.name, program.shown);
+    Some(
+        finding("program_gone", Level::Broken, what, "nobody watches")
+            .at(&program.path)
+            .run(way.again()),
+    )
+}
+
+fn incomplete(way: &Way) -> Option<Finding> {
+    (way.gone > 0).then(|| {
+        finding(
+            "install_incomplete",
+            Level::Broken,
+            format!("{} of {} are gone", counted(way.gone, "file"), way.name),
+            "it does not run as it was installed",
+        )
+        .run(way.again())
+    })
+}
+
+fn off(way: &Way) -> Option<Finding> {
+    match &way.on {
+        On::Yes | On::Likely => None,
+        On::No => Some(
+            finding(
+                "not_running",
+                Level::Broken,
+                format!("{} is not running", way.name),
+                "nobody watches",
+            )
+            .run(way.again()),
+        ),
+        On::Untold(why) => Some(
+            finding(
+                "not_told",
+                Level::Unknown,
+                format!("whether {} runs could not be told: {why}", way.name),
+                "it may not run",
+            )
+            .advice("ask again in a session of the user who has it"),
+        ),
+    }
+}
+
+fn old(running: &RunningFact, now: Ms) -> Option<Finding> {
+    let on = running.ways.iter().any(|way| matches!(way.on, On::Yes | On::Likely));
+    let idle = running.idle(now).filter(|idle| on && *idle > running.patience)?;
+    let found = finding(
+        "last_pass_old",
+        if idle > DAY { Level::Broken } else { Level::Warning },
+        format!("the last pass was {} ago, although nolapse is installed", span(idle)),
+        "nobody watched since; the host may have slept, or each pass fails before it begins",
+    );
+    Some(found.run("nolapse run"))
+}
+
+fn failing(running: &RunningFact, now: Ms) -> Option<Finding> {
+    let what = match (running.last_pass, running.last_good) {
+        (Some(last), Some(good)) if last > good => {
+            format!("passes are made, and none has gone well for {}", span(now - good))
+        }
+        (Some(_), None) => "passes are made, and none has gone well yet".to_owned(),
+        _ => return None,
+    };
+    let long = running.last_good.is_none_or(|good| now - good > running.patience);
+    (running.recent(now) && long).then(|| {
+        finding(
+            "passes_fail",
+            Level::Warning,
+            what,
+            "they could not do their work, or could not tell somebody",
+        )
+        .run("nolapse run")
+    })
+}
+
+fn linger_off(running: &RunningFact) -> Option<Finding> {
+    let systemd = running.ways.iter().any(|way| way.platform == "systemd");
+    (running.linger == Some(false) && systemd).then(|| {
+        finding(
+            "linger_off",
+            Level::Warning,
+            format!("linger is off for `{}`", running.user),
+            "systemd stops the timer when the last session ends",
+        )
+        .run(format!("loginctl enable-linger {}", quote(&running.user)))
+    })
+}
+
+fn two_installs(running: &RunningFact) -> Option<Finding> {
+    let mut names: Vec<String> = running.ways.iter().map(|way| way.name.clone()).collect();
+    // an installed daemon is the process that runs
+    let expected = running.ways.iter().filter(|way| way.daemon).count();
+    for pid in running.daemons.iter().skip(expected) {
+        names.push(format!("a daemon (process {pid})"));
+    }
+    if names.len() < 2 {
+        return None;
+    }
+    let found = finding(
+        "two_installs",
+        Level::Warning,
+        format!("nolapse is run by {}", names.join(" and ")),
+        "each pass waits for the other, and with two state directories everything is told twice",
+    );
+    Some(match running.ways.last().filter(|_| running.ways.len() > 1) {
+        Some(way) => found.run(format!("nolapse uninstall {}", way.platform)),
+        None => match running.daemons.last() {
+            Some(pid) => found.run(format!("kill {pid}")),
+            None => found,
+        },
+    })
+}
+
+fn two_programs(running: &RunningFact) -> Option<Finding> {
+    let ways = running.ways.iter().filter_map(|way| way.program.as_ref());
+    let mut programs: Vec<&Spot> = ways.map(|(spot, _)| spot).collect();
+    programs.dedup_by_key(|spot| &spot.path);
+    if let [first, .., last] = programs[..]
+        && first.path != last.path
+    {
+        let found = finding(
+            "two_programs",
+            Level::Warning,
+            format!("two programs are installed: `{}` and `{}`", first.shown, last.shown),
+            "an older one may judge and write by other rules",
+        );
+        return Some(found.advice("remove one of them, then `nolapse install` again"));
+    }
+    let (own, [installed]) = (running.exe.as_ref()?, &programs[..]) else {
+        return None;
+    };
+    (own.path != installed.path).then(|| {
+        finding(
+            "two_programs",
+            Level::Note,
+            format!(
+                "this is `{}`, and what runs by itself is `{}`",
+                own.shown, installed.shown
+            ),
+            "what you see here may not be what it does",
+        )
+        .advice("fine if both are the same version")
+    })
+}
+
+fn termux_api(running: &RunningFact) -> Option<Finding> {
+    match running.termux_api? {
+        TermuxApi::Missing => Some(
+            finding(
+                "termux_api_missing",
+                Level::Broken,
+                "the commands of Termux:API are not installed",
+                "no notification can be shown, and Android's job scheduler cannot be told",
+            )
+            .run("pkg install termux-api"),
+        ),
+        TermuxApi::Silent => Some(
+            finding(
+                "termux_api_silent",
+                Level::Broken,
+                "Termux:API does not answer",
+                "its commands wait for ever without its app, and no notification is shown",
+            )
+            .advice("install the app Termux:API from where Termux came from, and open it once"),
+        ),
+        TermuxApi::Answers => None,
+    }
+}
+
+fn no_claude(running: &RunningFact) -> Option<Finding> {
+    let problem = running.cli.as_ref()?.as_ref().err()?;
+    let mut found = finding(
+        problem.kind,
+        Level::Warning,
+        &problem.message,
+        "nothing renews the login but Claude Code in use: its copies end with the access token, within 8 h",
+    );
+    found.path = problem.path.clone();
+    Some(helped(found, &problem.hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn who_runs_it_is_judged() {
+        let way = |platform, daemon, on| Way {
+            platform,
+            name: format!("the {platform}"),
+            daemon,
+            program: None,
+            gone: 0,
+            on,
+        };
+        let of = |ways: Vec<Way>, daemons: Vec<u32>, idle: Option<Ms>| {
+            let running = RunningFact {
+                ways,
+                daemons,
+                last_pass: idle.map(|idle| NOW - idle),
+                last_good: idle.map(|idle| NOW - idle),
+                ..facts().running
+            };
+            let found = kinds(&Facts { running, ..facts() });
+            found
+                .into_iter()
+                .map(|(kind, level)| format!("{kind} {}", level.word()))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let timer = || way("systemd", false, On::Yes);
+        for (found, wanted) in [
+            (of(vec![], vec![], None), "not_installed warning"),
+            (of(vec![], vec![], Some(3 * HOUR)), "not_installed warning"),
+            (of(vec![], vec![], Some(HOUR)), ""),
+            // a clock that was set back is said by the clock
+            (of(vec![], vec![], Some(-HOUR)), ""),
+            (of(vec![], vec![7], None), ""),
+            (of(vec![timer()], vec![], Some(HOUR)), ""),
+            (of(vec![timer()], vec![], Some(3 * HOUR)), "last_pass_old warning"),
+            (of(vec![timer()], vec![], Some(3 * DAY)), "last_pass_old broken"),
+            (
+                of(vec![way("systemd", false, On::No)], vec![], Some(3 * DAY)),
+                "not_running broken",
+            ),
+            (of(vec![way("systemd", true, On::Yes)], vec![7], Some(0)), ""),
+            (
+                of(vec![way("systemd", true, On::Yes)], vec![7, 8], Some(0)),
+                "two_installs warning",
+            ),
+            (of(vec![timer()], vec![7], Some(0)), "two_installs warning"),
+            (
+                of(vec![timer(), way("cron", false, On::Yes)], vec![], Some(0)),
+                "two_installs warning",
+            ),
+            (
+                of(vec![way("cron", false, On::Untold("x".into()))], vec![], Some(0)),
+                "not_told unknown",
+            ),
+        ] {
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn passes_that_fail_for_long_are_told() {
+        for (good, wanted) in [
+            (Some(NOW - MINUTE), vec![]),
+            (Some(NOW - HOUR), vec![]),
+            (Some(NOW - 3 * HOUR), vec![("passes_fail".to_owned(), Level::Warning)]),
+            (None, vec![("passes_fail".to_owned(), Level::Warning)]),
+        ] {
+            let mut facts = facts();
+            facts.running.last_good = good;
+            assert_eq!(kinds(&facts), wanted, "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_home_that_no_service_looks_at_is_a_note() {
+        let mut elsewhere = facts();
+        elsewhere.running.elsewhere = true;
+        elsewhere.running.last_pass = None;
+        assert_eq!(kinds(&elsewhere), [("not_looked".to_owned(), Level::Note)]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Channels and the heartbeat: whether an alert would reach somebody.
+
+use super::super::alert;
+use super::super::wording::quote;
+use super::judged::alerted;
+use super::{Facts, Finding, Group, Level, counted};
+
+/// A channel, or the heartbeat.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelFact {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: &'static str,
+    /// Why the last delivery failed, where it did.
+    pub trouble: Option<String>,
+    /// How many alerts wait for it.
+    pub waiting: usize,
+    /// Whether it was reached just now.
+    pub probe: Probe,
+}
+
+/// Whether the other end is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Somebody listens.
+    Reached,
+    /// Nobody does, and why.
+    Not(String),
+    /// It was not tried, and why.
+    Untried(&'static str),
+}
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let told: Vec<&ChannelFact> = facts.channels.iter().filter(|one| one.kind != "heartbeat").collect();
+    let nobody = !told.is_empty() && told.iter().all(|one| matches!(one.probe, Probe::Not(_)));
+    let mut found = Vec::new();
+    for channel in &facts.channels {
+        let alerted = alerted(facts, &alert::channel_id(&channel.name));
+        found.extend(unreachable(
+            channel,
+            if nobody { Level::Broken } else { Level::Warning },
+        ));
+        found.extend(failed(channel).filter(|_| !alerted));
+    }
+    if !told.is_empty() && told.iter().all(|channel| channel.kind == "log") {
+        found.push(log_only());
+    }
+    found
+}
+
+pub(super) fn checked(facts: &Facts) -> Option<String> {
+    let words = |channel: &ChannelFact| match &channel.probe {
+        Probe::Reached if channel.kind == "desktop" => format!("{} has its session bus", channel.name),
+        Probe::Reached => format!("{} reached", channel.name),
+        Probe::Not(_) => format!("{} not reached", channel.name),
+        Probe::Untried(why) => format!("{} ({why})", channel.name),
+    };
+    let channels: Vec<String> = facts.channels.iter().map(words).collect();
+    Some(channels.join(", "))
+}
+
+fn finding(kind: &str, level: Level, what: impl Into<String>, why: impl Into<String>) -> Finding {
+    Finding::new(kind, Group::Telling, level, what, why)
+}
+
+fn test(channel: &ChannelFact) -> String {
+    format!("nolapse alert test {}", quote(&channel.name))
+}
+
+/// `Broken` where no channel is reached.
+fn unreachable(channel: &ChannelFact, level: Level) -> Option<Finding> {
+    let (Probe::Not(why), name) = (&channel.probe, &channel.name) else {
+        return None;
+    };
+    let (kind, what) = match channel.kind {
+        "desktop" => (
+            "no_session_bus",
+            format!("the desktop of channel `{name}` is not there: {why}"),
+        ),
+        "heartbeat" => ("heartbeat_unreachable", format!("the heartbeat is not reached: {why}")),
+        "command" => (
+            "channel_unreachable",
+            format!("the command of channel `{name}` is not there: {why}"),
+        ),
+        _ => (
+            "channel_unreachable",
+            format!("the channel `{name}` is not reached: {why}"),
+        ),
+    };
+    let (why, command) = match (channel.kind, level) {
+        ("heartbeat", _) => (
+            "who waits for its ping will think that nolapse is dead",
+            "nolapse run".to_owned(),
+        ),
+        (_, Level::Broken) => (
+            "no alert reaches anybody now; they are kept for 7 days and tried again",
+            test(channel),
+        ),
+        _ => ("alerts sent by it are kept for 7 days and tried again", test(channel)),
+    };
+    Some(finding(kind, level, what, why).run(command))
+}
+
+/// It is there, and the last delivery failed.
+fn failed(channel: &ChannelFact) -> Option<Finding> {
+    let why = channel.trouble.as_ref()?;
+    if matches!(channel.probe, Probe::Not(_)) {
+        return None;
+    }
+    let found = finding(
+        "delivery_failed",
+        Level::Warning,
+        format!("the last delivery by channel `{}` failed: {why}", channel.name),
+        format!(
+            "{} wait for it and are tried again by themselves",
+            counted(channel.waiting, "alert")
+        ),
+    );
+    Some(found.run(test(channel)))
+}
+
+fn log_only() -> Finding {
+    finding(
+        "log_only",
+        Level::Note,
+        "alerts go to the log alone",
+        "nobody hears of them who does not read it",
+    )
+    .advice("add a `[[channel]]` to the configuration: `nolapse config init` makes one to fill in")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn channels_that_are_not_reached_are_worse_where_no_other_is() {
+        let channel = |name: &str, kind, probe| ChannelFact {
+            name: name.into(),
+            kind,
+            trouble: None,
+            waiting: 0,
+            probe,
+        };
+        let not = || Probe::Not("refused".into());
+        let of = |channels| kinds(&Facts { channels, ..facts() });
+        let one = |kind: &str, level| vec![(kind.to_owned(), level)];
+        assert_eq!(
+            of(vec![channel("a", "slack", not())]),
+            one("channel_unreachable", Level::Broken)
+        );
+        assert_eq!(
+            of(vec![channel("a", "slack", not()), channel("b", "ntfy", Probe::Reached)]),
+            one("channel_unreachable", Level::Warning)
+        );
+        assert_eq!(
+            of(vec![
+                channel("b", "ntfy", Probe::Reached),
+                channel("h", "heartbeat", not())
+            ]),
+            one("heartbeat_unreachable", Level::Warning)
+        );
+        assert_eq!(
+            of(vec![channel("log", "log", Probe::Untried(""))]),
+            one("log_only", Level::Note)
+        );
+    }
+}
