@@ -173,7 +173,7 @@ pub fn main(invocation: Invocation) -> u8 {
             };
         }
     };
-    init_log(&cli.global);
+    init_log(&cli);
     match dispatch(cli, invocation) {
         Ok(exit) => exit.code(),
         // whoever read our output has seen enough
@@ -391,9 +391,10 @@ fn parse_time(text: &str) -> Result<Ms, String> {
 }
 
 /// Our own log alone, at every level: what libraries log may hold what they send.
-fn init_log(global: &Global) {
+fn init_log(cli: &Cli) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;
+    let global = &cli.global;
     let level = match global.verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -403,7 +404,15 @@ fn init_log(global: &Global) {
     let ours = Targets::new()
         .with_target("nolapse", level)
         // what the channel `log` is given to say is said: a recovery too
-        .with_target("nolapse::alert", level.max(LevelFilter::INFO));
+        .with_target("nolapse::alert::recovered", level.max(LevelFilter::INFO))
+        .with_target(
+            "nolapse::alert",
+            match (&cli.command, &global.log_format) {
+                // what fires is on its stdout
+                (Command::Run(_), LogFormat::Text) => LevelFilter::OFF,
+                _ => level.max(LevelFilter::INFO),
+            },
+        );
     let registry = tracing_subscriber::registry();
     let _ = match global.log_format {
         LogFormat::Text => {

@@ -38,6 +38,8 @@ pub mod remotes;
 pub mod renew;
 pub mod tell;
 
+mod heard;
+
 pub mod pass;
 
 pub mod metrics;

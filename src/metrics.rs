@@ -6,10 +6,9 @@ use crate::ledger::{Ledger, Passes};
 use crate::look::View;
 use crate::notify::Channel;
 use crate::pass::{self, Outcome, Report};
-use crate::rules::alert::channel_alerts;
+use crate::report;
 use crate::rules::metrics::{self, Facts};
 use crate::types::Problem;
-use crate::{remotes, report};
 use std::path::Path;
 
 /// Other users' collectors read it.
@@ -17,9 +16,7 @@ const MODE: u32 = 0o644;
 
 /// The page of this view. `problems` are those beside the view's own.
 pub fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: &[&Problem]) -> String {
-    let mut alerts = pass::alerts(ctx, view);
-    alerts.extend(channel_alerts(&ledger.troubles));
-    alerts.extend(remotes::alerts(ctx, ledger, view.now));
+    let alerts = pass::firing(ctx, view, ledger, view.now);
     let channels = ctx.channels();
     let channels: Vec<&str> = channels.iter().map(|channel: &Channel| channel.name.as_str()).collect();
     let remotes: Vec<&str> = ctx.config.remotes.iter().map(|remote| remote.name.as_str()).collect();
@@ -32,7 +29,7 @@ pub fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: 
         problems,
         channels: &channels,
         remotes: &remotes,
-        exit: report::exit(ctx, view).code(),
+        exit: report::exit_with(report::exit(ctx, view), &alerts).code(),
     })
 }
 

@@ -7,6 +7,7 @@ use crate::config::Share;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, Kind, LockError, Terms};
+use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
 use crate::ledger::{self, Ledger, Outgoing};
@@ -17,6 +18,7 @@ use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
 use crate::remotes;
 use crate::renew::{self, Asked, What};
 use crate::rules::alert::{Alert, Why};
+use crate::rules::heard::Repairs;
 use crate::rules::plan::{self, Decision, Keep};
 use crate::rules::{self, lineage, wording};
 use crate::secret::Secret;
@@ -91,7 +93,9 @@ impl Report {
     /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
     pub fn good(&self) -> bool {
         let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
-        self.problems.is_empty() && !self.done.iter().any(failed)
+        // that nobody has heard of an alert is no fault of the pass where no channel takes it; where one fails, that is said too
+        let faults = |problem: &Problem| problem.kind != heard::UNHEARD;
+        !self.problems.iter().any(faults) && !self.done.iter().any(failed)
     }
 }
 
@@ -118,7 +122,7 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let begun = crate::ctx::monotonic();
     let mut problems = Vec::new();
-    let heard = match scope {
+    let answers = match scope {
         Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
         _ => Vec::new(),
     };
@@ -205,14 +209,12 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     count(&mut ledger.counts, &done);
     let (mut noted, mut once) = history::of_done(&mut ledger, &view, &done, &renewals, view.now);
 
-    let mut alerts = alerts(ctx, &view);
-    alerts.extend(rules::alert::channel_alerts(&ledger.troubles));
     let channels = ctx.channels();
     let now = ctx.clock.now();
     if scope == Scope::Whole {
-        remotes::note(ctx, &mut ledger, heard, now);
-        alerts.extend(remotes::alerts(ctx, &ledger, now));
+        remotes::note(ctx, &mut ledger, answers, now);
     }
+    let alerts = firing(ctx, &view, &ledger, now);
     let mut leased = Vec::new();
     if scope == Scope::Whole {
         let before = ledger.alerts.clone();
@@ -241,6 +243,9 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         ledger = record(ctx, &channels, &told, &mut problems).await;
     }
     problems.extend(tell::failing(&ledger));
+    if scope == Scope::Whole {
+        problems.extend(heard::unheard(ctx, &ledger, &alerts, now));
+    }
     let mut report = Report {
         view,
         done,
@@ -270,7 +275,7 @@ pub async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
     done.extend(renewals.iter().filter_map(renewed));
     let (written, view) = write_stores(ctx, &loaded.ledger, view, true).await;
     done.extend(written);
-    let alerts = alerts(ctx, &view);
+    let alerts = rules::heard::after(firing(ctx, &view, &loaded.ledger, view.now), &repairs(&done));
     Report {
         view,
         done,
@@ -279,6 +284,19 @@ pub async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
         problems: loaded.problem.into_iter().collect(),
         renewals,
     }
+}
+
+/// What a pass that was only rehearsed would have repaired before it alerts.
+fn repairs(done: &[Done]) -> Repairs {
+    let mut repairs = Repairs::default();
+    for one in done {
+        match one.outcome {
+            Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => repairs.renewed.insert(one.whom.clone()),
+            Outcome::WouldWrite(_) => repairs.written.insert(one.whom.clone()),
+            _ => false,
+        };
+    }
+    repairs
 }
 
 /// What a renewal leaves to be said in a pass; that nothing was due is not.
@@ -302,6 +320,15 @@ pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
         .iter()
         .any(|name| ctx.host.var_nonblank(name).is_some());
     rules::alert::collect(view, env_key, &|path| ctx.host.tilde(path))
+}
+
+/// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
+pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
+    let mut firing = alerts(ctx, view);
+    firing.extend(rules::alert::channel_alerts(&ledger.troubles));
+    firing.extend(remotes::alerts(ctx, ledger, now));
+    firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    firing
 }
 
 fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {

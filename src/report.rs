@@ -4,6 +4,7 @@ use crate::ctx::Ctx;
 use crate::layout;
 use crate::ledger::Ledger;
 use crate::look::{AgentView, LoginView, ProfileView, View};
+use crate::rules::alert::Alert;
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
 use crate::rules::remote::Silence;
@@ -11,7 +12,7 @@ use crate::rules::wording::span;
 use crate::secret::Fingerprint;
 use crate::sources::claude::{Fault, Source, State};
 use crate::stores::store;
-use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason};
+use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason, Severity};
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
 use std::io;
@@ -80,6 +81,26 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
     } else {
         Exit::Fine
     }
+}
+
+/// The judged exit code with all that fires counted in: a channel or a host of which nobody knows how it fares could not be told.
+pub fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
+    let rank = |exit: &Exit| match exit {
+        Exit::Fine => 0,
+        Exit::Expiring => 1,
+        Exit::Unknown => 2,
+        Exit::Lapsed => 3,
+    };
+    let of_alert = |alert: &Alert| match alert.kind.as_str() {
+        _ if alert.severity < Severity::Warning => Exit::Fine,
+        "silent" | "unreadable" => Exit::Unknown,
+        _ if alert.id.starts_with("channel:") || alert.id.starts_with("heartbeat") => Exit::Unknown,
+        _ if alert.id.starts_with("store:") => Exit::Unknown,
+        _ if alert.lapsed => Exit::Lapsed,
+        _ => Exit::Expiring,
+    };
+    let all = firing.iter().map(of_alert).chain([exit]);
+    all.max_by_key(rank).unwrap_or(exit)
 }
 
 /// The exit code by the agents' own arithmetic (`models status --check` of clawdbot 2026.1.24-3), over all agents: 1 if a

@@ -5,11 +5,14 @@ use crate::config::table::parse_duration;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
+use crate::heard;
 use crate::history::{self, Entry};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, AlertMemory, Ledger};
 use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
 use crate::report::{Exit, one_line};
-use crate::rules::alert::{self, Ack, Scope, Silence, Until};
+use crate::rules::alert::{self, Ack, Scope, Silence, Until, Why};
+use crate::rules::heard::Standing;
+use crate::rules::wording;
 use crate::rules::wording::span;
 use crate::types::{DAY, Event, HOUR, Ms, Severity, Status};
 use crate::{look, pass, tell};
@@ -552,7 +555,12 @@ fn list(ctx: &Ctx, as_json: bool) -> Result<Exit, Fatal> {
 }
 
 fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
-    let firing = ledger.alerts.iter().map(|(id, memory)| {
+    let channels = ctx.channels();
+    let firing = by_severity(ledger).into_iter().map(|(id, memory)| {
+        let standing = heard::standing(ctx, ledger, &channels, &memory.last, now);
+        let words = wording::words(&memory.last, Why::First, &ctx.host.name, memory.since, now, &|at| {
+            ctx.when(at)
+        });
         let told = memory.channels.iter().map(|(name, told)| (name.clone(), json!(told)));
         json!({
             "id": id,
@@ -564,6 +572,11 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
             "muted": alert::mute(&memory.last, memory.ack.as_ref(), &ledger.silences, now),
             "acked_at": memory.ack.as_ref().map(|ack| ack.at),
             "told": told.collect::<serde_json::Map<_, _>>(),
+            "unheard": match standing {
+                Standing::Unheard(why) => Some(why),
+                _ => None,
+            },
+            "commands": words.commands,
         })
     });
     let queued = ledger.outbox.iter().map(|out| {
@@ -580,7 +593,7 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
             "last_error": out.last_error,
         })
     });
-    let channels = ctx.channels().into_iter().map(|channel| {
+    let channels = channels.iter().map(|channel| {
         let trouble = ledger.troubles.get(&channel.name);
         json!({
             "name": channel.name,
@@ -601,39 +614,67 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
     })
 }
 
-fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
-    let mut out = String::new();
-    let ago = |at: Ms| match now - at {
+/// What fires, the loudest first, then the oldest.
+fn by_severity(ledger: &Ledger) -> Vec<(&String, &AlertMemory)> {
+    let mut firing: Vec<(&String, &AlertMemory)> = ledger.alerts.iter().collect();
+    firing.sort_by_key(|(id, memory)| (std::cmp::Reverse(memory.last.severity), memory.since, *id));
+    firing
+}
+
+/// One alert that fires: since when, who was notified, what helps.
+fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&String, &AlertMemory), now: Ms) -> String {
+    let ago = |at: Ms| ago(ctx, at, now);
+    let told: Vec<String> = memory
+        .channels
+        .iter()
+        .map(|(name, told)| format!("{} {}", one_line(name), ago(told.at)))
+        .collect();
+    let told = match told.is_empty() {
+        true => "nobody notified yet".to_owned(),
+        false => format!("notified {}", told.join(", ")),
+    };
+    let muted = match alert::mute(&memory.last, memory.ack.as_ref(), &ledger.silences, now) {
+        Some(alert::Mute::Silenced) => "; silenced",
+        Some(alert::Mute::Acked) => "; acknowledged",
+        None => "",
+    };
+    let begun = memory.begun(now);
+    let mut out = format!(
+        "  {:8}  {}  {}, since {} ({}); {told}{muted}\n",
+        memory.last.severity.word(),
+        one_line(id),
+        one_line(&memory.last.kind),
+        ctx.when(begun),
+        ago(begun),
+    );
+    let standing = heard::standing(ctx, ledger, &ctx.channels(), &memory.last, now);
+    let standing = heard::standing_words(&standing);
+    if !standing.is_empty() {
+        let _ = writeln!(out, "            {standing}");
+    }
+    let words = wording::words(&memory.last, Why::First, &ctx.host.name, memory.since, now, &|at| {
+        ctx.when(at)
+    });
+    if let Some(command) = words.commands.first() {
+        let _ = writeln!(out, "            fix: {}", one_line(command));
+    }
+    out
+}
+
+fn ago(ctx: &Ctx, at: Ms, now: Ms) -> String {
+    match now - at {
         gap if gap < 0 => format!("at {}", ctx.when(at)),
         gap => format!("{} ago", span(gap)),
-    };
+    }
+}
+
+fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
+    let mut out = String::new();
     if !ledger.alerts.is_empty() {
         out.push_str("firing\n");
     }
-    for (id, memory) in &ledger.alerts {
-        let told: Vec<String> = memory
-            .channels
-            .iter()
-            .map(|(name, told)| format!("{} {}", one_line(name), ago(told.at)))
-            .collect();
-        let told = match told.is_empty() {
-            true => "told nobody yet".to_owned(),
-            false => format!("told {}", told.join(", ")),
-        };
-        let muted = match alert::mute(&memory.last, memory.ack.as_ref(), &ledger.silences, now) {
-            Some(alert::Mute::Silenced) => "; silenced",
-            Some(alert::Mute::Acked) => "; acknowledged",
-            None => "",
-        };
-        let _ = writeln!(
-            out,
-            "  {:8}  {}  {}, since {} ({}); {told}{muted}",
-            memory.last.severity.word(),
-            one_line(id),
-            one_line(&memory.last.kind),
-            ctx.when(memory.since),
-            ago(memory.since),
-        );
+    for (id, memory) in by_severity(ledger) {
+        out.push_str(&firing_words(ctx, ledger, (id, memory), now));
     }
     if !ledger.outbox.is_empty() {
         out.push_str("waiting to be delivered\n");

@@ -2,12 +2,14 @@
 
 use super::{Fatal, Setup, block_on, parse_time, print, until_signal};
 use crate::ctx::Ctx;
+use crate::heard;
+use crate::ledger;
 use crate::notify::ChannelKind;
 use crate::pass::{self, Done, Outcome, Report, Scope};
 use crate::report::{self, Exit, one_line};
 use crate::rules::alert::Why;
 use crate::rules::wording;
-use crate::types::Ms;
+use crate::types::{Ms, Problem};
 use clap::Args;
 use std::fmt::Write;
 
@@ -72,13 +74,18 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     })
 }
 
-/// What has lapsed outweighs what went wrong with the pass, and that what ends soon.
+/// That nobody has heard of an alert, or that nothing can be remembered, outweighs all. Then what has lapsed, what else went
+/// wrong with the pass, and what ends soon.
 fn exit(ctx: &Ctx, report: &Report) -> Exit {
+    let unheard = |problem: &Problem| matches!(problem.kind, heard::UNHEARD | "state_dir");
+    if report.problems.iter().any(unheard) {
+        return Exit::Unknown;
+    }
     let failed = report
         .done
         .iter()
         .any(|done| matches!(done.outcome, Outcome::Failed(_)));
-    match report::exit(ctx, &report.view) {
+    match report::exit_with(report::exit(ctx, &report.view), &report.alerts) {
         Exit::Lapsed => Exit::Lapsed,
         _ if failed || !report.problems.is_empty() => Exit::Unknown,
         exit => exit,
@@ -144,10 +151,10 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
     for (sent, result) in report.told.iter().filter(|(sent, _)| !log(&sent.channel)) {
         let title = one_line(&sent.event.title);
         let _ = match result {
-            Ok(_) => writeln!(out, "told {}: {title}", sent.channel),
+            Ok(_) => writeln!(out, "notified {}: {title}", sent.channel),
             Err(error) => writeln!(
                 out,
-                "could not tell {}: {title}: {error}; tried again later",
+                "could not notify {}: {title}: {error}; will be retried",
                 sent.channel
             ),
         };
@@ -166,12 +173,15 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
             let _ = writeln!(out, "  {}", one_line(line));
         }
     }
+    if dry_run {
+        out.push_str(&rehearsed(ctx, report));
+    }
     let (logins, agents) = (report.view.logins.len(), report.view.agents.len());
     let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let state = match (report.alerts.len(), dry_run) {
         (0, _) => "nothing needs you".to_owned(),
         (n, false) => format!("{} firing", counted(n, "alert")),
-        (n, true) => format!("{} would be told where not told yet", counted(n, "alert")),
+        (n, true) => format!("{} would fire", counted(n, "alert")),
     };
     let _ = writeln!(
         out,
@@ -179,6 +189,19 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
         counted(logins, "login"),
         counted(agents, "agent")
     );
+    out
+}
+
+/// Whom the real pass would notify, and of what nobody would hear.
+fn rehearsed(ctx: &Ctx, report: &Report) -> String {
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    let mut out = String::new();
+    for (channel, title) in heard::would_send(ctx, ledger.clone(), &report.alerts, report.view.now) {
+        let _ = writeln!(out, "would notify {}: {}", one_line(&channel), one_line(&title));
+    }
+    for (alert, why) in heard::would_miss(ctx, &ledger, &report.alerts, report.view.now) {
+        let _ = writeln!(out, "would notify nobody: {}: {}", one_line(&alert), why);
+    }
     out
 }
 

@@ -6,7 +6,6 @@ use crate::edge::files;
 use crate::history;
 use crate::ledger::Ledger;
 use crate::look::{self, View};
-use crate::remotes;
 use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
 use crate::rules::alert::{Alert, Why};
@@ -14,7 +13,7 @@ use crate::rules::nagios::{self, State};
 use crate::rules::story;
 use crate::rules::wording;
 use crate::types::{DAY, Ms, Problem};
-use crate::{ledger, pass, tell};
+use crate::{heard, ledger, pass, tell};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +53,8 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     let exit = if args.by_clock {
         report::exit_by_clock(&ctx, &view)
     } else {
-        report::exit(&ctx, &view)
+        let firing = pass::firing(&ctx, &view, &loaded.ledger, view.now);
+        report::exit_with(report::exit(&ctx, &view), &firing)
     };
     if args.json {
         print_with(|out| report::json(out, &ctx, &view, &loaded.ledger, &problems, exit))?;
@@ -78,9 +78,7 @@ const EVENTS: Ms = 30 * DAY;
 
 fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Path) -> Result<(), Fatal> {
     let history = history::read(&ctx.state_dir, view.now - EVENTS).unwrap_or_default();
-    let mut alerts = pass::alerts(ctx, view);
-    alerts.extend(remotes::alerts(ctx, ledger, view.now));
-    alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    let alerts = pass::firing(ctx, view, ledger, view.now);
     let problems: Vec<Problem> = problems.iter().chain(&view.problems).cloned().collect();
     let text = page::page(&Page {
         ctx,
@@ -115,6 +113,8 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
 pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Problem> {
     let mut problems: Vec<Problem> = loaded.problem.clone().into_iter().collect();
     problems.extend(tell::failing(&loaded.ledger));
+    let known = loaded.ledger.alerts.values().map(|memory| &memory.last);
+    problems.extend(heard::unheard(ctx, &loaded.ledger, known, now));
     problems.extend(tell::silenced(ctx, &loaded.ledger.silences, now));
     problems
 }
@@ -153,14 +153,18 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
     };
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
-    let exit = if args.by_clock {
-        report::exit_by_clock(&ctx, &view)
-    } else {
-        report::exit(&ctx, &view)
+    let firing = pass::firing(&ctx, &view, &loaded.ledger, view.now);
+    let (judged, exit) = match args.by_clock {
+        true => (report::exit_by_clock(&ctx, &view), report::exit_by_clock(&ctx, &view)),
+        false => {
+            let judged = report::exit(&ctx, &view);
+            (judged, report::exit_with(judged, &firing))
+        }
     };
-    let lines = needs(&ctx, &view, exit);
+    let lines = needs(&ctx, &view, exit, &firing);
     if args.format == Format::Nagios {
-        return plugin(&ctx, &view, exit, lines);
+        let counted = if args.by_clock { &[][..] } else { &firing[..] };
+        return plugin(&ctx, &view, nagios::state(judged.code(), counted), lines);
     }
     let mut out = lines.join("\n");
     if !out.is_empty() {
@@ -171,15 +175,15 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
 }
 
 /// What needs a human, a line each; nothing where all is fine.
-fn needs(ctx: &Ctx, view: &View, exit: Exit) -> Vec<String> {
+fn needs(ctx: &Ctx, view: &View, exit: Exit, firing: &[Alert]) -> Vec<String> {
     if exit == Exit::Fine {
         return Vec::new();
     }
-    if report::nothing(view) {
+    if report::nothing(view) && firing.is_empty() {
         return report::nothing_words(ctx, view).lines().map(str::to_owned).collect();
     }
-    let line = |alert: Alert| {
-        let words = wording::words(&alert, Why::First, &ctx.host.name, view.now, view.now, &|at| {
+    let line = |alert: &Alert| {
+        let words = wording::words(alert, Why::First, &ctx.host.name, view.now, view.now, &|at| {
             ctx.when(at)
         });
         let (severity, title) = (alert.severity.word(), report::one_line(&words.title));
@@ -188,16 +192,16 @@ fn needs(ctx: &Ctx, view: &View, exit: Exit) -> Vec<String> {
             None => format!("{severity}: {title}"),
         }
     };
-    pass::alerts(ctx, view).into_iter().map(line).collect()
+    firing.iter().map(line).collect()
 }
 
 /// The same as a monitoring plugin says it, whose codes 1 and 2 mean the reverse.
-fn plugin(ctx: &Ctx, view: &View, exit: Exit, mut lines: Vec<String>) -> Result<Exit, Fatal> {
-    let (state, code) = match exit {
-        Exit::Fine => (State::Ok, Exit::Fine),
-        Exit::Expiring => (State::Warning, Exit::Lapsed),
-        Exit::Lapsed => (State::Critical, Exit::Expiring),
-        Exit::Unknown => (State::Unknown, Exit::Unknown),
+fn plugin(ctx: &Ctx, view: &View, state: State, mut lines: Vec<String>) -> Result<Exit, Fatal> {
+    let code = match state {
+        State::Ok => Exit::Fine,
+        State::Warning => Exit::Lapsed,
+        State::Critical => Exit::Expiring,
+        State::Unknown => Exit::Unknown,
     };
     let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let found = format!(
@@ -205,8 +209,8 @@ fn plugin(ctx: &Ctx, view: &View, exit: Exit, mut lines: Vec<String>) -> Result<
         counted(view.logins.len(), "login"),
         counted(view.agents.len(), "agent")
     );
-    match (lines.len(), exit) {
-        (0, Exit::Fine) => lines.push(format!("{found}: nothing needs you")),
+    match (lines.len(), state) {
+        (0, State::Ok) => lines.push(format!("{found}: nothing needs you")),
         (0, _) => lines.push(format!("{found}: see `nolapse status`")),
         (1, _) => {}
         (more, _) if !report::nothing(view) => lines[0].push_str(&format!(" (and {} more)", more - 1)),

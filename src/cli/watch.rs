@@ -9,7 +9,6 @@ use crate::edge::wake::{Alarm, Watch};
 use crate::ledger::{self, Ledger};
 use crate::look::{self, View};
 use crate::pass;
-use crate::remotes;
 use crate::report::frame::{self, Scene};
 use crate::report::{Exit, Style};
 use crate::rules::alert::Alert;
@@ -52,9 +51,7 @@ impl Found {
     fn look(ctx: &Ctx) -> Self {
         let loaded = ledger::load(&ctx.state_dir);
         let view = look::look(ctx, &loaded.ledger);
-        let mut alerts = pass::alerts(ctx, &view);
-        alerts.extend(remotes::alerts(ctx, &loaded.ledger, view.now));
-        alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+        let alerts = pass::firing(ctx, &view, &loaded.ledger, view.now);
         let mut problems = problems(ctx, &loaded, view.now);
         problems.extend(view.problems.iter().cloned());
         Self {

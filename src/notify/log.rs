@@ -27,7 +27,8 @@ impl Log {
         match (event.status, event.severity) {
             (Status::Firing, Severity::Critical) => tracing::error!(target: "nolapse::alert", id, alert, "{line}"),
             (Status::Firing, Severity::Warning) => tracing::warn!(target: "nolapse::alert", id, alert, "{line}"),
-            _ => tracing::info!(target: "nolapse::alert", id, alert, "{line}"),
+            (Status::Firing, Severity::Info) => tracing::info!(target: "nolapse::alert", id, alert, "{line}"),
+            (Status::Resolved, _) => tracing::info!(target: "nolapse::alert::recovered", id, alert, "{line}"),
         }
         Ok(Receipt::of("written to the log"))
     }

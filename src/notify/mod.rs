@@ -29,8 +29,9 @@ use crate::ctx::Host;
 use crate::edge::files;
 use crate::edge::http::Http;
 use crate::edge::progress;
+use crate::rules::alert::Alert;
 use crate::secret::SecretUrl;
-use crate::types::{Affected, Event, Ms, SECOND, Severity, Status};
+use crate::types::{Affected, Event, EventLogin, Ms, SECOND, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -459,15 +460,24 @@ impl Channel {
             Status::Firing => event.severity >= self.min_severity,
             Status::Resolved => self.resolved,
         };
+        loud_enough && self.routes(event.login.as_ref(), &event.affected, &event.alert_id)
+    }
+
+    /// Whether this alert is for this channel while it fires, as [`Channel::wants`] will say of its events.
+    pub fn takes(&self, alert: &Alert) -> bool {
+        alert.severity >= self.min_severity && self.routes(alert.login.as_ref(), &alert.affected, &alert.id)
+    }
+
+    fn routes(&self, login: Option<&EventLogin>, affected: &[Affected], alert_id: &str) -> bool {
         let any = |globs: &[String], mut names: Box<dyn Iterator<Item = String> + '_>| {
             globs.is_empty() || names.any(|name| globs.iter().any(|glob| text::glob(glob, &name)))
         };
-        let store = event.alert_id.strip_prefix("store:").map(str::to_owned);
-        let agents = event.affected.iter().map(Affected::label);
-        let routed = any(&self.logins, Box::new(event.login.iter().map(|login| login.id.clone())))
+        let store = alert_id.strip_prefix("store:").map(str::to_owned);
+        let agents = affected.iter().map(Affected::label);
+        let routed = any(&self.logins, Box::new(login.iter().map(|login| login.id.clone())))
             && any(&self.agents, Box::new(agents.chain(store)));
         // that another channel fails concerns everybody
-        loud_enough && (routed || event.alert_id.starts_with("channel:"))
+        routed || alert_id.starts_with("channel:")
     }
 
     /// Whether the receiver keeps an alert open until it is told that it is over.

@@ -5,6 +5,7 @@ pub mod backoff;
 pub(crate) mod doctor;
 pub mod due;
 pub mod health;
+pub mod heard;
 pub mod lineage;
 pub mod metrics;
 pub mod nagios;

@@ -2,7 +2,8 @@
 //! performance data behind a `|`, then long text; 0 is OK, 1 warning, 2 critical, 3 unknown.
 
 use crate::look::View;
-use crate::types::Ms;
+use crate::rules::alert::Alert;
+use crate::types::{Ms, Severity};
 use std::fmt::Write;
 
 /// So many lines of long text: a remote agent cuts what it passes on to a few kilobytes.
@@ -29,6 +30,21 @@ impl State {
             Self::Critical => "CRITICAL",
             Self::Unknown => "UNKNOWN",
         }
+    }
+}
+
+/// The state: the worse of the judged exit code (the agents' own: 1 lapsed, 2 expiring) and the loudest alert that fires.
+pub fn state(exit: u8, firing: &[Alert]) -> State {
+    let judged = match exit {
+        0 => State::Ok,
+        1 => State::Critical,
+        2 => State::Warning,
+        _ => State::Unknown,
+    };
+    match firing.iter().map(|alert| alert.severity).max() {
+        Some(Severity::Critical) if judged != State::Unknown => State::Critical,
+        Some(Severity::Warning) if judged == State::Ok => State::Warning,
+        _ => judged,
     }
 }
 

@@ -108,8 +108,8 @@ fn no_secret_leaves_the_process() {
     for happened in [
         "would change",
         "brought up to date",
-        "told command",
-        "could not tell down",
+        "notified command",
+        "could not notify down",
         "-      \"access\": \"#",
     ] {
         assert!(said.contains(happened), "{happened}:\n{said}");

@@ -219,7 +219,8 @@ fn the_log_tells_a_lapse_and_its_recovery() {
     let wiped = r#"{"claudeAiOauth":{"accessToken":"","refreshToken":"","expiresAt":0,"scopes":[]}}"#;
     home.write(".claude/.credentials.json", wiped);
     let lapsed = home.run(&["run"]);
-    assert!(lapsed.stderr.contains("ERROR"), "{lapsed:?}");
+    assert!(lapsed.stdout.contains("critical: "), "{lapsed:?}");
+    assert!(!lapsed.stderr.contains("ERROR"), "said once: {lapsed:?}");
     home.login("1", now() + 7 * HOUR);
     let recovered = home.run(&["run"]);
     assert!(recovered.stderr.contains("is fine again"), "{recovered:?}");
@@ -400,7 +401,7 @@ fn every_documented_exit_code_is_driven() {
         _ => &broken,
     };
     for home in [&fine, &expired, &expiring] {
-        home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"log\"\n");
+        home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"command\"\ncommand = [\"true\"]\n");
     }
     let cell = |command: &str, code: usize| -> &'static str {
         match (command, code) {
@@ -446,7 +447,7 @@ fn what_is_done_is_zero_and_what_is_not_is_three() {
     let home = Home::new();
     home.login("1", now() + 8 * HOUR)
         .store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}));
-    home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"log\"\n");
+    home.config("[renew]\nmode = \"off\"\n[[channel]]\ntype = \"command\"\ncommand = [\"true\"]\n");
     for (args, code) in [
         (&["status"][..], 0),
         (&["sync"], 0),

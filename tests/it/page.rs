@@ -139,7 +139,7 @@ fn nothing_foreign_is_more_than_text() {
     );
     home.write(".clawdbot/agents/torn/agent/auth-profiles.json", format!("{{\"{evil}"));
     let ran = home.run(&["run"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.code, 3, "{ran:?}");
     let line = json!({"at": now(), "what": evil, "whom": evil, "text": format!("`{evil}`"), "login": evil});
     let history = ".local/state/nolapse/history.jsonl";
     home.write(history, home.read(history) + &line.to_string() + "\n");

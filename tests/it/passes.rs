@@ -197,7 +197,7 @@ fn sqlite_stores_are_judged_and_json_beside_them_is_never_made_nor_touched() {
     drop(db);
     let before = home.files();
     let ran = home.run(&["run"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.code, 3, "{ran:?}");
     let after = home.files();
     for (path, bytes) in &before {
         assert_eq!(after.get(path), Some(bytes), "{path}");
@@ -362,7 +362,7 @@ fn whatever_is_made_in_a_home_is_its_owners() {
         fs::write(home.at(MAIN), text).unwrap();
         let ran = home.run(&["run"]);
         assert!(
-            ran.code == 0 || text == "{" && ran.stdout.contains("told command"),
+            ran.code == 0 || text == "{" && ran.stdout.contains("notified command"),
             "{ran:?}"
         );
     }

@@ -1,0 +1,134 @@
+//! Who has heard of what fires, and who would: the channels and the ledger, asked by `rules/heard`.
+
+use crate::ctx::Ctx;
+use crate::ledger::{AlertMemory, Ledger};
+use crate::notify::{Channel, ChannelKind};
+use crate::rules::alert::{self, Alert};
+use crate::rules::heard::{self, HoldsBack, Known, Reach, Standing, Taker, Unheard};
+use crate::tell;
+use crate::types::{Ms, Problem, Severity};
+use std::collections::BTreeMap;
+
+/// The channels whose filters let this alert through.
+pub(crate) fn takers(ctx: &Ctx, channels: &[Channel], alert: &Alert, now: Ms) -> Vec<Taker> {
+    let minute = ctx.minute_of_day(now);
+    let takes = |channel: &&Channel| alert.id != alert::channel_id(&channel.name) && channel.takes(alert);
+    let taker = |channel: &Channel| {
+        let quiet = channel.quiet_hours.is_some_and(|hours| hours.contains(minute));
+        Taker {
+            name: channel.name.clone(),
+            reach: match channel.kind {
+                ChannelKind::Log(_) => Reach::Log,
+                _ => Reach::People,
+            },
+            holds_back: match quiet && alert.severity < Severity::Critical {
+                true => HoldsBack::Quiet,
+                false => HoldsBack::No,
+            },
+        }
+    };
+    channels.iter().filter(takes).map(taker).collect()
+}
+
+/// How an alert stands by what the ledger knows of it.
+pub(crate) fn standing(ctx: &Ctx, ledger: &Ledger, channels: &[Channel], alert: &Alert, now: Ms) -> Standing {
+    let nothing = BTreeMap::new();
+    let memory = ledger.alerts.get(&alert.id);
+    let ack = memory.and_then(|memory: &AlertMemory| memory.ack.as_ref());
+    let known = Known {
+        told: memory.map_or(&nothing, |memory| &memory.channels),
+        mute: alert::mute(alert, ack, &ledger.silences, now),
+        since: memory.map_or(now, |memory| memory.since),
+    };
+    heard::standing(alert, known, &takers(ctx, channels, alert, now), now)
+}
+
+/// The alerts of which nobody has heard, as problems.
+pub(crate) fn unheard<'a>(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    alerts: impl IntoIterator<Item = &'a Alert>,
+    now: Ms,
+) -> Vec<Problem> {
+    let channels = ctx.channels();
+    let mut by_why: BTreeMap<Unheard, Vec<&Alert>> = BTreeMap::new();
+    for alert in alerts {
+        if let Standing::Unheard(why) = standing(ctx, ledger, &channels, alert, now) {
+            by_why.entry(why).or_default().push(alert);
+        }
+    }
+    by_why
+        .into_iter()
+        .map(|(why, alerts)| problem(ledger, &alerts, why))
+        .collect()
+}
+
+/// The kind of a [`Problem`] that says so.
+pub(crate) const UNHEARD: &str = "unheard";
+
+fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {
+    let last_error = || {
+        let ours = |id: &str| alerts.iter().any(|alert| alert.id == id);
+        let tried = ledger.outbox.iter().filter(|out| ours(&out.event.alert_id));
+        let mut errors = tried.filter_map(|out| Some(format!("; {}: {}", out.channel, out.last_error.as_ref()?)));
+        errors.next().unwrap_or_default()
+    };
+    let whom = match alerts {
+        [one] => format!("`{}` fires", one.id),
+        [one, rest @ ..] => format!("`{}` and {} more fire", one.id, rest.len()),
+        [] => String::new(),
+    };
+    let (message, hint) = match why {
+        Unheard::NoTaker => (
+            format!("{whom} and no channel takes it"),
+            "widen `logins`, `agents` or `min_severity` of a channel, see `nolapse config path`",
+        ),
+        Unheard::LogAlone => (
+            format!("{whom} and nobody is notified: only the log has it"),
+            "add a channel that reaches you, see `nolapse config path`",
+        ),
+        Unheard::Undelivered => (
+            format!("{whom} and nobody has been reached yet{}", last_error()),
+            "see `nolapse alert list`; try again with `nolapse alert retry`",
+        ),
+    };
+    Problem {
+        kind: UNHEARD,
+        path: None,
+        message,
+        hint: hint.to_owned(),
+    }
+}
+
+/// What would be sent now, as channel and title, if these alerts were all that fires. The ledger is a copy and is thrown away.
+pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, String)> {
+    let channels = ctx.channels();
+    tell::queue(ctx, &mut ledger, &channels, alerts, now);
+    let due = tell::due(ctx, &mut ledger, &channels, now);
+    due.into_iter().map(|out| (out.channel, out.event.title)).collect()
+}
+
+/// Of which of these alerts nobody would hear, whatever is delivered, and why.
+pub(crate) fn would_miss(ctx: &Ctx, ledger: &Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, &'static str)> {
+    let channels = ctx.channels();
+    let missed = |alert: &Alert| match standing(ctx, ledger, &channels, alert, now) {
+        Standing::Unheard(Unheard::NoTaker) => Some((alert.id.clone(), NO_TAKER)),
+        Standing::Unheard(Unheard::LogAlone) => Some((alert.id.clone(), LOG_ALONE)),
+        _ => None,
+    };
+    alerts.iter().filter_map(missed).collect()
+}
+
+/// How an alert stands, in a few words.
+pub(crate) fn standing_words(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Unheard(Unheard::NoTaker) => NO_TAKER,
+        Standing::Unheard(Unheard::LogAlone) => LOG_ALONE,
+        Standing::Unheard(Unheard::Undelivered) => "it has reached nobody yet",
+        Standing::Quiet => "quiet hours hold it back",
+        Standing::Heard(_) | Standing::Muted(_) | Standing::Mild => "",
+    }
+}
+
+const NO_TAKER: &str = "this alert fires and no channel takes it";
+const LOG_ALONE: &str = "only the log has it";

@@ -1,0 +1,335 @@
+//! Who has heard of an alert that fires. An alert counts as heard once a channel that reaches people accepted it as it is now, or a
+//! person muted it; the log reaches nobody by itself.
+
+use super::alert::{Alert, Mute, Told};
+use crate::types::{DAY, Ms, Severity, Status};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A channel whose filters let an alert through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taker {
+    /// Its name.
+    pub name: String,
+    /// Whom it reaches.
+    pub reach: Reach,
+    /// Whether its quiet hours hold this alert back now.
+    pub holds_back: HoldsBack,
+}
+
+/// Whom a channel reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Somebody gets a message.
+    People,
+    /// It is written down, and found by who looks.
+    Log,
+}
+
+/// Whether quiet hours delay an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldsBack {
+    /// It is sent when it is due.
+    No,
+    /// It waits until they end.
+    Quiet,
+}
+
+/// How an alert that fires stands with the people it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// These channels accepted it as it is now.
+    Heard(Vec<String>),
+    /// A person asked not to hear of it.
+    Muted(Mute),
+    /// It is no more than a note: nobody has to hear of it.
+    Mild,
+    /// Quiet hours hold it back, and not for longer than a day so far.
+    Quiet,
+    /// Nobody has heard of it.
+    Unheard(Unheard),
+}
+
+/// Why nobody has heard of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unheard {
+    /// No channel is configured for it: filters, severities, or no channel at all.
+    NoTaker,
+    /// Nothing but the log takes it.
+    LogAlone,
+    /// Channels take it, and none has accepted it yet.
+    Undelivered,
+}
+
+/// What is remembered of one alert.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What each channel was told last.
+    pub told: &'a BTreeMap<String, Told>,
+    /// Whether it is muted, and by what.
+    pub mute: Option<Mute>,
+    /// When it was first seen, [`Ms`].
+    pub since: Ms,
+}
+
+/// How an alert stands. `takers` are the channels whose filters let it through.
+pub fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: Ms) -> Standing {
+    if alert.severity < Severity::Warning {
+        return Standing::Mild;
+    }
+    let people = || takers.iter().filter(|taker| taker.reach == Reach::People);
+    let covers = |told: &Told| {
+        told.status == Status::Firing && told.severity >= alert.severity && (told.lapsed || !alert.lapsed)
+    };
+    let heard: Vec<String> = people()
+        .filter(|taker| known.told.get(&taker.name).is_some_and(covers))
+        .map(|taker| taker.name.clone())
+        .collect();
+    if !heard.is_empty() {
+        return Standing::Heard(heard);
+    }
+    if let Some(mute) = known.mute {
+        return Standing::Muted(mute);
+    }
+    if takers.is_empty() {
+        return Standing::Unheard(Unheard::NoTaker);
+    }
+    if people().next().is_none() {
+        return Standing::Unheard(Unheard::LogAlone);
+    }
+    // quiet hours that never end would hold it back for ever
+    let all_quiet = people().all(|taker| taker.holds_back == HoldsBack::Quiet);
+    if all_quiet && now - known.since < DAY {
+        return Standing::Quiet;
+    }
+    Standing::Unheard(Unheard::Undelivered)
+}
+
+/// What a pass that is only rehearsed would repair.
+#[derive(Clone, Debug, Default)]
+pub struct Repairs {
+    /// Logins that would be healed or renewed, and store grants (`family/agent#profile`) that would be renewed.
+    pub renewed: BTreeSet<String>,
+    /// Agents (`family/agent`) whose stores would be brought up to date.
+    pub written: BTreeSet<String>,
+}
+
+/// The alerts that are left once the repairs were made.
+pub fn after(alerts: Vec<Alert>, repairs: &Repairs) -> Vec<Alert> {
+    let mut left = Vec::new();
+    for mut alert in alerts {
+        let login = alert.login.as_ref().map(|login| login.id.as_str());
+        let scope = alert.id.split(':').next().unwrap_or_default();
+        let renewed = login.is_some_and(|id| repairs.renewed.contains(id));
+        match scope {
+            "login" | "copies" if renewed => continue,
+            "copies" => {
+                alert.affected.retain(|one| !repairs.written.contains(&one.label()));
+                if alert.affected.is_empty() {
+                    continue;
+                }
+            }
+            "grant" => {
+                let mends = |one: &crate::types::Affected| {
+                    repairs.renewed.contains(&format!("{}#{}", one.label(), one.profile))
+                };
+                if alert.affected.iter().any(mends) {
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        left.push(alert);
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::HOUR;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn alert(severity: Severity, lapsed: bool) -> Alert {
+        Alert {
+            id: "login:claude".into(),
+            kind: "login_ended".into(),
+            severity,
+            lapsed,
+            ends: None,
+            login: None,
+            affected: Vec::new(),
+            path: None,
+            detail: None,
+        }
+    }
+
+    fn told(severity: Severity, lapsed: bool, status: Status) -> Told {
+        Told {
+            status,
+            severity,
+            kind: "login_ended".into(),
+            lapsed,
+            step: 0,
+            reminders: 0,
+            at: NOW,
+            handle: None,
+        }
+    }
+
+    fn taker(name: &str, reach: Reach, holds_back: HoldsBack) -> Taker {
+        Taker {
+            name: name.into(),
+            reach,
+            holds_back,
+        }
+    }
+
+    #[test]
+    fn an_alert_is_heard_once_people_were_told_of_it_as_it_is_now() {
+        use Severity::{Critical, Info, Warning};
+        let mail = || taker("mail", Reach::People, HoldsBack::No);
+        let night = || taker("mail", Reach::People, HoldsBack::Quiet);
+        let log = || taker("log", Reach::Log, HoldsBack::No);
+        let heard = || Standing::Heard(vec!["mail".into()]);
+        let now_told = |severity, lapsed| vec![("mail", told(severity, lapsed, Status::Firing))];
+        let unheard = Standing::Unheard;
+        for (name, severity, lapsed, known, mute, age, takers, wanted) in [
+            (
+                "told",
+                Critical,
+                true,
+                now_told(Critical, true),
+                None,
+                0,
+                vec![mail()],
+                heard(),
+            ),
+            (
+                "louder",
+                Critical,
+                false,
+                now_told(Critical, true),
+                None,
+                0,
+                vec![mail(), log()],
+                heard(),
+            ),
+            (
+                "milder then",
+                Critical,
+                true,
+                now_told(Warning, true),
+                None,
+                0,
+                vec![mail()],
+                unheard(Unheard::Undelivered),
+            ),
+            (
+                "ahead then",
+                Critical,
+                true,
+                now_told(Critical, false),
+                None,
+                0,
+                vec![mail()],
+                unheard(Unheard::Undelivered),
+            ),
+            (
+                "recovered then",
+                Warning,
+                true,
+                vec![("mail", told(Critical, true, Status::Resolved))],
+                None,
+                0,
+                vec![mail()],
+                unheard(Unheard::Undelivered),
+            ),
+            (
+                "log",
+                Warning,
+                false,
+                vec![("log", told(Warning, false, Status::Firing))],
+                None,
+                0,
+                vec![log()],
+                unheard(Unheard::LogAlone),
+            ),
+            (
+                "nobody",
+                Warning,
+                false,
+                vec![],
+                None,
+                0,
+                vec![],
+                unheard(Unheard::NoTaker),
+            ),
+            (
+                "removed channel",
+                Warning,
+                false,
+                now_told(Warning, false),
+                None,
+                0,
+                vec![],
+                unheard(Unheard::NoTaker),
+            ),
+            ("a note", Info, true, vec![], None, 0, vec![], Standing::Mild),
+            (
+                "acked",
+                Warning,
+                false,
+                vec![],
+                Some(Mute::Acked),
+                0,
+                vec![],
+                Standing::Muted(Mute::Acked),
+            ),
+            (
+                "night",
+                Warning,
+                false,
+                vec![],
+                None,
+                9 * HOUR,
+                vec![night(), log()],
+                Standing::Quiet,
+            ),
+            (
+                "night without end",
+                Warning,
+                false,
+                vec![],
+                None,
+                DAY,
+                vec![night()],
+                unheard(Unheard::Undelivered),
+            ),
+            (
+                "another is awake",
+                Warning,
+                false,
+                vec![],
+                None,
+                0,
+                vec![night(), taker("x", Reach::People, HoldsBack::No)],
+                unheard(Unheard::Undelivered),
+            ),
+        ] {
+            let told: BTreeMap<String, Told> = known.into_iter().map(|(name, told)| (name.to_owned(), told)).collect();
+            let known = Known {
+                told: &told,
+                mute,
+                since: NOW - age,
+            };
+            assert_eq!(
+                standing(&alert(severity, lapsed), known, &takers, NOW),
+                wanted,
+                "{name}"
+            );
+        }
+    }
+}
