@@ -18,7 +18,8 @@ use std::fmt::Write;
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct DoctorArgs {
-    /// Do the safe repairs, after showing them: permissions of what is ours, locks of processes that died
+    /// Do the safe repairs, after showing them: permissions of what is ours, locks of processes that died, stores that
+    /// are behind their login
     #[arg(long)]
     fix: bool,
     /// Do not ask before repairing
@@ -36,7 +37,8 @@ Examples:
   nolapse doctor --fix --yes    repairs without asking, for scripts
 
 It reads files, asks the platform's own programs, and opens connections to the channels without
-sending anything. A repair never reads, spends or moves a token.
+sending anything. A repair never spends a token; stores are brought up to date as `nolapse sync` does it
+(`nolapse sync --dry-run` shows the exact change).
 
 Exit codes: 0 nothing is wrong, 1 something is broken, 2 warnings only, 3 something could not be told";
 

@@ -1,9 +1,9 @@
 //! `status --watch`: looks again when a file changes, a displayed figure does, or the terminal does; asleep otherwise.
 
 use super::status::problems;
-use super::{Fatal, Setup, block_on};
+use super::{Fatal, Setup, block_on, install};
 use crate::ctx::Ctx;
-use crate::daemon;
+use crate::edge::progress;
 use crate::edge::screen::{self, Screen, Wish, Wishes};
 use crate::edge::wake::{Alarm, Watch};
 use crate::ledger::{self, Ledger};
@@ -12,11 +12,16 @@ use crate::pass;
 use crate::report::frame::{self, Scene};
 use crate::report::{Exit, Style};
 use crate::rules::alert::Alert;
+use crate::rules::doctor::Runs;
 use crate::rules::due;
 use crate::types::{MINUTE, Ms, Problem};
+use crate::{daemon, doctor};
 
 /// A change is followed by more: it is shown this much later, [`Ms`].
 const SETTLE: Ms = 250;
+
+/// The platform is asked again after this long who makes passes, [`Ms`].
+const ASK_AGAIN: Ms = 5 * MINUTE;
 
 pub(super) fn watch(setup: &Setup) -> Result<Exit, Fatal> {
     if !screen::stdout_is_terminal() || setup.host.var("TERM") == Some("dumb") {
@@ -62,7 +67,7 @@ impl Found {
         }
     }
 
-    fn draw(&self, ctx: &Ctx, style: Style) -> Vec<String> {
+    fn draw(&self, ctx: &Ctx, runs: Runs, style: Style) -> Vec<String> {
         let (columns, rows) = screen::size();
         let outbox = self.ledger.outbox.iter().map(|out| out.next_at);
         let next = outbox.chain(due::next(&self.view, &ctx.config.alerts)).min();
@@ -74,6 +79,7 @@ impl Found {
             problems: &self.problems,
             last_pass: ledger::last_pass(&ctx.state_dir),
             next,
+            runs,
         };
         frame::frame(&scene, columns, rows, style)
     }
@@ -84,14 +90,19 @@ async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
     let (mut wishes, mut files, alarm) = (Wishes::listen()?, Watch::new()?, Alarm::new()?);
     let mut names = daemon::NAMES.to_vec();
     names.extend(["ledger.json", "passes.json"]);
+    let place = install::place(setup).ok();
+    let waiting = progress::waiting(|| "services".into());
+    let mut runs = doctor::runs(&ctx, place.as_ref()).await;
+    drop(waiting);
     let mut screen = Screen::open()?;
     let mut found = Found::look(&ctx);
+    let mut ask_at = found.view.now + ASK_AGAIN;
     let mut look_at = next_minute(found.view.now);
     loop {
         let mut dirs = daemon::watched(&ctx, &found.view);
         dirs.insert(ctx.state_dir.clone());
         files.set(&dirs);
-        screen.draw(found.draw(&ctx, style))?;
+        screen.draw(found.draw(&ctx, runs, style))?;
         loop {
             let now = ctx.clock.now();
             if now >= look_at {
@@ -112,7 +123,7 @@ async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
                     continue;
                 }
             }
-            screen.draw(found.draw(&ctx, style))?;
+            screen.draw(found.draw(&ctx, runs, style))?;
         }
         files.forget();
         // a configuration that is not valid leaves the old one in force, as it does in the daemon
@@ -121,6 +132,10 @@ async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
         }
         found = Found::look(&ctx);
         look_at = next_minute(found.view.now);
+        if found.view.now >= ask_at {
+            runs = doctor::runs(&ctx, place.as_ref()).await;
+            ask_at = found.view.now + ASK_AGAIN;
+        }
     }
 }
 

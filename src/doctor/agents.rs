@@ -3,17 +3,33 @@
 use super::spot;
 use crate::ctx::Ctx;
 use crate::look::{AgentView, View};
-use crate::rules::doctor::{AgentFact, Agents, CopyFact};
+use crate::pass::{Done, Outcome};
+use crate::rules::doctor::{AgentFact, Agents, Behind, CopyFact};
 use crate::rules::lineage::Relation;
 use crate::stores::families::Generation;
 use crate::stores::store;
 use crate::types::Reason;
 
-pub(super) fn gather(ctx: &Ctx, view: &View) -> Agents {
+/// `rehearsed` is what a pass would do; nothing where that would go by another configuration than the one that is meant.
+pub(super) fn gather(ctx: &Ctx, view: &View, rehearsed: &[Done]) -> Agents {
     Agents {
+        behind: rehearsed.iter().filter_map(|done| behind(ctx, done)).collect(),
         all: view.agents.iter().map(|agent| fact(ctx, view, agent)).collect(),
         copies: copies(view),
     }
+}
+
+fn behind(ctx: &Ctx, done: &Done) -> Option<Behind> {
+    let healed_from = match &done.outcome {
+        Outcome::WouldWrite(_) => None,
+        Outcome::WouldHeal(agent) => Some(agent.clone()),
+        _ => return None,
+    };
+    Some(Behind {
+        file: spot(ctx, &done.path),
+        whom: done.whom.clone(),
+        healed_from,
+    })
 }
 
 fn copies(view: &View) -> Vec<CopyFact> {

@@ -20,7 +20,8 @@ use crate::edge;
 use crate::install;
 use crate::ledger;
 use crate::look::{self, LoginView, View};
-use crate::rules::doctor::{self as rule, Facts, Finding, Group, Spot};
+use crate::pass;
+use crate::rules::doctor::{self as rule, Facts, Finding, Group, Runs, Spot};
 use crate::sources::claude::Source;
 pub(crate) use repair::{Repaired, repair, repairs};
 use std::path::Path;
@@ -49,6 +50,17 @@ pub(crate) struct Exam {
     pub checked: Vec<(Group, String)>,
 }
 
+/// Who makes passes on this home; `place` is `None` where a service would not look at it.
+pub(crate) async fn runs(ctx: &Ctx, place: Option<&install::Place>) -> Runs {
+    let daemons = running::daemons(ctx);
+    let ways = match place {
+        Some(place) => ways::ask_all(ctx, ways::find(ctx, place)).await,
+        None if daemons.is_empty() => return Runs::Unknown,
+        None => Vec::new(),
+    };
+    rule::runs(&ways, &daemons)
+}
+
 /// Looks at everything. Writes nothing, and holds no lock.
 pub(crate) async fn examine(ctx: &Ctx, about: &About<'_>) -> Exam {
     let loaded = ledger::load(&ctx.state_dir);
@@ -56,13 +68,17 @@ pub(crate) async fn examine(ctx: &Ctx, about: &About<'_>) -> Exam {
     let view = look::look(ctx, ledger);
     let unwatched = logins::unwatched(ctx, &view);
     let (channels, running) = tokio::join!(telling::gather(ctx, ledger), running::gather(ctx, &view, about));
+    let rehearsed = match about.config_error {
+        None => pass::rehearse(ctx).await.done,
+        Some(_) => Vec::new(),
+    };
     let facts = Facts {
         now: view.now,
         config: configuration::gather(ctx, about),
         judged: judged::gather(ctx, &loaded, &view),
         logins: logins::gather(ctx, ledger, &view, &unwatched),
         grants: grants::gather(ctx, &view, &unwatched),
-        agents: agents::gather(ctx, &view),
+        agents: agents::gather(ctx, &view, &rehearsed),
         locks: locks::gather(ctx, &view),
         files: owners::gather(ctx, ledger, &view),
         channels,

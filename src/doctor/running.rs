@@ -60,7 +60,7 @@ async fn linger(ctx: &Ctx, user: Option<&str>) -> Option<bool> {
 }
 
 /// Processes of this user that are `nolapse daemon` on this home.
-fn daemons(ctx: &Ctx) -> Vec<u32> {
+pub(super) fn daemons(ctx: &Ctx) -> Vec<u32> {
     let proc = Path::new("/proc");
     let words = |path: PathBuf| -> Vec<String> {
         let bytes = files::read(&path).map(|file| file.bytes).unwrap_or_default();

@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 /// Termux:API starts its app first.
 const TERMUX_PATIENCE: Duration = Duration::from_secs(4);
 
+/// The user's own, as `crontab -l` shows it.
+const USERS: &str = "the crontab";
+
 /// A way, and what asks the platform about it.
 pub(super) type Found = (Way, Option<Call>);
 
@@ -24,6 +27,7 @@ pub(super) fn find(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
     let more = enabled_units(ctx, place, &found);
     found.extend(more);
     found.extend(system_timer(place));
+    found.extend(system_crontabs(ctx, place));
     found
 }
 
@@ -47,12 +51,12 @@ pub(super) async fn ask_all(ctx: &Ctx, mut found: Vec<Found>) -> Vec<Way> {
 
 /// What the crontab says counts for what was installed as that.
 fn by_cron(ctx: &Ctx, ways: &mut Vec<Way>, crontab: Option<&str>) {
-    let at = ways.iter().position(|way| way.platform == "cron");
+    let at = ways.iter().position(|way| way.platform == "cron" && way.name == USERS);
     match (crontab.map(cron_line), at) {
         (Some(Some(line)), at) => {
             let way = Way {
                 platform: "cron",
-                name: "the crontab".into(),
+                name: USERS.into(),
                 daemon: false,
                 program: program(ctx, line),
                 gone: 0,
@@ -100,7 +104,7 @@ fn entered(ctx: &Ctx, place: &install::Place, platform: Platform, entry: &Entry)
         (Platform::Systemd, true) => "the systemd daemon",
         (Platform::Termux, false) => "the job of Termux",
         (Platform::Termux, true) => "the job and the service of Termux",
-        (Platform::Cron, _) => "the crontab",
+        (Platform::Cron, _) => USERS,
         (Platform::Launchd, _) => "the agent of launchd",
         (Platform::Openrc, _) => "the service of OpenRC",
         (Platform::Runit, _) => "the service of runit",
@@ -172,6 +176,36 @@ fn system_timer(place: &install::Place) -> Option<Found> {
     })
 }
 
+/// The system's crontabs that run it as this user (crontab(5): the sixth field of a line is the user).
+fn system_crontabs(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
+    let user = place.user.as_deref().unwrap_or_default();
+    let dir = Path::new("/etc/cron.d");
+    let paths = files::list(dir).into_iter().map(|name| dir.join(name));
+    let mut found = Vec::new();
+    for path in paths.chain([PathBuf::from("/etc/crontab")]) {
+        let Ok(file) = files::read(&path) else { continue };
+        let text = String::from_utf8_lossy(&file.bytes);
+        if let Some(line) = text.lines().find(|line| runs_it(line) && runs_as(line, user)) {
+            let way = Way {
+                platform: "cron",
+                name: format!("`{}`", path.display()),
+                daemon: false,
+                program: program(ctx, line),
+                gone: 0,
+                on: On::Likely,
+            };
+            found.push((way, None));
+        }
+    }
+    found
+}
+
+/// Whether a line of a system's crontab is one of this user's: after five fields of time, or one as in `@hourly`.
+fn runs_as(line: &str, user: &str) -> bool {
+    let fields = if line.trim_start().starts_with('@') { 1 } else { 5 };
+    line.split_whitespace().nth(fields) == Some(user)
+}
+
 /// The program in a unit, script or crontab: the first path to a `nolapse`, as it is quoted there.
 fn program(ctx: &Ctx, text: &str) -> Option<(Spot, bool)> {
     const NAME: &str = "/nolapse";
@@ -198,8 +232,11 @@ fn program(ctx: &Ctx, text: &str) -> Option<(Spot, bool)> {
 
 /// The line of a crontab that runs nolapse.
 fn cron_line(text: &str) -> Option<&str> {
-    let runs = |line: &&str| !line.trim_start().starts_with('#') && line.contains("nolapse") && line.contains(" run");
-    text.lines().find(runs)
+    text.lines().find(|line| runs_it(line))
+}
+
+fn runs_it(line: &str) -> bool {
+    !line.trim_start().starts_with('#') && line.contains("nolapse") && line.contains(" run")
 }
 
 /// The user's crontab; empty where there is none, `None` where it could not be asked.
@@ -248,5 +285,25 @@ async fn ask(call: &Call, spec: Spec) -> On {
             report::one_line(&said(&output.stderr))
         )),
         _ => On::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_crontab_is_read_as_cron_does() {
+        for (line, runs, whose) in [
+            ("*/4 * * * * u /usr/bin/nolapse run", true, Some("u")),
+            ("@hourly u nolapse run >/dev/null", true, Some("u")),
+            ("*/4 * * * * root /usr/bin/nolapse run", true, Some("root")),
+            ("# */4 * * * * u /usr/bin/nolapse run", false, None),
+            ("*/4 * * * * u /usr/bin/nolapse status", false, Some("u")),
+            ("", false, None),
+        ] {
+            assert_eq!(runs_it(line), runs, "{line}");
+            assert_eq!(runs_as(line, "u"), whose == Some("u"), "{line}");
+        }
     }
 }

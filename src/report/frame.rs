@@ -8,6 +8,7 @@ use crate::layout::{cells, cut, fit, tail, wrap};
 use crate::ledger::Ledger;
 use crate::look::View;
 use crate::rules::alert::Alert;
+use crate::rules::doctor::Runs;
 use crate::rules::wording::{self, span};
 use crate::types::{Health, MINUTE, Ms, Problem};
 
@@ -27,6 +28,8 @@ pub struct Scene<'a> {
     pub last_pass: Option<Ms>,
     /// When something is due next, [`Ms`].
     pub next: Option<Ms>,
+    /// Who would make the pass that does it.
+    pub(crate) runs: Runs,
 }
 
 /// The lines of a screen of `columns` by `rows`.
@@ -102,10 +105,16 @@ fn footer(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
         Some(at) if now - at < MINUTE => "last pass just now".to_owned(),
         Some(at) => format!("last pass {} ago", span(now - at)),
     };
-    let next = scene.next.map(|at| match at - now {
-        left if left < MINUTE => "next due now".to_owned(),
-        left => format!("next due in {}", span(left)),
+    let due = scene.next.map(|at| match at - now {
+        left if left < MINUTE => "now".to_owned(),
+        left => format!("in {}", span(left)),
     });
+    // a pass is promised only where something makes it
+    let next = match scene.runs {
+        Runs::Alone => due.map(|due| format!("next due {due}")),
+        Runs::Unknown => due.map(|due| format!("next change {due}")),
+        Runs::ByHand => Some("nothing runs it by itself".to_owned()),
+    };
     let dim = |text: &str| cut_painted(text, width, "2", style);
     let one = [Some(last.clone()), next.clone(), Some("q quits".to_owned())];
     let one = one.into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -342,6 +351,10 @@ mod tests {
     }
 
     fn lines(home: &Path, columns: usize, rows: usize) -> Vec<String> {
+        run_by(Runs::Alone, home, columns, rows)
+    }
+
+    fn run_by(runs: Runs, home: &Path, columns: usize, rows: usize) -> Vec<String> {
         let ctx = ctx(home);
         let ledger = Ledger::default();
         let view = look::look(&ctx, &ledger);
@@ -354,6 +367,7 @@ mod tests {
             problems: &[],
             last_pass: Some(NOW - 4 * MINUTE),
             next: Some(NOW + 2 * HOUR),
+            runs,
         };
         frame(&scene, columns, rows, PLAIN)
     }
@@ -394,6 +408,19 @@ mod tests {
             !all.contains("all fine") && all.contains("nothing can renew it"),
             "{all}"
         );
+    }
+
+    #[test]
+    fn a_pass_is_promised_only_where_something_makes_it() {
+        let home = home(1, 0);
+        for (runs, wanted) in [
+            (Runs::Alone, "next due in 2 h; q quits"),
+            (Runs::Unknown, "next change in 2 h; q quits"),
+            (Runs::ByHand, "nothing runs it by itself; q quits"),
+        ] {
+            let got = run_by(runs, home.path(), 40, 12);
+            assert_eq!(got.last().map(String::as_str), Some(wanted), "{runs:?}");
+        }
     }
 
     #[test]

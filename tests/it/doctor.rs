@@ -23,11 +23,23 @@ fn healthy() -> Home {
     home
 }
 
-/// A `claude` that is new enough, and nothing else.
+/// A `claude` that is new enough, a crontab that runs nolapse, and nothing else.
 fn bare() -> Home {
-    let home = Home::new();
+    let mut home = Home::new();
     cli(&home, "2.1.330");
+    program(&home, "bin/crontab", CRONTAB);
+    home.write("tab", format!("*/4 * * * * '{}' run\n", env!("CARGO_BIN_EXE_nolapse")));
+    let path = format!("{}:/usr/bin:/bin", home.at("bin").display());
+    home.env.insert("PATH".into(), path);
     home
+}
+
+/// `crontab -l`, of a file in the home.
+const CRONTAB: &str = "cat \"$HOME/tab\" 2>/dev/null || { echo 'no crontab for u' >&2; exit 1; }";
+
+/// Nothing runs nolapse any more.
+fn unscheduled(home: &Home) {
+    fs::remove_file(home.at("tab")).unwrap();
 }
 
 fn cli(home: &Home, version: &str) {
@@ -150,6 +162,7 @@ fn healthy_homes_are_found_healthy() {
         program(&termux, name, script);
     }
     let prefix = termux.at("usr").display().to_string();
+    program(&termux, "usr/bin/crontab", CRONTAB);
     termux.env.insert("PATH".into(), format!("{prefix}/bin:/usr/bin:/bin"));
     termux.env.insert("PREFIX".into(), prefix);
     termux.env.insert("TERMUX_VERSION".into(), "0.118.3".into());
@@ -401,7 +414,13 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
     }),
     ("json_beside_sqlite", "warning", 2, json_beside_sqlite),
     ("store_retired", "note", 2, json_beside_sqlite),
-    ("not_installed", "warning", 2, |home| passed(home, DAY)),
+    ("store_behind", "note", 0, |home| {
+        home.login("2", now() + 8 * HOUR);
+        home.store("main", json!({"anthropic:claude-cli": token("1", now() + 7 * HOUR)}));
+    }),
+    // although somebody made a pass a moment ago
+    ("not_installed", "warning", 2, |home| unscheduled(home)),
+    ("last_pass_old", "warning", 2, |home| passed(home, 3 * HOUR)),
     ("channel_unreachable", "broken", 1, |home| {
         home.config("[[channel]]\ntype = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
     }),
@@ -545,6 +564,7 @@ fn tree(home: &Home) -> BTreeMap<String, (u32, Vec<u8>, i64)> {
 #[test]
 fn repairs_are_done_and_touch_nothing_else() {
     let home = healthy();
+    home.config("[sync]\nenabled = false\n");
     home.store(
         "work",
         json!({"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}),
@@ -641,6 +661,37 @@ fn secrets_of_the_configuration_are_made_private() {
 }
 
 #[test]
+fn stores_are_brought_up_to_date_as_sync_does_it() {
+    let home = healthy();
+    home.login("2", now() + 8 * HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("1", now() + 7 * HOUR)}));
+    let before = home.read(MAIN);
+    let shown = home.run(&["doctor", "--fix"]);
+    assert!(shown.stdout.contains("nolapse sync  # ~/.clawdbot"), "{shown:?}");
+    assert_eq!(home.read(MAIN), before, "without an answer nothing is done");
+
+    // a configuration that cannot be read may forbid it
+    home.config("[sync]\nenabled = false\nnone = 1\n");
+    let unread = doctor(&home, &["--fix", "--yes"]);
+    assert_eq!(unread.json["repairs"], json!([]), "{:#}", unread.json);
+    home.config("[sync]\nenabled = false\n");
+    assert_eq!(doctor(&home, &["--fix", "--yes"]).json["repairs"], json!([]));
+    home.config("");
+    assert_eq!(home.read(MAIN), before);
+
+    let fixed = doctor(&home, &["--fix", "--yes"]);
+    assert_eq!(fixed.json["repairs"][0]["state"], "done", "{:#}", fixed.json);
+    assert_eq!((fixed.wrong(), fixed.ran.code), (vec![], 0), "{:#}", fixed.json);
+    assert!(!fixed.all().iter().any(|(kind, _)| *kind == "store_behind"));
+    assert!(home.read(MAIN).contains(&super::home::access("2")));
+    assert!(
+        !home.read(MAIN).contains(&refresh("2")),
+        "its refresh token stays with the login"
+    );
+    assert!(!fixed.ran.stdout.contains("sk-ant"), "{}", fixed.ran.stdout);
+}
+
+#[test]
 fn on_a_terminal_it_asks_and_fits_forty_columns() {
     let mut home = healthy();
     mode(&home, LOGIN, 0o644);
@@ -697,13 +748,7 @@ fn with_systemd(home: &mut Home) {
         "case \"$*\" in *is-active*) [ -e \"$HOME/active\" ] || exit 3 ;; *enable*) touch \"$HOME/active\" ;; esac",
     );
     program(home, "bin/loginctl", "cat \"$HOME/linger\" 2>/dev/null || echo no");
-    program(
-        home,
-        "bin/crontab",
-        "cat \"$HOME/tab\" 2>/dev/null || { echo 'no crontab for u' >&2; exit 1; }",
-    );
-    home.env
-        .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("bin").display()));
+    unscheduled(home);
     home.env.insert("USER".into(), "u".into());
 }
 
@@ -762,6 +807,7 @@ fn an_installation_is_looked_after() {
 #[test]
 fn two_daemons_are_noticed() {
     let home = healthy();
+    unscheduled(&home);
     let mut daemons = [home.spawn(&["daemon"]), home.spawn(&["daemon"])];
     let begun = std::time::Instant::now();
     // they are there once they are running their program

@@ -58,7 +58,7 @@ fn forty_columns_by_twenty_rows_show_what_matters_and_follow_files_and_size() {
             "claude        ok       ████░░ 17 d",
             "clawdbot/main ok       ██████ 8 h",
             "no pass seen yet",
-            "next due in 7 h; q quits",
+            "nothing runs it by itself; q quits",
         ],
     );
     assert!(first.lines().count() <= 20, "{first}");

@@ -2,7 +2,7 @@
 
 use super::super::lineage::Relation;
 use super::super::wording::quote;
-use super::{Facts, Finding, Group, Level, Spot, counted};
+use super::{Facts, Finding, Fix, Group, Level, Spot, counted};
 
 /// A profile with a refresh token that hangs on a login.
 #[derive(Clone, Debug)]
@@ -37,6 +37,19 @@ pub(crate) struct Agents {
     pub all: Vec<AgentFact>,
     /// Profiles with a refresh token of their own that hang on a login and fare well.
     pub copies: Vec<CopyFact>,
+    /// What `sync` would write.
+    pub behind: Vec<Behind>,
+}
+
+/// A store or login that `sync` would write.
+#[derive(Clone, Debug)]
+pub(crate) struct Behind {
+    /// It.
+    pub file: Spot,
+    /// The agent's label, or the login's id.
+    pub whom: String,
+    /// Where it is a login: the agent whose copy is newer.
+    pub healed_from: Option<String>,
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -45,6 +58,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         found.extend(retired(agent));
         found.extend(not_written(agent));
     }
+    found.extend(facts.agents.behind.iter().map(behind));
     found
 }
 
@@ -93,6 +107,28 @@ fn copy(copy: &CopyFact) -> Option<Finding> {
             )),
         ),
     }
+}
+
+fn behind(one: &Behind) -> Finding {
+    let whom = &one.whom;
+    let mut found = match &one.healed_from {
+        None => finding(
+            "store_behind",
+            Level::Note,
+            format!("the store of {whom} is not up to date with its login"),
+            "its agent works with what it has until the next pass",
+        ),
+        Some(agent) => finding(
+            "login_behind",
+            Level::Note,
+            format!("the login `{whom}` is older than its copy of {agent}"),
+            "the next pass saves the newer tokens in it",
+        ),
+    };
+    found.fix = Some(Fix::Sync {
+        path: one.file.path.clone(),
+    });
+    found.at(&one.file.path).run("nolapse sync")
 }
 
 fn retired(agent: &AgentFact) -> Option<Finding> {

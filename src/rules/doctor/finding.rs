@@ -94,7 +94,7 @@ pub(crate) enum Remedy {
     Do(String),
 }
 
-/// What `doctor --fix` does by itself. None of it reads, spends or moves a token.
+/// What `doctor --fix` does by itself. None of it spends a token, and none but `Sync` reads one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fix {
     /// Takes permissions away.
@@ -111,13 +111,18 @@ pub(crate) enum Fix {
         /// A directory not touched for this long is nobody's.
         stale_after: Duration,
     },
+    /// Brings a store or login up to date, as `nolapse sync` does: by its rules, under its locks.
+    Sync {
+        /// The store, or the login's file.
+        path: PathBuf,
+    },
 }
 
 impl Fix {
     /// What it is done to.
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Mode { path, .. } | Self::Lock { path, .. } => path,
+            Self::Mode { path, .. } | Self::Lock { path, .. } | Self::Sync { path } => path,
         }
     }
 }

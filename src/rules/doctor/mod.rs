@@ -17,7 +17,7 @@ mod telling;
 mod testing;
 
 use crate::types::Ms;
-pub(crate) use agents::{AgentFact, Agents, CopyFact};
+pub(crate) use agents::{AgentFact, Agents, Behind, CopyFact};
 pub(crate) use configuration::ConfigFact;
 pub(crate) use files::{Files, Holds, ModeFact, StateFact};
 pub(crate) use finding::{Finding, Fix, Group, Level, Remedy, Spot, counted};
@@ -26,7 +26,7 @@ pub(crate) use grants::{Grants, Holder, Who};
 pub(crate) use judged::Judged;
 pub(crate) use locks::{LockFact, LockOf};
 pub(crate) use logins::{LoginFact, Logins};
-pub(crate) use running::{On, RunningFact, TermuxApi, Way, patience};
+pub(crate) use running::{On, RunningFact, Runs, TermuxApi, Way, patience, runs};
 pub(crate) use telling::{ChannelFact, Probe};
 
 /// All that is looked at, by group.

@@ -114,6 +114,30 @@ pub(crate) fn patience(termux: bool) -> Ms {
     if termux { 6 * HOUR } else { 2 * HOUR }
 }
 
+/// Whether passes are made without a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// Something makes them.
+    Alone,
+    /// Nothing does: the last one was made by hand.
+    ByHand,
+    /// It could not be told from here.
+    Unknown,
+}
+
+/// Who makes passes, by what the platform and the process table say. That one was made just now says nothing: a person can make
+/// it.
+pub(crate) fn runs(ways: &[Way], daemons: &[u32]) -> Runs {
+    let on = |way: &Way| matches!(way.on, On::Yes | On::Likely);
+    if !daemons.is_empty() || ways.iter().any(on) {
+        Runs::Alone
+    } else if ways.iter().any(|way| matches!(way.on, On::Untold(_))) {
+        Runs::Unknown
+    } else {
+        Runs::ByHand
+    }
+}
+
 impl RunningFact {
     /// How long ago the last pass was; `None` where there was none, or it is ahead of a clock that was set back.
     fn idle(&self, now: Ms) -> Option<Ms> {
@@ -148,12 +172,15 @@ fn nobody(running: &RunningFact, now: Ms) -> Option<Finding> {
         );
         return Some(found.advice("run it as that user, without `--home`"));
     }
-    if !running.ways.is_empty() || !running.daemons.is_empty() || running.recent(now) {
+    // a way that is off, or does not say, has a finding of its own
+    if !running.ways.is_empty() || runs(&running.ways, &running.daemons) != Runs::ByHand {
         return None;
     }
-    let last = running.idle(now).map_or("there was no pass yet".to_owned(), |idle| {
-        format!("the last pass was {} ago", span(idle))
-    });
+    let last = match running.idle(now) {
+        None => "there was no pass yet".to_owned(),
+        Some(idle) if idle < MINUTE => "the last pass was just now, by hand".to_owned(),
+        Some(idle) => format!("the last pass was {} ago, by hand", span(idle)),
+    };
     let found = finding(
         "not_installed",
         Level::Warning,
@@ -383,9 +410,9 @@ mod tests {
         for (found, wanted) in [
             (of(vec![], vec![], None), "not_installed warning"),
             (of(vec![], vec![], Some(3 * HOUR)), "not_installed warning"),
-            (of(vec![], vec![], Some(HOUR)), ""),
-            // a clock that was set back is said by the clock
-            (of(vec![], vec![], Some(-HOUR)), ""),
+            // a pass that somebody made by hand is no timer
+            (of(vec![], vec![], Some(0)), "not_installed warning"),
+            (of(vec![], vec![], Some(-HOUR)), "not_installed warning"),
             (of(vec![], vec![7], None), ""),
             (of(vec![timer()], vec![], Some(HOUR)), ""),
             (of(vec![timer()], vec![], Some(3 * HOUR)), "last_pass_old warning"),
@@ -410,6 +437,31 @@ mod tests {
             ),
         ] {
             assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn only_what_runs_by_itself_counts() {
+        let way = |on| Way {
+            platform: "systemd",
+            name: "the timer".into(),
+            daemon: false,
+            program: None,
+            gone: 0,
+            on,
+        };
+        let untold = || On::Untold("x".into());
+        for (ways, daemons, wanted) in [
+            (vec![], vec![], Runs::ByHand),
+            (vec![], vec![7], Runs::Alone),
+            (vec![way(On::Yes)], vec![], Runs::Alone),
+            (vec![way(On::Likely)], vec![], Runs::Alone),
+            (vec![way(On::No)], vec![], Runs::ByHand),
+            (vec![way(On::No), way(untold())], vec![], Runs::Unknown),
+            (vec![way(untold()), way(On::Yes)], vec![], Runs::Alone),
+            (vec![way(untold())], vec![7], Runs::Alone),
+        ] {
+            assert_eq!(runs(&ways, &daemons), wanted, "{ways:?} {daemons:?}");
         }
     }
 

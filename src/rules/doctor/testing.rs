@@ -25,6 +25,14 @@ pub(super) fn facts() -> Facts {
             patience: patience(false),
             platform: "systemd",
             user: "u".into(),
+            ways: vec![Way {
+                platform: "systemd",
+                name: "the systemd timer".into(),
+                daemon: false,
+                program: None,
+                gone: 0,
+                on: On::Yes,
+            }],
             ..RunningFact::default()
         },
         ..Facts::default()
