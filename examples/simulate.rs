@@ -26,6 +26,7 @@ use nolapse::look::{AgentView, LoginView, ProfileView, View};
 use nolapse::notify::{Channel, Receipt, SendError, read_channels};
 use nolapse::rules::health::{self, Hangs, Known};
 use nolapse::rules::lineage::Relation;
+use nolapse::rules::resolve::{self, AuthConfig, Candidate, References, Resolved, Rules};
 use nolapse::rules::{alert, health::Verdict};
 use nolapse::secret::Secret;
 use nolapse::sources::claude::{Grant, Login, Place, Refresh, Source, State};
@@ -207,6 +208,7 @@ fn agent_view() -> AgentView {
             token: Some(Secret::new("access")),
             expires: Some(0),
         },
+        held: Default::default(),
     };
     AgentView {
         agent: Agent {
@@ -232,6 +234,28 @@ fn agent_view() -> AgentView {
             relation: Relation::Same,
             renewal: None,
         }],
+        aside: Default::default(),
+        uses: Vec::new(),
+    }
+}
+
+/// What the agent uses: its one profile, as long as that works.
+fn uses(profile: &ProfileView, now: Ms) -> Resolved {
+    let (config, nothing) = (AuthConfig::default(), BTreeMap::new());
+    let rules = Rules {
+        stored: &[],
+        config: &config,
+        usage: &[&nothing],
+        references: References::Unknown,
+        now,
+    };
+    let candidate = Candidate {
+        profile: &profile.profile,
+        dead: matches!(profile.verdict.health, Health::Expired | Health::Missing),
+    };
+    Resolved {
+        in_use: true,
+        ..resolve::resolve("anthropic", &[candidate], &rules, None)
     }
 }
 
@@ -259,7 +283,11 @@ impl Machine {
                     version: None,
                     shared_sqlite: None,
                     dotenv: Vec::new(),
+                    dotenv_flaws: Vec::new(),
                     providers_in_use: Vec::new(),
+                    agent_providers: Default::default(),
+                    auth: Default::default(),
+                    auth_state: false,
                 }],
                 problems: Vec::new(),
                 looked_at: Vec::new(),
@@ -461,7 +489,9 @@ impl Machine {
             now,
         );
         self.view.logins[0].verdict = login;
-        let mut alerts = alert::collect(&self.view, false, &|path| path.display().to_string());
+        let agent = &mut self.view.agents[0];
+        agent.uses = vec![uses(&agent.profiles[0], now)];
+        let mut alerts = alert::collect(&self.view, false, policy.grace, &|path| path.display().to_string());
         alerts.extend(alert::channel_alerts(&self.ledger.troubles));
         tell::queue(ctx, &mut self.ledger, channels, &alerts, now);
         let due = tell::due(ctx, &mut self.ledger, channels, now);

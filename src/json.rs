@@ -100,10 +100,11 @@ impl<'a> Fields<'a> {
 }
 
 /// The objects in the object under `key`, in order, each id once with its last value: all that is asked of a store, in one
-/// reading of its text. `None` where anything is not as expected, which [`Fields`] then tells in so many words.
-pub fn entries<'a>(text: &'a str, key: &str) -> Option<Vec<(Cow<'a, str>, Fields<'a>)>> {
+/// reading of its text; and the members beside it. `None` where anything is not as expected, which [`Fields`] then tells in so
+/// many words.
+pub fn entries<'a>(text: &'a str, key: &str) -> Option<(Vec<Entry<'a>>, Fields<'a>)> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let mut entries = serde::Deserializer::deserialize_map(&mut reader, Under(key)).ok()?;
+    let (mut entries, rest) = serde::Deserializer::deserialize_map(&mut reader, Under(key)).ok()?;
     reader.end().ok()?;
     let last = last_of_each(entries.iter().map(|(id, _)| id.as_ref()));
     let mut i = 0;
@@ -111,8 +112,11 @@ pub fn entries<'a>(text: &'a str, key: &str) -> Option<Vec<(Cow<'a, str>, Fields
         i += 1;
         last[i - 1]
     });
-    Some(entries)
+    Some((entries, rest))
 }
+
+/// A member that is an object.
+pub type Entry<'a> = (Cow<'a, str>, Fields<'a>);
 
 /// For each key whether it is the last one of its spelling.
 fn last_of_each<'k>(keys: impl DoubleEndedIterator<Item = &'k str>) -> Vec<bool> {
@@ -125,22 +129,23 @@ fn last_of_each<'k>(keys: impl DoubleEndedIterator<Item = &'k str>) -> Vec<bool>
 struct Under<'k>(&'k str);
 
 impl<'de> Visitor<'de> for Under<'_> {
-    type Value = Vec<(Cow<'de, str>, Fields<'de>)>;
+    type Value = (Vec<Entry<'de>>, Fields<'de>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
+        let (mut entries, mut rest) = (Vec::new(), Vec::new());
         while let Some(key) = map.next_key::<Key<'de>>()? {
             if key.0 == self.0 {
                 entries = map.next_value::<Entries<'de>>()?.0;
             } else {
-                map.next_value::<IgnoredAny>()?;
+                let value: &RawValue = map.next_value()?;
+                rest.push((key.0, Loose(value.get())));
             }
         }
-        Ok(entries)
+        Ok((entries, Fields(rest)))
     }
 }
 

@@ -8,9 +8,12 @@ use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
 use crate::rules::renew::Record;
+use crate::rules::resolve::{self, Aside, Resolved};
+use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::rules::target::Unfit;
 use crate::secret::Secret;
 use crate::sources::claude::{self, Fault, Login, Source, State};
+use crate::stores::aside;
 use crate::stores::discover::{self, Agent};
 use crate::stores::dotenv::Dotenv;
 use crate::stores::families::{Generation, StateDir};
@@ -18,6 +21,9 @@ use crate::stores::{sqlite, store};
 use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+mod reach;
+pub(crate) use reach::{ignored_words, key, replaced};
 
 /// An OpenClaw agent's own database.
 const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
@@ -85,6 +91,18 @@ pub struct AgentView {
     pub leftover: bool,
     /// Its profiles.
     pub profiles: Vec<ProfileView>,
+    /// What stands in the store beside them.
+    pub aside: Aside,
+    /// What it uses for each provider that its models need, and for others where something is wrong.
+    pub uses: Vec<Resolved>,
+}
+
+impl AgentView {
+    /// What it uses for a provider, as spelled in a profile.
+    pub fn resolved(&self, provider: &str) -> Option<&Resolved> {
+        let provider = resolve::normalise_provider(provider);
+        self.uses.iter().find(|one| one.provider == provider)
+    }
 }
 
 /// A profile, judged.
@@ -131,8 +149,19 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         .into_iter()
         .map(|agent| look_at_agent(ctx, agent, &found.state_dirs, &mut problems))
         .collect();
+    let around = Around {
+        ctx,
+        ledger,
+        logins: &logins,
+        state_dirs: &found.state_dirs,
+        now,
+    };
     for agent in &mut agents {
-        judge_agent(ctx, ledger, &logins, agent, now);
+        judge_agent(&around, agent);
+    }
+    reach::resolve_all(ctx, &mut agents, &found.state_dirs, now);
+    for agent in &agents {
+        problems.extend(reach::store_problems(ctx, agent));
     }
     for state_dir in &found.state_dirs {
         problems.extend(dotenv_problem(ctx, ledger, state_dir));
@@ -156,7 +185,12 @@ pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (Vie
         _ => judge_login(ctx, ledger, claude::look(&ctx.host, &login.login.place), now),
     });
     let logins: Vec<LoginView> = logins.collect();
-    let (state, text, meta) = store::read(&agent.path);
+    let store::Looked {
+        state,
+        text,
+        meta,
+        aside,
+    } = store::look(&agent.path);
     let state_dir = &view.state_dirs[agent.agent.state_dir];
     let writable = writable(ctx, &agent.agent, state_dir, &state, meta.as_ref());
     let mut fresh = AgentView {
@@ -164,9 +198,17 @@ pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (Vie
         meta,
         writable,
         profiles: Vec::new(),
+        aside,
         ..agent.clone()
     };
-    judge_agent(ctx, ledger, &logins, &mut fresh, now);
+    let around = Around {
+        ctx,
+        ledger,
+        logins: &logins,
+        state_dirs: &view.state_dirs,
+        now,
+    };
+    judge_agent(&around, &mut fresh);
     let view = View {
         now,
         logins,
@@ -270,7 +312,12 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
             dir_uid: None,
             link: None,
         },
-        verdict: health::env_token(ledger.setup_tokens.get(&token.fingerprint()), &ctx.config.alerts, now),
+        verdict: health::env_token(
+            token,
+            ledger.setup_tokens.get(&token.fingerprint()),
+            &ctx.config.alerts,
+            now,
+        ),
         memory: None,
         renewal: None,
     }
@@ -282,7 +329,14 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
     if state_dir.generation == Generation::Sqlite {
         return look_at_sqlite(ctx, agent, state_dir, json, problems);
     }
-    let (state, _, meta) = store::read(&json);
+    let store::Looked {
+        state, meta, mut aside, ..
+    } = store::look(&json);
+    if state_dir.auth_state {
+        let beside = aside::of_state_file(&agent.agent.dir);
+        aside.order.splice(0..0, beside.order);
+        aside.usage.extend(beside.usage);
+    }
     let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref());
     let here = ctx.host.tilde(&json);
     match &state {
@@ -322,6 +376,8 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         writable,
         leftover,
         profiles: Vec::new(),
+        aside,
+        uses: Vec::new(),
     }
 }
 
@@ -346,6 +402,8 @@ fn look_at_sqlite(
         writable: Err("OpenClaw keeps it in SQLite, which nolapse reads and never writes".into()),
         leftover: false,
         profiles: Vec::new(),
+        aside: Aside::default(),
+        uses: Vec::new(),
     };
     for (path, which) in candidates.into_iter().flatten() {
         if !files::is_file(&path) {
@@ -427,23 +485,44 @@ fn writable(
     }
 }
 
-fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut AgentView, now: Ms) {
+/// What a profile is judged by, beside itself.
+struct Around<'a> {
+    ctx: &'a Ctx,
+    ledger: &'a Ledger,
+    logins: &'a [LoginView],
+    state_dirs: &'a [StateDir],
+    now: Ms,
+}
+
+fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
+    let Around {
+        ctx,
+        ledger,
+        logins,
+        state_dirs,
+        now,
+    } = *around;
     let label = view.agent.agent.label();
     let is_retired = retired(view);
+    let state_dir = &state_dirs[view.agent.state_dir];
     let judge = |profile: Profile| {
         let (login, relation) = hangs_on(ctx, ledger, logins, &label, &profile, now);
         let hangs = login.map(|i| Hangs {
             login: &logins[i].verdict,
             relation,
         });
-        let mut verdict = health::profile(
-            &health::with_known_end(&profile.credential, &ledger.setup_tokens),
-            &profile.provider,
-            hangs,
-            ctx.config.renew.mode == RenewMode::Off,
-            &ctx.config.alerts,
-            now,
-        );
+        let credential = health::with_known_end(&profile.credential, &ledger.setup_tokens);
+        let mut verdict = match health::held(&profile, relation, now) {
+            Some(verdict) => reach::with_the_end_of(around, state_dir, &profile.held, verdict),
+            None => health::profile(
+                &health::without_made_up_end(credential, now),
+                &profile.provider,
+                hangs,
+                ctx.config.renew.mode == RenewMode::Off,
+                &ctx.config.alerts,
+                now,
+            ),
+        };
         if !ledger.rejected.is_empty()
             && let Some(refresh) = profile.credential.refresh_fingerprint()
             && ledger.rejected.contains(&refresh)
@@ -477,7 +556,7 @@ fn judge_agent(ctx: &Ctx, ledger: &Ledger, logins: &[LoginView], view: &mut Agen
 }
 
 /// A JSON store that is looked at where the SQLite generation lives is not used any more.
-fn retired(view: &AgentView) -> bool {
+pub(crate) fn retired(view: &AgentView) -> bool {
     view.sqlite && view.path.extension().is_some_and(|extension| extension == "json")
 }
 
@@ -491,7 +570,8 @@ fn hangs_on(
     now: Ms,
 ) -> (Option<usize>, Relation) {
     // other providers' tokens are nobody's copies: hashing thousands of them is what a look would spend its time on
-    if profile.credential == Credential::ApiKey || !matches!(profile.provider.as_str(), "anthropic" | "claude-cli") {
+    let provider = resolve::normalise_provider(&profile.provider);
+    if profile.credential == Credential::ApiKey || !matches!(provider.as_ref(), "anthropic" | "claude-cli") {
         return (None, Relation::Unknown);
     }
     let copy = ledger.copies.get(&copy_key(label, &profile.id));
@@ -554,6 +634,12 @@ pub fn mirror_id<'c>(ctx: &'c Ctx, login: &'c LoginView) -> &'c str {
 /// What each login has to give.
 pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
     let grant = login.login.grant()?;
+    // what is no token is given to nobody; a cut one is not told from a short one of a fake or a future server
+    let flaw =
+        |access: &Secret| shape::flaw("anthropic", KeptAs::Token, access.expose()).filter(|flaw| *flaw != Flaw::Cut);
+    if grant.access.as_ref().and_then(flaw).is_some() {
+        return None;
+    }
     (!grant.blanked).then(|| Offer::of(grant)).flatten()
 }
 

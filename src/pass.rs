@@ -319,7 +319,7 @@ pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
     let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
         .iter()
         .any(|name| ctx.host.var_nonblank(name).is_some());
-    rules::alert::collect(view, env_key, &|path| ctx.host.tilde(path))
+    rules::alert::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path))
 }
 
 /// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
@@ -502,7 +502,7 @@ pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
             offer.as_ref(),
             existing.map(|p| &p.profile),
             relation,
-            ctx.config.sync.share,
+            share(ctx, view, agent, id),
             view.now,
         );
         add(&mut plan, id, "anthropic", i, decision);
@@ -517,6 +517,14 @@ pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
         add(&mut plan, &profile.profile.id, &profile.profile.provider, i, decision);
     }
     plan
+}
+
+/// How much a profile is given: no refresh token where the agents' config takes only a `token` under this id.
+fn share(ctx: &Ctx, view: &View, agent: &AgentView, id: &str) -> Share {
+    match view.state_dirs[agent.agent.state_dir].auth.mode(id) {
+        Some(rules::resolve::Mode::Token) => Share::Access,
+        _ => ctx.config.sync.share,
+    }
 }
 
 /// Heals logins from newer copies. Returns what was done and the view after it.

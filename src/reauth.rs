@@ -12,6 +12,7 @@ use crate::edge::session::{Event, Link, Screen, Session, Spec};
 use crate::edge::terminal::{Input, Line, Signals};
 use crate::record::{SETUP_LIFE, SETUP_PREFIX};
 use crate::report::one_line;
+use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
 use crate::types::{DAY, HOUR, Ms};
 use std::ffi::OsString;
@@ -67,9 +68,6 @@ const COMPLAINT: Duration = Duration::from_secs(3);
 
 /// The full-screen form reads keys: what comes with Enter in one piece is taken for a paste.
 const BEFORE_ENTER: Duration = Duration::from_millis(400);
-
-/// A setup token has about 108 characters; a shorter one was cut off.
-const SHORTEST_TOKEN: usize = 60;
 
 /// What the person is told on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -419,7 +417,7 @@ async fn settle(session: &mut Session, first: Outcome, job: &Job) -> Result<Outc
         }
     }
     match &outcome {
-        Outcome::Token(token, _) if token.expose().len() < SHORTEST_TOKEN => Err(failed(
+        Outcome::Token(token, _) if shape::flaw("anthropic", KeptAs::Token, token.expose()).is_some() => Err(failed(
             "the token that Claude Code showed is not whole",
             "run `claude setup-token` yourself, then `nolapse token add` and paste it there",
         )),

@@ -3,16 +3,19 @@
 use crate::ctx::Ctx;
 use crate::layout;
 use crate::ledger::Ledger;
-use crate::look::{AgentView, LoginView, ProfileView, View};
+use crate::look::{self, AgentView, LoginView, ProfileView, View};
 use crate::rules::alert::Alert;
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
 use crate::rules::remote::Silence;
+use crate::rules::resolve::{self, JsonResolved, Key, PassedOver, Resolved, key_names};
+use crate::rules::shape::Flaw;
+use crate::rules::stopped;
 use crate::rules::wording::span;
 use crate::secret::Fingerprint;
 use crate::sources::claude::{Fault, Source, State};
 use crate::stores::store;
-use crate::types::{DAY, Family, HOUR, Health, Ms, Problem, Reason, Severity};
+use crate::types::{DAY, Family, HOUR, Health, Held, Ms, Problem, Reason, Severity};
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
 use std::io;
@@ -60,14 +63,18 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
     let lapsed = |health| matches!(health, Health::Expired | Health::Missing);
     let profiles = || counted(view).map(|profile| profile.verdict.health);
     let logins = || {
-        view.logins
-            .iter()
-            .filter(|login| !refused(login))
-            .map(|login| login.verdict.health)
+        let all = view.logins.iter().enumerate();
+        all.filter(|(i, login)| !refused(login) && !look::replaced(login, &view.logins, &view.agents, *i))
+            .map(|(_, login)| login.verdict.health)
+    };
+    let grace = ctx.config.alerts.grace;
+    let stopped = |agent: &AgentView| {
+        let why = |resolved| stopped::why(agent, resolved, grace, view.now);
+        agent.uses.iter().any(|resolved| why(resolved).is_some())
     };
     let store_unknown =
         |agent: &AgentView| matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_));
-    if profiles().chain(logins()).any(lapsed) {
+    if profiles().chain(logins()).any(lapsed) || view.agents.iter().any(stopped) {
         Exit::Lapsed
     } else if view.logins.iter().any(refused) || view.agents.iter().any(store_unknown) {
         Exit::Unknown
@@ -122,7 +129,7 @@ pub fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
             state_dir.providers_in_use.iter().any(|provider| {
                 !profiles.iter().any(|profile| profile.profile.provider == *provider)
                     && !key_in_env(ctx, provider)
-                    && !state_dir.dotenv.iter().any(|name| key_names(provider).contains(name))
+                    && look::key(ctx, &resolve::normalise_provider(provider), state_dir).is_none()
             })
         })
     };
@@ -135,21 +142,9 @@ pub fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
     }
 }
 
-/// The variables that serve a provider without any profile.
-fn key_names(provider: &str) -> Vec<String> {
-    let mut names = vec![format!("{}_API_KEY", provider.to_uppercase().replace(['-', '.'], "_"))];
-    match provider {
-        "anthropic" => names.push("ANTHROPIC_OAUTH_TOKEN".into()),
-        "google" => names.push("GEMINI_API_KEY".into()),
-        _ => {}
-    }
-    names
-}
-
 fn key_in_env(ctx: &Ctx, provider: &str) -> bool {
-    key_names(provider)
-        .iter()
-        .any(|name| ctx.host.var_nonblank(name).is_some())
+    let names = key_names(&resolve::normalise_provider(provider));
+    names.iter().any(|name| ctx.host.var_nonblank(name).is_some())
 }
 
 /// The variable that serves Anthropic's models without any login or profile, and where it is set.
@@ -157,12 +152,17 @@ fn key_anywhere(ctx: &Ctx, view: &View) -> Option<(String, String)> {
     let names = key_names("anthropic");
     let in_env = names.iter().find(|name| ctx.host.var_nonblank(name).is_some());
     if let Some(name) = in_env {
-        return Some((name.clone(), "the environment".into()));
+        return Some((name.to_string(), "the environment".into()));
     }
     view.state_dirs.iter().find_map(|state_dir| {
-        let name = state_dir.dotenv.iter().find(|name| names.contains(name))?;
-        let path = ctx.host.tilde(&state_dir.dir.join(".env"));
-        Some((name.clone(), format!("`{}`", one_line(&path))))
+        let tilde = |path: &Path| format!("`{}`", one_line(&ctx.host.tilde(path)));
+        let config = || tilde(state_dir.config_path.as_deref().unwrap_or(&state_dir.dir));
+        Some(match look::key(ctx, "anthropic", state_dir)? {
+            Key::Env(name) => (name, "the environment".into()),
+            Key::Dotenv(name) => (name, tilde(&state_dir.dir.join(".env"))),
+            Key::ConfigEnv(name) => (name, config()),
+            Key::ConfigModels => ("`models.providers.anthropic.apiKey`".into(), config()),
+        })
     })
 }
 
@@ -225,6 +225,7 @@ struct JsonAgent<'a> {
     dir: JsonPath<'a>,
     store: JsonStore<'a>,
     profiles: JsonProfiles<'a>,
+    providers: Vec<JsonResolved<'a>>,
 }
 
 /// Made while they are written: a thousand agents are not held a second time.
@@ -255,6 +256,7 @@ impl Serialize for JsonAgents<'_> {
                 why: agent.writable.as_ref().err().map(String::as_str),
             },
             profiles: JsonProfiles(self.0, agent),
+            providers: agent.uses.iter().map(JsonResolved::from).collect(),
         }))
     }
 }
@@ -270,6 +272,14 @@ impl Serialize for JsonProfiles<'_> {
             reason: profile.verdict.reason,
             expires_at: profile.profile.credential.expires(),
             login: profile.login.map(|i| self.0.logins[i].id()),
+            looks_like: match profile.profile.held {
+                Held::Flawed(flaw) if profile.verdict.reason == Some(Reason::NoToken) => Some(flaw),
+                _ => None,
+            },
+            reference: match &profile.profile.held {
+                Held::Referenced(to) => Some(to.to_string()),
+                _ => None,
+            },
         }))
     }
 }
@@ -293,6 +303,10 @@ struct JsonProfile<'a> {
     reason: Option<Reason>,
     expires_at: Option<Ms>,
     login: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looks_like: Option<Flaw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -633,7 +647,14 @@ fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
 }
 
 fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> String {
-    let mut words = reason_words(profile.verdict.reason, profile.verdict.health).to_owned();
+    let mut words = match &profile.profile.held {
+        Held::Flawed(flaw) if profile.verdict.reason == Some(Reason::NoToken) => format!("no token: {}", flaw.words()),
+        Held::Referenced(to) => format!("a reference ({to})"),
+        _ => reason_words(profile.verdict.reason, profile.verdict.health).to_owned(),
+    };
+    if let Some(resolved) = agent.resolved(&profile.profile.provider) {
+        words = use_words(resolved, profile, words, view.now);
+    }
     if let Some(login) = profile.login {
         let relation = match profile.relation {
             Relation::Same => "in step with",
@@ -647,6 +668,21 @@ fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> Strin
         let _ = write!(words, " (not written: {why})");
     }
     one_line(&words)
+}
+
+/// What is said of a profile's use: that it is the one, or why it is not.
+fn use_words(resolved: &Resolved, profile: &ProfileView, words: String, now: Ms) -> String {
+    let id = &profile.profile.id;
+    match resolved.passed_over.iter().find(|(known, _)| known == id) {
+        None if resolved.is(id) => format!("in use; {words}"),
+        Some((_, why @ PassedOver::HeldBack(until, _))) => {
+            format!("{} for {}; {words}", why.words(), span((until - now).max(0)))
+        }
+        Some((_, why @ (PassedOver::NotIn(_) | PassedOver::Mode(..) | PassedOver::OtherProvider))) => {
+            format!("not used: {}; {words}", why.words())
+        }
+        _ => words,
+    }
 }
 
 fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
@@ -666,9 +702,11 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
         Some(Reason::Revoked) => "revoked",
         Some(Reason::StoreRetired) => "in a store that is not used any more",
         Some(Reason::IssueDateUnknown) => "its end is recorded nowhere",
+        Some(Reason::NoToken) => "no token",
         None => match health {
             Health::Static => "does not expire",
             Health::Missing => "signed out",
+            Health::Referenced => "a reference to a secret kept elsewhere",
             _ => "",
         },
     }
@@ -676,7 +714,7 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
 
 fn health_word(health: Health, style: Style) -> String {
     let colour = match health {
-        Health::Ok | Health::Static => "32",
+        Health::Ok | Health::Static | Health::Referenced => "32",
         Health::Expiring => "33",
         Health::Expired | Health::Missing => "31;1",
     };
@@ -725,8 +763,23 @@ pub fn paint(text: &str, code: &str, style: Style) -> String {
 
 /// What to say where there is nothing to watch: what was looked for, where, and what to do.
 pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
-    let mut out = String::from("found neither a Claude Code login nor an agent's store");
-    if let Some((name, place)) = key_anywhere(ctx, view) {
+    let stores = view
+        .agents
+        .iter()
+        .filter(|agent| agent.store != store::State::Absent)
+        .count();
+    let key = key_anywhere(ctx, view);
+    let mut out = match (stores, &key) {
+        (0, None) => "found neither a Claude Code login nor an agent's store".to_owned(),
+        (0, Some(_)) => "found no Claude Code login and no agent's store".to_owned(),
+        (1, _) => "found no Claude Code login, and 1 agent's store without a profile in it".to_owned(),
+        (n, _) => format!("found no Claude Code login, and {n} agents' stores without a profile in them"),
+    };
+    for agent in view.agents.iter().filter(|agent| !agent.aside.ignored.is_empty()) {
+        let (path, words) = (ctx.host.tilde(&agent.path), look::ignored_words(agent));
+        let _ = write!(out, "; {}", one_line(&format!("`{path}` {words}")));
+    }
+    if let Some((name, place)) = key {
         let _ = write!(out, ", and none is needed: {name} is set in {place}");
     }
     out.push_str("; looked at:\n");

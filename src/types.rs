@@ -1,5 +1,6 @@
 //! The words of the domain: ids, times, credentials as seen, health, problems, events. Plain data, no I/O.
 
+use crate::rules::shape::Flaw;
 use crate::secret::{Fingerprint, Secret};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -59,10 +60,12 @@ impl AgentRef {
     }
 }
 
-/// How a profile or login fares; the agents' own five words.
+/// How a profile or login fares: the agents' own five words, and one for what lies elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
+    /// A reference to a secret kept elsewhere, whose end is not known here.
+    Referenced,
     /// Works, and keeps working by itself or for long enough.
     Ok,
     /// Does not expire by the clock (an API key, a token with no recorded end).
@@ -79,11 +82,12 @@ impl Health {
     /// Order of badness, 0 best: for choosing the worst of several.
     pub fn badness(self) -> u8 {
         match self {
-            Self::Static => 0,
-            Self::Ok => 1,
-            Self::Expiring => 2,
-            Self::Missing => 3,
-            Self::Expired => 4,
+            Self::Referenced => 0,
+            Self::Static => 1,
+            Self::Ok => 2,
+            Self::Expiring => 3,
+            Self::Missing => 4,
+            Self::Expired => 5,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Health {
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Referenced => "referenced",
             Self::Ok => "ok",
             Self::Static => "static",
             Self::Expiring => "expiring",
@@ -134,6 +139,8 @@ pub enum Reason {
     StoreRetired,
     /// A setup token whose date of issue nobody recorded.
     IssueDateUnknown,
+    /// What stands where a token or key belongs is none.
+    NoToken,
 }
 
 impl Reason {
@@ -155,6 +162,7 @@ impl Reason {
             Self::Revoked => "revoked",
             Self::StoreRetired => "store_retired",
             Self::IssueDateUnknown => "issue_date_unknown",
+            Self::NoToken => "no_token",
         }
     }
 }
@@ -211,6 +219,39 @@ impl Credential {
     }
 }
 
+/// How an entry of a store holds its secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Held {
+    /// In the entry, and it may be one.
+    #[default]
+    Inline,
+    /// What stands there is none, judged by its shape alone.
+    Flawed(Flaw),
+    /// Elsewhere: `keyRef`, `tokenRef`, or an object where the text belongs (openclaw 2026.3 and later).
+    Referenced(SecretRef),
+}
+
+/// Where a secret lies that an entry refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// `env`, `file`, `exec` or `store`; blank where it is not told.
+    pub source: String,
+    /// The name of the source in the agents' config.
+    pub provider: String,
+    /// Which secret: a variable, a JSON pointer.
+    pub id: String,
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.source.as_str(), self.provider.as_str()) {
+            ("", _) => f.write_str("of a form that is not known"),
+            (source, "" | "default") => write!(f, "{source} {}", self.id),
+            (source, provider) => write!(f, "{source} {provider} {}", self.id),
+        }
+    }
+}
+
 /// One valid entry of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -220,6 +261,8 @@ pub struct Profile {
     pub provider: String,
     /// The credential.
     pub credential: Credential,
+    /// How it holds its secret.
+    pub held: Held,
 }
 
 /// Something a person should know, found on the way: what, where, why it matters and the one thing to do.

@@ -7,6 +7,7 @@ use crate::ledger::{self, Ledger, SetupToken};
 use crate::look::{self, AgentView, View};
 use crate::record::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
 use crate::report::{Exit, one_line};
+use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::secret::Secret;
 use crate::stores::agent_entry::{self, Mode};
 use crate::stores::store::{self, Recorded};
@@ -15,6 +16,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::Duration;
+
+/// The lines of one paste follow one another within this.
+const PASTE: Duration = Duration::from_millis(500);
 
 #[derive(Subcommand, Debug)]
 pub(super) enum TokenCommand {
@@ -117,6 +122,7 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
     };
     let what = if args.kind == Kind::ApiKey { "API key" } else { "token" };
     let secret = ask_secret(&format!("{what} for {id}: ")).await?;
+    refuse(&provider, args.kind, &secret)?;
     let is_setup = provider == "anthropic" && secret.expose().starts_with(SETUP_PREFIX);
     if args.remember_only && !is_setup {
         return Err(Fatal::Usage(
@@ -263,20 +269,56 @@ async fn ask_secret(prompt: &str) -> Result<Secret, Fatal> {
         let _ = write!(std::io::stderr(), "{prompt}");
     }
     let line = tokio::select! {
-        line = input.line() => line,
+        line = whole(&mut input) => line,
         () = signals.one() => Line::Interrupted,
     };
     drop(input);
     let usage = |text: &str| Fatal::Usage(text.into(), "paste it at the prompt, or pipe it to stdin".into());
     match line {
         Line::Text(secret) if secret.is_empty() => Err(usage("nothing was given")),
-        Line::Text(secret) if secret.expose().chars().any(|c| c.is_whitespace() || c.is_control()) => {
-            Err(usage("that is no token: there is white space in it"))
-        }
-        Line::Text(secret) => Ok(secret),
+        Line::Text(secret) => Ok(Secret::new(shape::pasted(secret.expose()).into_owned())),
         Line::Closed => Err(usage("nothing was given")),
         Line::Interrupted => Err(Fatal::Usage("interrupted".into(), "nothing was changed".into())),
     }
+}
+
+/// A line, and the rest of a token that a terminal wrapped where it was copied: what is pasted arrives at once.
+async fn whole(input: &mut Input) -> Line {
+    let mut line = input.line().await;
+    loop {
+        let Line::Text(text) = &line else { return line };
+        let so_far = shape::pasted(text.expose());
+        if !so_far.starts_with("sk-ant-") || so_far.len() >= shape::WHOLE {
+            return line;
+        }
+        let Ok(Line::Text(more)) = tokio::time::timeout(PASTE, input.line()).await else {
+            return line;
+        };
+        line = Line::Text(Secret::new(format!("{}\n{}", text.expose(), more.expose())));
+    }
+}
+
+/// Why what was given is not recorded, if it is none.
+fn refuse(provider: &str, kind: Kind, secret: &Secret) -> Result<(), Fatal> {
+    let kept_as = match kind {
+        Kind::Token => KeptAs::Token,
+        Kind::ApiKey => KeptAs::ApiKey,
+    };
+    let Some(flaw) = shape::flaw(provider, kept_as, secret.expose()) else {
+        return Ok(());
+    };
+    let hint = match flaw {
+        Flaw::ApiKey => "add `--type api_key`",
+        Flaw::Token => "add `--type token`",
+        Flaw::Code => "give the code to the program that asked for it; `claude setup-token` then prints the token",
+        Flaw::RefreshToken => "make a setup token with `claude setup-token`",
+        _ if kind == Kind::ApiKey => "copy the whole key and paste it at the prompt, or pipe it to stdin",
+        _ => "copy the whole token, all lines of it, and paste it at the prompt, or pipe it to stdin",
+    };
+    Err(Fatal::Usage(
+        format!("that was not recorded, it is {}", flaw.words()),
+        hint.into(),
+    ))
 }
 
 #[derive(Serialize)]

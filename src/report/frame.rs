@@ -89,7 +89,7 @@ fn header(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
 fn colour(worst: Health, alerts: &[Alert]) -> &'static str {
     match worst {
         _ if alerts.iter().any(|alert| alert.lapsed) => "31;1",
-        Health::Ok | Health::Static if alerts.is_empty() => "32",
+        Health::Ok | Health::Static | Health::Referenced if alerts.is_empty() => "32",
         _ => "33",
     }
 }
@@ -140,7 +140,7 @@ fn body(scene: &Scene<'_>, width: usize, room: usize, style: Style) -> Vec<Strin
     for group in &rows {
         for row in group {
             let need = match row.health {
-                Some(Health::Ok | Health::Static) => 0,
+                Some(Health::Ok | Health::Static | Health::Referenced) => 0,
                 None if row.words == "no profiles" => 0,
                 Some(Health::Expiring) => 1,
                 Some(_) | None => 2,

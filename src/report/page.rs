@@ -147,7 +147,7 @@ fn count(n: usize, what: &str) -> String {
 
 fn class(health: Option<Health>) -> &'static str {
     match health {
-        Some(Health::Ok | Health::Static) => "ok",
+        Some(Health::Ok | Health::Static | Health::Referenced) => "ok",
         Some(Health::Expiring) => "warn",
         Some(Health::Expired | Health::Missing) | None => "bad",
     }
@@ -166,7 +166,7 @@ fn state(page: &Page<'_>) -> State {
     };
     let class = match health(page.ctx, page.view) {
         _ if page.alerts.iter().any(|alert| alert.lapsed) => "bad",
-        Health::Ok | Health::Static if page.alerts.is_empty() => "ok",
+        Health::Ok | Health::Static | Health::Referenced if page.alerts.is_empty() => "ok",
         _ => "warn",
     };
     State { words, class }
@@ -484,7 +484,7 @@ struct Agent<'r> {
 impl Agent<'_> {
     fn ill(&self) -> bool {
         let ill = |row: &&Row| match row.health {
-            Some(health) => !matches!(health, Health::Ok | Health::Static),
+            Some(health) => !matches!(health, Health::Ok | Health::Static | Health::Referenced),
             None => row.words != "no profiles",
         };
         self.rows.iter().any(ill)

@@ -5,11 +5,12 @@
 
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
-use crate::look::{LoginView, View};
+use super::resolve::{PassedOver, Resolved, normalise_provider};
+use crate::look::{AgentView, LoginView, ProfileView, View};
 use crate::secret::Secret;
 use crate::sources::claude::{Fault, Source, State};
 use crate::stores::store;
-use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Ms, Reason, Severity, Status};
+use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Held, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,10 +39,11 @@ pub struct Alert {
 }
 
 /// Everything that needs a human, the worst first.
-pub fn collect(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = login_alerts(view, tilde);
     alerts.extend(renewal_alerts(view, tilde));
-    alerts.extend(profile_alerts(view, env_key, tilde));
+    alerts.extend(profile_alerts(view, env_key, grace, tilde));
+    alerts.extend(super::stopped::alerts(view, grace, tilde));
     alerts.extend(store_alerts(view, tilde));
     alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     alerts
@@ -89,6 +91,8 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
         let severity = match verdict.health {
             _ if refused => Severity::Warning,
+            // what is used instead works, and nobody hangs on this one
+            _ if crate::look::replaced(login, &view.logins, &view.agents, i) => Severity::Info,
             _ if verdict.reason == Some(Reason::Rejected) => Severity::Critical,
             Health::Expiring => urgency(verdict.ends, view.now),
             _ => Severity::Critical,
@@ -190,7 +194,7 @@ fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
     }
 }
 
-fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     struct Group {
         alert: Alert,
         all_covered: bool,
@@ -212,9 +216,22 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
             }
             let provider = &profile.profile.provider;
             // an agent that has another way to the same provider has not stopped
-            let covered = agent.profiles.iter().any(|other| {
-                other.profile.id != profile.profile.id && other.profile.provider == *provider && other.verdict.fine()
-            }) || provider == "anthropic" && key_in_env;
+            let covered = match agent.resolved(provider) {
+                Some(resolved) => {
+                    stands_in(agent, resolved, &profile.profile.id)
+                        || super::stopped::why(agent, resolved, grace, view.now).is_some()
+                }
+                None => {
+                    let other = |other: &ProfileView| {
+                        other.profile.id != profile.profile.id
+                            && other.profile.provider == *provider
+                            && other.verdict.fine()
+                    };
+                    agent.profiles.iter().any(other) || provider == "anthropic" && key_in_env
+                }
+            };
+            // what never worked is no news beside what has ended
+            let covered = covered || verdict.reason == Some(Reason::NoToken) && another_ended(agent, profile);
             let label = agent.agent.agent.label();
             let id = match (profile.login, &profile.profile.credential) {
                 (Some(login), _) => format!("copies:{}", view.logins[login].id()),
@@ -242,6 +259,10 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
                 expires_at: profile.profile.credential.expires(),
             };
             let detail = match (&agent.writable, profile.login, profile.relation) {
+                _ if verdict.reason == Some(Reason::NoToken) => match profile.profile.held {
+                    Held::Flawed(flaw) => Some(flaw.words().to_owned()),
+                    _ => None,
+                },
                 (Err(why), Some(_), _) => Some(format!("the store is not written: {why}")),
                 (Ok(()), Some(i), _) if verdict.reason == Some(Reason::CopyStale) => {
                     not_renewed(&view.logins[i], view.now)
@@ -284,6 +305,28 @@ fn profile_alerts(view: &View, env_key: bool, tilde: &dyn Fn(&Path) -> String) -
         }
     }
     groups.into_values().map(|group| group.alert).collect()
+}
+
+/// Whether the agent works without this profile: it uses another, or comes to one when this ends.
+fn stands_in(agent: &AgentView, resolved: &Resolved, id: &str) -> bool {
+    if resolved.uses.is_some() && !resolved.is(id) {
+        return true;
+    }
+    let fine = |id: &str| {
+        let profile = agent.profiles.iter().find(|profile| profile.profile.id == id);
+        profile.is_none_or(|profile| profile.verdict.fine())
+    };
+    let behind = |(id, why): &(String, PassedOver)| *why == PassedOver::Behind && fine(id);
+    resolved.is(id) && (resolved.key.is_some() || resolved.passed_over.iter().any(behind))
+}
+
+/// Whether another profile of the same provider has an alert of its own.
+fn another_ended(agent: &AgentView, profile: &ProfileView) -> bool {
+    agent.profiles.iter().any(|other| {
+        other.profile.id != profile.profile.id
+            && normalise_provider(&other.profile.provider) == normalise_provider(&profile.profile.provider)
+            && other.verdict.health == Health::Expired
+    })
 }
 
 fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {

@@ -4,11 +4,12 @@
 //! reason to ring; the login's own deadline, about a month after sign-in, needs a human.
 
 use super::lineage::Relation;
+use super::shape::{self, Flaw, KeptAs};
 use crate::config::AlertsConfig;
 use crate::ledger::SetupToken;
-use crate::secret::Fingerprint;
+use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{Grant, Refresh, State};
-use crate::types::{Credential, DAY, Health, Ms, Reason};
+use crate::types::{Credential, DAY, Health, Held, Ms, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -58,7 +59,7 @@ impl Verdict {
 
     /// Whether a human need not be told.
     pub fn fine(&self) -> bool {
-        matches!(self.health, Health::Ok | Health::Static)
+        matches!(self.health, Health::Ok | Health::Static | Health::Referenced)
     }
 }
 
@@ -254,14 +255,57 @@ pub fn with_known_end<'c>(
 }
 
 /// Judges a token in the environment: it works until a day that only the ledger can know.
-pub fn env_token(known: Option<&SetupToken>, policy: &AlertsConfig, now: Ms) -> Verdict {
+pub fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConfig, now: Ms) -> Verdict {
+    let flaw = shape::flaw("anthropic", KeptAs::Token, token.expose());
     match known {
+        _ if flaw.is_some() => Verdict::new(Health::Missing, Reason::NoToken, None),
         None => Verdict::new(Health::Static, Reason::IssueDateUnknown, None),
         Some(known) => {
             let health = by_steps(known.expires_at, policy, now);
             Verdict::new(health, Reason::NoRefreshToken, Some(known.expires_at))
         }
     }
+}
+
+/// A moment further ahead than anybody grants was written by hand: the year 2286 is 9999999999999 ms.
+const FARTHEST_END: Ms = 3653 * DAY;
+
+/// The credential without an end that nobody issued.
+pub fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, Credential> {
+    if credential
+        .expires()
+        .is_none_or(|end| end.saturating_sub(now) <= FARTHEST_END)
+    {
+        return credential;
+    }
+    match credential.into_owned() {
+        Credential::Token { token, .. } => Cow::Owned(Credential::Token { token, expires: None }),
+        // its access token lives for hours; its agent, which believes the end, never renews it
+        Credential::Oauth { access, .. } => Cow::Owned(Credential::Token {
+            token: access,
+            expires: None,
+        }),
+        Credential::ApiKey => Cow::Owned(Credential::ApiKey),
+    }
+}
+
+/// Judges a profile by how it holds its secret alone, where that decides. `relation` and the end tell what a program copied:
+/// that is never cut short.
+pub fn held(profile: &Profile, relation: Relation, now: Ms) -> Option<Verdict> {
+    match &profile.held {
+        Held::Inline => None,
+        Held::Referenced(_) => Some(Verdict::new(Health::Referenced, None, None)),
+        Held::Flawed(Flaw::Cut) if copied(profile, relation, now) => None,
+        Held::Flawed(_) => Some(Verdict::new(Health::Missing, Reason::NoToken, None)),
+    }
+}
+
+fn copied(profile: &Profile, relation: Relation, now: Ms) -> bool {
+    let soon = profile
+        .credential
+        .expires()
+        .is_some_and(|end| end.saturating_sub(now) <= DAY);
+    matches!(relation, Relation::Same | Relation::Older) || soon
 }
 
 /// The worst of several, [`Health::Missing`] of none.
@@ -322,7 +366,7 @@ mod tests {
     #[test]
     fn a_setup_token_is_judged_by_what_was_recorded() {
         let policy = AlertsConfig::default();
-        let token = Secret::new("sk-ant-oat01-T");
+        let token = Secret::new(format!("sk-ant-oat01-{}", "T".repeat(95)));
         let bare = Credential::Token {
             token: Some(token.clone()),
             expires: None,
@@ -335,7 +379,7 @@ mod tests {
             };
             let known = BTreeMap::from([(token.fingerprint(), setup.clone())]);
             let verdict = profile(&with_known_end(&bare, &known), "anthropic", None, false, &policy, NOW);
-            assert_eq!(verdict, env_token(Some(&setup), &policy, NOW));
+            assert_eq!(verdict, env_token(&token, Some(&setup), &policy, NOW));
             (verdict.health, verdict.reason)
         };
         let why = Some(Reason::NoRefreshToken);
@@ -343,7 +387,12 @@ mod tests {
         assert_eq!(judge(7 * DAY), (Health::Expiring, why));
         assert_eq!(judge(0), (Health::Expired, why));
         assert_eq!(with_known_end(&bare, &BTreeMap::new()).as_ref(), &bare);
-        assert_eq!(env_token(None, &policy, NOW).reason, Some(Reason::IssueDateUnknown));
+        assert_eq!(
+            env_token(&token, None, &policy, NOW).reason,
+            Some(Reason::IssueDateUnknown)
+        );
+        let cut = env_token(&Secret::new("sk-ant-oat01-TTT"), None, &policy, NOW);
+        assert_eq!((cut.health, cut.reason), (Health::Missing, Some(Reason::NoToken)));
     }
 
     #[test]

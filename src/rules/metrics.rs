@@ -487,6 +487,8 @@ mod tests {
             writable: Ok(()),
             leftover: false,
             profiles,
+            aside: Default::default(),
+            uses: Vec::new(),
         }
     }
 
@@ -496,6 +498,7 @@ mod tests {
                 id: id.into(),
                 provider: "p".into(),
                 credential: Credential::Token { token: None, expires },
+                held: Default::default(),
             },
             clock: health,
             verdict: Verdict {

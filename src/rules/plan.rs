@@ -206,6 +206,7 @@ mod tests {
             id: "anthropic:claude-cli".into(),
             provider: provider.into(),
             credential,
+            held: Default::default(),
         }
     }
 

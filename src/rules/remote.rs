@@ -243,7 +243,7 @@ fn affected(answer: &Answer, which: impl Fn(&Profile) -> bool) -> Vec<Affected> 
 }
 
 fn fine(health: Health) -> bool {
-    matches!(health, Health::Ok | Health::Static)
+    matches!(health, Health::Ok | Health::Static | Health::Referenced)
 }
 
 fn severity(lapsed: bool, ends: Option<Ms>, now: Ms) -> Severity {

@@ -110,6 +110,10 @@ fn subject(alert: &Alert) -> String {
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
         "store" => format!("the auth store of {}", name(rest)),
+        "agent" => {
+            let (agent, provider) = rest.rsplit_once('#').unwrap_or((rest, "a provider"));
+            format!("{} for {}", name(agent), name(provider))
+        }
         _ if alert.id == "host" => "nolapse".into(),
         "channel" => format!("the alert channel `{}`", name(rest)),
         _ => match alert.affected.first() {
@@ -131,6 +135,9 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE, _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
+        ("no_token", _) => "holds no token".into(),
+        ("not_in_order" | "mode_refused" | "entries_ignored", _) => "has no usable credential".into(),
+        ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
         ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
@@ -167,6 +174,11 @@ fn cause(alert: &Alert) -> String {
         "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
+        "no_token" => detail("what stands there is no token or key"),
+        "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
+        "mode_refused" => detail("a credential that works is refused by its mode in the agents' config"),
+        "held_back" => detail("the agent tries it again by itself then, a fresh token or not"),
+        "entries_ignored" => detail("its store"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
         DIRECTORY | NOT_A_FILE => {
             detail("whoever signs in now is told of success and nothing is saved, since its file cannot be written")
@@ -200,6 +212,15 @@ fn remedy(alert: &Alert) -> Remedy {
     match (scope, alert.kind.as_str()) {
         ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
         ("store", _) => format!("ls -l {path}").into(),
+        ("agent", kind) => {
+            let (agent, provider) = rest.rsplit_once('#').unwrap_or((rest, ""));
+            let (agent, provider) = (quote(agent), quote(provider));
+            match kind {
+                "not_in_order" => format!("nolapse order get --provider {provider} --agent {agent}").into(),
+                "entries_ignored" => format!("nolapse token add --provider {provider} --agent {agent}").into(),
+                _ => "nolapse status".to_owned().into(),
+            }
+        }
         (_, "silent") => format!("ssh {path} nolapse status").into(),
         (_, "rescue") => "nolapse refresh".to_owned().into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),

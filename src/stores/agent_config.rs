@@ -8,6 +8,8 @@
 
 use super::families::normalise_agent_id;
 use crate::edge::files::{self, ReadError};
+use crate::rules::resolve::{AuthConfig, Mode};
+use crate::rules::shape;
 use crate::types::Problem;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,10 @@ pub struct AgentConfig {
     pub default_agent: String,
     /// Providers of the default agent's models, primary first, each once; `anthropic` where none is named.
     pub providers_in_use: Vec<String>,
+    /// The same of an agent that has no models of its own.
+    pub shared_providers: Vec<String>,
+    /// What it says of credentials.
+    pub(crate) auth: AuthConfig,
 }
 
 impl Default for AgentConfig {
@@ -32,6 +38,8 @@ impl Default for AgentConfig {
             agents: Vec::new(),
             default_agent: "main".into(),
             providers_in_use: vec![ANTHROPIC.into()],
+            shared_providers: vec![ANTHROPIC.into()],
+            auth: AuthConfig::default(),
         }
     }
 }
@@ -43,6 +51,8 @@ pub struct ConfiguredAgent {
     pub id: String,
     /// Its directory.
     pub dir: AgentDir,
+    /// Providers of its models, as [`AgentConfig::providers_in_use`].
+    pub providers: Vec<String>,
 }
 
 /// `agentDir` of an agent.
@@ -123,6 +133,13 @@ impl Node {
             _ => None,
         }
         .filter(|node| !matches!(node, Self::Null))
+    }
+
+    fn entries(&self) -> &[(String, Node)] {
+        match self {
+            Self::Map(entries) => entries,
+            _ => &[],
+        }
     }
 
     fn text(&self) -> Option<&str> {
@@ -416,7 +433,11 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
                 Some(Err(name)) => AgentDir::Unset(name),
             },
         };
-        list.push(ConfiguredAgent { id: id.clone(), dir });
+        list.push(ConfiguredAgent {
+            id: id.clone(),
+            dir,
+            providers: providers(entry.get("model"), shared_model, env),
+        });
     }
     AgentConfig {
         version: node
@@ -426,7 +447,45 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
         agents: list,
         default_agent,
         providers_in_use: providers(own_model, shared_model, env),
+        shared_providers: providers(None, shared_model, env),
+        auth: auth(node, env),
     }
+}
+
+/// `auth.order`, `auth.profiles`, and the keys that the config itself holds: of these only that they are there.
+fn auth(node: &Node, env: &dyn Fn(&str) -> Option<String>) -> AuthConfig {
+    let mut auth = AuthConfig::default();
+    let section = |name: &str| node.get("auth").and_then(|auth| auth.get(name)).map(Node::entries);
+    for (provider, ids) in section("order").unwrap_or_default() {
+        if let Node::List(ids) = ids {
+            let ids = ids.iter().filter_map(Node::text).map(str::to_owned).collect();
+            auth.order.push((provider.clone(), ids));
+        }
+    }
+    for (id, entry) in section("profiles").unwrap_or_default() {
+        let text = |key: &str| entry.get(key).and_then(Node::text).unwrap_or_default();
+        auth.profiles
+            .push((id.clone(), text("provider").to_owned(), Mode::of(text("mode"))));
+    }
+    let serves = |name: &str, value: &Node| {
+        let text = value.text().and_then(|text| substitute(text, env).ok());
+        text.is_some_and(|text| shape::variable_flaw(name, &text).is_none())
+    };
+    let block = node.get("env");
+    let vars = block.and_then(|env| env.get("vars"));
+    for (name, value) in [vars, block].into_iter().flatten().flat_map(Node::entries) {
+        if !matches!(name.as_str(), "vars" | "shellEnv") && serves(name, value) && !auth.env.contains(name) {
+            auth.env.push(name.clone());
+        }
+    }
+    let models = node.get("models").and_then(|models| models.get("providers"));
+    for (provider, entry) in models.map(Node::entries).unwrap_or_default() {
+        let name = if provider == ANTHROPIC { "ANTHROPIC_API_KEY" } else { "" };
+        if entry.get("apiKey").is_some_and(|key| serves(name, key)) {
+            auth.keys.push(provider.clone());
+        }
+    }
+    auth
 }
 
 /// The primary model's provider, then the fallbacks'. An agent's own primary replaces the shared one; its own `fallbacks`,

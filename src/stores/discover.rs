@@ -281,6 +281,7 @@ impl Found {
             json_store: any("auth-profiles.json"),
             auth_state: any("auth-state.json"),
         };
+        let signs_auth_state = signs.auth_state;
         let generation = families::generation(place.family, signs);
         let refresh_locks = families::refresh_locks(&generation, signs);
         if generation == Generation::Sqlite {
@@ -320,7 +321,18 @@ impl Found {
             refresh_locks,
             shared_sqlite,
             dotenv: dotenv.names(),
+            dotenv_flaws: dotenv.flaws(),
             providers_in_use: config.providers_in_use,
+            agent_providers: (
+                config
+                    .agents
+                    .into_iter()
+                    .map(|agent| (agent.id, agent.providers))
+                    .collect(),
+                config.shared_providers,
+            ),
+            auth: config.auth,
+            auth_state: signs_auth_state,
         });
     }
 

@@ -5,6 +5,7 @@
 //! `export`, `#` comments, single, double or back quotes; quoted values may span lines; the last of several wins.
 
 use crate::edge::files::{self, ReadError};
+use crate::rules::shape::{self, Flaw};
 use crate::secret::Secret;
 use crate::types::Problem;
 use std::collections::BTreeMap;
@@ -73,6 +74,19 @@ impl Dotenv {
             }
         }
         Self { values }
+    }
+
+    /// The variables whose value serves nobody, and why.
+    pub fn flaws(&self) -> Vec<(String, Flaw)> {
+        let flaw =
+            |(name, value): (&String, &Secret)| Some((name.clone(), shape::variable_flaw(name, value.expose())?));
+        // of any other variable nobody knows what belongs there
+        let secret = |name: &str| name.ends_with("_API_KEY") || name.ends_with("_TOKEN");
+        self.values
+            .iter()
+            .filter(|(name, _)| secret(name))
+            .filter_map(flaw)
+            .collect()
     }
 
     /// The names, sorted.

@@ -3,6 +3,8 @@
 //! Source: clawdbot 2026.1.24-3, moltbot, openclaw 2026.1.29 to 2026.9.6 (`src/config/paths.ts`, `agent-paths.ts`), as
 //! run and read. Adding a family is one row of [`FAMILIES`].
 
+use crate::rules::resolve::AuthConfig;
+use crate::rules::shape::Flaw;
 use crate::types::Family;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -319,9 +321,28 @@ pub struct StateDir {
     pub shared_sqlite: Option<PathBuf>,
     /// Names (never values) of the non-blank variables in `<state>/.env`.
     pub dotenv: Vec<String>,
+    /// Those of them whose value serves nobody, and why.
+    pub dotenv_flaws: Vec<(String, Flaw)>,
     /// Providers of the models in use by the default agent (`agents.defaults.model` and the agent's own), `anthropic` where
     /// the config names none; for the raw clock's "a provider in use has no auth".
     pub providers_in_use: Vec<String>,
+    /// The same of each agent that the config names, by id, and of all others.
+    pub agent_providers: (Vec<(String, Vec<String>)>, Vec<String>),
+    /// What the config says of credentials.
+    pub auth: AuthConfig,
+    /// An agent here has an `auth-state.json`.
+    pub auth_state: bool,
+}
+
+impl StateDir {
+    /// The providers of an agent's models.
+    pub fn providers_of(&self, agent: &str) -> &[String] {
+        let (named, shared) = &self.agent_providers;
+        named
+            .iter()
+            .find(|(id, _)| id == agent)
+            .map_or(shared, |(_, list)| list)
+    }
 }
 
 #[cfg(test)]

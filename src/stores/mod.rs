@@ -2,6 +2,7 @@
 
 pub mod agent_config;
 pub mod agent_entry;
+pub(crate) mod aside;
 pub mod discover;
 pub mod dotenv;
 pub mod families;

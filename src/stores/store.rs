@@ -4,10 +4,13 @@
 //! JSON with a final line break, times in ms. An entry without a known `type` or without a `provider` is dropped by the
 //! agents; here it is left where it is and not judged.
 
+use super::aside;
 use crate::edge::files::{self, Meta, ReadError};
 use crate::json::{self, Doc, Fields, Layout, positive_ms};
+use crate::rules::resolve::Aside;
+use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::secret::{Fingerprint, Secret};
-use crate::types::{Credential, Ms, Profile};
+use crate::types::{Credential, Held, Ms, Profile, SecretRef};
 use std::path::Path;
 
 /// The file's name in an agent's folder.
@@ -46,25 +49,52 @@ impl State {
 
 /// Reads a store's file; the text rides along for patching.
 pub fn read(path: &Path) -> (State, Option<String>, Option<Meta>) {
+    let looked = look(path);
+    (looked.state, looked.text, looked.meta)
+}
+
+/// A store's file, read.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    /// What it holds.
+    pub state: State,
+    /// Its text, for patching.
+    pub text: Option<String>,
+    /// Its `stat`.
+    pub meta: Option<Meta>,
+    /// What stands beside its profiles.
+    pub aside: Aside,
+}
+
+/// Reads a store's file with all that its agent goes by.
+pub(crate) fn look(path: &Path) -> Looked {
+    let without = |state, meta| Looked {
+        state,
+        text: None,
+        meta,
+        aside: Aside::default(),
+    };
     match files::read_settled(path, |bytes| parsed(bytes).is_ok()) {
-        Ok(snapshot) => {
-            let state = match parsed(&snapshot.bytes) {
-                Ok(profiles) => State::Read(profiles),
-                Err(why) => return (State::Malformed(why), None, Some(snapshot.meta)),
-            };
-            (state, String::from_utf8(snapshot.bytes).ok(), Some(snapshot.meta))
-        }
+        Ok(snapshot) => match parsed(&snapshot.bytes) {
+            Ok((profiles, aside)) => Looked {
+                state: State::Read(profiles),
+                text: String::from_utf8(snapshot.bytes).ok(),
+                meta: Some(snapshot.meta),
+                aside,
+            },
+            Err(why) => without(State::Malformed(why), Some(snapshot.meta)),
+        },
         Err(ReadError::Absent) if files::exists(path) => {
-            (State::Refused("a link that leads nowhere".into()), None, None)
+            without(State::Refused("a link that leads nowhere".into()), None)
         }
-        Err(ReadError::Absent) => (State::Absent, None, None),
-        Err(error @ ReadError::Io(_)) => (State::Refused(error.to_string()), None, None),
-        Err(error) => (State::Malformed(error.to_string()), None, None),
+        Err(ReadError::Absent) => without(State::Absent, None),
+        Err(error @ ReadError::Io(_)) => without(State::Refused(error.to_string()), None),
+        Err(error) => without(State::Malformed(error.to_string()), None),
     }
 }
 
-fn parsed(bytes: &[u8]) -> Result<Vec<Profile>, String> {
-    parse(std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?)
+fn parsed(bytes: &[u8]) -> Result<(Vec<Profile>, Aside), String> {
+    parse_all(std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?)
 }
 
 /// Reads a store's text.
@@ -72,26 +102,57 @@ fn parsed(bytes: &[u8]) -> Result<Vec<Profile>, String> {
 /// # Errors
 /// Where it is no JSON object, or its `profiles` is no object; the message has no content.
 pub fn parse(text: &str) -> Result<Vec<Profile>, String> {
-    // in one reading where all of it is as the agents write it, which spares half of what a look at many stores costs
-    match json::entries(text, "profiles") {
-        Some(entries) => Ok(entries.iter().filter_map(|(id, fields)| profile(id, fields)).collect()),
-        None => parse_leniently(text),
-    }
+    parse_all(text).map(|(profiles, _)| profiles)
 }
 
-pub(crate) fn parse_leniently(text: &str) -> Result<Vec<Profile>, String> {
+/// Reads a store's text, and what stands in it beside the profiles.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_all(text: &str) -> Result<(Vec<Profile>, Aside), String> {
+    // in one reading where all of it is as the agents write it, which spares half of what a look at many stores costs
+    let Some((entries, rest)) = json::entries(text, "profiles") else {
+        return parse_leniently(text);
+    };
+    let mut aside = aside::of_rest(rest.iter());
+    let mut profiles = Vec::with_capacity(entries.len());
+    for (id, fields) in &entries {
+        match profile(id, fields) {
+            Some(found) => {
+                if found.held == Held::Flawed(Flaw::Empty) {
+                    aside.ignored.extend(aside::misnamed(id, fields));
+                }
+                profiles.push(found);
+            }
+            None => aside.ignored.extend(aside::unread(id, fields)),
+        }
+    }
+    Ok((profiles, aside))
+}
+
+pub(crate) fn parse_leniently(text: &str) -> Result<(Vec<Profile>, Aside), String> {
     if text.starts_with('\u{feff}') {
         return Err("it begins with a byte order mark, which the agents cannot read".into());
     }
     let root = Fields::parse(text)?;
+    let mut aside = aside::of_rest(root.iter().filter(|(key, _)| *key != "profiles"));
+    let mut found = Vec::new();
     let Some(profiles) = root.get("profiles") else {
-        return Ok(Vec::new());
+        return Ok((found, aside));
     };
     let profiles = profiles.object().ok_or("its `profiles` is no object")?;
-    Ok(profiles
-        .iter()
-        .filter_map(|(id, value)| profile(id, &value.object()?))
-        .collect())
+    for (id, fields) in profiles.iter().filter_map(|(id, value)| Some((id, value.object()?))) {
+        match profile(id, &fields) {
+            Some(profile) => {
+                if profile.held == Held::Flawed(Flaw::Empty) {
+                    aside.ignored.extend(aside::misnamed(id, &fields));
+                }
+                found.push(profile);
+            }
+            None => aside.ignored.extend(aside::unread(id, &fields)),
+        }
+    }
+    Ok((found, aside))
 }
 
 fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
@@ -114,9 +175,48 @@ fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
     };
     Some(Profile {
         id: id.to_owned(),
+        held: held(fields, &provider, &credential),
         provider: provider.into_owned(),
         credential,
     })
+}
+
+/// How an entry holds its secret. Programs write `oauth` entries whole, so that only what is none at all is told of them.
+fn held(fields: &Fields<'_>, provider: &str, credential: &Credential) -> Held {
+    let (key, reference, kept_as) = match credential {
+        Credential::ApiKey => ("key", "keyRef", KeptAs::ApiKey),
+        Credential::Token { .. } => ("token", "tokenRef", KeptAs::Token),
+        Credential::Oauth { access: None, .. } | Credential::Oauth { refresh: Some(_), .. } => return Held::Inline,
+        Credential::Oauth { .. } => ("access", "accessRef", KeptAs::Token),
+    };
+    let value = fields.get(key).filter(|value| !value.is_null());
+    match value.map(|value| (value.str(), value)) {
+        Some((Some(text), _)) if !text.trim().is_empty() => match shape::flaw(provider, kept_as, &text) {
+            Some(Flaw::Cut) if matches!(credential, Credential::Oauth { .. }) => Held::Inline,
+            Some(flaw) => Held::Flawed(flaw),
+            None => Held::Inline,
+        },
+        // an object in the text's place, or beside it under a name of its own
+        _ => {
+            let inside = value.and_then(|value| value.object());
+            match inside.or_else(|| fields.get(reference).and_then(|value| value.object())) {
+                Some(fields) => Held::Referenced(reference_in(&fields)),
+                None => Held::Flawed(Flaw::Empty),
+            }
+        }
+    }
+}
+
+fn reference_in(fields: &Fields<'_>) -> SecretRef {
+    let text = |key: &str| {
+        let text = fields.get(key).and_then(|value| value.str());
+        text.map_or_else(String::new, |text| text.chars().take(120).collect())
+    };
+    SecretRef {
+        source: text("source"),
+        provider: text("provider"),
+        id: text("id"),
+    }
 }
 
 /// What is to stand under a profile id.
@@ -452,13 +552,13 @@ mod tests {
             proptest::sample::select(vec![
                 "{", "}", "[", "]", ":", ",", "\"profiles\"", "\"profiles\":{", "\"a\":", "\"b\":{", "\"a\":{", "\"type\":\"oauth\"",
                 "\"type\":\"token\"", "\"provider\":\"p\"", "\"expires\":5", "\"expires\":1e999", "\"access\":\"A\"", "\"\\u0061\":{",
-                "\"refresh\":\"\\ud800\"", "null", "1", " ", "\u{feff}",
+                "\"refresh\":\"\\ud800\"", "null", "1", " ", "\u{feff}", "\"order\":{", "\"p\":[\"a\"]", "\"apiKey\":\"K\"",
             ]),
             0..24,
         )) {
             let text = parts.concat();
             for text in [format!("{{\"profiles\":{{{text}}}}}"), text] {
-                proptest::prop_assert_eq!(parse(&text), parse_leniently(&text), "{}", text);
+                proptest::prop_assert_eq!(parse_all(&text), parse_leniently(&text), "{}", text);
             }
         }
     }
@@ -473,7 +573,7 @@ mod tests {
         };
         let want = [("b", "2"), ("a", "4")].map(|(id, provider)| (id.to_owned(), provider.to_owned()));
         assert_eq!(of(parse(text)), want);
-        assert_eq!(of(parse_leniently(text)), want);
+        assert_eq!(of(parse_leniently(text).map(|(profiles, _)| profiles)), want);
     }
 
     #[test]

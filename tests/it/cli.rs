@@ -147,7 +147,9 @@ fn the_json_is_the_documented_object_and_nothing_else() {
         json!({"family": "clawdbot", "agent": "main", "dir": real.join(".clawdbot/agents/main/agent"),
             "store": {"path": real.join(super::home::MAIN), "format": "json", "writable": true, "why": null},
             "profiles": [{"id": "anthropic:claude-cli", "provider": "anthropic", "type": "token", "clock": "expiring",
-                "health": "ok", "reason": "renews_itself", "expires_at": NOW + 8 * HOUR, "login": "claude"}]})
+                "health": "ok", "reason": "renews_itself", "expires_at": NOW + 8 * HOUR, "login": "claude"}],
+            "providers": [{"provider": "anthropic", "in_use": true, "uses": "anthropic:claude-cli", "why": "the only one",
+                "passed_over": [], "held_back_until": null}]})
     );
     // the run that syncs prints no JSON before or after it, on any stream that is parsed
     let ran = home.run(&["-vvv", "status", "--json"]);

@@ -312,8 +312,9 @@ pub fn credentials(n: &str, expires: i64, deadline: Option<i64>) -> Value {
     json!({"claudeAiOauth": oauth})
 }
 
+/// As long as a real one.
 pub fn access(n: &str) -> String {
-    format!("sk-ant-oat01-ACCESS-{n}")
+    format!("sk-ant-oat01-ACCESS-{n:-<88}")
 }
 
 pub fn refresh(n: &str) -> String {

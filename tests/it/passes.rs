@@ -390,8 +390,7 @@ fn whatever_is_made_in_a_home_is_its_owners() {
 fn a_shadowed_login_is_named_and_a_token_in_the_environment_is_a_login() {
     let mut home = Home::new();
     home.login("1", now() + 8 * HOUR);
-    home.env
-        .insert("CLAUDE_CODE_OAUTH_TOKEN".into(), "sk-ant-oat01-ENV".into());
+    home.env.insert("CLAUDE_CODE_OAUTH_TOKEN".into(), access("ENV"));
     let json = home.status(&[]);
     assert_eq!(json["logins"][0]["shadowed_by"], json!(["CLAUDE_CODE_OAUTH_TOKEN"]));
     let env = &json["logins"][1];

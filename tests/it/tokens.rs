@@ -4,7 +4,9 @@ use super::home::{DAY, HOUR, Home, MAIN, NOW, Ran, Terminal, now, oauth, token};
 use serde_json::json;
 use std::fs;
 
-const SETUP: &str = "sk-ant-oat01-CANARY-setup-token-of-a-year";
+/// As long as a real one.
+const SETUP: &str =
+    "sk-ant-oat01-CANARY-setup-token-of-a-year-aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_aB3_AA";
 
 fn piped(home: &Home, args: &[&str], input: &str) -> Ran {
     home.run_with(args, input.as_bytes())
@@ -383,4 +385,33 @@ fn a_key_in_the_agents_env_file_is_enough() {
     let run = home.run(&["run", "--dry-run"]).stdout;
     assert!(run.contains("info: ") && !run.contains("critical: "), "{run}");
     assert!(!run.contains("CANARY"));
+}
+
+#[test]
+fn what_is_pasted_is_read_whole_and_what_is_no_token_is_refused() {
+    let split = format!("{}\n{}\n", &SETUP[..79], &SETUP[79..]);
+    for text in [
+        split.clone(),
+        format!("export CLAUDE_CODE_OAUTH_TOKEN={SETUP}\n"),
+        format!("\"{SETUP}\"\n"),
+    ] {
+        let home = one_agent();
+        let ran = piped(&home, &["token", "add"], &text);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(home.json(MAIN)["profiles"]["anthropic:manual"]["token"], SETUP);
+    }
+    for (args, text, said) in [
+        (&["token", "add"][..], &SETUP[..80], "108 characters"),
+        (&["token", "add"], "aBc123#sTaTe", "code"),
+        (&["token", "add"], "${CLAUDE_CODE_OAUTH_TOKEN}", "placeholder"),
+        (&["token", "add"], "sk-ant-api03-aB3_", "API key"),
+        (&["token", "add", "--type", "api_key"], SETUP, "kept as an API key"),
+    ] {
+        let home = one_agent();
+        let before = home.read(MAIN);
+        let ran = piped(&home, args, text);
+        assert_eq!((ran.code, home.read(MAIN)), (3, before), "{ran:?}");
+        assert!(ran.stderr.contains(said), "{said}: {ran:?}");
+        assert!(!format!("{ran:?}").contains("CANARY"), "{ran:?}");
+    }
 }

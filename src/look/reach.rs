@@ -1,0 +1,236 @@
+//! What each agent really uses, and what in its store it does not read: the facts for `rules/resolve`, and what is said of them.
+
+use super::{AgentView, Around, LoginView, ProfileView, retired};
+use crate::ctx::Ctx;
+use crate::rules::health::Verdict;
+use crate::rules::resolve::{self, Candidate, Key, References, Rules, Unread, normalise_provider};
+use crate::rules::shape::{self, Flaw};
+use crate::secret::Secret;
+use crate::sources::claude::Source;
+use crate::stores::dotenv::Dotenv;
+use crate::stores::families::StateDir;
+use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
+use std::collections::BTreeMap;
+
+/// Resolves what every agent uses. A store that this product does not read any more, and a database whose order is not read, are
+/// left out.
+pub(super) fn resolve_all(ctx: &Ctx, agents: &mut [AgentView], state_dirs: &[StateDir], now: Ms) {
+    // agents without a profile of their own have the main agent's, and all merge with them (clawdbot 2026.1.24-3)
+    let mut mains: BTreeMap<usize, usize> = BTreeMap::new();
+    for (i, agent) in agents.iter().enumerate() {
+        if agent.agent.agent.id == "main" && !agent.sqlite {
+            mains.insert(agent.agent.state_dir, i);
+        }
+    }
+    for i in 0..agents.len() {
+        let agent = &agents[i];
+        if agent.sqlite || retired(agent) {
+            continue;
+        }
+        let main = mains
+            .get(&agent.agent.state_dir)
+            .filter(|main| **main != i)
+            .map(|main| &agents[*main]);
+        let uses = of_agent(ctx, agent, main, &state_dirs[agent.agent.state_dir], now);
+        agents[i].uses = uses;
+    }
+}
+
+fn of_agent(
+    ctx: &Ctx,
+    agent: &AgentView,
+    main: Option<&AgentView>,
+    state_dir: &StateDir,
+    now: Ms,
+) -> Vec<resolve::Resolved> {
+    let mut needed: Vec<String> = Vec::new();
+    for provider in state_dir.providers_of(&agent.agent.agent.id) {
+        let provider = normalise_provider(provider);
+        if !needed.iter().any(|known| *known == provider) {
+            needed.push(provider.into_owned());
+        }
+    }
+    let mut providers = needed.clone();
+    for profile in agent.profiles.iter().filter(|profile| !profile.verdict.fine()) {
+        let provider = normalise_provider(&profile.profile.provider);
+        if !providers.iter().any(|known| *known == provider) {
+            providers.push(provider.into_owned());
+        }
+    }
+    let none = resolve::Aside::default();
+    let inherited = main.map_or(&none, |main| &main.aside);
+    let (stored, usage) = (
+        [agent.aside.order.as_slice(), inherited.order.as_slice()],
+        [&agent.aside.usage, &inherited.usage],
+    );
+    let rules = Rules {
+        stored: &stored,
+        config: &state_dir.auth,
+        usage: &usage,
+        references: match agent.agent.agent.family {
+            Family::Openclaw => References::Followed,
+            Family::Clawdbot | Family::Moltbot => References::Unknown,
+        },
+        now,
+    };
+    let candidate =
+        |profile: &'_ ProfileView| -> bool { matches!(profile.verdict.health, Health::Expired | Health::Missing) };
+    providers
+        .iter()
+        .map(|provider| {
+            let of_this = |profile: &&ProfileView| normalise_provider(&profile.profile.provider) == *provider;
+            let own = |id: &str| agent.profiles.iter().find(|profile| profile.profile.id == id);
+            let from_main = main
+                .map_or(&[][..], |main| &main.profiles)
+                .iter()
+                .map(|profile| own(&profile.profile.id).unwrap_or(profile));
+            let is_in_main =
+                |id: &str| main.is_some_and(|main| main.profiles.iter().any(|profile| profile.profile.id == id));
+            let rest = agent
+                .profiles
+                .iter()
+                .filter(of_this)
+                .filter(|profile| !is_in_main(&profile.profile.id));
+            let candidates: Vec<Candidate<'_>> = from_main
+                .filter(of_this)
+                .chain(rest)
+                .map(|profile| Candidate {
+                    profile: &profile.profile,
+                    dead: candidate(profile),
+                })
+                .collect();
+            let mut resolved = resolve::resolve(provider, &candidates, &rules, key(ctx, provider, state_dir));
+            resolved.in_use = needed.contains(provider);
+            resolved
+        })
+        .collect()
+}
+
+/// The key outside any store that serves a provider.
+pub(crate) fn key(ctx: &Ctx, provider: &str, state_dir: &StateDir) -> Option<Key> {
+    let env = |name: &str| {
+        ctx.host
+            .var_nonblank(name)
+            .is_some_and(|value| shape::variable_flaw(name, value).is_none())
+    };
+    let flawed = |name: &str| state_dir.dotenv_flaws.iter().any(|(known, _)| known == name);
+    let dotenv = |name: &str| state_dir.dotenv.iter().any(|known| known == name) && !flawed(name);
+    resolve::key(provider, &env, &dotenv, &state_dir.auth)
+}
+
+/// The end of what a reference points at, where that is known: a variable with a setup token whose issue was recorded, or Claude
+/// Code's own file.
+pub(super) fn with_the_end_of(around: &Around<'_>, state_dir: &StateDir, held: &Held, verdict: Verdict) -> Verdict {
+    let Held::Referenced(reference) = held else {
+        return verdict;
+    };
+    let known = match reference.source.as_str() {
+        "env" => {
+            let here = around.ctx.host.var_nonblank(&reference.id).map(Secret::new);
+            let token = here.or_else(|| Dotenv::read(&state_dir.dir.join(".env")).0.get(&reference.id).cloned());
+            token.and_then(|token| around.ledger.setup_tokens.get(&token.fingerprint()))
+        }
+        _ => None,
+    };
+    match known {
+        Some(known) => {
+            let credential = Credential::Token {
+                token: None,
+                expires: Some(known.expires_at),
+            };
+            let policy = &around.ctx.config.alerts;
+            let judged = crate::rules::health::profile(&credential, "anthropic", None, false, policy, around.now);
+            match judged.health {
+                Health::Ok => Verdict {
+                    health: Health::Referenced,
+                    ..judged
+                },
+                _ => judged,
+            }
+        }
+        None => verdict,
+    }
+}
+
+/// What is to be said of an agent's store: entries that it does not read, and what is no token.
+pub(super) fn store_problems(ctx: &Ctx, agent: &AgentView) -> Vec<Problem> {
+    let here = ctx.host.tilde(&agent.path);
+    let mut problems = Vec::new();
+    if !agent.aside.ignored.is_empty() {
+        problems.push(Problem::at(
+            "entries_ignored",
+            &agent.path,
+            format!("`{here}` {}", ignored_words(agent)),
+            ignored_hint(agent),
+        ));
+    }
+    for profile in &agent.profiles {
+        if profile.verdict.reason == Some(Reason::NoToken)
+            && let Held::Flawed(flaw) = profile.profile.held
+        {
+            let id = &profile.profile.id;
+            problems.push(Problem::at(
+                "no_token",
+                &agent.path,
+                format!(
+                    "`{id}` of {} holds no token or key: what stands there is {}",
+                    agent.agent.agent.label(),
+                    flaw.words()
+                ),
+                flaw_hint(flaw, profile),
+            ));
+        }
+    }
+    problems
+}
+
+/// `holds N entries that the agent ignores: …`.
+pub(crate) fn ignored_words(agent: &AgentView) -> String {
+    const NAMED: usize = 3;
+    let ignored = &agent.aside.ignored;
+    let named: Vec<String> = ignored
+        .iter()
+        .take(NAMED)
+        .map(|one| format!("`{}` {}", one.id, one.why.words()))
+        .collect();
+    let more = match ignored.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!("; and {n} more"),
+    };
+    let entries = if ignored.len() == 1 { "entry" } else { "entries" };
+    format!(
+        "holds {} {entries} that the agent ignores: {}{more}",
+        ignored.len(),
+        named.join("; ")
+    )
+}
+
+fn ignored_hint(agent: &AgentView) -> String {
+    let outside = agent.aside.ignored.iter().any(|one| one.why == Unread::Outside);
+    match outside {
+        true => "put them into `\"profiles\": {…}`, each with `type` and `provider`, or record them anew: `nolapse token add`".into(),
+        false => "correct the names, or record them anew: `nolapse token add`".into(),
+    }
+}
+
+fn flaw_hint(flaw: Flaw, profile: &ProfileView) -> String {
+    let id = crate::rules::wording::quote(&profile.profile.id);
+    let provider = crate::rules::wording::quote(&profile.profile.provider);
+    let kind = match (flaw, &profile.profile.credential) {
+        (Flaw::ApiKey, _) => " --type api_key --replace",
+        (Flaw::Token, _) => " --type token --replace",
+        (_, Credential::ApiKey) => " --type api_key",
+        _ => "",
+    };
+    format!("run `nolapse token add --provider {provider} --profile {id}{kind}` and paste all of it")
+}
+
+/// Whether a login that has ended hurts nobody: a token of the environment that works is used before it, and no agent hangs on it.
+pub(crate) fn replaced(login: &LoginView, logins: &[LoginView], agents: &[AgentView], index: usize) -> bool {
+    let from_env = |other: &LoginView| other.login.source == Source::Env && other.id() == "env" && other.verdict.fine();
+    let hangs = agents
+        .iter()
+        .flat_map(|agent| &agent.profiles)
+        .any(|profile| profile.login == Some(index) && profile.verdict.reason != Some(Reason::StoreRetired));
+    login.login.source != Source::Env && logins.iter().any(from_env) && !hangs
+}

@@ -1,0 +1,577 @@
+//! Which credential an agent will really use for a provider, and why.
+//!
+//! The agents' own rules (clawdbot 2026.1.24-3, `agents/auth-profiles/order.js`, `agents/model-auth.js`, and
+//! `agents/pi-embedded-runner/run.js`, which skips what is held back): the store's `order`, else the config's `auth.order`, else
+//! the ids that `auth.profiles` names for the provider, else all, `oauth` before tokens before keys, least recently used first.
+//! Of these, those that exist, are of the provider, fit the config's mode, hold a secret, and are not held back. If none is
+//! left, a key of the environment, the `.env`, the config's `env` or `models.providers`. `scripts/check-resolver` compares.
+
+use crate::types::{Credential, Held, Ms, Profile};
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What stands in a store beside its profiles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// `order`: provider as spelled, ids.
+    pub order: Vec<(String, Vec<String>)>,
+    /// `usageStats`, by profile id.
+    pub usage: BTreeMap<String, Usage>,
+    /// Entries that the agent does not read.
+    pub ignored: Vec<Ignored>,
+}
+
+/// What the agent notes of a profile's use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `cooldownUntil`, [`Ms`].
+    pub cooldown_until: Option<Ms>,
+    /// `disabledUntil`, [`Ms`].
+    pub disabled_until: Option<Ms>,
+    /// `disabledReason`, else `cooldownReason`.
+    pub reason: Option<String>,
+    /// `lastUsed`, [`Ms`].
+    pub last_used: Ms,
+}
+
+impl Usage {
+    /// Until when the agent holds the profile back, if it still does, [`Ms`].
+    pub fn held_back(&self, now: Ms) -> Option<Ms> {
+        self.cooldown_until
+            .max(self.disabled_until)
+            .filter(|until| now < *until)
+    }
+}
+
+/// An entry that the agent does not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The entry's key.
+    pub id: String,
+    /// Why.
+    pub why: Unread,
+}
+
+/// Why an agent does not read an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It stands beside `profiles`, not in it.
+    Outside,
+    /// It has no `type`.
+    NoType,
+    /// Its `type` is none that agents know.
+    UnknownType,
+    /// It has no `provider`.
+    NoProvider,
+    /// Its secret stands under a name that agents do not read.
+    Misnamed {
+        /// The name that is there.
+        found: &'static str,
+        /// The name that is read.
+        wanted: &'static str,
+    },
+}
+
+impl Unread {
+    /// The cause, after the entry's name.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Outside => "stands outside `profiles`".into(),
+            Self::NoType => "has no `type`".into(),
+            Self::UnknownType => "has a `type` that agents do not know".into(),
+            Self::NoProvider => "has no `provider`".into(),
+            Self::Misnamed { found, wanted } => format!("has `{found}` where agents read `{wanted}`"),
+        }
+    }
+}
+
+/// `mode` of `auth.profiles.<id>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `oauth`, which accepts `token` as well.
+    Oauth,
+    /// `token`.
+    Token,
+    /// `api_key`.
+    ApiKey,
+    /// A word that fits no credential.
+    Other,
+}
+
+impl Mode {
+    /// The mode that a word in the config means.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "oauth" => Self::Oauth,
+            "token" => Self::Token,
+            "api_key" => Self::ApiKey,
+            _ => Self::Other,
+        }
+    }
+
+    /// The word in the config.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Oauth => "oauth",
+            Self::Token => "token",
+            Self::ApiKey => "api_key",
+            Self::Other => "another",
+        }
+    }
+
+    fn fits(self, credential: &Credential) -> bool {
+        matches!(
+            (self, credential),
+            (Self::Oauth, Credential::Oauth { .. } | Credential::Token { .. })
+                | (Self::Token, Credential::Token { .. })
+                | (Self::ApiKey, Credential::ApiKey)
+        )
+    }
+}
+
+/// What the agents' config says of credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// `auth.order`: provider as spelled, ids.
+    pub order: Vec<(String, Vec<String>)>,
+    /// `auth.profiles`: id, provider, mode.
+    pub profiles: Vec<(String, String, Mode)>,
+    /// Names in the `env` block (and its `vars`) that are set to more than white space.
+    pub env: Vec<String>,
+    /// Providers of `models.providers` with an `apiKey`.
+    pub keys: Vec<String>,
+}
+
+impl AuthConfig {
+    /// The mode that the config names for a profile.
+    pub fn mode(&self, id: &str) -> Option<Mode> {
+        self.profiles
+            .iter()
+            .find(|(known, ..)| known == id)
+            .map(|(.., mode)| *mode)
+    }
+}
+
+/// A provider's name as clawdbot 2026.1.24-3 normalises it.
+pub fn normalise_provider(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let lower = match text.bytes().any(|b| !b.is_ascii() || b.is_ascii_uppercase()) {
+        true => Cow::Owned(text.to_lowercase()),
+        false => Cow::Borrowed(text),
+    };
+    match lower.as_ref() {
+        "z.ai" | "z-ai" => "zai".into(),
+        "opencode-zen" => "opencode".into(),
+        "qwen" => "qwen-portal".into(),
+        _ => lower,
+    }
+}
+
+/// The variables that serve a provider without any profile, the first one first (`resolveEnvApiKey`).
+pub fn key_names(provider: &str) -> Vec<Cow<'static, str>> {
+    let known: &[&str] = match provider {
+        "anthropic" => &["ANTHROPIC_OAUTH_TOKEN", "ANTHROPIC_API_KEY"],
+        "github-copilot" => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
+        "chutes" => &["CHUTES_OAUTH_TOKEN", "CHUTES_API_KEY"],
+        "zai" => &["ZAI_API_KEY", "Z_AI_API_KEY"],
+        "opencode" => &["OPENCODE_API_KEY", "OPENCODE_ZEN_API_KEY"],
+        "qwen-portal" => &["QWEN_OAUTH_TOKEN", "QWEN_PORTAL_API_KEY"],
+        // newer ones also take the first of these
+        "google" => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        "vercel-ai-gateway" => &["AI_GATEWAY_API_KEY"],
+        "kimi-code" => &["KIMICODE_API_KEY"],
+        _ => {
+            let name = provider.to_uppercase().replace(['-', '.'], "_");
+            return vec![format!("{name}_API_KEY").into()];
+        }
+    };
+    known.iter().map(|name| Cow::Borrowed(*name)).collect()
+}
+
+/// Where a key lies that serves without a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A variable of the environment.
+    Env(String),
+    /// A line of the state directory's `.env`.
+    Dotenv(String),
+    /// A name in the config's `env`.
+    ConfigEnv(String),
+    /// `models.providers.<provider>.apiKey` of the config.
+    ConfigModels,
+}
+
+impl Key {
+    /// For people: `ANTHROPIC_API_KEY of the environment`.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Env(name) => format!("{name} in the environment"),
+            Self::Dotenv(name) => format!("{name} in `.env`"),
+            Self::ConfigEnv(name) => format!("{name} in the config's `env`"),
+            Self::ConfigModels => "the key in the config's `models.providers`".into(),
+        }
+    }
+}
+
+/// The key that an agent falls back to, if there is one. `env` and `dotenv` say whether a variable is set.
+pub fn key(
+    provider: &str,
+    env: &dyn Fn(&str) -> bool,
+    dotenv: &dyn Fn(&str) -> bool,
+    config: &AuthConfig,
+) -> Option<Key> {
+    let names = key_names(provider);
+    let of = |set: &dyn Fn(&str) -> bool| names.iter().find(|name| set(name)).map(|name| name.to_string());
+    of(env)
+        .map(Key::Env)
+        .or_else(|| of(dotenv).map(Key::Dotenv))
+        .or_else(|| of(&|name| config.env.iter().any(|known| known == name)).map(Key::ConfigEnv))
+        .or_else(|| {
+            let there = config.keys.iter().any(|known| normalise_provider(known) == provider);
+            there.then_some(Key::ConfigModels)
+        })
+}
+
+/// Whose order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// `order` in the store.
+    Store,
+    /// `auth.order` in the config.
+    Config,
+    /// `auth.profiles` in the config.
+    Named,
+    /// None: all of the provider's, by type and last use.
+    Nobody,
+}
+
+impl By {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Store => "`order` in the store",
+            Self::Config => "`auth.order` in the agents' config",
+            Self::Named => "`auth.profiles` in the agents' config",
+            Self::Nobody => "type and last use",
+        }
+    }
+}
+
+/// Why a profile is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PassedOver {
+    /// An order does not name it.
+    NotIn(By),
+    /// An order names it, and it is not there.
+    Absent,
+    /// The config says that it is another provider's.
+    OtherProvider,
+    /// The config's mode does not accept it.
+    Mode(Mode, &'static str),
+    /// It holds no secret.
+    NoSecret,
+    /// It has ended by the clock.
+    Ended,
+    /// The agent holds it back until then, [`Ms`], and why.
+    HeldBack(Ms, Option<String>),
+    /// It would be tried, and does not work.
+    Dead,
+    /// Another one comes before it.
+    Behind,
+}
+
+impl PassedOver {
+    /// For people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::NotIn(by) => format!("not in {}", by.words()),
+            Self::Absent => "named, and not in the store".into(),
+            Self::OtherProvider => "of another provider by `auth.profiles` in the agents' config".into(),
+            Self::Mode(mode, kind) => format!(
+                "refused: the agents' config has mode `{}` for it, and it is `{kind}`",
+                mode.word()
+            ),
+            Self::NoSecret => "holds no secret".into(),
+            Self::Ended => "ended".into(),
+            Self::HeldBack(_, why) => match why {
+                Some(why) => format!("held back by its agent ({why})"),
+                None => "held back by its agent".into(),
+            },
+            Self::Dead => "does not work".into(),
+            Self::Behind => "behind".into(),
+        }
+    }
+
+    /// The stable word in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotIn(By::Store) => "not_in_stored_order",
+            Self::NotIn(By::Config) => "not_in_configured_order",
+            Self::NotIn(_) => "not_in_auth_profiles",
+            Self::Absent => "absent",
+            Self::OtherProvider => "other_provider",
+            Self::Mode(..) => "mode",
+            Self::NoSecret => "no_secret",
+            Self::Ended => "ended",
+            Self::HeldBack(..) => "held_back",
+            Self::Dead => "does_not_work",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+/// What is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uses {
+    /// A profile, by id.
+    Profile(String),
+    /// A key outside the store.
+    Key(Key),
+}
+
+/// What an agent uses for one provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The provider, normalised.
+    pub provider: String,
+    /// One of the agent's models is of this provider.
+    pub in_use: bool,
+    /// What it uses; `None`: nothing that works, so that it has stopped.
+    pub uses: Option<Uses>,
+    /// The key outside the store that comes after all profiles.
+    pub key: Option<Key>,
+    /// What decided the order.
+    pub by: By,
+    /// The others, and why not.
+    pub passed_over: Vec<(String, PassedOver)>,
+    /// When the first one that is held back comes free, [`Ms`].
+    pub held_back_until: Option<Ms>,
+}
+
+impl Resolved {
+    /// Whether it is this profile that is used.
+    pub fn is(&self, id: &str) -> bool {
+        matches!(&self.uses, Some(Uses::Profile(used)) if used == id)
+    }
+
+    /// Why, in a sentence for people and JSON.
+    pub fn why(&self) -> String {
+        match &self.uses {
+            Some(Uses::Profile(_)) if self.passed_over.is_empty() => "the only one".into(),
+            Some(Uses::Profile(_)) => format!("first that works by {}", self.by.words()),
+            Some(Uses::Key(key)) => format!("no profile works; {} does", key.words()),
+            None if self.passed_over.is_empty() => "nothing is there".into(),
+            None => {
+                let list: Vec<String> = self
+                    .passed_over
+                    .iter()
+                    .map(|(id, why)| format!("{id}: {}", why.words()))
+                    .collect();
+                list.join("; ")
+            }
+        }
+    }
+}
+
+/// A profile as its agent meets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// As stored.
+    pub profile: &'a Profile,
+    /// It is known that it works no more, whatever its agent believes.
+    pub dead: bool,
+}
+
+/// What decides beside the profiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Stored orders, the agent's own before those it inherits.
+    pub stored: &'a [&'a [(String, Vec<String>)]],
+    /// The config.
+    pub config: &'a AuthConfig,
+    /// How profiles were used, the agent's own before what it inherits.
+    pub usage: &'a [&'a BTreeMap<String, Usage>],
+    /// References are followed by this generation.
+    pub references: References,
+    /// As of when, [`Ms`].
+    pub now: Ms,
+}
+
+/// Whether an agent follows references to secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum References {
+    /// It does (openclaw 2026.3 and later).
+    Followed,
+    /// It does not know them.
+    Unknown,
+}
+
+fn ordered<'o>(orders: &'o [(String, Vec<String>)], provider: &str) -> Option<&'o [String]> {
+    orders
+        .iter()
+        .find(|(key, _)| normalise_provider(key) == provider)
+        .map(|(_, ids)| ids.as_slice())
+}
+
+/// Resolves one provider (normalised) over the agent's profiles: the inherited ones first, then its own, each id once.
+/// `in_use` and the key are for the caller to fill in.
+pub fn resolve(provider: &str, candidates: &[Candidate<'_>], rules: &Rules<'_>, key: Option<Key>) -> Resolved {
+    let of_provider: Vec<&Candidate<'_>> = candidates
+        .iter()
+        .filter(|one| normalise_provider(&one.profile.provider) == provider)
+        .collect();
+    let (by, ids) = base(provider, &of_provider, rules);
+    let mut passed_over: Vec<(String, PassedOver)> = Vec::new();
+    let mut left: Vec<&Candidate<'_>> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for id in ids {
+        if seen.contains(&id) {
+            continue;
+        }
+        seen.push(id);
+        match of_provider.iter().find(|one| one.profile.id == id) {
+            None => passed_over.push((id.to_owned(), PassedOver::Absent)),
+            Some(one) => match refused(one.profile, provider, rules) {
+                Some(why) => passed_over.push((id.to_owned(), why)),
+                None => left.push(one),
+            },
+        }
+    }
+    for one in &of_provider {
+        if !seen.contains(&one.profile.id.as_str()) {
+            passed_over.push((one.profile.id.clone(), PassedOver::NotIn(by)));
+        }
+    }
+    let usage = |id: &str| rules.usage.iter().find_map(|usage| usage.get(id));
+    if matches!(by, By::Nobody | By::Named) {
+        left.sort_by_key(|one| {
+            let kind = match one.profile.credential {
+                Credential::Oauth { .. } => 0,
+                Credential::Token { .. } => 1,
+                Credential::ApiKey => 2,
+            };
+            (kind, usage(&one.profile.id).map_or(0, |usage| usage.last_used))
+        });
+    }
+    let mut uses = None;
+    let mut held_back_until: Option<Ms> = None;
+    for one in left {
+        let id = one.profile.id.clone();
+        let usage = usage(&id);
+        let why = match usage.and_then(|usage| usage.held_back(rules.now)) {
+            _ if one.dead => PassedOver::Dead,
+            Some(until) => {
+                held_back_until = Some(held_back_until.map_or(until, |earlier| earlier.min(until)));
+                PassedOver::HeldBack(until, usage.and_then(|usage| usage.reason.clone()))
+            }
+            None if uses.is_some() => PassedOver::Behind,
+            None => {
+                uses = Some(Uses::Profile(id));
+                continue;
+            }
+        };
+        passed_over.push((id, why));
+    }
+    Resolved {
+        provider: provider.to_owned(),
+        in_use: false,
+        uses: uses.or(key.clone().map(Uses::Key)),
+        key,
+        by,
+        passed_over,
+        held_back_until,
+    }
+}
+
+/// The ids in question, and who says so.
+fn base<'a>(provider: &str, of_provider: &[&Candidate<'a>], rules: &Rules<'a>) -> (By, Vec<&'a str>) {
+    if let Some(ids) = rules.stored.iter().find_map(|orders| ordered(orders, provider)) {
+        return (By::Store, ids.iter().map(String::as_str).collect());
+    }
+    if let Some(ids) = ordered(&rules.config.order, provider) {
+        return (By::Config, ids.iter().map(String::as_str).collect());
+    }
+    let named = rules.config.profiles.iter();
+    let named: Vec<&str> = named
+        .filter(|(_, of, _)| normalise_provider(of) == provider)
+        .map(|(id, ..)| id.as_str())
+        .collect();
+    match named.is_empty() {
+        false => (By::Named, named),
+        true => (
+            By::Nobody,
+            of_provider.iter().map(|one| one.profile.id.as_str()).collect(),
+        ),
+    }
+}
+
+/// Why an agent does not take a profile that is there.
+fn refused(profile: &Profile, provider: &str, rules: &Rules<'_>) -> Option<PassedOver> {
+    if let Some((_, of, mode)) = rules.config.profiles.iter().find(|(id, ..)| *id == profile.id) {
+        // the order compares normalised, the use of it letter by letter
+        if normalise_provider(of) != provider || *of != profile.provider {
+            return Some(PassedOver::OtherProvider);
+        }
+        if !mode.fits(&profile.credential) {
+            return Some(PassedOver::Mode(*mode, profile.credential.type_word()));
+        }
+    }
+    match (&profile.held, &profile.credential) {
+        (Held::Referenced(_), _) if rules.references == References::Followed => None,
+        (Held::Referenced(_), _) => Some(PassedOver::NoSecret),
+        (Held::Flawed(crate::rules::shape::Flaw::Empty), _) => Some(PassedOver::NoSecret),
+        (_, Credential::Token { expires: Some(end), .. }) if *end <= rules.now => Some(PassedOver::Ended),
+        (
+            _,
+            Credential::Oauth {
+                access: None,
+                refresh: None,
+                ..
+            },
+        ) => Some(PassedOver::NoSecret),
+        _ => None,
+    }
+}
+
+/// `{provider, uses, why, …}` of `nolapse.status/1`.
+#[derive(Serialize)]
+pub(crate) struct JsonResolved<'a> {
+    provider: &'a str,
+    in_use: bool,
+    uses: Option<Cow<'a, str>>,
+    why: String,
+    passed_over: Vec<JsonPassed<'a>>,
+    held_back_until: Option<Ms>,
+}
+
+#[derive(Serialize)]
+struct JsonPassed<'a> {
+    profile: &'a str,
+    why: &'static str,
+}
+
+impl<'a> From<&'a Resolved> for JsonResolved<'a> {
+    fn from(one: &'a Resolved) -> Self {
+        Self {
+            provider: &one.provider,
+            in_use: one.in_use,
+            uses: one.uses.as_ref().map(|uses| match uses {
+                Uses::Profile(id) => Cow::Borrowed(id.as_str()),
+                Uses::Key(Key::Env(name)) => Cow::Owned(format!("env:{name}")),
+                Uses::Key(Key::Dotenv(name)) => Cow::Owned(format!("dotenv:{name}")),
+                Uses::Key(Key::ConfigEnv(name)) => Cow::Owned(format!("config_env:{name}")),
+                Uses::Key(Key::ConfigModels) => Cow::Borrowed("config_models"),
+            }),
+            why: one.why(),
+            passed_over: one
+                .passed_over
+                .iter()
+                .map(|(id, why)| JsonPassed {
+                    profile: id,
+                    why: why.word(),
+                })
+                .collect(),
+            held_back_until: one.held_back_until,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Agents that have nothing to work with although each credential by itself is fine: an order or a mode passes it over, the agent
+//! holds it back, or it does not read it.
+
+use super::alert::Alert;
+use super::resolve::{PassedOver, Resolved};
+use crate::look::{AgentView, View};
+use crate::types::{Affected, HOUR, Health, Ms, Severity};
+use std::path::Path;
+
+/// The agents hold a profile back for an hour at most after errors (clawdbot 2026.1.24-3, `calculateAuthProfileCooldownMs`); for
+/// longer only where a person must pay or change something.
+const LONGEST_COOLDOWN: Ms = HOUR;
+
+/// Why an agent has stopped while nothing has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// What works is not named by the order that counts.
+    NotOrdered,
+    /// The config's mode refuses what works.
+    ModeRefused,
+    /// All that works is held back until then, [`Ms`].
+    HeldBack(Ms),
+    /// Its store holds entries that it does not read.
+    Ignored,
+}
+
+impl Why {
+    /// The alert's kind.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::NotOrdered => "not_in_order",
+            Self::ModeRefused => "mode_refused",
+            Self::HeldBack(_) => "held_back",
+            Self::Ignored => "entries_ignored",
+        }
+    }
+}
+
+/// Why an agent has nothing for a provider that its models need, where that is no end of a credential.
+pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Ms) -> Option<Why> {
+    if resolved.uses.is_some() || !resolved.in_use {
+        return None;
+    }
+    let fine = |id: &str| {
+        let own = agent.profiles.iter().find(|profile| profile.profile.id == id);
+        own.is_none_or(|profile| profile.verdict.fine() || profile.verdict.health == Health::Expiring)
+    };
+    let mut held_back = None;
+    for (_, passed) in resolved.passed_over.iter().filter(|(id, _)| fine(id)) {
+        match passed {
+            PassedOver::NotIn(_) => return Some(Why::NotOrdered),
+            PassedOver::Mode(..) | PassedOver::OtherProvider => return Some(Why::ModeRefused),
+            PassedOver::HeldBack(..) => held_back = resolved.held_back_until,
+            _ => {}
+        }
+    }
+    match held_back {
+        Some(until) if until.saturating_sub(now) > grace => Some(Why::HeldBack(until)),
+        Some(_) => None,
+        None if !agent.aside.ignored.is_empty() && nothing_else(agent, resolved) => Some(Why::Ignored),
+        None => None,
+    }
+}
+
+/// Nothing that has ended or is no token, which would be the alert.
+fn nothing_else(agent: &AgentView, resolved: &Resolved) -> bool {
+    let named = |id: &str| agent.aside.ignored.iter().any(|ignored| ignored.id == id);
+    resolved
+        .passed_over
+        .iter()
+        .all(|(id, why)| matches!(why, PassedOver::Absent) || named(id))
+}
+
+/// An alert for each agent and provider.
+pub(crate) fn alerts(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for agent in &view.agents {
+        for resolved in &agent.uses {
+            let Some(why) = why(agent, resolved, grace, view.now) else {
+                continue;
+            };
+            alerts.push(alert(agent, resolved, why, view.now, tilde));
+        }
+    }
+    alerts
+}
+
+fn alert(agent: &AgentView, resolved: &Resolved, why: Why, now: Ms, tilde: &dyn Fn(&Path) -> String) -> Alert {
+    let of = &agent.agent.agent;
+    let affected = agent
+        .profiles
+        .iter()
+        .filter(|profile| resolved.passed_over.iter().any(|(id, _)| *id == profile.profile.id))
+        .map(|profile| Affected {
+            family: of.family,
+            named: of.named.clone(),
+            agent: of.id.clone(),
+            profile: profile.profile.id.clone(),
+            health: profile.verdict.health,
+            expires_at: profile.profile.credential.expires(),
+        });
+    let severity = match why {
+        Why::HeldBack(until) if until.saturating_sub(now) <= LONGEST_COOLDOWN => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    Alert {
+        id: format!("agent:{}#{}", of.label(), resolved.provider),
+        kind: why.kind().to_owned(),
+        severity,
+        lapsed: true,
+        ends: None,
+        login: None,
+        affected: affected.collect(),
+        path: Some(tilde(&agent.path)),
+        detail: Some(match why {
+            Why::Ignored => crate::look::ignored_words(agent),
+            _ => resolved.why(),
+        }),
+    }
+}
