@@ -32,6 +32,7 @@ fn main() -> Result<ExitCode, Failure> {
         cwd: std::env::current_dir()?,
         name: "example".into(),
         macos: false,
+        own: vec!["nolapse".into()],
     };
     let text = std::fs::read_to_string(config)?;
     let path = std::fs::canonicalize(config)?;

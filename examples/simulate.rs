@@ -603,6 +603,7 @@ pub(crate) fn live(seed: u64, logins: usize, days: Ms) -> Counts {
         cwd: PathBuf::from("/"),
         name: "host".into(),
         macos: false,
+        own: vec!["nolapse".into()],
     };
     let text = "[[channel]]\ntype = \"log\"\nname = \"phone\"\n[[channel]]\ntype = \"log\"\nname = \"mail\"\n";
     let source = TomlSource {

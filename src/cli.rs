@@ -11,6 +11,7 @@ mod install;
 mod metrics;
 mod order;
 mod pages;
+mod phone;
 mod reauth;
 mod refresh;
 mod run;
@@ -29,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Keeps Claude Code logins from lapsing, and tells a person in time when only a person can help.
 #[derive(Parser, Debug)]
@@ -117,6 +118,9 @@ enum Command {
     /// Make, check or show the configuration
     #[command(subcommand, after_help = examples::CONFIG)]
     Config(config::ConfigCommand),
+    /// What a phone's notifications and widgets start (Termux)
+    #[command(subcommand, hide = true)]
+    Phone(phone::PhoneCommand),
     /// Print the completions for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -225,6 +229,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Config(command) => config::config(&setup, &command),
+        Command::Phone(command) => phone::phone(&setup, &command),
     }
 }
 
@@ -256,13 +261,17 @@ impl Setup {
                     "set it, or name a home with `--home`".into(),
                 )
             })?;
-        let host = Host {
+        let mut host = Host {
             home: cwd.join(home),
             env,
             cwd: cwd.clone(),
             name: host_name,
             macos: cfg!(target_os = "macos"),
+            own: own(global, exe.as_deref(), &cwd),
         };
+        if host.termux() {
+            phone::settle_in(&mut host)?;
+        }
         Ok(Self {
             config_path: global
                 .config
@@ -309,6 +318,23 @@ impl Setup {
             width: width.or_else(asked).map(|width| width.max(20)),
         }
     }
+}
+
+/// The words that start this program again with the same global options: what a notification's button runs.
+fn own(global: &Global, exe: Option<&Path>, cwd: &Path) -> Vec<String> {
+    let text = |path: &Path| cwd.join(path).display().to_string();
+    let mut own = vec![exe.map_or_else(|| "nolapse".into(), text)];
+    let options = [
+        ("--home", &global.home),
+        ("--config", &global.config),
+        ("--state-dir", &global.state_dir),
+    ];
+    for (option, path) in options {
+        if let Some(path) = path {
+            own.extend([option.into(), text(path)]);
+        }
+    }
+    own
 }
 
 /// The one runtime: current-thread, so that an idle daemon stays small.

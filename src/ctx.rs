@@ -21,6 +21,8 @@ pub struct Host {
     pub name: String,
     /// Whether Claude Code keeps its login in the macOS Keychain here.
     pub macos: bool,
+    /// The words that start this program again as it was started: its absolute path and the global options.
+    pub own: Vec<String>,
 }
 
 impl Host {
@@ -55,7 +57,7 @@ impl Host {
 
     /// The variables that a child needs, and no other: nothing that could hold a secret is handed on.
     pub fn child_env(&self) -> impl Iterator<Item = (&str, &str)> {
-        const KEPT: [&str; 14] = [
+        const KEPT: [&str; 20] = [
             "PATH",
             "HOME",
             "USER",
@@ -70,6 +72,13 @@ impl Host {
             "XDG_RUNTIME_DIR",
             "DBUS_SESSION_BUS_ADDRESS",
             "DISPLAY",
+            // Android's `am`, and so every termux-* command, starts with these alone
+            "BOOTCLASSPATH",
+            "DEX2OATBOOTCLASSPATH",
+            "SYSTEMSERVERCLASSPATH",
+            "EXTERNAL_STORAGE",
+            "ASEC_MOUNTPOINT",
+            "LOOP_MOUNTPOINT",
         ];
         self.env
             .iter()

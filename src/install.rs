@@ -1,6 +1,8 @@
 //! What each platform needs to run nolapse by itself: files from `contrib` with the real paths filled in, and the commands
 //! that switch them on and off. [`plan`] only says it; `cli/install` does it and keeps the [`Manifest`].
 
+use crate::edge::termux;
+use crate::notify::termux::{LOUD, QUIET};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -58,6 +60,8 @@ pub struct Place {
     pub data_home: PathBuf,
     /// Termux's `$PREFIX`.
     pub prefix: PathBuf,
+    /// The program that makes notification channels of Termux:API, if it is there.
+    pub termux_api: Option<PathBuf>,
     /// Where a user's runsvdir looks, `$SVDIR` or `~/service`.
     pub svdir: PathBuf,
     /// The user's number.
@@ -93,6 +97,8 @@ pub struct Plan {
     pub next: Option<Call>,
     /// The same in words, where no command says it.
     pub next_words: &'static str,
+    /// What only a person can do, said at the end.
+    pub by_hand: &'static [&'static str],
 }
 
 /// One file.
@@ -273,7 +279,13 @@ fn termux(daemon: bool, place: &Place) -> Plan {
     let home = |name: &str, text: &str| planned(place.home.join(name), fill(text), 0o700);
     let mut files = vec![
         home(".termux/nolapse-job", include_str!("../contrib/termux/job")),
-        home(".termux/boot/nolapse", include_str!("../contrib/termux/boot")),
+        home(
+            ".termux/boot/nolapse",
+            match daemon {
+                false => include_str!("../contrib/termux/boot"),
+                true => include_str!("../contrib/termux/boot-daemon"),
+            },
+        ),
         home(
             ".shortcuts/tasks/nolapse-status",
             include_str!("../contrib/termux/status"),
@@ -282,52 +294,40 @@ fn termux(daemon: bool, place: &Place) -> Plan {
             ".shortcuts/tasks/nolapse-check",
             include_str!("../contrib/termux/check"),
         ),
+        home(
+            ".shortcuts/tasks/nolapse-sign-in",
+            include_str!("../contrib/termux/sign-in"),
+        ),
         home(".shortcuts/nolapse-reauth", include_str!("../contrib/termux/reauth")),
     ];
     let api = "the app Termux:API and `pkg install termux-api`";
     let job = place.home.join(".termux/nolapse-job");
-    let mut on = vec![
-        Call::new(
-            api,
-            Done::Says("response 1"),
-            &[
-                "termux-job-scheduler",
-                "--script",
-                &job.to_string_lossy(),
-                "--job-id",
-                JOB_ID,
-                "--period-ms",
-                "900000",
-                "--network",
-                "any",
-                "--battery-not-low",
-                "false",
-                "--persisted",
-                "true",
-            ],
-        ),
-        // Android keeps the importance of the first notification that was ever sent
-        Call::new(
-            api,
-            Done::Anyhow,
-            &[
-                "termux-notification",
-                "-t",
-                "nolapse watches your logins",
-                "-c",
-                "You hear of it here when one needs you.",
-                "-i",
-                "nolapse-installed",
-                "--priority",
-                "high",
-            ],
-        ),
-    ];
+    let mut on = vec![Call::new(
+        api,
+        Done::Says("response 1"),
+        &[
+            "termux-job-scheduler",
+            "--script",
+            &job.to_string_lossy(),
+            "--job-id",
+            JOB_ID,
+            "--period-ms",
+            "900000",
+            "--network",
+            "any",
+            "--battery-not-low",
+            "false",
+            "--persisted",
+            "true",
+        ],
+    )];
+    on.extend(termux_notifications(place, api));
     let mut off = vec![Call::new(
         api,
         Done::Anyhow,
         &["termux-job-scheduler", "--cancel", "--job-id", JOB_ID],
     )];
+    off.push(Call::new(api, Done::Anyhow, &["termux-notification-remove", HELLO]));
     let mut made_by_service = Vec::new();
     if daemon {
         let dir = place.prefix.join("var/service/nolapse");
@@ -358,8 +358,58 @@ fn termux(daemon: bool, place: &Place) -> Plan {
         off,
         made_by_service,
         next_words: "within 15 minutes, when Android grants it; after a restart by Termux:Boot",
+        by_hand: &[
+            "Termux:API's screen is open, or open it yourself. Allow there, and for Termux too:",
+            "  notifications (Android 13 and later; \"Restricted setting\": allow it in the app's settings first)",
+            "  no battery optimisation: without it Android runs the job 3 times a day at the least",
+            "A notification of nolapse should be there now. If not: `nolapse doctor`",
+        ],
         ..Plan::default()
     }
+}
+
+/// The id of the first message.
+const HELLO: &str = "nolapse-installed";
+
+/// Our two channels, a first message in the loud one, and the screen with the permissions. Android 13 and later ask for permission
+/// when a screen of the app opens after it has made a channel.
+fn termux_notifications(place: &Place, from: &'static str) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut hello: Vec<String> = [
+        "termux-notification",
+        "-t",
+        "nolapse watches your logins",
+        "-c",
+        "You get a notification like this one when you must sign in again.",
+        "-i",
+        HELLO,
+        "--priority",
+        "high",
+    ]
+    .map(String::from)
+    .into();
+    if let Some(program) = &place.termux_api {
+        for loudness in [LOUD, QUIET] {
+            calls.push(Call {
+                words: std::iter::once(program.display().to_string())
+                    .chain(loudness.arguments())
+                    .collect(),
+                done: Done::Anyhow,
+                from,
+            });
+        }
+        hello.extend(["--channel", LOUD.id].map(String::from));
+    }
+    let am = place.prefix.join("bin/am").display().to_string();
+    let screen = std::iter::once(am).chain(termux::api_screen()).collect();
+    for words in [hello, screen] {
+        calls.push(Call {
+            words,
+            done: Done::Anyhow,
+            from,
+        });
+    }
+    calls
 }
 
 fn cron(place: &Place) -> Plan {
@@ -556,6 +606,7 @@ mod tests {
             config_home: "/home/u/.config".into(),
             data_home: "/home/u/.local/share".into(),
             prefix: "/data/data/com.termux/files/usr".into(),
+            termux_api: None,
             svdir: "/home/u/service".into(),
             uid: 1000,
             user: Some("u".into()),

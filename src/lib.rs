@@ -34,6 +34,7 @@ pub mod look;
 pub mod history;
 pub mod ledger;
 pub mod notify;
+pub(crate) mod phone;
 pub mod remotes;
 pub mod renew;
 pub mod tell;

@@ -897,6 +897,7 @@ mod tests {
             cwd: home.path().into(),
             name: "t".into(),
             macos: false,
+            own: vec!["nolapse".into()],
         };
         let ctx = Ctx {
             host,

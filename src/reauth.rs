@@ -114,10 +114,29 @@ fn failed(why: impl Into<String>, hint: impl Into<String>) -> Failed {
 pub struct Person {
     /// stdin, unless a file is named.
     pub input: Option<Input>,
-    /// A file that the code will be written to, and its content before.
-    pub file: Option<(PathBuf, Option<Vec<u8>>)>,
+    /// A file that the code will be written to.
+    pub file: Option<CodeFile>,
     /// Signals to end.
     pub signals: Signals,
+}
+
+/// A file that the code will be written to.
+pub struct CodeFile {
+    /// Where.
+    pub path: PathBuf,
+    /// What it held before, which is no code.
+    pub before: Option<Vec<u8>>,
+    /// What to do where it does not hold the whole code.
+    pub incomplete: Incomplete,
+}
+
+/// What to do where a file does not hold the whole code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incomplete {
+    /// Nobody writes it again: give up.
+    Fails,
+    /// Wait for another.
+    AsksAgain,
 }
 
 impl Person {
@@ -139,8 +158,8 @@ async fn from_input(input: &mut Option<Input>) -> Line {
 }
 
 /// Waits until the file holds something that it did not hold before.
-async fn from_file(file: &mut Option<(PathBuf, Option<Vec<u8>>)>) -> Line {
-    let Some((path, before)) = file else {
+async fn from_file(file: &mut Option<CodeFile>) -> Line {
+    let Some(CodeFile { path, before, .. }) = file else {
         return std::future::pending().await;
     };
     loop {
@@ -196,7 +215,11 @@ pub async fn drive(job: &Job, person: &mut Person, say: &mut dyn FnMut(Said<'_>)
         };
         drop(waiting);
         if !complete(&code) {
-            if person.file.is_some() {
+            if person
+                .file
+                .as_ref()
+                .is_some_and(|file| file.incomplete == Incomplete::Fails)
+            {
                 return Err(failed(
                     "the file does not hold the whole code, which has a `#` in the middle",
                     "start again, and copy all of the code that the page shows",

@@ -60,6 +60,7 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
         cwd: home,
         name: "demo".into(),
         macos: false,
+        own: vec!["nolapse".into()],
     };
     let path = root.join("config/config.toml");
     files::make_dirs(&root.join("config"))?;

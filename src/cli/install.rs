@@ -5,6 +5,7 @@ use super::{Fatal, Setup, block_on, print};
 use crate::edge::files::{self, Meta, ReadError, io_words};
 use crate::edge::progress;
 use crate::edge::subprocess::{self, Spec, Status};
+use crate::edge::termux;
 use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
@@ -160,6 +161,9 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     if args.platform == Platform::Systemd {
         doing.linger(&place)?;
     }
+    for line in plan.by_hand {
+        doing.say(line)?;
+    }
     if let Some(dir) = setup.host.var_nonblank("CLAUDE_CONFIG_DIR") {
         doing.say(&format!(
             "note: `CLAUDE_CONFIG_DIR` is not set in the service\n  hint: `[[login]]` with `dir = \"{dir}\"` in the configuration"
@@ -247,10 +251,8 @@ pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
             Some(dir) if dir.is_absolute() => dir,
             _ => host.home.join(".local/share"),
         },
-        prefix: host
-            .var_nonblank("PREFIX")
-            .unwrap_or("/data/data/com.termux/files/usr")
-            .into(),
+        prefix: termux::prefix(host).to_owned(),
+        termux_api: termux::api(host),
         svdir: host
             .var_nonblank("SVDIR")
             .map_or_else(|| host.home.join("service"), |dir| host.path(dir)),
@@ -372,16 +374,25 @@ impl<'a> Doing<'a> {
 
     fn feed(&self, call: &Call, stdin: &[u8]) -> Result<String, String> {
         let (program, args) = call.words.split_first().ok_or("no command")?;
-        let env = &self.setup.host.env;
+        let host = &self.setup.host;
+        let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        let of_termux = name.starts_with("termux-") || name == "am";
         let spec = Spec {
             args: args.iter().map(Into::into).collect(),
-            env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            env: match of_termux {
+                true => termux::env(host),
+                false => host
+                    .env
+                    .iter()
+                    .map(|(name, value)| (name.into(), value.into()))
+                    .collect(),
+            },
             stdin: stdin.to_vec(),
-            timeout: match program.as_str() {
+            timeout: match of_termux {
                 // without its app, it never answers
-                name if name.starts_with("termux-") => Duration::from_secs(10),
+                true => Duration::from_secs(10),
                 // a pass under way is let finish
-                _ => Duration::from_secs(200),
+                false => Duration::from_secs(200),
             },
             max_output: CRONTAB_LIMIT,
             ..Spec::new(program)
@@ -400,9 +411,7 @@ impl<'a> Doing<'a> {
             stderr => stderr.to_owned(),
         };
         let done = match (output.status, call.done) {
-            (Status::TimedOut, _) if program.starts_with("termux-") => {
-                return Err("no answer; is the app Termux:API installed?".into());
-            }
+            (Status::TimedOut, _) if of_termux => return Err(termux::silence(host, &name, &output)),
             (Status::TimedOut, _) => return Err("no answer".into()),
             (_, Done::Says(what)) => stdout.contains(what),
             (status, Done::Success) => status == Status::Exit(0),

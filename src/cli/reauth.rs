@@ -1,7 +1,8 @@
 //! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
 
-use super::{Fatal, Setup, block_on, parse_duration, print, run, token};
+use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
 use crate::ctx::{Ctx, Host};
+use crate::edge::locks::{self, LockError};
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
 use crate::edge::{self, files};
@@ -10,7 +11,8 @@ use crate::ledger::{self, Kept, Ledger, SetupToken};
 use crate::look::{self, View};
 use crate::notify::{self, Job as Sending, SendCtx};
 use crate::pass::{self, Scope};
-use crate::reauth::{self, Flow, Job, Outcome, Person, Said};
+use crate::phone::{SignIn, Stage};
+use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
 use crate::record::{self, Wanted};
 use crate::report::{Exit, one_line};
 use crate::secret::Secret;
@@ -134,7 +136,11 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
     let file = args.code_file.as_ref().map(|path| {
         let path = ctx.host.cwd.join(path);
         let before = files::read(&path).ok().map(|snapshot| snapshot.bytes);
-        (path, before)
+        CodeFile {
+            path,
+            before,
+            incomplete: Incomplete::Fails,
+        }
     });
     let input = if file.is_none() { Some(Input::open()?) } else { None };
     let mut person = Person { input, file, signals };
@@ -171,6 +177,94 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
         }
         _ => signed_in(ctx, &place, &before.state, told).await,
     }
+}
+
+/// How long a sign-in by notification waits for the code.
+const NOTIFIED_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// Signs in with nothing but a notification that changes. One that is under way already is shown again.
+pub(super) fn by_notification(ctx: &Ctx, sign_in: &SignIn) -> Result<Exit, Fatal> {
+    let dir = phone::code_dir(&ctx.state_dir, &sign_in.login);
+    files::make_dirs(&dir)?;
+    let code = dir.join(phone::CODE);
+    let lock = match block_on(locks::pass_lock(&dir, Duration::ZERO))? {
+        Ok(lock) => lock,
+        Err(LockError::Held(_)) => {
+            // no code: the page and the field are shown again
+            files::publish(&code, b"again\n", 0o600)?;
+            return Ok(Exit::Fine);
+        }
+        Err(LockError::Io(error)) => return Err(error.into()),
+    };
+    let _ = files::remove(&code);
+    let result = block_on(notified(ctx, sign_in, &code))?;
+    let _ = files::remove(&code);
+    drop(lock);
+    let last = match &result {
+        Ok(until) => Stage::Done(until.clone()),
+        Err(Fatal::Usage(why, hint)) => Stage::Failed(why.clone(), hint.clone()),
+        Err(_) => Stage::Failed(
+            "it could not be carried out".into(),
+            "run `nolapse doctor` in Termux".into(),
+        ),
+    };
+    block_on(phone::say(&ctx.host, sign_in, &last))?;
+    result.map(|_| Exit::Fine)
+}
+
+/// The journey of [`by_notification`]; until when the new login lasts, in words.
+async fn notified(ctx: &Ctx, sign_in: &SignIn, code: &Path) -> Result<String, Fatal> {
+    phone::say(&ctx.host, sign_in, &Stage::Starting).await;
+    let place = place(ctx, Some(&sign_in.login))?;
+    let job = Job {
+        program: program(ctx, None)?,
+        flow: Flow::Login,
+        env: child_env(&ctx.host, &place, Flow::Login),
+        cwd: ctx.host.home.clone(),
+        patience: NOTIFIED_PATIENCE,
+    };
+    let mut person = Person {
+        input: None,
+        file: Some(CodeFile {
+            path: code.to_owned(),
+            before: None,
+            incomplete: Incomplete::AsksAgain,
+        }),
+        signals: Signals::listen()?,
+    };
+    let before = claude::look(&ctx.host, &place);
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let mut url = String::new();
+    let mut say = |said: Said<'_>| {
+        let again = match said {
+            Said::Link(link) => {
+                url = link.to_owned();
+                false
+            }
+            Said::Incomplete => true,
+            Said::Sent => return drop(sender.send(Stage::Checking)),
+            Said::Finishing => return,
+        };
+        drop(sender.send(Stage::Link {
+            url: url.clone(),
+            minutes: NOTIFIED_PATIENCE.as_secs() as i64 / 60,
+            again,
+        }));
+    };
+    // shown one after the other, while the code is awaited
+    let aside = async {
+        while let Some(stage) = receiver.recv().await {
+            phone::say(&ctx.host, sign_in, &stage).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        outcome = reauth::drive(&job, &mut person, &mut say) => outcome,
+        () = aside => unreachable!("it never ends"),
+    };
+    outcome.map_err(|failed| Fatal::Usage(failed.why, failed.hint))?;
+    let (ends, _) = arrived(ctx, &place, &before.state).await?;
+    Ok(ends.map_or(String::new(), |at| format!(" until {}", ctx.when(at))))
 }
 
 /// Drives the CLI; what a link sets off beside it (a browser, a push) runs while the code is awaited.
@@ -257,7 +351,17 @@ fn program(ctx: &Ctx, named: Option<&Path>) -> Result<PathBuf, Fatal> {
         .ok_or_else(|| {
             Fatal::Usage(
                 format!("`{}` is not on PATH", configured.display()),
-                "install Claude Code (`npm install -g @anthropic-ai/claude-code`), or name it with `--claude`".into(),
+                match host.termux() {
+                    // from 2.1.113 on it is a program for glibc, which Termux has not (anthropics/claude-code#50270)
+                    true => {
+                        "Claude Code does not run in Termux itself: see docs/termux.md, or name one with `--claude`"
+                            .into()
+                    }
+                    false => {
+                        "install Claude Code (`npm install -g @anthropic-ai/claude-code`), or name it with `--claude`"
+                            .into()
+                    }
+                },
             )
         })
 }
@@ -549,8 +653,23 @@ fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
         .map_err(io)
 }
 
-/// A login is believed when its file tells, whatever the CLI said.
 async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Result<Exit, Fatal> {
+    let (ends, report) = arrived(ctx, place, before).await?;
+    let until = ends.map_or(String::new(), |at| format!(", until {}", ctx.when(at)));
+    told.done(
+        &json!({"event": "done", "flow": "login", "login": place.id, "login_ends_at": ends}),
+        &format!(
+            "signed in{until}\n{}{}",
+            run::story(ctx, &report),
+            run::summary(ctx, &report, false)
+        ),
+    );
+    Ok(Exit::Fine)
+}
+
+/// A login is believed when its file tells, whatever the CLI said. Then a pass brings every agent up to date; when the login ends,
+/// [`Ms`].
+async fn arrived(ctx: &Ctx, place: &Place, before: &State) -> Result<(Option<Ms>, pass::Report), Fatal> {
     let now = claude::look(&ctx.host, place);
     let new = match (&now.state, before) {
         (State::SignedIn(now), State::SignedIn(before)) => {
@@ -577,16 +696,7 @@ async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Res
     let report = pass::run(ctx, Scope::Whole).await;
     let login = report.view.logins.iter().find(|login| login.id() == place.id);
     let ends = login.and_then(|login| login.verdict.ends);
-    let until = ends.map_or(String::new(), |at| format!(", until {}", ctx.when(at)));
-    told.done(
-        &json!({"event": "done", "flow": "login", "login": place.id, "login_ends_at": ends}),
-        &format!(
-            "signed in{until}\n{}{}",
-            run::story(ctx, &report),
-            run::summary(ctx, &report, false)
-        ),
-    );
-    Ok(Exit::Fine)
+    Ok((ends, report))
 }
 
 /// Opens the link on this machine; that it could not is no failure, the link is on the screen.

@@ -19,4 +19,5 @@ pub mod signals;
 pub mod subprocess;
 pub(crate) mod target;
 pub mod terminal;
+pub mod termux;
 pub mod wake;

@@ -323,10 +323,11 @@ fn join(base: &SecretUrl, path: &str) -> SecretUrl {
     SecretUrl::new(format!("{}{path}", base.expose().trim_end_matches('/')))
 }
 
-/// What is used without any configuration: Termux if this is Termux and has its API commands, else a desktop if there is a
+/// What is used without any configuration: the phone where Termux's API commands are found (in proot-distro too, which names no
+/// Termux but has its directory on `PATH`), else a desktop if there is a
 /// session bus, else the log.
 pub fn default_channels(host: &Host) -> Vec<Channel> {
-    let kind = if host.termux() && find_program(host, "termux-notification").is_some() {
+    let kind = if files::is_file(&crate::edge::termux::tool(host, "termux-notification")) {
         ("termux", ChannelKind::Termux(termux::Termux::default()))
     } else if desktop::bus_address(host).is_some() {
         ("desktop", ChannelKind::Desktop(desktop::Desktop))

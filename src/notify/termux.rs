@@ -1,21 +1,63 @@
 //! `termux`: a notification on this phone by `termux-notification` of Termux:API.
 //!
-//! Without a working Termux:API app every such command blocks for ever, hence the deadline of 10 s; exit code 0 proves only
-//! that the app took it. The text is always passed by `-c` with stdin from `/dev/null` (else the command waits for stdin).
-//! `--id` is the same for all events of an alert, so that one notification changes. Button actions run as `sh -c` without a
-//! profile: absolute paths.
+//! From Android 8 on the *channel* of a notification decides how loud it is; `--priority` does so only for the one shared channel of
+//! Termux:API, which every script's call without `--channel` lowers for good (termux-api 0.53, `NotificationAPI.java`). So alerts have
+//! a channel of their own and recoveries a second, quiet one, made again before each message: making one that exists changes
+//! nothing, and a message to a channel that does not exist is shown nowhere.
+//!
+//! Exit code 0 proves only that the app took it. The text is always passed by `-c` with stdin from `/dev/null` (else the command
+//! waits for stdin). `--id` is the same for all events of an alert, so that one notification changes. A collapsed notification shows
+//! the title alone; Android keeps 1,024 characters of a text.
 
 use super::text::{self, Count, as_is, clip};
-use super::{Receipt, SendCtx, SendError, find_program};
+use super::{Receipt, SendCtx, SendError};
 use crate::config::table::{ConfigError, Table};
 use crate::ctx::Host;
-use crate::edge::subprocess::{Output, Spec, Status, run};
+use crate::edge::termux::{self as api, Failure};
+use crate::phone;
 use crate::types::{self, Event, Severity};
-use std::path::Path;
-use std::time::Duration;
 
 /// Where a login begins for a person.
 pub const LOGIN_PAGE: &str = "https://claude.ai/login";
+
+/// The most that Android keeps of a notification's text, in characters (`Notification.MAX_CHARSEQUENCE_LENGTH`).
+const MOST: usize = 1024;
+
+/// A notification channel of Android's: how loud its notifications are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loudness {
+    /// Its id.
+    pub id: &'static str,
+    /// Its name in Android's settings.
+    name: &'static str,
+    /// Its importance when it is made; a person may change it in the settings.
+    importance: &'static str,
+}
+
+/// For what needs a person.
+pub const LOUD: Loudness = Loudness {
+    id: "nolapse-alerts",
+    name: "nolapse: needs you",
+    importance: "high",
+};
+
+/// For recoveries.
+pub const QUIET: Loudness = Loudness {
+    id: "nolapse-recovered",
+    name: "nolapse: works again",
+    importance: "low",
+};
+
+impl Loudness {
+    /// The arguments of `libexec/termux-api` that make it. The script `termux-notification-channel` can only make a silent one.
+    pub fn arguments(self) -> Vec<String> {
+        let texts = [("id", self.id), ("name", self.name), ("priority", self.importance)];
+        std::iter::once("NotificationChannel")
+            .chain(texts.into_iter().flat_map(|(key, value)| ["--es", key, value]))
+            .map(String::from)
+            .collect()
+    }
+}
 
 /// How recoveries are shown.
 #[derive(Clone, Debug, Default)]
@@ -40,49 +82,49 @@ impl Termux {
     /// # Errors
     /// Permanent where the commands are not installed, passing otherwise.
     pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
-        let remove = self.remove_on_recovery && event.status == types::Status::Resolved;
-        let (program, args) = match remove {
-            true => ("termux-notification-remove", vec![id(event)]),
-            false => ("termux-notification", args(event, ctx.host)),
-        };
-        let Some(path) = find_program(ctx.host, program) else {
-            return Err(SendError::permanent(format!(
-                "`{program}` is not installed: run `pkg install termux-api`"
-            )));
-        };
-        let spec = Spec {
-            args: args.into_iter().map(Into::into).collect(),
-            env: ctx.host.child_env().map(|(n, v)| (n.into(), v.into())).collect(),
-            timeout: Duration::from_secs(10),
-            ..Spec::new(path)
-        };
-        match run(spec).await {
-            Ok(Output {
-                status: Status::Exit(0),
-                ..
-            }) => Ok(Receipt {
-                detail: format!("handed to Termux:API, id {}", id(event)),
-                handle: Some(id(event)),
-            }),
-            Ok(Output {
-                status: Status::TimedOut,
-                ..
-            }) => Err(SendError::passing(
-                "Termux:API app not answering: install it from where Termux came from, and open it once",
-            )),
-            Ok(Output {
-                status: Status::Exit(code),
-                ..
-            }) => Err(SendError::passing(format!("`{program}` ended with exit code {code}"))),
-            Ok(Output {
-                status: Status::Signal(signal),
-                ..
-            }) => Err(SendError::passing(format!("`{program}` was ended by signal {signal}"))),
-            Err(error) => Err(SendError::passing(format!(
-                "`{program}` could not be started: {}",
-                crate::edge::files::io_words(&error)
-            ))),
+        let host = ctx.host;
+        let recovered = event.status == types::Status::Resolved;
+        let id = id(event);
+        if self.remove_on_recovery && recovered {
+            run(host, "termux-notification-remove", &[id.clone()]).await?;
+        } else {
+            let loudness = if recovered { QUIET } else { LOUD };
+            show(host, loudness, args(event, host)).await?;
         }
+        Ok(Receipt {
+            detail: format!("handed to Termux:API, id {id}"),
+            handle: Some(id),
+        })
+    }
+}
+
+/// Shows a notification in a channel of ours, where Termux:API can make one.
+///
+/// # Errors
+/// Permanent where the commands are not installed, passing otherwise.
+pub async fn show(host: &Host, loudness: Loudness, mut args: Vec<String>) -> Result<(), SendError> {
+    if let Some(program) = api::api(host) {
+        api::call(host, &program, &loudness.arguments())
+            .await
+            .map_err(refused)?;
+        args.extend(["--channel", loudness.id].map(String::from));
+    }
+    run(host, "termux-notification", &args).await
+}
+
+async fn run(host: &Host, name: &str, args: &[String]) -> Result<(), SendError> {
+    api::call(host, &api::tool(host, name), args)
+        .await
+        .map(drop)
+        .map_err(refused)
+}
+
+fn refused(failure: Failure) -> SendError {
+    match failure {
+        Failure::Missing(name) => {
+            SendError::permanent(format!("`{name}` is not installed: run `pkg install termux-api`"))
+        }
+        Failure::Failed(why) => SendError::passing(why),
     }
 }
 
@@ -90,51 +132,43 @@ fn id(event: &Event) -> String {
     format!("nolapse-{}", text::alert_key(event))
 }
 
-/// The arguments of `termux-notification`.
+/// The arguments of `termux-notification`: the fix before the rest of the text, since the end of a long one is cut.
 pub fn args(event: &Event, host: &Host) -> Vec<String> {
     let firing = event.status == types::Status::Firing;
-    let priority = match (firing, event.severity) {
-        (true, Severity::Critical) => "max",
-        (true, Severity::Warning) => "high",
-        (true, Severity::Info) | (false, _) => "default",
+    let icon = match (firing, event.severity) {
+        (true, Severity::Critical) => "error",
+        (true, _) => "warning",
+        (false, _) => "check_circle",
     };
-    let title = format!("{}: {}", text::heading(event), event.title);
+    let mut content = text::plain(event);
+    let sign_in = firing && event.login.is_some();
+    if sign_in {
+        content = format!("Tap to sign in here.\n{content}");
+    }
     let mut args: Vec<String> = [
         "-t",
-        &clip(&title, 200, Count::Chars, as_is),
+        &clip(&event.title, 200, Count::Chars, as_is),
         "-c",
-        // Android keeps 5 kB or so of a notification's text
-        &clip(&text::plain(event), 4000, Count::Bytes, as_is),
+        &clip(&content, MOST, Count::Utf16, as_is),
         "--id",
         &id(event),
         "--group",
         "nolapse",
+        // without a channel of ours this is the shared one's importance, which must never be lowered
         "--priority",
-        priority,
+        "high",
+        "--icon",
+        icon,
     ]
     .map(String::from)
     .into();
-    if firing && event.severity == Severity::Critical {
-        args.extend(["--vibrate", "500,200,500,200,500"].map(String::from));
-    }
-    if firing && event.login.is_some() {
-        let page = format!("{} {LOGIN_PAGE}", quote(&tool(host, "termux-open-url")));
-        args.extend(["--button1", "Open login page", "--button1-action", &page].map(String::from));
-        let renew = format!("{} reauth", quote(&tool(host, "nolapse")));
-        args.extend(["--button2", "Renew now", "--button2-action", &renew].map(String::from));
+    if let (true, Some(login)) = (sign_in, &event.login) {
+        let start = phone::start(host, &event.alert_id, &login.id);
+        args.extend(["--action", &start, "--button1", "Sign in", "--button1-action", &start].map(String::from));
+        let terminal = phone::in_terminal(host, &event.alert_id, &login.id);
+        args.extend(["--button2", "In a terminal", "--button2-action", &terminal].map(String::from));
     }
     args
-}
-
-/// The absolute path of a tool: from `PATH`, else where Termux puts it.
-fn tool(host: &Host, name: &str) -> String {
-    let prefix = host.var_nonblank("PREFIX").unwrap_or("/data/data/com.termux/files/usr");
-    let path = find_program(host, name).unwrap_or_else(|| Path::new(prefix).join("bin").join(name));
-    path.display().to_string()
-}
-
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -181,26 +215,31 @@ mod tests {
         let plain = channel("type = \"termux\"");
         let (result, log) = with_tool(LOG, &plain, &event()).await;
         let handle = result.unwrap().handle.unwrap();
+        let start = "termux-notification\n<-t><Claude login on gw has ended><-c><Tap to sign in here.\n";
+        assert!(log.starts_with(start), "{log}");
+        let rest = format!(
+            "<--id><{handle}><--group><nolapse><--priority><high><--icon><error><--action><nolapse phone sign-in"
+        );
+        assert!(log.contains(&rest), "{log}");
         assert!(
-            log.contains("<-t><Critical: Claude login on gw has ended><-c><since 10:00"),
+            log.contains("<--button1><Sign in>") && log.contains("<--button2><In a terminal>"),
             "{log}"
         );
-        assert!(
-            log.contains(&format!(
-                "<--id><{handle}><--group><nolapse><--priority><max><--vibrate>"
-            )),
-            "{log}"
-        );
-        assert!(
-            log.contains("files/usr/bin/termux-open-url' https://claude.ai/login><--button2><Renew now>"),
-            "{log}"
-        );
-        assert!(log.ends_with("/bin/nolapse' reauth>"), "{log}");
         let (_, log) = with_tool(LOG, &plain, &recovered()).await;
         assert!(log.contains(&format!("<{handle}>")) && !log.contains("button"), "{log}");
         let removing = channel("type = \"termux\"\nremove_on_recovery = true");
         let (_, log) = with_tool(LOG, &removing, &recovered()).await;
         assert_eq!(log, format!("termux-notification-remove\n<{handle}>"));
+    }
+
+    #[test]
+    fn the_fix_stands_before_what_android_cuts() {
+        let mut long = event();
+        long.message = "many words ".repeat(300);
+        let args = args(&long, &host(&[]));
+        let at = args.iter().position(|arg| arg == "-c").unwrap();
+        assert!(args[at + 1].encode_utf16().count() <= MOST);
+        assert!(args[at + 1].starts_with("Tap to sign in here."));
     }
 
     #[tokio::test]

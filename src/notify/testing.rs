@@ -72,6 +72,7 @@ pub fn host(env: &[(&str, &str)]) -> Host {
         cwd: "/".into(),
         name: "gw".into(),
         macos: false,
+        own: vec!["nolapse".into()],
     }
 }
 

@@ -196,10 +196,15 @@ pub fn heading(event: &Event) -> &'static str {
 
 /// A key for "the same alert" at a service that several hosts report to: 16 hex digits of host and alert id.
 pub fn alert_key(event: &Event) -> String {
+    key(&event.host, &event.alert_id)
+}
+
+/// [`alert_key`] of an alert that is known by its id.
+pub fn key(host: &str, alert_id: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(event.host.as_bytes());
+    hash.update(host.as_bytes());
     hash.update([0]);
-    hash.update(event.alert_id.as_bytes());
+    hash.update(alert_id.as_bytes());
     hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

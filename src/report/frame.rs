@@ -328,6 +328,7 @@ mod tests {
                 cwd: home.into(),
                 name: "gateway".into(),
                 macos: false,
+                own: vec!["nolapse".into()],
             },
             clock: Clock::Fixed(NOW),
             config: Config::default(),

@@ -575,6 +575,7 @@ mod tests {
             cwd: "/w".into(),
             name: "t".into(),
             macos: false,
+            own: vec!["nolapse".into()],
         };
         for (vars, dir, id) in [
             (&[][..], "/h/.claude", "claude"),
@@ -638,6 +639,7 @@ mod tests {
             cwd: home.path().into(),
             name: "t".into(),
             macos: true,
+            own: vec!["nolapse".into()],
         };
         (home, host)
     }

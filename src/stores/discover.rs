@@ -553,6 +553,7 @@ mod tests {
                 home,
                 name: "host".into(),
                 macos: false,
+                own: vec!["nolapse".into()],
             })
         }
 

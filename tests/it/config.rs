@@ -238,6 +238,7 @@ fn a_private_file_may_hold_a_secret_and_a_named_one_is_read_once() {
         cwd: "/".into(),
         name: "h".into(),
         macos: false,
+        own: vec!["nolapse".into()],
     };
     let path = home.path().join("config.toml");
     write_private(

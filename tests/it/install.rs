@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 22] = [
     "systemctl",
     "loginctl",
     "crontab",
@@ -22,17 +22,23 @@ const PROGRAMS: [&str; 16] = [
     "termux-notification",
     "termux-toast",
     "termux-dialog",
+    "termux-notification-remove",
+    "termux-open-url",
+    "termux-wake-lock",
+    "timeout",
+    "getprop",
+    "am",
     "ssh",
     "claude",
 ];
 
 /// The stand-ins, outside the home.
-struct Platform {
+pub(crate) struct Platform {
     dir: tempfile::TempDir,
 }
 
 impl Platform {
-    fn new(home: &mut Home) -> Self {
+    pub(crate) fn new(home: &mut Home) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         let standin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/standins/platform");
@@ -49,14 +55,29 @@ impl Platform {
             format!("{}:/usr/bin:/bin", text(&dir.path().join("bin"))),
         );
         home.env.insert("USER".into(), "u".into());
+        home.env.insert(
+            "BOOTCLASSPATH".into(),
+            "/apex/com.android.art/javalib/core-oj.jar".into(),
+        );
+        fs::create_dir(dir.path().join("libexec")).unwrap();
+        symlink(&standin, dir.path().join("libexec/termux-api")).unwrap();
         Self { dir }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn calls(&self) -> String {
+    /// Android keeps the channels that an app has made, with what a person set in them.
+    fn forget_channels(&self) {
+        let shown = fs::read_dir(self.at("shown")).into_iter().flatten().count();
+        assert_eq!(shown, 0, "a notification is left");
+        for dir in ["channels", "shown"] {
+            let _ = fs::remove_dir_all(self.at(dir));
+        }
+    }
+
+    pub(crate) fn calls(&self) -> String {
         let calls = fs::read_to_string(self.at("calls")).unwrap_or_default();
         let _ = fs::remove_file(self.at("calls"));
         calls
@@ -150,6 +171,7 @@ fn a_home_is_as_it_was_after_install_and_uninstall() {
         let gone = home.run(&["uninstall", way[0]]);
         assert_eq!((gone.code, gone.stderr.as_str()), (0, ""), "{way:?}: {gone:?}");
         platform.calls();
+        platform.forget_channels();
         assert_eq!(tree(home.path()), before, "{way:?}: {gone:?}");
         assert_eq!(tree(platform.dir.path()), outside, "{way:?}: {gone:?}");
         let gone = home.run(&["uninstall"]);
@@ -294,7 +316,7 @@ fn what_fails_or_never_answers_is_said_and_can_be_taken_out() {
             "block",
             "termux-job-scheduler",
             "termux",
-            "no answer; is the app Termux:API installed?",
+            "install the app Termux:API from where Termux came from",
         ),
     ] {
         let mut home = Home::new();
@@ -367,6 +389,7 @@ fn the_phones_scripts_do_what_they_say() {
         ".termux/boot/nolapse",
         ".shortcuts/tasks/nolapse-status",
         ".shortcuts/tasks/nolapse-check",
+        ".shortcuts/tasks/nolapse-sign-in",
         ".shortcuts/nolapse-reauth",
     ];
     for file in files {
@@ -374,13 +397,6 @@ fn the_phones_scripts_do_what_they_say() {
         assert!(home.read(file).starts_with(&shebang), "{file}");
     }
 
-    script(&home, &home.at(".shortcuts/tasks/nolapse-status"), "");
-    assert_eq!(platform.calls(), "termux-toast -s Claude\\ logins:\\ all\\ fine\n");
-    script(&home, &home.at(".shortcuts/tasks/nolapse-check"), "");
-    assert_eq!(
-        platform.calls(),
-        "termux-toast nolapse:\\ 1\\ login\\,\\ 0\\ agents:\\ nothing\\ needs\\ you\n"
-    );
     let host = "user@gw";
     let said = script(&home, &home.at(".shortcuts/nolapse-reauth"), &format!("{host}\n\n"));
     assert!(
@@ -395,22 +411,40 @@ fn the_phones_scripts_do_what_they_say() {
     home.write(".config/nolapse/reauth-host", "me@other\n");
     script(&home, &home.at(".shortcuts/nolapse-reauth"), "\n\n");
     assert!(platform.calls().starts_with("ssh -t -- me@other "));
-    script(&home, &home.at(".shortcuts/nolapse-reauth"), "-\n\n");
-    assert_eq!(platform.calls(), "claude auth login\n");
-
-    // a wiped login: told by the job, shown by the widget
-    home.write(".claude/.credentials.json", "{}");
-    script(&home, &home.at(".shortcuts/tasks/nolapse-status"), "");
-    let calls = platform.calls();
+    // this phone's own sign-in is this program's, by its path
+    let text = home.read(".shortcuts/nolapse-reauth");
+    let line = text.lines().find(|line| line.starts_with("-) ")).unwrap();
     assert!(
-        calls.starts_with("termux-dialog confirm -t nolapse -i critical:"),
-        "{calls}"
+        line.contains(env!("CARGO_BIN_EXE_nolapse")) && line.ends_with(" reauth ;;"),
+        "{line}"
     );
+
+    // the shortcuts start this program, and its notifications say the rest
+    for name in ["nolapse-status", "nolapse-check"] {
+        let text = home.read(&format!(".shortcuts/tasks/{name}"));
+        let line = text.lines().find(|line| line.starts_with("exec ")).unwrap();
+        assert!(
+            line.contains(env!("CARGO_BIN_EXE_nolapse")) && line.contains(" phone status "),
+            "{line}"
+        );
+    }
+    // a wiped login: told by the job
+    home.write(".claude/.credentials.json", "{}");
     let ledger = home.read(".local/state/nolapse/ledger.json");
     script(&home, &job, "");
     assert_ne!(home.read(".local/state/nolapse/ledger.json"), ledger);
     platform.calls();
+    fs::create_dir_all(platform.at("etc/profile.d")).unwrap();
+    fs::write(
+        platform.at("etc/profile.d/start-services.sh"),
+        "touch \"$PREFIX/runsvdir-started\"\n",
+    )
+    .unwrap();
     script(&home, &home.at(".termux/boot/nolapse"), "");
+    assert!(
+        platform.at("runsvdir-started").exists(),
+        "runit does not run after a boot"
+    );
     // announced in the background, beside the pass
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !platform.calls().contains("--persisted true") {

@@ -29,6 +29,7 @@ mod locks;
 mod metrics;
 mod page;
 mod passes;
+mod phone;
 mod progress;
 mod reauth;
 mod receiver;
