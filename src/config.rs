@@ -1,5 +1,6 @@
 //! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
+pub(crate) mod bounds;
 pub mod schema;
 pub mod table;
 
@@ -175,17 +176,14 @@ impl RemoteConfig {
         if ssh.is_empty() || ssh.starts_with('-') || ssh.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(table.error("ssh", format!("is `{ssh}`, no host"), "write `user@host`"));
         }
-        let within = |key: &str, default: Ms, least: Ms, most: Ms, words: &str| match table.duration(key)? {
-            Some(span) if span < least || span > most => Err(table.error(key, format!("is not within {words}"), "")),
-            span => Ok(span.unwrap_or(default)),
-        };
+        let within = |key: &str, default: Ms| Ok(table.duration(key)?.unwrap_or(default));
         Ok(Self {
             name: name.into(),
             ssh: ssh.into(),
-            command: table.str("command")?.unwrap_or("nolapse status --json").into(),
-            every: within("every", 15 * MINUTE, MINUTE, DAY, "`1m` and `1d`")?,
-            timeout: within("timeout", 30 * SECOND, SECOND, 120 * SECOND, "`1s` and `120s`")?,
-            grace: within("grace", 30 * MINUTE, 0, 30 * DAY, "`0s` and `30d`")?,
+            command: table.filled("command")?.unwrap_or("nolapse status --json").into(),
+            every: within("every", 15 * MINUTE)?,
+            timeout: within("timeout", 30 * SECOND)?,
+            grace: within("grace", 30 * MINUTE)?,
         })
     }
 }
@@ -369,7 +367,7 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         let renew = &mut config.renew;
         renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
         renew.always = table.bool("always")?.unwrap_or(renew.always);
-        match table.str("claude")? {
+        match table.filled("claude")? {
             // a bare name is looked for on the `PATH`
             Some(name) if !name.contains('/') => renew.claude = name.into(),
             Some(_) => renew.claude = table.path("claude")?.unwrap_or_default(),
@@ -378,16 +376,10 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         let span = |key| Ok(table.duration(key)?.map(|ms| Duration::from_millis(ms.unsigned_abs())));
         renew.patience = span("patience")?.unwrap_or(renew.patience);
         if let Some(url) = table.url("token_url", true)? {
-            if in_the_clear(&url) {
-                return Err(table.error(
-                    "token_url",
-                    "would send tokens in the clear",
-                    "use `https://`; `http://` is for this host alone",
-                ));
-            }
+            table.not_in_the_clear("token_url", &url, "tokens")?;
             renew.token_url = url;
         }
-        if let Some(id) = table.str("client_id")? {
+        if let Some(id) = table.filled("client_id")? {
             renew.client_id = id.into();
         }
         renew.timeout = span("timeout")?.unwrap_or(renew.timeout);
@@ -396,13 +388,6 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     if let Some(table) = top.table("alerts")? {
         let alerts = &mut config.alerts;
         if let Some(mut steps) = table.durations("steps")? {
-            if steps.contains(&0) {
-                return Err(table.error(
-                    "steps",
-                    "holds a step of no length",
-                    "take it out; the lapse itself always rings",
-                ));
-            }
             steps.sort_unstable_by(|a, b| b.cmp(a));
             steps.dedup();
             alerts.steps = steps;
@@ -418,7 +403,7 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
                 }
                 _ => table.path("dir")?.ok_or_else(|| table.missing("dir"))?,
             },
-            name: table.str("name")?.map(Into::into),
+            name: table.filled("name")?.map(Into::into),
             agents: globs(&table, "agents")?,
             profile: table
                 .str("profile")?
@@ -439,13 +424,7 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     }
     if let Some(table) = top.table("daemon")? {
         if let Some(schedule) = table.str("schedule")? {
-            crate::edge::schedule::next(schedule).map_err(|why| {
-                table.error(
-                    "schedule",
-                    format!("is not valid: {why}"),
-                    "write `0 */4 * * * *` for every four minutes",
-                )
-            })?;
+            check_schedule(&table, schedule)?;
             config.daemon.schedule = schedule.into();
         }
         config.daemon.listen = listen(&table)?;
@@ -493,17 +472,41 @@ fn textfile(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {
     }
 }
 
-/// Plain http to another host.
-fn in_the_clear(url: &SecretUrl) -> bool {
-    let Some(rest) = url.expose().strip_prefix("http://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let host = host
-        .strip_suffix(|c: char| c.is_ascii_digit())
-        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(host, _)| host));
-    !matches!(host, "127.0.0.1" | "localhost" | "[::1]")
+/// A schedule has a next time, and leaves a pass room to do its work.
+fn check_schedule(table: &Table<'_>, schedule: &str) -> Result<(), ConfigError> {
+    const REMEDY: &str = "write `0 */4 * * * *` for every four minutes";
+    let wrong = |why: String| Err(table.error("schedule", why, REMEDY));
+    match crate::edge::schedule::next(schedule) {
+        Err(why) => wrong(format!("is not valid: {why}")),
+        Ok(None) => wrong(format!("is never due: `{schedule}`")),
+        Ok(Some(_)) if crowded(schedule) => wrong(format!("is due more often than every 10 s: `{schedule}`")),
+        Ok(Some(_)) => Ok(()),
+    }
+}
+
+/// Whether the seconds of a cron expression name two moments that are nearer than [`bounds::BETWEEN_PASSES`].
+fn crowded(schedule: &str) -> bool {
+    let field = schedule.split_whitespace().next().unwrap_or_default();
+    let mut seconds: Vec<u32> = Vec::new();
+    for part in field.split(',') {
+        let (span, step) = part.split_once('/').unwrap_or((part, "1"));
+        let (from, to) = match span.split_once('-') {
+            Some((from, to)) => (from.parse().unwrap_or(0), to.parse().unwrap_or(59)),
+            // with a step a number is where it begins
+            None if span == "*" || part.contains('/') => (span.parse().unwrap_or(0), 59),
+            None => span.parse().map_or((0, 59), |second| (second, second)),
+        };
+        seconds.extend((from..=to.min(59)).step_by(step.parse().unwrap_or(1).max(1)));
+    }
+    seconds.sort_unstable();
+    seconds.dedup();
+    let least = (bounds::BETWEEN_PASSES / SECOND) as u32;
+    // the last of a minute and the first of the next one too
+    let round = seconds.first().map(|first| first + 60);
+    let mut next = seconds.iter().copied().skip(1).chain(round);
+    seconds
+        .iter()
+        .any(|second| next.next().is_some_and(|next| next - second < least))
 }
 
 fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigError> {

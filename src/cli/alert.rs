@@ -1,6 +1,7 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
 use super::{Fatal, Setup, block_on, examples, parse_time, print, unknown};
+use crate::config::bounds;
 use crate::config::table::parse_duration;
 use crate::ctx::Ctx;
 use crate::edge::files;
@@ -353,6 +354,14 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
         (_, Some(text), _) => Until::Time(moment(ctx, text, now)?),
         (duration, ..) => Until::Time(now.saturating_add(duration.unwrap_or(8 * HOUR))),
     };
+    if let Until::Time(at) = until
+        && !bounds::SILENCE.takes(&at.saturating_sub(now))
+    {
+        return Err(Fatal::Usage(
+            "a silence of that length would be forgotten before it ends".into(),
+            format!("take {} at most, or `--until-recovered`", span(bounds::SILENCE.most)),
+        ));
+    }
     let silence = Silence {
         scope: scope.clone(),
         until,

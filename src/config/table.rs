@@ -1,6 +1,7 @@
 //! A strict reader of one TOML table: every key is asked for by name and type, and what was not asked for is an error that
 //! names the nearest key that was. All errors name file, line, key and remedy.
 
+use super::bounds;
 use crate::edge::files;
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
@@ -10,6 +11,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+/// Keys whose text may have lines: a message, and a program's arguments.
+const MULTILINE: [&str; 2] = ["body", "command"];
 
 /// What is wrong with a configuration, where, and what to do. Exit code 3.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,8 +121,35 @@ impl<'a> Table<'a> {
     pub fn str(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
-            Some(DeValue::String(text)) => Ok(Some(text)),
+            Some(DeValue::String(text)) => self.plain(key, text).map(Some),
             Some(other) => Err(self.wrong_type(key, other, "a string in quotes")),
+        }
+    }
+
+    /// Refuses control characters, NUL and the line breaks of Unicode: a name with one would be written into a store, a path or a
+    /// message as it is. Shown is the character and never the text, which may be a secret.
+    fn plain<'t>(&self, key: &str, text: &'t str) -> Result<&'t str, ConfigError> {
+        let may_break = MULTILINE.contains(&key);
+        let bad = |c: &char| {
+            (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) && !(may_break && matches!(c, '\n' | '\t'))
+        };
+        match text.chars().find(bad) {
+            None => Ok(text),
+            Some(c) => Err(self.error(
+                key,
+                format!("holds a control character, U+{:04X}", u32::from(c)),
+                "write it without",
+            )),
+        }
+    }
+
+    /// A string that is not empty.
+    pub fn filled(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+        match self.str(key)? {
+            Some(text) if text.trim().is_empty() => {
+                Err(self.error(key, "is empty", "write something there, or take the key out"))
+            }
+            text => Ok(text),
         }
     }
 
@@ -141,28 +172,51 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A whole number within `range`.
-    pub fn int(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, ConfigError> {
+    /// A whole number within its [`bounds`].
+    pub fn int(&self, key: &str) -> Result<Option<i64>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
-            Some(DeValue::Integer(number)) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(value) if range.contains(&value) => Ok(Some(value)),
-                _ => Err(self.error(
-                    key,
-                    format!("is out of range: `{}`", number.as_str()),
-                    format!("use a number from {} to {}", range.start(), range.end()),
-                )),
-            },
+            Some(DeValue::Integer(number)) => {
+                let bounds = bounds::of(&self.path_of(key), &bounds::NUMBERS).ok_or_else(|| self.unbounded(key))?;
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(value) if bounds.takes(&value) => Ok(Some(value)),
+                    _ => Err(self.error(
+                        key,
+                        format!("is out of range: `{}`", number.as_str()),
+                        format!("use a number from {} to {}", bounds.least, bounds.most),
+                    )),
+                }
+            }
             Some(other) => Err(self.wrong_type(key, other, "a whole number")),
         }
     }
 
-    /// A duration such as `"30m"`, in [`Ms`].
+    /// A duration such as `"30m"` within its [`bounds`], in [`Ms`].
     pub fn duration(&self, key: &str) -> Result<Option<Ms>, ConfigError> {
         let Some(text) = self.str(key)? else { return Ok(None) };
-        parse_duration(text)
-            .map(Some)
-            .ok_or_else(|| self.bad_duration(key, text))
+        self.bounded(key, text).map(Some)
+    }
+
+    fn bounded(&self, key: &str, text: &str) -> Result<Ms, ConfigError> {
+        let bounds = bounds::of(&self.path_of(key), &bounds::SPANS).ok_or_else(|| self.unbounded(key))?;
+        let span = parse_duration(text).ok_or_else(|| self.bad_duration(key, text))?;
+        match bounds.takes(&span) {
+            true => Ok(span),
+            false => Err(self.error(
+                key,
+                format!("is out of range: `{text}`"),
+                format!(
+                    "use `{}` to `{}`",
+                    duration_text(bounds.least),
+                    duration_text(bounds.most)
+                ),
+            )),
+        }
+    }
+
+    /// A slip of ours, which the tests of the example find: every key of this kind has its bounds.
+    fn unbounded(&self, key: &str) -> ConfigError {
+        self.error(key, "has no bounds in this version", "report it, and take the key out")
     }
 
     fn bad_duration(&self, key: &str, text: &str) -> ConfigError {
@@ -179,7 +233,7 @@ impl<'a> Table<'a> {
             return Ok(None);
         };
         list.iter()
-            .map(|text| parse_duration(text).ok_or_else(|| self.bad_duration(key, text)))
+            .map(|text| self.bounded(key, text))
             .collect::<Result<_, _>>()
             .map(Some)
     }
@@ -191,7 +245,7 @@ impl<'a> Table<'a> {
             Some(DeValue::Array(items)) => items
                 .iter()
                 .map(|item| match item.get_ref() {
-                    DeValue::String(text) => Ok(text.to_string()),
+                    DeValue::String(text) => self.plain(key, text).map(str::to_owned),
                     other => Err(self.wrong_type(key, other, "a list of strings")),
                 })
                 .collect::<Result<_, _>>()
@@ -220,7 +274,25 @@ impl<'a> Table<'a> {
 
     /// A path, `~` expanded; relative ones are relative to the configuration file.
     pub fn path(&self, key: &str) -> Result<Option<PathBuf>, ConfigError> {
-        Ok(self.str(key)?.map(|text| self.resolve(text)))
+        let Some(text) = self.str(key)? else { return Ok(None) };
+        self.no_guess(key, text)?;
+        Ok(Some(self.resolve(text)))
+    }
+
+    /// Refuses what a shell would have filled in and nobody does here: it would be a place below this file's directory.
+    pub fn no_guess(&self, key: &str, text: &str) -> Result<(), ConfigError> {
+        let of_another = text.starts_with('~') && text != "~" && !text.starts_with("~/");
+        match of_another || text.starts_with('$') {
+            true => Err(self.error(
+                key,
+                format!(
+                    "begins with `{}`, which is not filled in here",
+                    text.split('/').next().unwrap_or_default()
+                ),
+                "write it in full, or with `~/` for the home",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn resolve(&self, text: &str) -> PathBuf {
@@ -295,6 +367,7 @@ impl<'a> Table<'a> {
         if text.is_empty() {
             return Err(self.error(key, "is empty", "put the secret there, or remove the key"));
         }
+        self.plain(key, text)?;
         Ok(Some(Secret::new(text)))
     }
 
@@ -327,14 +400,30 @@ impl<'a> Table<'a> {
         let Some(secret) = secret else { return Ok(None) };
         let text = secret.expose().trim();
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        match rest {
-            Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace) => {
+        let plain = |rest: &str| {
+            // what people read and what a program reads differ where there is a backslash
+            !rest.is_empty() && !rest.starts_with('/') && !rest.contains(|c: char| c.is_whitespace() || c == '\\')
+        };
+        match reqwest::Url::parse(text) {
+            Ok(url) if rest.is_some_and(plain) && url.host_str().is_some_and(|host| !host.is_empty()) => {
                 Ok(Some(SecretUrl::new(text)))
             }
             _ => Err(self.error(
                 key,
                 "is not an http or https URL",
                 "write it in full: `https://host/path`",
+            )),
+        }
+    }
+
+    /// Refuses to send `what` over plain http to another host.
+    pub fn not_in_the_clear(&self, key: &str, url: &SecretUrl, what: &str) -> Result<(), ConfigError> {
+        match in_the_clear(url) {
+            false => Ok(()),
+            true => Err(self.error(
+                key,
+                format!("would send {what} in the clear"),
+                "use `https://`; `http://` is for this host alone",
             )),
         }
     }
@@ -397,6 +486,16 @@ impl<'a> Table<'a> {
         }
         Ok(())
     }
+}
+
+/// Plain http to another host, as the client that connects reads it.
+fn in_the_clear(url: &SecretUrl) -> bool {
+    let Ok(url) = reqwest::Url::parse(url.expose()) else {
+        return true;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    url.scheme() != "https" && host != "localhost" && !address.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The nearest of `known` to `word`, if it is near enough to be a slip.
@@ -490,6 +589,29 @@ mod tests {
             assert_eq!(parse_duration(&duration_text(ms)), Some(ms), "{ms}");
         }
         assert_eq!(duration_text(30 * MINUTE), "30m");
+    }
+
+    #[test]
+    fn what_leaves_this_host_in_the_clear_is_judged_as_the_client_reads_it() {
+        for (url, clear) in [
+            ("https://example.org/x", false),
+            ("http://example.org/x", true),
+            ("http://127.0.0.1:8080/x", false),
+            ("http://127.9.9.9/x", false),
+            ("http://[::1]:8080/x", false),
+            ("http://localhost/x", false),
+            ("http://localhost.example.org/x", true),
+            ("http://127.0.0.1.example.org/x", true),
+            ("http://127.0.0.1@example.org/x", true),
+            ("http://user@127.0.0.1/x", false),
+            ("http://elsewhere\\@127.0.0.1/", true),
+            ("http://example.org#@127.0.0.1/", true),
+            ("http://[::ffff:127.0.0.1]/", true),
+            ("ftp://127.0.0.1", false),
+            ("nonsense", true),
+        ] {
+            assert_eq!(in_the_clear(&SecretUrl::new(url)), clear, "{url}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::reply::{Headers, post};
 use super::text::{self, Count, as_is, clip};
-use super::{Receipt, SendCtx, SendError, join, read_url};
+use super::{Receipt, SendCtx, SendError, join};
 use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
 use crate::secret::{Secret, SecretUrl};
@@ -30,9 +30,14 @@ impl Alertmanager {
     /// # Errors
     /// A missing or wrong `url`.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+        let url = table.url("url", true)?.ok_or_else(|| table.missing("url"))?;
+        let authorization = table.secret("authorization")?;
+        if authorization.is_some() {
+            table.not_in_the_clear("url", &url, "`authorization`")?;
+        }
         Ok(Self {
-            url: read_url(table, "url", true)?.ok_or_else(|| table.missing("url"))?,
-            authorization: table.secret("authorization")?,
+            url,
+            authorization,
             hold: table.duration("hold")?.unwrap_or(30 * DAY),
         })
     }

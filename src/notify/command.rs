@@ -29,6 +29,7 @@ impl Command {
         if command.first().is_none_or(String::is_empty) {
             return Err(table.error("command", "is empty", "write `command = [\"program\", \"argument\"]`"));
         }
+        table.no_guess("command", &command[0])?;
         Ok(Self { command })
     }
 

@@ -25,6 +25,8 @@ impl Discord {
     /// A missing or wrong `url`, a name that Discord refuses.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = need_url(table, "url")?;
+        // it is itself what proves who posts
+        table.not_in_the_clear("url", &url, "itself, a secret,")?;
         let username = table.str("username")?.unwrap_or("nolapse");
         let lower = username.to_lowercase();
         if !(1..=80).contains(&username.chars().count()) || lower.contains("discord") || lower.contains("clyde") {

@@ -59,6 +59,15 @@ impl Email {
     /// A missing key, an address that is none, a user without a password, `tls = "none"` to another host.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let host = table.need_str("host")?.to_owned();
+        let fine = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let address = host.parse::<std::net::IpAddr>().is_ok();
+        if host.is_empty() || !address && !host.chars().all(fine) {
+            return Err(table.error(
+                "host",
+                format!("is `{host}`, no host"),
+                "write its name alone: `smtp.example.org`",
+            ));
+        }
         let words = [
             ("starttls", Protection::Starttls),
             ("implicit", Protection::Implicit),
@@ -73,7 +82,7 @@ impl Email {
                 "use `starttls` or `implicit`; mail without tls is only for this host",
             ));
         }
-        let port = table.int("port", 1..=65535)?.unwrap_or(match tls {
+        let port = table.int("port")?.unwrap_or(match tls {
             Protection::Starttls => 587,
             Protection::Implicit => 465,
             Protection::None => 25,

@@ -2,7 +2,7 @@
 
 use super::reply::post;
 use super::text::{self, Count, as_is, clip};
-use super::{Receipt, SendCtx, SendError, join, read_url};
+use super::{Receipt, SendCtx, SendError, join, read_server};
 use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
 use crate::secret::{Secret, SecretUrl};
@@ -25,7 +25,7 @@ impl Gotify {
     /// A missing key.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            url: read_url(table, "url", true)?.ok_or_else(|| table.missing("url"))?,
+            url: read_server(table)?.ok_or_else(|| table.missing("url"))?,
             token: table.need_secret("token")?,
         })
     }

@@ -5,7 +5,7 @@
 
 use super::reply::{Headers, post};
 use super::text::{self, Count, as_is, clip};
-use super::{Receipt, SendCtx, SendError, join, read_url};
+use super::{Receipt, SendCtx, SendError, join};
 use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
 use crate::secret::{Secret, SecretUrl};
@@ -31,20 +31,26 @@ impl Ntfy {
     /// # Errors
     /// A missing or wrong topic, a wrong `url`.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
-        let url = read_url(table, "url", true)?.unwrap_or_else(|| SecretUrl::new("https://ntfy.sh"));
+        let url = table
+            .url("url", true)?
+            .unwrap_or_else(|| SecretUrl::new("https://ntfy.sh"));
         let topic = table.need_secret("topic")?;
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if topic.expose().len() > 64 || !topic.expose().chars().all(fine) {
+        if !(1..=64).contains(&topic.expose().len()) || !topic.expose().chars().all(fine) {
             return Err(table.error(
                 "topic",
                 "is not a topic",
                 "use up to 64 letters, digits, `-` and `_`, and give the server as `url`",
             ));
         }
+        let token = table.secret("token")?;
+        if token.is_some() {
+            table.not_in_the_clear("url", &url, "its token")?;
+        }
         Ok(Self {
             url,
             topic,
-            token: table.secret("token")?,
+            token,
             replace: table.bool("replace")?.unwrap_or(true),
         })
     }

@@ -3,7 +3,7 @@
 
 use super::reply::post;
 use super::text::{self, Count, as_is, clip};
-use super::{Receipt, SendCtx, SendError, join, read_url};
+use super::{Receipt, SendCtx, SendError, join, read_server};
 use crate::config::table::{ConfigError, Table};
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{Affected, Event, Status};
@@ -25,7 +25,7 @@ impl Pagerduty {
     /// A missing key, a wrong `url`.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            url: read_url(table, "url", true)?.unwrap_or_else(|| SecretUrl::new("https://events.pagerduty.com")),
+            url: read_server(table)?.unwrap_or_else(|| SecretUrl::new("https://events.pagerduty.com")),
             routing_key: table.need_secret("routing_key")?,
         })
     }

@@ -22,9 +22,10 @@ impl Slack {
     /// # Errors
     /// A missing or wrong `url`.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            url: need_url(table, "url")?,
-        })
+        let url = need_url(table, "url")?;
+        // it is itself what proves who posts
+        table.not_in_the_clear("url", &url, "itself, a secret,")?;
+        Ok(Self { url })
     }
 
     pub(super) fn secrets(&self) -> Vec<&str> {

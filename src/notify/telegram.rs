@@ -2,7 +2,7 @@
 
 use super::reply::post;
 use super::text::{self, Count, Style, clip};
-use super::{Receipt, SendCtx, SendError, join, read_url};
+use super::{Receipt, SendCtx, SendError, join, read_server};
 use crate::config::table::{ConfigError, Table};
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{Event, Severity, Status};
@@ -28,17 +28,27 @@ impl Telegram {
     /// # Errors
     /// A missing key, a token that is not one.
     pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
-        let url = read_url(table, "url", true)?.unwrap_or_else(|| SecretUrl::new("https://api.telegram.org"));
+        let url = read_server(table)?.unwrap_or_else(|| SecretUrl::new("https://api.telegram.org"));
         let token = table.need_secret("token")?;
-        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_');
-        if !token.expose().chars().all(fine) {
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let parts = token.expose().split_once(':');
+        if !parts.is_some_and(|(bot, key)| number(bot) && !key.is_empty() && key.chars().all(fine)) {
             return Err(table.error("token", "is not a bot token", "copy it from @BotFather: `123456:ABC-…`"));
         }
         Ok(Self {
             url,
             token,
-            chat_id: table.need_str("chat_id")?.to_owned(),
-            thread_id: table.int("thread_id", 1..=i64::MAX)?,
+            chat_id: match table.need_str("chat_id")? {
+                id if is_chat(id) => id.to_owned(),
+                id => {
+                    return Err(table.error(
+                        "chat_id",
+                        format!("is `{id}`, no chat"),
+                        "write its number in quotes, `\"-1001234567890\"`, or `\"@channelname\"`",
+                    ));
+                }
+            },
+            thread_id: table.int("thread_id")?,
         })
     }
 
@@ -70,6 +80,16 @@ impl Telegram {
             None => format!("answered {}", reply.status),
         }))
     }
+}
+
+fn number(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A number, below zero for groups, or a public name.
+fn is_chat(id: &str) -> bool {
+    let name = |text: &str| text.len() >= 4 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    number(id.strip_prefix('-').unwrap_or(id)) || id.strip_prefix('@').is_some_and(name)
 }
 
 /// What is posted.

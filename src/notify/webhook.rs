@@ -23,6 +23,9 @@ pub struct Webhook {
     pub authorization: Option<Secret>,
 }
 
+/// A signing key's length in bytes (Standard Webhooks 1.0, "signature scheme").
+const LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
+
 impl Webhook {
     /// Reads `url`, `secret` (`whsec_` and base64) and `authorization`, each also as `_file` or `_env`.
     ///
@@ -32,15 +35,18 @@ impl Webhook {
         let url = need_url(table, "url")?;
         let secret = table.secret("secret")?;
         if let Some(secret) = &secret
-            && key(secret).is_none()
+            && key(secret).is_none_or(|key| !LENGTH.contains(&key.len()))
         {
             return Err(table.error(
                 "secret",
-                "is not a Standard Webhooks key",
+                "is not a Standard Webhooks key of 24 to 64 bytes",
                 "make one: `echo whsec_$(head -c 32 /dev/urandom | base64)`",
             ));
         }
         let authorization = table.secret("authorization")?;
+        if authorization.is_some() {
+            table.not_in_the_clear("url", &url, "`authorization`")?;
+        }
         Ok(Self {
             url,
             secret,

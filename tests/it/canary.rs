@@ -45,7 +45,7 @@ fn planted() -> Home {
     home.write("out.sh", "#!/bin/sh\ncat >> alerts.txt; env >> alerts.txt\n");
     home.config(
         "[[channel]]\ntype = \"command\"\ncommand = [\"sh\", \"out.sh\"]\nmin_severity = \"info\"\n\
-         [[channel]]\ntype = \"webhook\"\nname = \"down\"\nurl = \"http://127.0.0.1:9/CANARY-webhook\"\nsecret = \"whsec_Q0FOQVJZLXdlYmhvb2s=\"\n\
+         [[channel]]\ntype = \"webhook\"\nname = \"down\"\nurl = \"http://127.0.0.1:9/CANARY-webhook\"\nsecret = \"whsec_Q0FOQVJZLXdlYmhvb2stb2YtMjQtYnl0ZXM=\"\n\
          [[channel]]\ntype = \"log\"\nmin_severity = \"info\"\n[metrics]\ntextfile = \"~/after.prom\"\n",
     );
     home

@@ -78,6 +78,7 @@ pub fn home() -> tempfile::TempDir {
         };
         let name = name.trim_end_matches('"');
         let text = match name {
+            "telegram-token" => "123456:a1b2c3",
             name if name.ends_with("-url") => "https://example.org/hook",
             "webhook-secret" => "whsec_bm9sYXBzZSBub2xhcHNlIG5vbGFwc2Ugbm9sYXBzZQ==",
             _ => "a1b2c3",
@@ -390,6 +391,174 @@ fn bad() -> Vec<Bad> {
             &["`channel[2].name`", "own `name`"],
         ),
         bad(
+            "an answer that is not waited for",
+            "[renew]\ntimeout = \"100ms\"\n",
+            "config.toml:2",
+            &["`renew.timeout` is out of range", "`5s` to `2m`"],
+        ),
+        bad(
+            "patience without end",
+            "[renew]\npatience = \"11m\"\n",
+            "config.toml:2",
+            &["`renew.patience` is out of range", "`1s` to `10m`"],
+        ),
+        bad(
+            "tokens to somebody who looks like this host",
+            "[renew]\ntoken_url = \"http://elsewhere\\\\@127.0.0.1/\"\n",
+            "config.toml:2",
+            &["`renew.token_url`", "https://host/path"],
+        ),
+        bad(
+            "tokens in the clear",
+            "[renew]\ntoken_url = \"http://127.0.0.1.example.org/\"\n",
+            "config.toml:2",
+            &["`renew.token_url` would send tokens in the clear"],
+        ),
+        bad(
+            "a receiver's token in the clear",
+            "[[channel]]\ntype = \"gotify\"\nurl = \"http://example.org\"\ntoken = \"CANARY\"\n",
+            "config.toml:3",
+            &["`channel[1].url` would send its token in the clear", "`https://`"],
+        ),
+        bad(
+            "a webhook's authorization in the clear",
+            "[[channel]]\ntype = \"webhook\"\nurl = \"http://example.org/\"\nauthorization = \"CANARY\"\n",
+            "config.toml:3",
+            &["`channel[1].url` would send `authorization` in the clear"],
+        ),
+        bad(
+            "ntfy's token in the clear",
+            "[[channel]]\ntype = \"ntfy\"\nurl = \"http://10.0.0.2/\"\ntopic = \"t\"\ntoken = \"CANARY\"\n",
+            "config.toml:3",
+            &["`channel[1].url` would send its token in the clear"],
+        ),
+        bad(
+            "a hook in the clear",
+            "[[channel]]\ntype = \"slack\"\nurl = \"http://example.org/CANARY\"\n",
+            "config.toml:3",
+            &["`channel[1].url` would send itself, a secret, in the clear"],
+        ),
+        bad(
+            "a name with a line break",
+            "[sync]\nprofile = \"anthropic:a\\nb\"\n",
+            "config.toml:2",
+            &["`sync.profile` holds a control character, U+000A"],
+        ),
+        bad(
+            "a name with a bell",
+            "[[login]]\ndir = \"/x\"\nname = \"a\\u0007\"\n",
+            "config.toml:3",
+            &["`login[1].name` holds a control character, U+0007"],
+        ),
+        bad(
+            "a path with a NUL",
+            "[[login]]\ndir = \"/x\\u0000\"\n",
+            "config.toml:2",
+            &["`login[1].dir` holds a control character, U+0000"],
+        ),
+        bad(
+            "a pattern with a line break",
+            "[sync]\nexclude_agents = [\"a\\nb\"]\n",
+            "config.toml:2",
+            &["`sync.exclude_agents` holds a control character"],
+        ),
+        bad(
+            "a secret with a line break",
+            "[[channel]]\ntype = \"gotify\"\nurl = \"https://example.org\"\ntoken = \"CANARY\\r\\nx\"\n",
+            "config.toml:4",
+            &["`channel[1].token` holds a control character, U+000D"],
+        ),
+        bad(
+            "another's home",
+            "[[login]]\ndir = \"~bob/.claude\"\n",
+            "config.toml:2",
+            &["`login[1].dir` begins with `~bob`", "in full"],
+        ),
+        bad(
+            "a variable",
+            "[renew]\nclaude = \"$HOME/bin/claude\"\n",
+            "config.toml:2",
+            &["`renew.claude` begins with `$HOME`", "in full"],
+        ),
+        bad(
+            "a variable in a program",
+            "[[channel]]\ntype = \"command\"\ncommand = [\"$HOME/bin/tell\"]\n",
+            "config.toml:3",
+            &["`channel[1].command` begins with `$HOME`"],
+        ),
+        bad(
+            "an alert that ends when it begins",
+            "[[channel]]\ntype = \"alertmanager\"\nurl = \"https://h\"\nhold = \"0s\"\n",
+            "config.toml:4",
+            &["`channel[1].hold` is out of range", "`1h` to `365d`"],
+        ),
+        bad(
+            "a server that is a URL",
+            "[[channel]]\ntype = \"email\"\nhost = \"smtp://h\"\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]\n",
+            "config.toml:3",
+            &["`channel[1].host` is `smtp://h`, no host"],
+        ),
+        bad(
+            "no server",
+            "[[channel]]\ntype = \"email\"\nhost = \"\"\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]\n",
+            "config.toml:3",
+            &["`channel[1].host`", "smtp.example.org"],
+        ),
+        bad(
+            "no title",
+            "[[channel]]\ntype = \"log\"\ntitle = \" \"\n",
+            "config.toml:3",
+            &["`channel[1].title` is empty"],
+        ),
+        bad(
+            "no body",
+            "[[channel]]\ntype = \"log\"\nbody = \"\"\n",
+            "config.toml:3",
+            &["`channel[1].body` is empty"],
+        ),
+        bad(
+            "no chat",
+            "[[channel]]\ntype = \"telegram\"\ntoken = \"1:CANARY\"\nchat_id = \"12 34\"\n",
+            "config.toml:4",
+            &["`channel[1].chat_id` is `12 34`, no chat"],
+        ),
+        bad(
+            "no bot",
+            "[[channel]]\ntype = \"telegram\"\ntoken = \"CANARY\"\nchat_id = \"1\"\n",
+            "config.toml:3",
+            &["`channel[1].token` is not a bot token"],
+        ),
+        bad(
+            "a key that is guessed",
+            "[[channel]]\ntype = \"webhook\"\nurl = \"https://h/\"\nsecret = \"whsec_YWJj\"\n",
+            "config.toml:4",
+            &["`channel[1].secret`", "24 to 64 bytes"],
+        ),
+        bad(
+            "a schedule that is never due",
+            "[daemon]\nschedule = \"0 0 0 30 2 *\"\n",
+            "config.toml:2",
+            &["`daemon.schedule`", "0 */4"],
+        ),
+        bad(
+            "a schedule of every second",
+            "[daemon]\nschedule = \"* * * * * *\"\n",
+            "config.toml:2",
+            &["`daemon.schedule` is due more often than every 10 s"],
+        ),
+        bad(
+            "a schedule of twice in a moment",
+            "[daemon]\nschedule = \"0,55 * * * * *\"\n",
+            "config.toml:2",
+            &["`daemon.schedule` is due more often than every 10 s"],
+        ),
+        bad(
+            "an hour with a sign",
+            "[[channel]]\ntype = \"log\"\nquiet_hours = \"+22:00-07:00\"\n",
+            "config.toml:3",
+            &["`channel[1].quiet_hours`", "`22:00-07:00`"],
+        ),
+        bad(
             "broken toml",
             "[heartbeat]\nurl = \"https://example.org/CANARY\nx = 1\n",
             "config.toml:2",
@@ -409,6 +578,34 @@ fn bad() -> Vec<Bad> {
             says: &["not UTF-8", "save it as UTF-8"],
         },
     ]
+}
+
+/// Every key of the example that takes a duration or a number, with one far out of its bounds: none is without.
+#[test]
+fn every_duration_and_every_number_has_bounds() {
+    let home = home();
+    let mut seen = 0;
+    for section in sections() {
+        for setting in &section.settings {
+            let (key, value) = setting.split_once(" = ").unwrap();
+            let first = value.trim_matches(['"', '[', ']']).split('"').next().unwrap();
+            let span = config::table::parse_duration(first).is_some() && value.contains('"');
+            let number = value.parse::<i64>().is_ok();
+            if !span && !number {
+                continue;
+            }
+            let far = match (number, value.starts_with('[')) {
+                (true, _) => "-1",
+                (_, true) => "[\"4000000d\"]",
+                (_, false) => "\"4000000d\"",
+            };
+            let toml = section.toml().replace(setting, &format!("{key} = {far}"));
+            let error = parse(&toml, home.path()).expect_err(setting);
+            assert!(error.message.contains("is out of range"), "{setting}: {error}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen}");
 }
 
 /// Everything below a directory, with its content.

@@ -71,7 +71,7 @@ impl Endpoint {
 
     pub fn config(&self) -> String {
         format!(
-            "[renew]\nmode = \"direct\"\ntoken_url = \"{}\"\ntimeout = \"2s\"\n",
+            "[renew]\nmode = \"direct\"\ntoken_url = \"{}\"\ntimeout = \"5s\"\n",
             self.url
         )
     }

@@ -43,7 +43,7 @@ fn receiver() -> (String, Receiver<(String, Value)>) {
 fn with_webhook(home: &Home) -> Receiver<(String, Value)> {
     let (url, received) = receiver();
     home.config(&format!(
-        "[renew]\nmode = \"off\"\n[[channel]]\ntype = \"webhook\"\nurl = \"{url}\"\nsecret = \"whsec_bm9sYXBzZS10ZXN0LXNlY3JldA==\"\n"
+        "[renew]\nmode = \"off\"\n[[channel]]\ntype = \"webhook\"\nurl = \"{url}\"\nsecret = \"whsec_bm9sYXBzZS10ZXN0LXNlY3JldC1vZi0yNC1ieXRlcw==\"\n"
     ));
     received
 }

@@ -188,7 +188,7 @@ fn every_misbehaviour_leaves_a_login_that_is_usable_or_untouched_and_names_its_c
         ("no access token", Spent("{}"), "unknown_outcome"),
         ("cut", Cut, "unknown_outcome"),
         ("hung up", HangUp, "unknown_outcome"),
-        ("silent", Silent(Duration::from_secs(4)), "unknown_outcome"),
+        ("silent", Silent(Duration::from_secs(8)), "unknown_outcome"),
     ];
     for (name, answer, want) in table {
         let server = Endpoint::start("1", vec![answer.clone(), answer]);
@@ -258,7 +258,7 @@ fn a_closed_port_costs_nothing() {
 #[test]
 fn a_process_that_is_killed_while_it_waits_leaves_an_outcome_that_is_alerted_and_never_replayed() {
     let server = Endpoint::start("1", vec![Answer::Silent(Duration::from_secs(60))]);
-    let home = home(&server.config().replace("2s", "60s"));
+    let home = home(&server.config().replace("5s", "60s"));
     let before = home.read(CREDENTIALS);
     let mut child = home.spawn(&["run"]);
     until("the request", || server.seen().len() == 1);
