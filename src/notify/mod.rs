@@ -735,7 +735,7 @@ mod tests {
                 "[[channel]]\ntype = \"log\"\ntitle = \"{hots}\"",
                 "did you mean `{host}`?",
             ),
-            ("[[channel]]\ntype = \"log\"\ntimeout = \"1h\"", "`1s` to `120s`"),
+            ("[[channel]]\ntype = \"log\"\ntimeout = \"1h\"", "`1s` to `2m`"),
             ("[[channel]]\ntype = \"slack\"", "`channel[1].url` is missing"),
             (
                 "[[channel]]\ntype = \"slack\"\nurl = \"https://[x\"",

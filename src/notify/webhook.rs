@@ -165,7 +165,7 @@ mod tests {
     async fn nothing_leaks() {
         leak_check(|at| {
             format!(
-                "type = \"webhook\"\nurl = \"http://u:{CANARY}@{at}/{CANARY}?t={CANARY}\"\nsecret = \"{CANARY}\"\nauthorization = \"{CANARY}\""
+                "type = \"webhook\"\nurl = \"http://u:{CANARY}@{at}/{CANARY}?t={CANARY}\"\nsecret = \"{CANARY}{CANARY}{CANARY}{CANARY}\"\nauthorization = \"{CANARY}\""
             )
         })
         .await;
