@@ -140,7 +140,7 @@ fn a_host_that_hangs_is_given_up_and_a_remote_that_is_none_is_refused() {
         ("ssh = \"u@gw\"", "`remote[1].name` is missing"),
         ("name = \"a\"\nssh = \"-oProxyCommand=x\"", "no host"),
         ("name = \"a b\"\nssh = \"x\"", "`a b`"),
-        ("name = \"a\"\nssh = \"x\"\nevery = \"1s\"", "not within `1m` and `1d`"),
+        ("name = \"a\"\nssh = \"x\"\nevery = \"1s\"", "use `1m` to `1d`"),
     ] {
         here.config(&format!("[[remote]]\n{config}\n"));
         let ran = here.run(&["config", "check"]);
