@@ -168,6 +168,7 @@ fn login_view(id: usize) -> LoginView {
         blanked: false,
     };
     LoginView {
+        healed: None,
         login: Login {
             place: Place {
                 id: format!("login{id}"),
@@ -202,6 +203,7 @@ fn verdict() -> Verdict {
 
 fn agent_view() -> AgentView {
     let profile = Profile {
+        account: None,
         id: "anthropic:claude-cli".into(),
         provider: "anthropic".into(),
         credential: Credential::Token {
@@ -465,6 +467,7 @@ impl Machine {
         ctx.clock = Clock::Fixed(now);
         self.view.now = now;
         let known = Known {
+            spent: false,
             rejected: &[],
             abandoned: false,
         };

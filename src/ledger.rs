@@ -32,6 +32,12 @@ pub struct Ledger {
     /// Refresh tokens that the server refused for good.
     #[serde(default)]
     pub rejected: Vec<Fingerprint>,
+    /// Refresh tokens that were used up, and until when each one's login could live, [`Ms`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spent: BTreeMap<Fingerprint, Ms>,
+    /// Logins that were brought up to date from an agent's copy, by login id, while that is still worth a word.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub healed: BTreeMap<String, Healed>,
     /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
     #[serde(default)]
     pub setup_tokens: BTreeMap<Fingerprint, SetupToken>,
@@ -123,6 +129,15 @@ impl Passes {
     }
 }
 
+/// That a login was brought up to date from an agent's copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healed {
+    /// When, [`Ms`].
+    pub at: Ms,
+    /// The agent's label.
+    pub from: String,
+}
+
 /// When a setup token was issued and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupToken {
@@ -209,11 +224,16 @@ pub fn load(state_dir: &Path) -> Loaded {
     let path = path(state_dir);
     // what was posted must be known even where the ledger is lost: asked only then
     let anew = || {
-        let Fences { renewals, rejected } = fences(state_dir);
+        let Fences {
+            renewals,
+            rejected,
+            spent,
+        } = fences(state_dir);
         Ledger {
             schema: SCHEMA.into(),
             renewals,
             rejected,
+            spent,
             ..Ledger::default()
         }
     };
@@ -276,6 +296,7 @@ pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     let fences = Fences {
         renewals: ledger.renewals.clone(),
         rejected: ledger.rejected.clone(),
+        spent: ledger.spent.clone(),
     };
     let bytes = serde_json::to_vec(&fences).map_err(io::Error::other)?;
     // first: where it cannot be written the ledger says nothing of what will not happen
@@ -293,6 +314,7 @@ const FENCES: &str = "fences.json";
 struct Fences {
     renewals: BTreeMap<String, Record>,
     rejected: Vec<Fingerprint>,
+    spent: BTreeMap<Fingerprint, Ms>,
 }
 
 fn fences(state_dir: &Path) -> Fences {
@@ -353,6 +375,7 @@ mod tests {
                 .unwrap();
         ledger.renewals.insert("claude".into(), sent.clone());
         ledger.rejected.push(token);
+        ledger.spent.insert(token, 7);
         // neither where one of them cannot be written
         std::fs::create_dir(dir.path().join(FENCES)).unwrap();
         assert!(save_durably(dir.path(), &ledger).is_err());
@@ -371,6 +394,7 @@ mod tests {
             assert_eq!(loaded.problem.is_some(), bad.is_some());
             assert_eq!(loaded.ledger.renewals.get("claude"), Some(&sent));
             assert_eq!(loaded.ledger.rejected, [token]);
+            assert_eq!(loaded.ledger.spent.get(&token), Some(&7));
         }
     }
 

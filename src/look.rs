@@ -3,15 +3,16 @@
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files::{self, Meta};
-use crate::ledger::{Kept, Ledger};
+use crate::ledger::{Healed, Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::plan::Offer;
 use crate::rules::renew::Record;
 use crate::rules::resolve::{self, Aside, Resolved};
 use crate::rules::shape::{self, Flaw, KeptAs};
+use crate::rules::spent;
 use crate::rules::target::Unfit;
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, Fault, Login, Source, State};
 use crate::stores::aside;
 use crate::stores::discover::{self, Agent};
@@ -56,6 +57,8 @@ pub struct LoginView {
     pub memory: Option<LoginMemory>,
     /// How its renewals went.
     pub renewal: Option<Record>,
+    /// That it was healed within a day.
+    pub healed: Option<Healed>,
 }
 
 impl LoginView {
@@ -68,7 +71,7 @@ impl LoginView {
     pub fn renews(&self) -> bool {
         self.login.grant().is_some_and(|grant| grant.refresh.token().is_some())
             && !matches!(self.verdict.health, Health::Expired | Health::Missing)
-            && self.verdict.reason != Some(Reason::Rejected)
+            && !matches!(self.verdict.reason, Some(Reason::Rejected | Reason::OlderState))
     }
 }
 
@@ -238,7 +241,16 @@ pub fn profiles_again(agent: &AgentView) -> Vec<Profile> {
 
 fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
     let before = ledger.logins.get(&login.place.id);
+    let spent = is_spent(
+        ledger,
+        login
+            .grant()
+            .and_then(|grant| grant.refresh.token())
+            .map(Secret::fingerprint),
+    );
     let memory = match login.grant() {
+        // what was put back is not what became of the login: what it had reached stays known
+        Some(_) if spent && before.is_some() => before.cloned(),
         Some(grant) => lineage::observe(before, grant),
         None => before.map(|memory| LoginMemory {
             signed_in: false,
@@ -248,15 +260,26 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
     let known = Known {
         rejected: &ledger.rejected,
         abandoned: login.abandoned,
+        spent,
     };
     let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
     let renewal = ledger.renewals.get(&login.place.id).cloned();
+    let healed = ledger
+        .healed
+        .get(&login.place.id)
+        .filter(|healed| now - healed.at < DAY)
+        .cloned();
     LoginView {
         login,
         verdict,
         memory,
         renewal,
+        healed,
     }
+}
+
+fn is_spent(ledger: &Ledger, token: Option<Fingerprint>) -> bool {
+    !ledger.spent.is_empty() && token.is_some_and(|token| ledger.spent.contains_key(&token))
 }
 
 /// Setup tokens that were put into a file of their own or an agents' `.env`, and are still there.
@@ -320,6 +343,7 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
         ),
         memory: None,
         renewal: None,
+        healed: None,
     }
 }
 
@@ -532,6 +556,11 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
             verdict.health = if over { Health::Expired } else { Health::Expiring };
             verdict.reason = Some(Reason::Rejected);
         }
+        if login.is_none() && is_spent(ledger, profile.credential.refresh_fingerprint()) {
+            let over = profile.credential.expires().is_none_or(|end| end <= now);
+            verdict.health = if over { Health::Expired } else { Health::Expiring };
+            verdict.reason = Some(Reason::OlderState);
+        }
         if is_retired {
             verdict.reason = Some(Reason::StoreRetired);
         }
@@ -575,12 +604,21 @@ fn hangs_on(
         return (None, Relation::Unknown);
     }
     let copy = ledger.copies.get(&copy_key(label, &profile.id));
+    let mut newer = None;
     for (i, login) in logins.iter().enumerate() {
         let Some(memory) = &login.memory else { continue };
-        let relation = lineage::relation(&profile.credential, copy, login.id(), memory);
-        if relation != Relation::Unknown {
-            return (Some(i), relation);
+        let put_back = login.verdict.reason == Some(Reason::OlderState);
+        match lineage::relation(&profile.credential, copy, login.id(), memory) {
+            Relation::Unknown => {}
+            // what the login had reached before an older state of it was put back lives here
+            Relation::Same if put_back && matches!(profile.credential, Credential::Oauth { .. }) => newer = Some(i),
+            Relation::Newer => newer = newer.or(Some(i)),
+            relation => return (Some(i), relation),
         }
+    }
+    // a token that another login is known to have had was returned above
+    if let Some(i) = newer.filter(|_| lineage::descends(profile, copy, now)) {
+        return (Some(i), Relation::Newer);
     }
     // a token that outlives any access token by far is one of its own, a setup token say
     let own = match &profile.credential {
@@ -634,19 +672,24 @@ pub fn mirror_id<'c>(ctx: &'c Ctx, login: &'c LoginView) -> &'c str {
 /// What each login has to give.
 pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
     let grant = login.login.grant()?;
+    let put_back = login.verdict.reason == Some(Reason::OlderState);
     // what is no token is given to nobody; a cut one is not told from a short one of a fake or a future server
     let flaw =
         |access: &Secret| shape::flaw("anthropic", KeptAs::Token, access.expose()).filter(|flaw| *flaw != Flaw::Cut);
     if grant.access.as_ref().and_then(flaw).is_some() {
         return None;
     }
-    (!grant.blanked).then(|| Offer::of(grant)).flatten()
+    (!grant.blanked && !put_back).then(|| Offer::of(grant)).flatten()
 }
 
 /// What a look leaves to be remembered: each login's memory, and which of its refresh tokens each copy held.
 pub fn remember(view: &View, ledger: &mut Ledger) {
     for login in &view.logins {
         if let Some(memory) = &login.memory {
+            let before = ledger.logins.get(login.id());
+            if let Some(token) = spent::rotated(before, memory, &ledger.spent) {
+                spent::note(&mut ledger.spent, token, memory.deadline, view.now);
+            }
             ledger.logins.insert(login.id().to_owned(), memory.clone());
         }
         // remembered after it was replaced: what it pointed to then holds a spent token
@@ -668,6 +711,7 @@ pub fn remember(view: &View, ledger: &mut Ledger) {
                 (Some(login), Relation::Same | Relation::Older, Some(refresh)) => Some(lineage::CopyMemory {
                     login: view.logins[login].id().to_owned(),
                     refresh,
+                    account: profile.profile.account,
                 }),
                 // renewed by its agent and not healed yet: what it held before is what will tell
                 (_, Relation::Newer, _) => ledger.copies.get(&key).cloned(),

@@ -10,7 +10,7 @@ use crate::edge::locks::{self, Kind, LockError, Terms};
 use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
-use crate::ledger::{self, Ledger, Outgoing};
+use crate::ledger::{self, Healed, Ledger, Outgoing};
 use crate::look::{self, AgentView, LoginView, View};
 use crate::metrics;
 use crate::notify::heartbeat::Stage;
@@ -20,14 +20,14 @@ use crate::renew::{self, Asked, What};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::heard::Repairs;
 use crate::rules::plan::{self, Decision, Keep};
-use crate::rules::{self, lineage, wording};
-use crate::secret::Secret;
+use crate::rules::{self, lineage, renew as renewal, spent, wording};
+use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens, Source};
 use crate::sources::save;
 use crate::stores::families::{Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
-use crate::types::{Credential, Ms, Problem, Profile, Severity};
+use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -182,17 +182,23 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         }
     }
     rules::set_back::settle(&mut ledger, ctx.clock.now());
+    let spent_before = ledger.spent.clone();
 
     let view = look::look(ctx, &ledger);
     // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
     look::remember(&view, &mut ledger);
+    let begun_before = under_way(&ledger);
     // what an earlier pass left half done goes before anything else
     let mut done = renew::settle(ctx, &mut ledger, &view).await;
     let view = match done.is_empty() {
         true => view,
         false => look::look(ctx, &ledger),
     };
+    for (whom, token) in begun_before {
+        used_up(&mut ledger, &view, &whom, token);
+    }
     let (healed, mut view) = heal_logins(ctx, &ledger, view, false).await;
+    note_healed(&mut ledger, &healed, view.now);
     done.extend(healed);
     look::remember(&view, &mut ledger);
     let mut renewals = Vec::new();
@@ -200,7 +206,12 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     if scope != Scope::Sync && lock.is_some() {
         renewals = renew::renew(ctx, &mut ledger, &view, asked, false).await;
         done.extend(renewals.iter().filter_map(renewed));
-        view = look::look(ctx, &ledger);
+        let before = std::mem::replace(&mut view, look::look(ctx, &ledger));
+        for seen in renewals.iter().filter(|seen| matches!(seen.what, What::Renewed { .. })) {
+            if let Some(token) = held(&before, &seen.whom) {
+                used_up(&mut ledger, &view, &seen.whom, token);
+            }
+        }
         look::remember(&view, &mut ledger);
     }
     let (written, view) = write_stores(ctx, &ledger, view, false).await;
@@ -227,7 +238,12 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         }));
         leased = tell::due(ctx, &mut ledger, &channels, now);
     }
-    match ledger::save(&ctx.state_dir, &ledger) {
+    // what was used up is relied upon when an older state is put back: it survives a power cut, and a lost ledger
+    let saved = match ledger.spent == spent_before {
+        true => ledger::save(&ctx.state_dir, &ledger),
+        false => ledger::save_durably(&ctx.state_dir, &ledger),
+    };
+    match saved {
         Ok(()) => noted.extend(once),
         Err(error) => {
             problems.push(unusable("cannot be written", files::io_words(&error)));
@@ -259,6 +275,45 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         beat(ctx, &report).await;
     }
     report
+}
+
+/// The tokens of renewals that an earlier pass began: a process that died, or a program that was left alone, may have used them up.
+fn under_way(ledger: &Ledger) -> Vec<(String, Fingerprint)> {
+    let begun = ledger
+        .renewals
+        .iter()
+        .filter(|(_, record)| record.stage != renewal::Stage::Idle);
+    begun.map(|(whom, record)| (whom.clone(), record.token)).collect()
+}
+
+/// The refresh token of a login, or of a store's own grant, by the key of its renewals.
+fn held(view: &View, whom: &str) -> Option<Fingerprint> {
+    if let Some(login) = view.logins.iter().find(|login| login.id() == whom) {
+        return login.login.grant()?.refresh.token().map(Secret::fingerprint);
+    }
+    let (label, id) = whom.split_once('#')?;
+    let agent = view.agents.iter().find(|agent| agent.agent.agent.label() == label)?;
+    let profile = agent.profiles.iter().find(|profile| profile.profile.id == id)?;
+    profile.profile.credential.refresh_fingerprint()
+}
+
+/// Remembers a token as used up if another one stands in its place.
+fn used_up(ledger: &mut Ledger, view: &View, whom: &str, posted: Fingerprint) {
+    if let Some(token) = spent::replaced(posted, held(view, whom), &ledger.spent) {
+        let deadline = ledger.logins.get(whom).and_then(|memory| memory.deadline);
+        spent::note(&mut ledger.spent, token, deadline, view.now);
+    }
+}
+
+/// Remembers from whose copy logins were healed, and forgets what is no longer worth a word.
+fn note_healed(ledger: &mut Ledger, healed: &[Done], now: Ms) {
+    ledger.healed.retain(|_, healed| (0..DAY).contains(&(now - healed.at)));
+    for one in healed {
+        if let Outcome::Healed(from) = &one.outcome {
+            let from = from.clone();
+            ledger.healed.insert(one.whom.clone(), Healed { at: now, from });
+        }
+    }
 }
 
 /// What would be done, and nothing done.
@@ -915,6 +970,17 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), login("R1"));
 
         std::fs::write(&store, copy("R2")).unwrap();
+        // somebody signed in anew meanwhile, or renewed without a new refresh token
+        let signed_in = login("R9");
+        let renewed = login("R1").replace(&(NOW + 1000).to_string(), &(NOW + 9000).to_string());
+        let newer = renewed.replace(&(NOW + 9000).to_string(), &(NOW + 9001).to_string());
+        for theirs in [&signed_in, &renewed, &newer] {
+            std::fs::write(&file, theirs).unwrap();
+            assert!(heal_from(login_view, agent, &seen).await.is_err(), "{theirs}");
+            assert_eq!(&std::fs::read_to_string(&file).unwrap(), theirs);
+        }
+
+        std::fs::write(&file, login("R1")).unwrap();
         heal_from(login_view, agent, &seen).await.unwrap();
         assert!(std::fs::read_to_string(&file).unwrap().contains("R2"));
     }

@@ -692,6 +692,7 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
         Some(Reason::LoginEnded) => "the login reached its time limit",
         Some(Reason::RaceLogout) => "logged out by a race of two refreshers",
         Some(Reason::Blanked) => "blanked by Claude Code",
+        Some(Reason::OlderState) => "an older state was put back",
         Some(Reason::Rejected) => "refused by the server",
         Some(Reason::NoRefreshToken) => "nothing can renew it",
         Some(Reason::CopyStale) => "not brought up to date",

@@ -121,6 +121,8 @@ pub enum Reason {
     Blanked,
     /// The server answered `invalid_grant` for this refresh token.
     Rejected,
+    /// An older state was put back, whose refresh token a renewal has used up.
+    OlderState,
     /// The credential ends by the clock and nothing can renew it.
     NoRefreshToken,
     /// A copy of the login was not brought up to date in time.
@@ -153,6 +155,7 @@ impl Reason {
             Self::RaceLogout => "race_logout",
             Self::Blanked => "blanked",
             Self::Rejected => "rejected",
+            Self::OlderState => "older_state",
             Self::NoRefreshToken => "no_refresh_token",
             Self::CopyStale => "copy_stale",
             Self::CopyDiverged => "copy_diverged",
@@ -263,6 +266,8 @@ pub struct Profile {
     pub credential: Credential,
     /// How it holds its secret.
     pub held: Held,
+    /// Whose it is, where the store says so of an `oauth` of Anthropic's: of `email` and `accountId`.
+    pub account: Option<Fingerprint>,
 }
 
 /// Something a person should know, found on the way: what, where, why it matters and the one thing to do.

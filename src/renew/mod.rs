@@ -239,6 +239,7 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
         source: login.login.source,
         way,
         rejected: &ledger.rejected,
+        spent: &ledger.spent,
         abandoned: login.login.abandoned || killed && claude::begun_and_not_saved(place, login.login.meta.as_ref()),
         newer_copy: profiles().any(|profile| profile.login == Some(i) && profile.relation == Relation::Newer)
             || view.agents.iter().any(|agent| {

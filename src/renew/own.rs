@@ -164,6 +164,7 @@ fn case<'a>(
             .map(drop)
             .map_err(String::as_str),
         rejected: &ledger.rejected,
+        spent: &ledger.spent,
         force: asked.force,
         record: ledger.renewals.get(key),
     }

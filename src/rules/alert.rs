@@ -42,6 +42,7 @@ pub struct Alert {
 pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = login_alerts(view, tilde);
     alerts.extend(renewal_alerts(view, tilde));
+    alerts.extend(healed_alerts(view, tilde));
     alerts.extend(profile_alerts(view, env_key, grace, tilde));
     alerts.extend(super::stopped::alerts(view, grace, tilde));
     alerts.extend(store_alerts(view, tilde));
@@ -93,7 +94,7 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             _ if refused => Severity::Warning,
             // what is used instead works, and nobody hangs on this one
             _ if crate::look::replaced(login, &view.logins, &view.agents, i) => Severity::Info,
-            _ if verdict.reason == Some(Reason::Rejected) => Severity::Critical,
+            _ if matches!(verdict.reason, Some(Reason::Rejected | Reason::OlderState)) => Severity::Critical,
             Health::Expiring => urgency(verdict.ends, view.now),
             _ => Severity::Critical,
         };
@@ -175,6 +176,28 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     }
     alerts
 }
+
+/// That a login was brought up to date from an agent's copy: nothing to do, and whoever finds the account strange should know.
+fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let logins = view.logins.iter().enumerate();
+    let healed = logins.filter_map(|(i, login)| Some((i, login, login.healed.as_ref()?)));
+    healed
+        .map(|(i, login, healed)| Alert {
+            id: format!("healed:{}", login.id()),
+            kind: HEALED.to_owned(),
+            severity: Severity::Info,
+            lapsed: false,
+            ends: None,
+            login: Some(event_login(view, i, tilde)),
+            affected: Vec::new(),
+            path: Some(tilde(&login.login.place.file())),
+            detail: Some(healed.from.clone()),
+        })
+        .collect()
+}
+
+/// The kind of it.
+pub(super) const HEALED: &str = "healed";
 
 /// Why the login of a stale copy could not be renewed, where that is why.
 fn not_renewed(login: &LoginView, now: Ms) -> Option<String> {

@@ -70,6 +70,8 @@ pub struct Known<'a> {
     pub rejected: &'a [Fingerprint],
     /// A refresh was begun and never saved.
     pub abandoned: bool,
+    /// Its refresh token was used up before.
+    pub spent: bool,
 }
 
 /// The deadline of a grant, where it is one: a moment between 2025 and ten years ahead, and not before the access token's
@@ -119,13 +121,15 @@ pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Ms) ->
             };
         }
     };
-    if known.rejected.contains(&refresh.fingerprint()) {
+    let refused = known.rejected.contains(&refresh.fingerprint());
+    if refused || known.spent {
         let health = if access_ended {
             Health::Expired
         } else {
             Health::Expiring
         };
-        return Verdict::new(health, Reason::Rejected, grant.expires);
+        let reason = if refused { Reason::Rejected } else { Reason::OlderState };
+        return Verdict::new(health, reason, grant.expires);
     }
     if let Some(at) = deadline {
         if now >= at && access_ended {
@@ -396,6 +400,37 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_can_be_no_deadline_is_not_believed() {
+        for (name, stored, believed) in [
+            ("zero", 0, false),
+            ("one", 1, false),
+            ("seconds", NOW / 1000, false),
+            ("before 2025", EARLIEST_DEADLINE - 1, false),
+            ("ten years ahead", NOW + 3653 * DAY, true),
+            ("later than that", NOW + 3653 * DAY + 1, false),
+            ("the year 9999", 253_402_300_799_000, false),
+            ("past", NOW - DAY, true),
+            (
+                "the access token outlives it within the slack",
+                NOW + 8 * HOUR - DEADLINE_SLACK,
+                true,
+            ),
+            (
+                "the access token outlives it",
+                NOW + 8 * HOUR - DEADLINE_SLACK - 1,
+                false,
+            ),
+        ] {
+            let grant = Grant {
+                deadline: Some(stored),
+                expires: (name != "past").then_some(NOW + 8 * HOUR),
+                ..grant()
+            };
+            assert_eq!(deadline(&grant, NOW), believed.then_some(stored), "{name}");
+        }
+    }
+
+    #[test]
     fn logins_are_judged_by_both_clocks() {
         use Health::{Expired, Expiring, Missing, Ok, Static};
         use Reason as R;
@@ -403,6 +438,7 @@ mod tests {
         let fresh = grant();
         let rejected = [Secret::new("R").fingerprint()];
         let none = Known::default();
+        let put_back = Known { spent: true, ..none };
         let abandoned = Known {
             abandoned: true,
             ..none
@@ -635,6 +671,14 @@ mod tests {
                 Missing,
                 R::Blanked,
             ),
+            (
+                "put back, still working",
+                fresh.clone(),
+                put_back,
+                Expiring,
+                R::OlderState,
+            ),
+            ("put back", expired.clone(), put_back, Expired, R::OlderState),
             ("rejected, still working", fresh.clone(), refused, Expiring, R::Rejected),
             ("rejected", expired.clone(), refused, Expired, R::Rejected),
             ("abandoned, still working", fresh, abandoned, Ok, R::RenewsItself),

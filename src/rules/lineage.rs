@@ -6,7 +6,7 @@
 
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::Grant;
-use crate::types::{Credential, MINUTE, Ms};
+use crate::types::{Credential, DAY, MINUTE, Ms, Profile};
 use serde::{Deserialize, Serialize};
 
 /// How many earlier tokens are remembered: ten days of eight-hour tokens.
@@ -38,6 +38,20 @@ pub struct CopyMemory {
     pub login: String,
     /// The refresh token it held.
     pub refresh: Fingerprint,
+    /// Whose it was, where its store said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Fingerprint>,
+}
+
+/// No access token of a login lives longer than this after a renewal; Anthropic's live for 8 h.
+pub(super) const LONGEST_ACCESS: Ms = 2 * DAY;
+
+/// Whether a copy that holds what the login never had can be what its agent made of the login's own token: it was seen to hold that
+/// before, nobody else is named as its owner since, and it does not live longer than a renewal gives. Whatever else changed it (a
+/// sign-in with another account, a setup token in disguise) is no cause to hand the login over.
+pub(crate) fn descends(copy: &Profile, held: Option<&CopyMemory>, now: Ms) -> bool {
+    held.is_some_and(|held| held.account == copy.account)
+        && copy.credential.expires().is_some_and(|end| end <= now + LONGEST_ACCESS)
 }
 
 /// A login's memory after it was looked at again.
@@ -143,8 +157,6 @@ pub fn relation(copy: &Credential, copy_memory: Option<&CopyMemory>, login: &str
 mod tests {
     use super::*;
     use crate::sources::claude::Refresh;
-    use crate::types::DAY;
-
     fn grant(access: &str, refresh: &str, deadline: Option<Ms>) -> Grant {
         Grant {
             access: (!access.is_empty()).then(|| Secret::new(access)),
@@ -199,6 +211,7 @@ mod tests {
         let held = CopyMemory {
             login: "claude".into(),
             refresh: Secret::new("R1").fingerprint(),
+            account: None,
         };
         assert_eq!(relation(&oauth("R2"), Some(&held), "claude", &memory), Relation::Newer);
         assert_eq!(relation(&oauth("R2"), Some(&held), "other", &memory), Relation::Unknown);
@@ -209,6 +222,46 @@ mod tests {
         // the login moved on by itself: the copy renewed a token that is not the present one
         let moved = observe(Some(&memory), &grant("A3", "R3", Some(DAY))).unwrap();
         assert_eq!(relation(&oauth("R2"), Some(&held), "claude", &moved), Relation::Unknown);
+    }
+
+    #[test]
+    fn a_copy_that_changed_hands_does_not_descend() {
+        const NOW: Ms = 1_769_000_000_000;
+        let account = |text: &str| Some(Secret::new(text).fingerprint());
+        let copy = |account, expires| Profile {
+            id: "anthropic:claude-cli".into(),
+            provider: "anthropic".into(),
+            credential: Credential::Oauth {
+                access: Some(Secret::new("A")),
+                refresh: Some(Secret::new("R2")),
+                expires,
+            },
+            account,
+            held: crate::types::Held::Inline,
+        };
+        let held = |account| CopyMemory {
+            login: "claude".into(),
+            refresh: Secret::new("R1").fingerprint(),
+            account,
+        };
+        let (soon, late) = (Some(NOW + DAY / 3), Some(NOW + 365 * DAY));
+        for (name, copy, held, want) in [
+            ("renewed", copy(None, soon), Some(held(None)), true),
+            ("of the same", copy(account("a"), soon), Some(held(account("a"))), true),
+            ("never seen", copy(None, soon), None, false),
+            (
+                "another account",
+                copy(account("b"), soon),
+                Some(held(account("a"))),
+                false,
+            ),
+            ("an account named", copy(account("b"), soon), Some(held(None)), false),
+            ("an account gone", copy(None, soon), Some(held(account("a"))), false),
+            ("good for a year", copy(None, late), Some(held(None)), false),
+            ("without an end", copy(None, None), Some(held(None)), false),
+        ] {
+            assert_eq!(descends(&copy, held.as_ref(), NOW), want, "{name}");
+        }
     }
 
     #[test]

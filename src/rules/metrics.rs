@@ -495,6 +495,7 @@ mod tests {
     fn profile(id: &str, health: Health, expires: Option<Ms>) -> ProfileView {
         ProfileView {
             profile: Profile {
+                account: None,
                 id: id.into(),
                 provider: "p".into(),
                 credential: Credential::Token { token: None, expires },

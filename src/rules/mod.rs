@@ -15,6 +15,7 @@ pub mod renew;
 pub mod resolve;
 pub mod set_back;
 pub mod shape;
+pub(crate) mod spent;
 pub(crate) mod stopped;
 pub mod story;
 pub(crate) mod target;

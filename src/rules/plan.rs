@@ -3,7 +3,7 @@
 //! Asked once to plan and again under the store's lock. The source of truth is the login; the rules that keep a pass from
 //! doing harm come first.
 
-use super::lineage::Relation;
+use super::lineage::{LONGEST_ACCESS, Relation};
 use crate::config::Share;
 use crate::secret::Secret;
 use crate::sources::claude::Grant;
@@ -120,7 +120,11 @@ pub fn mirror(
             (None, Some(_)) => true,
             (_, None) => false,
         };
-        return if newer { Heal } else { K(Keep::StillGood) };
+        // half of a copy cannot be what the login goes on with
+        return match newer && existing.is_some_and(|p| is_complete(&p.credential)) {
+            true => Heal,
+            false => K(Keep::StillGood),
+        };
     }
     let Some(offer) = offer else {
         return K(Keep::NothingToGive);
@@ -173,7 +177,12 @@ pub fn mirror(
                     })
                 }
                 // the same refresh token with a later access token: renewed without rotation
-                (Relation::Same, Some(expires)) if expires > offer.expires && access.is_some() => Heal,
+                (Relation::Same, Some(expires))
+                    if expires > offer.expires && expires <= now + LONGEST_ACCESS && access.is_some() =>
+                {
+                    Heal
+                }
+                (Relation::Same, Some(expires)) if expires > offer.expires && access.is_some() => K(Keep::LongerLife),
                 (Relation::Older, Some(expires)) if expires > offer.expires => K(Keep::LongerLife),
                 (Relation::Unknown, Some(expires)) if expires >= offer.expires => K(Keep::LongerLife),
                 (Relation::Unknown, Some(expires)) if expires - now > NEAR_EXPIRY => K(Keep::StillGood),
@@ -181,6 +190,17 @@ pub fn mirror(
             }
         }
     }
+}
+
+fn is_complete(credential: &Credential) -> bool {
+    matches!(
+        credential,
+        Credential::Oauth {
+            access: Some(_),
+            refresh: Some(_),
+            expires: Some(_),
+        }
+    )
 }
 
 /// Decides about any other profile: only an `oauth` copy that is known to be of this login is followed up, since a spent
@@ -203,6 +223,7 @@ mod tests {
 
     fn profile(provider: &str, credential: Credential) -> Profile {
         Profile {
+            account: None,
             id: "anthropic:claude-cli".into(),
             provider: provider.into(),
             credential,
@@ -319,6 +340,58 @@ mod tests {
                 Unknown,
                 Share::Full,
                 keep(Keep::ByReference),
+            ),
+            (
+                "newer, without its access token",
+                &offer,
+                p(Credential::Oauth {
+                    access: None,
+                    refresh: Some(Secret::new("r2")),
+                    expires: Some(NOW + 5000),
+                }),
+                Newer,
+                Share::Access,
+                keep(Keep::StillGood),
+            ),
+            (
+                "newer, without its refresh token",
+                &offer,
+                p(Credential::Oauth {
+                    access: Some(Secret::new("a2")),
+                    refresh: None,
+                    expires: Some(NOW + 5000),
+                }),
+                Newer,
+                Share::Access,
+                keep(Keep::StillGood),
+            ),
+            (
+                "ours with a later end and without its access token",
+                &offer,
+                p(Credential::Oauth {
+                    access: None,
+                    refresh: Some(Secret::new("R")),
+                    expires: Some(NOW + 5000),
+                }),
+                Same,
+                Share::Access,
+                full(),
+            ),
+            (
+                "ours with an access token for longer than any renewal gives",
+                &offer,
+                p(oauth("a", "R", NOW + LONGEST_ACCESS + 1)),
+                Same,
+                Share::Access,
+                keep(Keep::LongerLife),
+            ),
+            (
+                "of unknown descent with the same end",
+                &offer,
+                p(oauth("a", "r", NOW + 1000)),
+                Unknown,
+                Share::Full,
+                keep(Keep::LongerLife),
             ),
             (
                 "downgrade",

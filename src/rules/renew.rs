@@ -5,6 +5,7 @@
 
 use super::backoff::gap;
 use super::health;
+use super::spent::Spent;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{Grant, Refresh, Source, State};
 use crate::types::{Credential, HOUR, MINUTE, Ms};
@@ -144,6 +145,8 @@ pub struct Case<'a> {
     pub way: Way,
     /// Refresh tokens that the server refused for good.
     pub rejected: &'a [Fingerprint],
+    /// Tokens that were used up.
+    pub spent: &'a Spent,
     /// A refresh was begun and never saved.
     pub abandoned: bool,
     /// An agent's copy is newer than the login itself.
@@ -173,6 +176,8 @@ pub enum Not {
     NoRefreshToken,
     /// The server refused this refresh token for good.
     Rejected,
+    /// An older state was put back: its refresh token was used up before.
+    Spent,
     /// It is past its deadline.
     PastDeadline,
     /// A refresh was begun and never saved: its token is probably spent.
@@ -211,6 +216,7 @@ impl Not {
             Self::Blanked => "Claude Code has wiped it: only signing in again helps".into(),
             Self::NoRefreshToken => "it has no refresh token".into(),
             Self::Rejected => "the server refused its refresh token for good: only signing in again helps".into(),
+            Self::Spent => "an older state of it was put back, whose refresh token a renewal has used up: it is not posted again".into(),
             Self::PastDeadline => "it is past its deadline: only signing in again helps".into(),
             Self::Abandoned => {
                 "a refresh was begun by a process that died before saving it: its token is probably spent, and is not posted again".into()
@@ -259,6 +265,9 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
     if case.rejected.contains(&refresh) {
         return Err(Not::Rejected);
     }
+    if case.spent.contains_key(&refresh) {
+        return Err(Not::Spent);
+    }
     if health::deadline(grant, now).is_some_and(|at| now >= at) {
         return Err(Not::PastDeadline);
     }
@@ -306,6 +315,8 @@ pub struct OwnCase<'a> {
     pub known_locks: Result<(), &'a str>,
     /// Refresh tokens that the server refused for good.
     pub rejected: &'a [Fingerprint],
+    /// Tokens that were used up.
+    pub spent: &'a Spent,
     /// Asked with `--force`.
     pub force: bool,
     /// What is remembered of it.
@@ -328,6 +339,9 @@ pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
     let token = refresh.fingerprint();
     if case.rejected.contains(&token) {
         return Err(Not::Rejected);
+    }
+    if case.spent.contains_key(&token) {
+        return Err(Not::Spent);
     }
     let record = case.record.filter(|record| record.token == token);
     match record.map(|record| &record.stage) {
@@ -374,6 +388,8 @@ mod tests {
 
     const NOW: Ms = 1_769_000_000_000;
 
+    static NONE_SPENT: Spent = Spent::new();
+
     fn grant() -> Grant {
         Grant {
             access: Some(Secret::new("A")),
@@ -398,6 +414,7 @@ mod tests {
             source: Source::File,
             way: Way::Direct,
             rejected: &[],
+            spent: &NONE_SPENT,
             abandoned: false,
             newer_copy: false,
             wanted: true,
@@ -439,6 +456,8 @@ mod tests {
             ..sent.clone()
         };
         let rejected = [token()];
+        let spent = Spent::from([(token(), NOW)]);
+        let of_a_minute = in_state(&|g| g.expires = Some(NOW + LEAD + 1));
         let fresh = in_state(&|g| g.expires = Some(NOW + LEAD + 1));
         let blank = in_state(&|g| {
             g.refresh = Refresh::Blank;
@@ -492,6 +511,35 @@ mod tests {
                     ..c(&plain)
                 },
                 Err(Not::Rejected),
+                true,
+            ),
+            (
+                "spent",
+                Case {
+                    spent: &spent,
+                    ..c(&plain)
+                },
+                Err(Not::Spent),
+                true,
+            ),
+            (
+                "spent, by the CLI",
+                Case {
+                    spent: &spent,
+                    way: Way::Delegate,
+                    ..c(&plain)
+                },
+                Err(Not::Spent),
+                true,
+            ),
+            // forced or not, before its time as after it
+            (
+                "abandoned, and fresh",
+                Case {
+                    abandoned: true,
+                    ..c(&of_a_minute)
+                },
+                Err(Not::Fresh(NOW + LEAD + 1)),
                 true,
             ),
             (
@@ -589,6 +637,91 @@ mod tests {
         for (name, case, want, force_too) in table {
             assert_eq!(due(&case, NOW).map(drop), want, "{name}");
             let forced = due(&Case { force: true, ..case }, NOW).map(drop);
+            assert_eq!(forced, if force_too { want } else { Ok(()) }, "{name}, forced");
+        }
+    }
+
+    #[test]
+    fn a_stores_own_grant_has_its_reasons_too() {
+        let credential = Credential::Oauth {
+            access: Some(Secret::new("A")),
+            refresh: Some(Secret::new("R")),
+            expires: Some(NOW),
+        };
+        let later = Credential::Oauth {
+            access: Some(Secret::new("A")),
+            refresh: Some(Secret::new("R")),
+            expires: Some(NOW + LEAD + 1),
+        };
+        let of = |credential| OwnCase {
+            credential,
+            shared: false,
+            writable: Ok(()),
+            known_locks: Ok(()),
+            rejected: &[],
+            spent: &NONE_SPENT,
+            force: false,
+            record: None,
+        };
+        let with = |stage| Record {
+            stage,
+            ..Record::new(token())
+        };
+        let at = NOW - 1;
+        let sent = with(Stage::Sent { expires: None, at });
+        let why = String::new();
+        let rescued = with(Stage::Rescued { at, why: why.clone() });
+        let unknown = with(Stage::Unknown { expires: None, at, why });
+        let mut waiting = Record::new(token());
+        waiting.failed("k", "w", None, at);
+        let (rejected, spent) = ([token()], Spent::from([(token(), NOW)]));
+        let plain = of(&credential);
+        let record = |record| OwnCase {
+            record: Some(record),
+            ..plain
+        };
+        let table = [
+            // name, case, want, and whether --force changes nothing
+            ("expired", plain, Ok(()), true),
+            ("sent", record(&sent), Err(Not::OutcomeUnknown), true),
+            ("unknown", record(&unknown), Err(Not::OutcomeUnknown), true),
+            ("rescued", record(&rescued), Err(Not::Rescued), true),
+            ("back-off", record(&waiting), Err(Not::BackOff(at + MINUTE)), false),
+            ("fresh", of(&later), Err(Not::Fresh(NOW + LEAD + 1)), false),
+            ("an API key", of(&Credential::ApiKey), Err(Not::NoRefreshToken), true),
+            (
+                "rejected",
+                OwnCase {
+                    rejected: &rejected,
+                    ..plain
+                },
+                Err(Not::Rejected),
+                true,
+            ),
+            ("spent", OwnCase { spent: &spent, ..plain }, Err(Not::Spent), true),
+            ("shared", OwnCase { shared: true, ..plain }, Err(Not::Shared), true),
+            (
+                "not writable",
+                OwnCase {
+                    writable: Err("w"),
+                    ..plain
+                },
+                Err(Not::NotWritable("w".into())),
+                true,
+            ),
+            (
+                "unknown locks",
+                OwnCase {
+                    known_locks: Err("l"),
+                    ..plain
+                },
+                Err(Not::OtherLock("l".into())),
+                true,
+            ),
+        ];
+        for (name, case, want, force_too) in table {
+            assert_eq!(own_due(&case, NOW).map(drop), want, "{name}");
+            let forced = own_due(&OwnCase { force: true, ..case }, NOW).map(drop);
             assert_eq!(forced, if force_too { want } else { Ok(()) }, "{name}, forced");
         }
     }

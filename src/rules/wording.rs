@@ -1,6 +1,6 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{Alert, DIRECTORY, NOT_A_FILE, NOT_RENEWED, Why};
+use super::alert::{Alert, DIRECTORY, HEALED, NOT_A_FILE, NOT_RENEWED, Why};
 use crate::notify::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, HOUR, MINUTE, Ms};
 
@@ -65,6 +65,7 @@ pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn
     let remedy = remedy(alert);
     lines.push(match alert.id.as_str() {
         "host" => format!("to see why, run here: {}", remedy.first),
+        _ if alert.kind == HEALED => format!("to see what happened, on {host} run: {}", remedy.first),
         _ => format!("to fix it, on {host} run: {}", remedy.first),
     });
     if let Some((what, second)) = &remedy.second {
@@ -104,7 +105,7 @@ fn subject(alert: &Alert) -> String {
         "login" if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
         "login" if outside(alert) => format!("the setup token in `{login}`"),
         "login" => format!("Claude login `{login}`"),
-        "renew" if alert.login.is_some() => format!("Claude login `{login}`"),
+        "renew" | "healed" if alert.login.is_some() => format!("Claude login `{login}`"),
         "copies" => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
@@ -132,6 +133,8 @@ fn headline(alert: &Alert, now: Ms) -> String {
     match (alert.kind.as_str(), alert.ends) {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
         ("silent", _) => "does not answer".into(),
+        ("older_state", _) => "was set back to an older state".into(),
+        (HEALED, _) => "was brought up to date from an agent's copy".into(),
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE, _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
@@ -165,6 +168,11 @@ fn cause(alert: &Alert) -> String {
         }
         "blanked" => "Claude Code found its refresh token refused and wiped it".into(),
         "rejected" => "the server refused the refresh token for good".into(),
+        "older_state" => "an older state was put back (a backup, a sync tool): its refresh token was used up by a renewal since, and is not posted again; put the newer state back, or sign in again".into(),
+        HEALED => format!(
+            "{} had renewed it; if that agent is not signed in to the account you mean, sign in again",
+            alert.detail.as_deref().map_or_else(|| "an agent".into(), name)
+        ),
         "silent" => detail("nobody knows how the logins there fare"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
@@ -222,6 +230,7 @@ fn remedy(alert: &Alert) -> Remedy {
             }
         }
         (_, "silent") => format!("ssh {path} nolapse status").into(),
+        (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue") => "nolapse refresh".to_owned().into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),

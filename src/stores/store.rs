@@ -173,11 +173,27 @@ fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
         },
         _ => return None,
     };
+    let ours = matches!(provider.as_ref(), "anthropic" | "claude-cli");
+    let account = match &credential {
+        Credential::Oauth { .. } if ours => {
+            let (email, account) = (text("email"), text("accountId"));
+            (email.is_some() || account.is_some()).then(|| {
+                Secret::new(format!(
+                    "{}\n{}",
+                    email.unwrap_or_default(),
+                    account.unwrap_or_default()
+                ))
+                .fingerprint()
+            })
+        }
+        _ => None,
+    };
     Some(Profile {
         id: id.to_owned(),
         held: held(fields, &provider, &credential),
         provider: provider.into_owned(),
         credential,
+        account,
     })
 }
 

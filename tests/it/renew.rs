@@ -1,7 +1,7 @@
 //! Direct renewal with the real binary: every answer, every race, every way to die.
 
 use crate::endpoint::{Answer, Endpoint};
-use crate::home::{Home, Ran, access, now, refresh, token};
+use crate::home::{Home, Ran, access, now, oauth, refresh, token};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -846,4 +846,104 @@ fn a_stores_new_tokens_that_cannot_be_saved_are_rescued_and_completed() {
         (server.made(), server.live(), own_record(&home)),
         (1, Some(refresh("r1")), Value::Null)
     );
+}
+
+/// The state of before comes back (a backup, a sync tool): what it holds is spent.
+#[test]
+fn an_older_state_that_is_put_back_is_never_posted_and_is_told_of() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    let before = home.read(CREDENTIALS);
+    pass(&home);
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+    home.write(CREDENTIALS, &before);
+    for mode in ["direct", "delegate"] {
+        home.config(&server.config().replace("direct", mode));
+        for args in [&["run", "-vvv"][..], &["refresh", "--force"]] {
+            let ran = home.run(args);
+            check(&home, &ran);
+            assert_eq!(
+                (home.read(CREDENTIALS), server.seen().len()),
+                (before.clone(), 1),
+                "{ran:?}"
+            );
+        }
+        let ran = home.run(&["refresh", "--force"]);
+        assert!(ran.stdout.contains("an older state of it was put back"), "{ran:?}");
+        assert!(alerted(&home, "older_state"));
+    }
+    home.config(&server.config());
+    // a ledger that is lost does not lose that
+    fs::remove_file(home.at(".local/state/nolapse/ledger.json")).unwrap();
+    pass(&home);
+    assert_eq!((home.read(CREDENTIALS), server.seen().len()), (before, 1));
+    // a new sign-in is another login
+    home.login("2", now() + 3_600_000);
+    pass(&home);
+    assert!(!alerted(&home, "older_state"));
+}
+
+/// The same where an agent's copy still holds what the login had reached.
+#[test]
+fn an_older_state_that_is_put_back_is_healed_from_a_copy_that_is_not() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    home.store("main", json!({"anthropic:claude-cli": oauth("1", now() - 60_000)}));
+    let before = home.read(CREDENTIALS);
+    pass(&home);
+    let copy = home.json(STORE)["profiles"]["anthropic:claude-cli"].clone();
+    assert_eq!(copy["refresh"].as_str(), server.live().as_deref());
+    home.write(CREDENTIALS, &before);
+    let ran = pass(&home);
+    let login = home.json(CREDENTIALS);
+    assert_eq!(
+        login["claudeAiOauth"]["refreshToken"].as_str(),
+        server.live().as_deref(),
+        "{ran:?}"
+    );
+    assert_eq!(home.json(STORE)["profiles"]["anthropic:claude-cli"], copy);
+    assert_eq!(server.seen().len(), 1);
+    assert!(alerted(&home, "healed") && !alerted(&home, "older_state"));
+    let told = &ledger(&home)["alerts"]["healed:claude"]["last"];
+    assert_eq!(
+        (&told["severity"], &told["detail"]),
+        (&json!("info"), &json!("clawdbot/main"))
+    );
+}
+
+/// A copy is where an agent's renewal is seen first; it is also where an agent that was signed in elsewhere shows.
+#[test]
+fn a_login_is_not_handed_to_whom_a_copy_was_signed_in_for() {
+    let soon = now() + 6 * 3_600_000;
+    let named = |account: &str| {
+        let mut copy = oauth("other", soon);
+        copy["email"] = account.into();
+        copy
+    };
+    for (name, copy, healed) in [
+        ("renewed by its agent", oauth("other", soon), true),
+        ("another account", named("b@example.org"), false),
+        ("for a year", oauth("other", now() + 365 * 86_400_000), false),
+    ] {
+        let home = home("[renew]\nmode = \"off\"\n");
+        home.login("1", now() + 60_000);
+        home.store("main", json!({"anthropic:claude-cli": oauth("1", now() + 60_000)}));
+        let before = home.read(CREDENTIALS);
+        home.run(&["run"]);
+        home.store("main", json!({"anthropic:claude-cli": copy}));
+        for _ in 0..2 {
+            home.run(&["run"]);
+            assert_eq!(home.read(CREDENTIALS) != before, healed, "{name}");
+        }
+    }
+}
+
+#[test]
+fn without_its_own_lock_a_pass_renews_nothing() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    fs::create_dir_all(home.at(".local/state/nolapse/pass.lock")).unwrap();
+    let before = home.read(CREDENTIALS);
+    let ran = home.run(&["run"]);
+    assert_eq!((home.read(CREDENTIALS), server.seen().len()), (before, 0), "{ran:?}");
 }
