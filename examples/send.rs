@@ -12,10 +12,10 @@
     reason = "a tool for developers, outside the library"
 )]
 
-use nolapse::config::table::{Source, Table};
 use nolapse::ctx::{Clock, Host};
 use nolapse::edge::http::Http;
 use nolapse::notify::{SendCtx, SendError, read_channels, send};
+use nolapse::table::{Source, Table};
 use std::path::PathBuf;
 use std::process::ExitCode;
 

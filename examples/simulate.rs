@@ -16,7 +16,6 @@
     reason = "a program of its own; the edges hold in `src/`"
 )]
 
-use nolapse::config::table::{Source as TomlSource, Table};
 use nolapse::config::{AlertsConfig, Config};
 use nolapse::ctx::{Clock, Ctx, Host};
 use nolapse::edge::http::Http;
@@ -33,6 +32,7 @@ use nolapse::sources::claude::{Grant, Login, Place, Refresh, Source, State};
 use nolapse::stores::discover::Agent;
 use nolapse::stores::families::{Generation, LockKind, StateDir};
 use nolapse::stores::store;
+use nolapse::table::{Source as TomlSource, Table};
 use nolapse::tell;
 use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Ms, Profile, Severity, Status};
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,12 +19,15 @@ mod status;
 mod token;
 mod watch;
 
-use crate::config::{self as conf, ConfigError};
-use crate::ctx::{Clock, Ctx, Host};
+use crate::config::{self as conf};
+use crate::ctx::Ctx;
+use crate::edge::host::{Clock, Host};
 use crate::edge::http::Http;
 use crate::edge::{progress, signals, terminal};
+use crate::layout;
 use crate::look::{AgentView, View};
-use crate::report::{self, Exit, Style};
+use crate::report::{Exit, Style};
+use crate::table::ConfigError;
 use crate::types::Ms;
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -357,10 +360,10 @@ fn agents_named<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result<Vec<&'v A
             continue;
         }
         let labels: Vec<String> = view.agents.iter().map(|agent| agent.agent.agent.label()).collect();
-        let hint = match conf::table::nearest(glob.as_str(), labels.iter().map(String::as_str)) {
+        let hint = match crate::table::nearest(glob.as_str(), labels.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if labels.is_empty() => "no agent was found at all; see `nolapse status`".into(),
-            None => format!("the agents are {}", report::one_line(&labels.join(", "))),
+            None => format!("the agents are {}", layout::one_line(&labels.join(", "))),
         };
         return Err(Fatal::Usage(format!("no agent is called `{}`", glob.as_str()), hint));
     }
@@ -373,18 +376,18 @@ fn agents_named<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result<Vec<&'v A
 
 /// What was named and is not there, with the nearest that is.
 fn unknown<'k>(what: &str, word: &str, known: impl Iterator<Item = &'k str> + Clone) -> Fatal {
-    let hint = match conf::table::nearest(word, known.clone()) {
-        Some(near) => format!("did you mean `{}`?", report::one_line(near)),
-        None => match known.take(12).map(report::one_line).collect::<Vec<_>>() {
+    let hint = match crate::table::nearest(word, known.clone()) {
+        Some(near) => format!("did you mean `{}`?", layout::one_line(near)),
+        None => match known.take(12).map(layout::one_line).collect::<Vec<_>>() {
             known if known.is_empty() => "there is none".into(),
             known => format!("there are: {}", known.join(", ")),
         },
     };
-    Fatal::Usage(format!("no {what} is called `{}`", report::one_line(word)), hint)
+    Fatal::Usage(format!("no {what} is called `{}`", layout::one_line(word)), hint)
 }
 
 fn parse_duration(text: &str) -> Result<Ms, String> {
-    conf::table::parse_duration(text)
+    crate::table::parse_duration(text)
         .filter(|ms| *ms > 0)
         .ok_or_else(|| "write it as `365d`, `12h` or `90m`".into())
 }

@@ -1,21 +1,20 @@
 //! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
-pub(crate) mod bounds;
 pub mod schema;
-pub mod table;
 
-use crate::ctx::Host;
 use crate::edge::files::{self, ReadError};
+use crate::edge::host::Host;
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
-use crate::renew::providers::ANTHROPIC;
+use crate::rules::bounds;
 use crate::secret::SecretUrl;
+use crate::sources::providers::ANTHROPIC;
+use crate::table::{ConfigError, Source, Table};
+use crate::types;
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-pub use table::ConfigError;
-use table::{Source, Table};
 
 /// Every key with its meaning, commented out.
 pub const EXAMPLE: &str = include_str!("../contrib/config.example.toml");
@@ -272,7 +271,7 @@ pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError
 
 /// The files that hold the configuration's secrets and can be read by others, whether or not it is valid otherwise: those
 /// named by a `*_file` key, and the configuration itself where a secret stands in it.
-pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, files::Meta)> {
+pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, types::Meta)> {
     let Ok(snapshot) = files::read(path) else {
         return Vec::new();
     };
@@ -282,7 +281,7 @@ pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, files::Meta)> {
     let Ok(document) = toml::de::DeTable::parse(text) else {
         return Vec::new();
     };
-    let loose = |meta: &files::Meta| meta.mode & 0o077 != 0;
+    let loose = |meta: &types::Meta| meta.mode & 0o077 != 0;
     let mut found = Vec::new();
     let read = |private| {
         parse(&Source {
@@ -300,7 +299,7 @@ pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, files::Meta)> {
     let mut names = Vec::new();
     file_keys(document.get_ref(), &mut names);
     for name in names {
-        let named = table::expand_home(name, &host.home);
+        let named = crate::edge::host::expand_home(name, &host.home);
         let named = path.parent().map_or(named.clone(), |dir| dir.join(&named));
         if let Some(meta) = files::stat(&named).filter(loose) {
             found.push((named, meta));

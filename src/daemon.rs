@@ -12,6 +12,7 @@ use crate::ctx::Ctx;
 use crate::edge::listen::{Answer, Listener};
 use crate::edge::wake::{Alarm, Asked, Signals, Watch, manager};
 use crate::edge::{files, schedule, signals};
+use crate::layout;
 use crate::ledger::{self, Ledger};
 use crate::look::View;
 use crate::metrics;
@@ -214,7 +215,7 @@ fn troubles(report: &Report) -> impl Iterator<Item = String> {
         _ => None,
     });
     let all = report.problems.iter().chain(failed);
-    all.map(|problem| report::one_line(&problem.message))
+    all.map(|problem| layout::one_line(&problem.message))
 }
 
 /// Bounds of a pass.

@@ -108,6 +108,11 @@ pub fn list(names: &[String], most: usize, more: usize) -> String {
     }
 }
 
+/// Foreign names may hold anything: control characters would break a line or a terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '�' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ pub mod layout;
 pub mod edge;
 pub mod json;
 
+pub mod table;
+
 pub mod sources;
 pub mod stores;
 

@@ -2,7 +2,7 @@
 
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
-use crate::edge::files::{self, Meta};
+use crate::edge::files;
 use crate::ledger::{Healed, Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
@@ -14,12 +14,11 @@ use crate::rules::spent;
 use crate::rules::target::Unfit;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, Fault, Login, Source, State};
-use crate::stores::aside;
 use crate::stores::discover::{self, Agent};
 use crate::stores::dotenv::Dotenv;
 use crate::stores::families::{Generation, StateDir};
-use crate::stores::{sqlite, store};
-use crate::types::{Credential, DAY, Health, Ms, Problem, Profile, Reason};
+use crate::stores::{aside, sqlite, store};
+use crate::types::{Credential, DAY, Health, Meta, Ms, Problem, Profile, Reason};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -120,7 +120,7 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 
 /// One pass, with what was asked of the renewals.
 pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
-    let begun = crate::ctx::monotonic();
+    let begun = crate::edge::host::monotonic();
     let mut problems = Vec::new();
     let answers = match scope {
         Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
@@ -622,7 +622,7 @@ async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool)
             other => done.extend(report(ctx, agent, other)),
         }
     }
-    let begun = crate::ctx::monotonic();
+    let begun = crate::edge::host::monotonic();
     for agent in waiting {
         let left = STORE_PATIENCE
             .saturating_sub(begun.elapsed())
@@ -915,7 +915,7 @@ pub fn share_words(share: Share) -> &'static str {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::ctx::{Clock, Host};
+    use crate::edge::host::{Clock, Host};
     use crate::edge::http::Http;
     use crate::types::Ms;
     use std::collections::BTreeMap;

@@ -5,9 +5,9 @@
 //! between double quotes with only `"` escaped, so a shell would run what stands in backticks. It therefore goes into a here
 //! document with a quoted end, which no shell expands, and reaches `nolapse phone code` on stdin.
 
-use crate::ctx::Host;
+use crate::edge::host::Host;
 use crate::edge::termux;
-use crate::notify::text::{self, Count, as_is, clip};
+use crate::rules::text::{self, Count, as_is, clip};
 use crate::rules::wording::quote;
 use crate::secret::Secret;
 

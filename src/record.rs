@@ -183,7 +183,7 @@ fn check_ordered(agent: &AgentView, provider: &str, id: &str) -> Result<(), Stri
         )),
         None => {
             let ids = known.map(|profile| profile.id.as_str());
-            Err(match crate::config::table::nearest(id, ids) {
+            Err(match crate::table::nearest(id, ids) {
                 Some(near) => format!("there is no profile `{id}`; did you mean `{near}`?"),
                 None => format!("there is no profile `{id}`"),
             })

@@ -2,6 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::layout;
+use crate::layout::one_line;
 use crate::ledger::Ledger;
 use crate::look::{self, AgentView, LoginView, ProfileView, View};
 use crate::rules::alert::Alert;
@@ -420,11 +421,6 @@ pub fn plain(view: &View, problems: &[Problem]) -> String {
         let _ = writeln!(out, "problem\t{}\t{}", problem.kind, one_line(&problem.message));
     }
     out
-}
-
-/// Foreign names may hold anything: control characters would break a line or a terminal.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '�' } else { c }).collect()
 }
 
 /// How a table is drawn.

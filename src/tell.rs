@@ -376,7 +376,7 @@ pub fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctx::{Clock, Host};
+    use crate::edge::host::{Clock, Host};
     use crate::edge::http::Http;
     use crate::notify::testing::{Answer, Server, channels, host};
     use crate::pass::{self, Scope as Whole};

@@ -411,3 +411,20 @@ pub struct Event {
     /// When this event was decided, [`Ms`].
     pub at: Ms,
 }
+
+/// The part of `stat` that matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits, `0o7777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last modification, [`Ms`].
+    pub modified: Ms,
+    /// Size in bytes.
+    pub size: u64,
+    /// Whether what was opened is itself a symbolic link.
+    pub link: bool,
+}

@@ -1,22 +1,21 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
 use super::{Fatal, Setup, block_on, examples, parse_time, print, unknown};
-use crate::config::bounds;
-use crate::config::table::parse_duration;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
-use crate::heard;
 use crate::history::{self, Entry};
+use crate::layout::one_line;
 use crate::ledger::{self, AlertMemory, Ledger};
 use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
-use crate::report::{Exit, one_line};
+use crate::report::Exit;
 use crate::rules::alert::{self, Ack, Scope, Silence, Until, Why};
+use crate::rules::bounds;
 use crate::rules::heard::Standing;
-use crate::rules::wording;
-use crate::rules::wording::span;
+use crate::rules::wording::{self, span};
+use crate::table::parse_duration;
 use crate::types::{DAY, Event, HOUR, Ms, Severity, Status};
-use crate::{look, pass, tell};
+use crate::{heard, look, pass, tell};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -249,7 +248,7 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
         now: ctx.clock.now(),
         previous: None,
     };
-    let begun = crate::ctx::monotonic();
+    let begun = crate::edge::host::monotonic();
     let result = block_on(notify::send(channel, event, &send_ctx))?;
     let (name, took) = (one_line(&channel.name), begun.elapsed().as_millis());
     let what = match event.status {

@@ -1,11 +1,11 @@
 //! `config init|check|show|path|schema`.
 
 use super::{Fatal, Setup, examples, print};
-use crate::config::table::duration_text;
 use crate::config::{self as conf, EXAMPLE, RenewMode};
 use crate::edge::files;
 use crate::pass::share_words;
 use crate::report::Exit;
+use crate::table::duration_text;
 use clap::Subcommand;
 use std::fmt::Write;
 

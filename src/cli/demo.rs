@@ -3,7 +3,8 @@
 use super::run::{story, summary};
 use super::{Fatal, Invocation, Style, block_on, print};
 use crate::config;
-use crate::ctx::{Clock, Ctx, Host};
+use crate::ctx::Ctx;
+use crate::edge::host::{Clock, Host};
 use crate::edge::{files, http::Http};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};

@@ -2,13 +2,15 @@
 
 use super::{Fatal, Setup, install, print};
 use crate::config::Config;
-use crate::ctx::{Clock, Ctx};
+use crate::ctx::Ctx;
 use crate::doctor::{self, About, Exam, Repaired};
+use crate::edge::host::Clock;
 use crate::edge::http::Http;
 use crate::edge::progress;
 use crate::edge::terminal::{self, Input, Line};
 use crate::layout::hang;
-use crate::report::{Exit, JsonPath, Style, one_line, paint};
+use crate::layout::one_line;
+use crate::report::{Exit, JsonPath, Style, paint};
 use crate::rules::doctor::{self as rule, Finding, Fix, Group, Level, Remedy, counted};
 use crate::types::Ms;
 use clap::Args;

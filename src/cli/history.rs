@@ -1,15 +1,16 @@
 //! `history`: what happened, as a story or as JSON.
 
 use super::{Fatal, Setup, parse_time, print, unknown};
-use crate::config::table::parse_duration;
 use crate::ctx::Ctx;
 use crate::history::{self, Entry};
 use crate::layout;
+use crate::layout::one_line;
 use crate::ledger;
-use crate::report::{self, Exit, Style, one_line};
+use crate::report::{self, Exit, Style};
 use crate::rules::story::{self, Mark, Scene};
 use crate::rules::wording::span;
 use crate::sources::claude;
+use crate::table::parse_duration;
 use crate::types::{DAY, Ms};
 use clap::Args;
 use serde::Serialize;

@@ -2,13 +2,15 @@
 
 use super::run::{story, summary};
 use super::{Fatal, Setup, block_on, print};
-use crate::edge::files::{self, Meta, ReadError, io_words};
+use crate::edge::files::{self, ReadError, io_words};
 use crate::edge::progress;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::termux;
 use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
+use crate::layout;
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
+use crate::types::Meta;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -419,7 +421,7 @@ impl<'a> Doing<'a> {
         };
         match done {
             true => Ok(stdout),
-            false => Err(report::one_line(&said)),
+            false => Err(layout::one_line(&said)),
         }
     }
 
@@ -485,7 +487,7 @@ impl<'a> Doing<'a> {
         let said = said.as_deref().map(str::trim).filter(|said| !said.is_empty());
         self.say(&format!(
             "next run: {}",
-            said.map_or(plan.next_words.into(), report::one_line)
+            said.map_or(plan.next_words.into(), layout::one_line)
         ))
     }
 

@@ -3,10 +3,11 @@
 use super::{Fatal, Setup, agents_named, examples, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::layout::one_line;
 use crate::ledger;
 use crate::look::{self, AgentView, View};
 use crate::record;
-use crate::report::{Exit, one_line};
+use crate::report::Exit;
 use crate::stores::{families, store};
 use clap::{Args, Subcommand};
 use std::fmt::Write;

@@ -2,15 +2,16 @@
 //! said in a notification.
 
 use super::{Fatal, Setup, block_on, reauth};
-use crate::ctx::{Ctx, Host};
+use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::edge::host::Host;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::terminal::{Input, Line};
 use crate::edge::termux::{self, Failure};
 use crate::notify::termux::{LOUD, show};
-use crate::notify::text::{self, Count};
 use crate::phone::{SignIn, Stage};
 use crate::report::Exit;
+use crate::rules::text::{self, Count};
 use crate::rules::wording::quote;
 use crate::secret::Secret;
 use clap::{Args, Subcommand};

@@ -1,12 +1,14 @@
 //! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
 
 use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
-use crate::ctx::{Ctx, Host};
+use crate::ctx::Ctx;
+use crate::edge::host::Host;
 use crate::edge::locks::{self, LockError};
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
 use crate::edge::{self, files};
 use crate::history::{self, Entry};
+use crate::layout::one_line;
 use crate::ledger::{self, Kept, Ledger, SetupToken};
 use crate::look::{self, View};
 use crate::notify::{self, Job as Sending, SendCtx};
@@ -14,11 +16,12 @@ use crate::pass::{self, Scope};
 use crate::phone::{SignIn, Stage};
 use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
 use crate::record::{self, Wanted};
-use crate::report::{Exit, one_line};
+use crate::report::Exit;
 use crate::secret::Secret;
 use crate::sources::claude::{self, Place, State};
 use crate::stores::dotenv;
 use crate::stores::store::Recorded;
+use crate::types;
 use crate::types::{Event, MINUTE, Ms, Severity, Status};
 use clap::Args;
 use serde_json::{Value, json};
@@ -548,7 +551,7 @@ async fn store_token(
         Target::File(path) => {
             let write = || {
                 let target = files::real_target(path)?;
-                let keep = files::stat(&target).map(|meta| files::Meta { mode: 0o600, ..meta });
+                let keep = files::stat(&target).map(|meta| types::Meta { mode: 0o600, ..meta });
                 files::replace(&target, format!("{}\n", token.expose()).as_bytes(), keep.as_ref())
             };
             match write() {

@@ -1,9 +1,10 @@
 //! `refresh`.
 
 use super::{Fatal, Setup, block_on, print, run, unknown, until_signal};
+use crate::layout::one_line;
 use crate::pass::{self, Outcome, Report, Scope};
 use crate::renew::{Asked, What};
-use crate::report::{Exit, one_line};
+use crate::report::Exit;
 use clap::Args;
 use std::fmt::Write;
 

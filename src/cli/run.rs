@@ -3,10 +3,11 @@
 use super::{Fatal, Setup, block_on, parse_time, print, until_signal};
 use crate::ctx::Ctx;
 use crate::heard;
+use crate::layout::one_line;
 use crate::ledger;
 use crate::notify::ChannelKind;
 use crate::pass::{self, Done, Outcome, Report, Scope};
-use crate::report::{self, Exit, one_line};
+use crate::report::{self, Exit};
 use crate::rules::alert::Why;
 use crate::rules::wording;
 use crate::types::{Ms, Problem};

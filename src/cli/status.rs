@@ -4,6 +4,7 @@ use super::{Fatal, Setup, parse_time, print, print_with, watch};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::history;
+use crate::layout;
 use crate::ledger::Ledger;
 use crate::look::{self, View};
 use crate::report::page::{self, Page};
@@ -186,9 +187,9 @@ fn needs(ctx: &Ctx, view: &View, exit: Exit, firing: &[Alert]) -> Vec<String> {
         let words = wording::words(alert, Why::First, &ctx.host.name, view.now, view.now, &|at| {
             ctx.when(at)
         });
-        let (severity, title) = (alert.severity.word(), report::one_line(&words.title));
+        let (severity, title) = (alert.severity.word(), layout::one_line(&words.title));
         match words.commands.first() {
-            Some(command) => format!("{severity}: {title}; run: {}", report::one_line(command)),
+            Some(command) => format!("{severity}: {title}; run: {}", layout::one_line(command)),
             None => format!("{severity}: {title}"),
         }
     };

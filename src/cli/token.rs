@@ -3,10 +3,11 @@
 use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::terminal::{self, Input, Line, Signals};
+use crate::layout::one_line;
 use crate::ledger::{self, Ledger, SetupToken};
 use crate::look::{self, AgentView, View};
 use crate::record::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
-use crate::report::{Exit, one_line};
+use crate::report::Exit;
 use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::secret::Secret;
 use crate::stores::agent_entry::{self, Mode};
@@ -400,7 +401,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
         .collect();
     if chosen.is_empty() {
         let ids = view.agents.iter().flat_map(|agent| &agent.profiles);
-        let near = crate::config::table::nearest(&args.profile, ids.map(|profile| profile.profile.id.as_str()));
+        let near = crate::table::nearest(&args.profile, ids.map(|profile| profile.profile.id.as_str()));
         return Err(Fatal::Usage(
             format!("none of these agents has a profile `{}`", one_line(&args.profile)),
             match near {

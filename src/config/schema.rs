@@ -6,7 +6,7 @@
 //! ways to give a secret. The tests hold it against what the code asks for and takes.
 
 use super::EXAMPLE;
-use super::table::parse_duration;
+use crate::table::parse_duration;
 use serde_json::{Map, Value, json};
 
 /// What [`parse_duration`] reads.

@@ -14,7 +14,6 @@ mod running;
 mod telling;
 mod ways;
 
-use crate::config::ConfigError;
 use crate::ctx::Ctx;
 use crate::edge;
 use crate::install;
@@ -23,6 +22,7 @@ use crate::look::{self, LoginView, View};
 use crate::pass;
 use crate::rules::doctor::{self as rule, Facts, Finding, Group, Runs, Spot};
 use crate::sources::claude::Source;
+use crate::table::ConfigError;
 pub(crate) use repair::{Repaired, repair, repairs};
 use std::path::Path;
 use std::time::Duration;

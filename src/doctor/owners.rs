@@ -2,12 +2,13 @@
 
 use super::{spot, stored};
 use crate::ctx::Ctx;
-use crate::edge::files::{self, Meta};
+use crate::edge::files;
 use crate::ledger::Ledger;
 use crate::look::View;
 use crate::renew;
 use crate::rules::doctor::{Files, Holds, ModeFact, StateFact};
 use crate::rules::renew::Stage;
+use crate::types::Meta;
 use std::path::Path;
 
 pub(super) fn gather(ctx: &Ctx, ledger: &Ledger, view: &View) -> Files {

@@ -1,7 +1,8 @@
 //! Channels and the heartbeat: whether the other end is there. Nothing is sent.
 
 use super::PATIENCE;
-use crate::ctx::{Ctx, Host};
+use crate::ctx::Ctx;
+use crate::edge::host::Host;
 use crate::edge::{files, net};
 use crate::ledger::Ledger;
 use crate::notify::{self, Endpoint};

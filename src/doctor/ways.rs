@@ -5,8 +5,8 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::install::{self, Call, Done, Entry, Manifest, Platform};
+use crate::layout;
 use crate::notify;
-use crate::report;
 use crate::rules::doctor::{On, Spot, Way};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -282,7 +282,7 @@ async fn ask(call: &Call, spec: Spec) -> On {
         (_, Done::Success) if said(&output.stderr).contains("connect to") => On::Untold(format!(
             "`{}`: {}",
             call.line(),
-            report::one_line(&said(&output.stderr))
+            layout::one_line(&said(&output.stderr))
         )),
         _ => On::No,
     }

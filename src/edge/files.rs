@@ -1,5 +1,6 @@
 //! Files: bounded reads that say what they saw, and the one way a file is replaced (temp file, fsync, rename, fsync).
 
+use crate::types::Meta;
 use crate::types::Ms;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -18,33 +19,14 @@ pub struct Snapshot {
     pub meta: Meta,
 }
 
-/// The part of `stat` that matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// Permission bits, `0o7777`.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Last modification, [`Ms`].
-    pub modified: Ms,
-    /// Size in bytes.
-    pub size: u64,
-    /// Whether what was opened is itself a symbolic link.
-    pub link: bool,
-}
-
-impl Meta {
-    fn of(meta: &fs::Metadata) -> Self {
-        Self {
-            mode: meta.mode() & 0o7777,
-            uid: meta.uid(),
-            gid: meta.gid(),
-            modified: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
-            size: meta.size(),
-            link: false,
-        }
+fn meta_of(meta: &fs::Metadata) -> Meta {
+    Meta {
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        modified: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
+        size: meta.size(),
+        link: false,
     }
 }
 
@@ -142,10 +124,7 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     }
     Ok(Snapshot {
         bytes,
-        meta: Meta {
-            link,
-            ..Meta::of(&meta)
-        },
+        meta: Meta { link, ..meta_of(&meta) },
     })
 }
 
@@ -208,7 +187,7 @@ fn just_written(modified: Ms) -> bool {
 
 /// `stat` through links; `None` where there is nothing or it cannot be seen.
 pub fn stat(path: &Path) -> Option<Meta> {
-    fs::metadata(path).ok().map(|meta| Meta::of(&meta))
+    fs::metadata(path).ok().map(|meta| meta_of(&meta))
 }
 
 /// Whether `path` is a directory (through links).

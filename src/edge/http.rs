@@ -9,7 +9,7 @@
 //!
 //! Errors never contain the URL, a header or a body; who calls knows the host and may show `SecretUrl::shown`.
 
-use crate::ctx::Clock;
+use crate::edge::host::Clock;
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{Ms, SECOND};
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};

@@ -7,7 +7,7 @@
 //! `httparse`, which reqwest brings, reads the request; hyper's server would also keep connections open, read bodies and
 //! upgrade, none of which is wanted here.
 
-use crate::ctx::Clock;
+use crate::edge::host::Clock;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

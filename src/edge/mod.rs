@@ -6,6 +6,7 @@
 )]
 
 pub mod files;
+pub mod host;
 pub mod http;
 pub mod keychain;
 pub mod listen;

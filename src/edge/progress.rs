@@ -4,7 +4,7 @@
 //! [`to_terminal`] was called, which the daemon and whatever is no terminal never do, that is one look at a flag: no thread, no
 //! timer, no byte.
 
-use crate::ctx::monotonic;
+use crate::edge::host::monotonic;
 use crate::layout::{cells, cut};
 use rustix::termios::{isatty, tcgetwinsize};
 use std::io::{self, Write};
@@ -65,7 +65,7 @@ pub fn waiting(what: impl FnOnce() -> String) -> Waiting {
     let number = line.begun;
     line.waits.push(Wait {
         number,
-        what: crate::report::one_line(&what()),
+        what: crate::layout::one_line(&what()),
         since: monotonic(),
     });
     if !line.drawing {

@@ -4,8 +4,8 @@
 //! at once, while the command itself waits for an answer for ever (termux-api-package 0.59.1, `termux-api.c`). So each call has a
 //! deadline and the environment of [`Host::child_env`], and a silence quotes what the child wrote to stderr.
 
-use crate::ctx::Host;
 use crate::edge::files;
+use crate::edge::host::Host;
 use crate::edge::subprocess::{self, Output, Spec, Status};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -62,7 +62,7 @@ mod alarm {
                 other => other?,
             };
             // asked after the alarm was set, so that no setting of the clock falls between the two
-            if !(1..=most).contains(&(at - crate::ctx::Clock::System.now())) {
+            if !(1..=most).contains(&(at - crate::edge::host::Clock::System.now())) {
                 return Ok(());
             }
             loop {
@@ -102,7 +102,7 @@ mod alarm {
         /// None.
         pub async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
             loop {
-                let left = at - crate::ctx::Clock::System.now();
+                let left = at - crate::edge::host::Clock::System.now();
                 if !(1..=most).contains(&left) {
                     return Ok(());
                 }

@@ -5,11 +5,11 @@
 //! no noise. A firing alert is held for `hold` (30 days), because reminders come further and further apart.
 
 use super::reply::{Headers, post};
-use super::text::{self, Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, join};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
+use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
+use crate::table::{ConfigError, Table};
 use crate::types::{Affected, DAY, Event, Ms, SECOND, Severity, Status};
 use serde_json::{Value, json};
 

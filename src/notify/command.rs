@@ -4,9 +4,9 @@
 //! host, permission, configuration), and so is a program that is not there or may not be run; any other end passes.
 
 use super::{Receipt, SendCtx, SendError, reply, webhook};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::files::io_words;
 use crate::edge::subprocess::{Spec, Status, run};
+use crate::table::{ConfigError, Table};
 use crate::types::{self, Event};
 use std::io;
 use std::time::Duration;

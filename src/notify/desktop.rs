@@ -9,8 +9,8 @@
 //! the host's address has succeeded.
 
 use super::{Receipt, SendCtx, SendError};
-use crate::config::table::{ConfigError, Table};
-use crate::ctx::Host;
+use crate::edge::host::Host;
+use crate::table::{ConfigError, Table};
 use crate::types::Event;
 
 /// Nothing to configure.
@@ -66,7 +66,7 @@ mod bus {
 #[cfg(not(target_os = "android"))]
 mod bus {
     use super::*;
-    use crate::notify::text::{self, Count, clip};
+    use crate::rules::text::{self, Count, clip};
     use crate::types::{Severity, Status};
     use notify_rust::{Hint, Notification, Timeout, Urgency};
     use std::sync::atomic::{AtomicBool, Ordering};

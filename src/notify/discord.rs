@@ -2,10 +2,10 @@
 //! escaped for its markdown, and `allowed_mentions` is empty, so that no name can ring people.
 
 use super::reply::post;
-use super::text::{self, Count, Style, clip};
 use super::{Receipt, SendCtx, SendError, need_url};
-use crate::config::table::{ConfigError, Table};
+use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::SecretUrl;
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Severity, Status};
 use serde_json::{Value, json};
 

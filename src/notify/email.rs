@@ -5,11 +5,11 @@
 //! never sent, so that a lapse and its recovery are one conversation. `Auto-Submitted` (RFC 3834) keeps vacation replies
 //! away. lettre's own timeout covers only the connection; the channel's is around everything.
 
-use super::text::{self, Count, Style, clip};
 use super::{Receipt, SendCtx, SendError};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::{files, http};
+use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::Secret;
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Ms, Severity, Status};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart};

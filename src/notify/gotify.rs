@@ -1,11 +1,11 @@
 //! `gotify`: `POST /message` with the application's key. Plain text.
 
 use super::reply::post;
-use super::text::{self, Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, join, read_server};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
+use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Severity, Status};
 use serde_json::{Value, json};
 

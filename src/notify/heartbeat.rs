@@ -1,12 +1,12 @@
 //! The dead-man switch: a ping after each pass, in the manner of Healthchecks (`URL/start`, `URL`, `URL/fail`, `?rid=`), so
 //! that somebody notices when nolapse itself falls silent. The body, a report of at most 10 kB, is kept by the service.
 
-use super::text::{Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, need_url, reply, scrub};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::http::{Method, Request};
 use crate::edge::progress;
+use crate::rules::text::{Count, as_is, clip};
 use crate::secret::SecretUrl;
+use crate::table::{ConfigError, Table};
 use std::time::Duration;
 
 /// Whom to ping.

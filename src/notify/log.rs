@@ -1,7 +1,8 @@
 //! `log`: the process's own log on stderr (the journal under systemd). The channel of last resort; it cannot fail.
 
-use super::{Receipt, SendCtx, SendError, text};
-use crate::config::table::{ConfigError, Table};
+use crate::notify::{Receipt, SendCtx, SendError};
+use crate::rules::text;
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Severity, Status};
 
 /// Nothing to configure.

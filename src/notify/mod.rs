@@ -17,20 +17,20 @@ pub mod pagerduty;
 pub mod slack;
 pub mod telegram;
 pub mod termux;
-pub mod text;
 pub mod webhook;
 
 mod reply;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::config::table::{ConfigError, Table, nearest};
-use crate::ctx::Host;
 use crate::edge::files;
+use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::edge::progress;
 use crate::rules::alert::Alert;
+use crate::rules::text;
 use crate::secret::SecretUrl;
+use crate::table::{ConfigError, Table, nearest};
 use crate::types::{Affected, Event, EventLogin, Ms, SECOND, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::future::Future;
@@ -625,7 +625,7 @@ pub async fn send_all<'a, J: Into<Job<'a>>>(
 }
 
 async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<Receipt, SendError>)> {
-    let begun = crate::ctx::monotonic();
+    let begun = crate::edge::host::monotonic();
     let mut results = Vec::new();
     let mut handles: Vec<(String, String)> = Vec::new();
     let mut stop = None;
@@ -860,7 +860,7 @@ mod tests {
             now: 0,
             previous: None,
         };
-        let begun = crate::ctx::monotonic();
+        let begun = crate::edge::host::monotonic();
         let jobs = vec![
             (0, &channels[0], &first),
             (1, &channels[1], &first),

@@ -4,11 +4,11 @@
 //! (`setOnlyAlertOnce` in its `NotificationService.kt`), and a reminder or a turn for the worse has to be heard.
 
 use super::reply::{Headers, post};
-use super::text::{self, Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, join};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
+use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Severity, Status};
 use serde_json::{Value, json};
 

@@ -2,10 +2,10 @@
 //! and a recovery resolves it. Limits: summary 1024, dedup key 255.
 
 use super::reply::post;
-use super::text::{self, Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError, join, read_server};
-use crate::config::table::{ConfigError, Table};
+use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
+use crate::table::{ConfigError, Table};
 use crate::types::{Affected, Event, Status};
 use serde_json::{Value, json};
 

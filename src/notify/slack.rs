@@ -2,10 +2,10 @@
 //! markup, and commands as code. Limits of Block Kit: header 150, section 3000, 50 blocks; `& < >` are escaped everywhere.
 
 use super::reply::post;
-use super::text::{self, Count, Part, clip};
 use super::{Receipt, SendCtx, SendError, need_url};
-use crate::config::table::{ConfigError, Table};
+use crate::rules::text::{self, Count, Part, clip};
 use crate::secret::SecretUrl;
+use crate::table::{ConfigError, Table};
 use crate::types::Event;
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! `telegram`: `sendMessage` of the Bot API with its HTML markup, 4096 characters. The token stands in the path of the URL.
 
 use super::reply::post;
-use super::text::{self, Count, Style, clip};
 use super::{Receipt, SendCtx, SendError, join, read_server};
-use crate::config::table::{ConfigError, Table};
+use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::{Secret, SecretUrl};
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Severity, Status};
 use serde_json::{Value, json};
 

@@ -9,12 +9,12 @@
 //! waits for stdin). `--id` is the same for all events of an alert, so that one notification changes. A collapsed notification shows
 //! the title alone; Android keeps 1,024 characters of a text.
 
-use super::text::{self, Count, as_is, clip};
 use super::{Receipt, SendCtx, SendError};
-use crate::config::table::{ConfigError, Table};
-use crate::ctx::Host;
+use crate::edge::host::Host;
 use crate::edge::termux::{self as api, Failure};
 use crate::phone;
+use crate::rules::text::{self, Count, as_is, clip};
+use crate::table::{ConfigError, Table};
 use crate::types::{self, Event, Severity};
 
 /// Where a login begins for a person.
@@ -86,7 +86,7 @@ impl Termux {
         let recovered = event.status == types::Status::Resolved;
         let id = id(event);
         if self.remove_on_recovery && recovered {
-            run(host, "termux-notification-remove", &[id.clone()]).await?;
+            run(host, "termux-notification-remove", std::slice::from_ref(&id)).await?;
         } else {
             let loudness = if recovered { QUIET } else { LOUD };
             show(host, loudness, args(event, host)).await?;

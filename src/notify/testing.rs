@@ -1,10 +1,10 @@
 //! For tests: an example event, channels from TOML text, a loopback HTTP server, and the leak check that every channel runs.
 
 use super::{Channel, SendCtx, SendError, read_channels, send};
-use crate::config::table::{ConfigError, Source, Table};
-use crate::ctx::Host;
+use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::secret::SecretUrl;
+use crate::table::{ConfigError, Source, Table};
 use crate::types::{Affected, Event, EventLogin, Family, Health, Ms, Reason, Severity, Status};
 use std::collections::BTreeMap;
 use std::path::Path;

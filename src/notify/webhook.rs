@@ -4,9 +4,9 @@
 
 use super::reply::{Headers, post};
 use super::{Receipt, SendCtx, SendError, need_url};
-use crate::config::table::{ConfigError, Table};
 use crate::edge::http::HeaderText;
 use crate::secret::{Secret, SecretUrl};
+use crate::table::{ConfigError, Table};
 use crate::types::{Event, Ms, SECOND};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

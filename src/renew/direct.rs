@@ -12,7 +12,6 @@
 //! From 3 to 7 no signal ends the process.
 
 use super::exchange::{self, Answer, Exchange, Tokens};
-use super::providers::ANTHROPIC;
 use super::rescue::{self, Rescue};
 use super::{Asked, Attempt, case, problem};
 use crate::ctx::Ctx;
@@ -24,6 +23,7 @@ use crate::look;
 use crate::rules::renew::{self as rule, Not, Record, Stage, Way};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens, Place, Refresh, State};
+use crate::sources::providers::ANTHROPIC;
 use crate::sources::save::{self, Ready, RefreshLocks, SaveError};
 use crate::types::Ms;
 use std::path::Path;

@@ -1,11 +1,11 @@
 //! One token exchange: the request as Claude Code makes it, and what its answer means for the refresh token.
 
-use super::providers::{Body, Provider};
 use crate::ctx::Ctx;
 use crate::edge::http::{HeaderText, HttpError, Method, Reply, Request};
 use crate::edge::progress;
 use crate::json::{Doc, Fields, Layout};
 use crate::secret::{Secret, SecretUrl};
+use crate::sources::providers::{Body, Provider};
 use crate::types::{Ms, SECOND};
 use std::time::Duration;
 
@@ -288,7 +288,7 @@ mod tests {
     fn each_provider_is_asked_as_it_wants() {
         let (refresh, url) = (Secret::new("R+/"), SecretUrl::new("https://example.org"));
         let asked = |name: &str| {
-            let provider = crate::renew::providers::provider(name).unwrap();
+            let provider = crate::sources::providers::provider(name).unwrap();
             let ask = Exchange {
                 provider,
                 url: &url,

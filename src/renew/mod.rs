@@ -7,7 +7,6 @@ pub mod delegate;
 mod direct;
 mod exchange;
 mod own;
-pub mod providers;
 mod rescue;
 
 use crate::config::RenewMode;

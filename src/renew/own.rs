@@ -7,7 +7,6 @@
 
 use super::direct::{self, HEARTBEAT};
 use super::exchange::{self, Answer, Exchange};
-use super::providers::{self, Provider};
 use super::rescue::{self, Rescue};
 use super::{Asked, Attempt, Seen, What, note_failure, problem, unfit};
 use crate::ctx::Ctx;
@@ -19,6 +18,7 @@ use crate::look::{self, AgentView, View, copy_key};
 use crate::pass::{Done, Outcome};
 use crate::rules::renew::{self as rule, Not, OwnCase, Record, Stage};
 use crate::secret::{Fingerprint, SecretUrl};
+use crate::sources::providers::{self, Provider};
 use crate::stores::families::{self, Generation, LockKind, RefreshLocks, StateDir};
 use crate::stores::store::{self, Edit, Put};
 use crate::types::{Credential, Ms, Profile};

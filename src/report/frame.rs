@@ -2,11 +2,12 @@
 //!
 //! Pure: what is drawn is decided here, how it reaches the terminal in `edge/screen`.
 
-use super::{Row, Style, agent_rows, bar, health, health_word, login_rows, one_line, paint};
 use crate::ctx::Ctx;
+use crate::layout::one_line;
 use crate::layout::{cells, cut, fit, tail, wrap};
 use crate::ledger::Ledger;
 use crate::look::View;
+use crate::report::{Row, Style, agent_rows, bar, health, health_word, login_rows, paint};
 use crate::rules::alert::Alert;
 use crate::rules::doctor::Runs;
 use crate::rules::wording::{self, span};
@@ -306,7 +307,7 @@ fn short(left: Ms) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::ctx::{Clock, Host};
+    use crate::edge::host::{Clock, Host};
     use crate::edge::http::Http;
     use crate::look;
     use crate::types::{DAY, HOUR};

@@ -2,11 +2,12 @@
 //!
 //! Pure. Everything foreign goes through `esc`, and the page's own policy forbids what could get past it.
 
-use super::{Row, Style, agent_rows, health, login_rows, one_line};
 use crate::ctx::Ctx;
 use crate::layout::cut;
+use crate::layout::one_line;
 use crate::ledger::Ledger;
 use crate::look::View;
+use crate::report::{Row, Style, agent_rows, health, login_rows};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::story::{Mark, Scene};
 use crate::rules::wording::{self, span};

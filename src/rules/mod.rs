@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod backoff;
+pub(crate) mod bounds;
 pub(crate) mod doctor;
 pub mod due;
 pub mod health;
@@ -19,4 +20,5 @@ pub(crate) mod spent;
 pub(crate) mod stopped;
 pub mod story;
 pub(crate) mod target;
+pub mod text;
 pub mod wording;

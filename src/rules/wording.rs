@@ -1,7 +1,7 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
 use super::alert::{Alert, DIRECTORY, HEALED, NOT_A_FILE, NOT_RENEWED, Why};
-use crate::notify::text::{self, Count, clean, clip};
+use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, HOUR, MINUTE, Ms};
 
 /// The words of one event.

@@ -4,11 +4,12 @@
 //! means `$HOME/.claude`), else `$CLAUDE_CONFIG_DIR` if set at all, else `$HOME/.claude`; file `D/.credentials.json`; on macOS
 //! the Keychain item `Claude Code-credentials` first.
 
-use crate::ctx::Host;
-use crate::edge::files::{self, Meta, ReadError};
+use crate::edge::files::{self, ReadError};
+use crate::edge::host::Host;
 use crate::edge::{keychain, locks};
 use crate::json::{self, Doc, Fields};
 use crate::secret::Secret;
+use crate::types::Meta;
 use crate::types::Ms;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

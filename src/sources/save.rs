@@ -43,7 +43,7 @@ pub async fn lock(place: &Place, wait: Duration) -> Result<RefreshLocks, LockErr
         stale_after: LOCK_STALE,
         wait,
     };
-    let begun = crate::ctx::monotonic();
+    let begun = crate::edge::host::monotonic();
     loop {
         let left = wait.saturating_sub(begun.elapsed());
         let refresh = locks::acquire(&place.refresh_lock(), terms(left)).await?;

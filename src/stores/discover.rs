@@ -7,9 +7,9 @@
 use super::agent_config::{self, AgentConfig, AgentDir};
 use super::dotenv::Dotenv;
 use super::families::{self, FAMILIES, FamilyRow, Generation, Signs, StateDir, normalise_agent_id};
-use crate::config::table::expand_home;
-use crate::ctx::Host;
 use crate::edge::files::{self, ReadError};
+use crate::edge::host::Host;
+use crate::edge::host::expand_home;
 use crate::secret::Secret;
 use crate::types::{AgentRef, Family, Problem};
 use std::collections::BTreeSet;

@@ -11,7 +11,8 @@
 //! Not guaranteed: a writer that closes the database between our look and our opening takes its `-wal` away, and SQLite
 //! then makes an empty one (with the database's owner where root reads), which the next writer uses and removes.
 
-use crate::edge::files::{self, Meta};
+use crate::edge::files;
+use crate::types::Meta;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,7 +69,7 @@ pub const PATIENCE: Duration = Duration::from_millis(500);
 /// # Errors
 /// See [`SqliteError`]. An agent's database without the table counts as holding none, since the shared one is asked next.
 pub fn read_store(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
-    let started = crate::ctx::monotonic();
+    let started = crate::edge::host::monotonic();
     loop {
         match try_read(path, which) {
             // a rollback journal is a writer at work, most likely, and gone in a moment

@@ -5,11 +5,12 @@
 //! agents; here it is left where it is and not judged.
 
 use super::aside;
-use crate::edge::files::{self, Meta, ReadError};
+use crate::edge::files::{self, ReadError};
 use crate::json::{self, Doc, Fields, Layout, positive_ms};
 use crate::rules::resolve::Aside;
 use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::secret::{Fingerprint, Secret};
+use crate::types::Meta;
 use crate::types::{Credential, Held, Ms, Profile, SecretRef};
 use std::path::Path;
 

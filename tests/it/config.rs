@@ -1,8 +1,9 @@
 //! The configuration as people meet it: the example names every key that the code asks for, and the README its table; what is
 //! wrong is said once, with its place and a remedy, by the real binary, which then writes nothing and shows no secret.
 
-use nolapse::config::{self, Config, ConfigError, table::Source};
-use nolapse::ctx::Host;
+use nolapse::config::{self, Config};
+use nolapse::edge::host::Host;
+use nolapse::table::{ConfigError, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -589,7 +590,7 @@ fn every_duration_and_every_number_has_bounds() {
         for setting in &section.settings {
             let (key, value) = setting.split_once(" = ").unwrap();
             let first = value.trim_matches(['"', '[', ']']).split('"').next().unwrap();
-            let span = config::table::parse_duration(first).is_some() && value.contains('"');
+            let span = nolapse::table::parse_duration(first).is_some() && value.contains('"');
             let number = value.parse::<i64>().is_ok();
             if !span && !number {
                 continue;

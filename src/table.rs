@@ -1,8 +1,9 @@
 //! A strict reader of one TOML table: every key is asked for by name and type, and what was not asked for is an error that
 //! names the nearest key that was. All errors name file, line, key and remedy.
 
-use super::bounds;
 use crate::edge::files;
+use crate::edge::host::expand_home;
+use crate::rules::bounds;
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
 use std::cell::RefCell;
@@ -546,15 +547,6 @@ pub fn duration_text(duration: Ms) -> String {
         }
     }
     if out.is_empty() { "0s".into() } else { out }
-}
-
-/// `~` and `~/x` with the home filled in; anything else as it is.
-pub fn expand_home(text: &str, home: &Path) -> PathBuf {
-    match text.strip_prefix('~') {
-        Some("") => home.to_owned(),
-        Some(rest) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
-        _ => PathBuf::from(text),
-    }
 }
 
 #[cfg(test)]

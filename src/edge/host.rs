@@ -1,0 +1,125 @@
+//! The machine and its user as data, and the clock.
+
+use crate::types::Ms;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The machine and user as data, so that a pass can be run on any home with any environment.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The user's home.
+    pub home: PathBuf,
+    /// The environment as read once by `main`; never logged.
+    pub env: BTreeMap<String, String>,
+    /// The working directory, for relative paths in the environment.
+    pub cwd: PathBuf,
+    /// The host's name, for alerts.
+    pub name: String,
+    /// Whether Claude Code keeps its login in the macOS Keychain here.
+    pub macos: bool,
+    /// The words that start this program again as it was started: its absolute path and the global options.
+    pub own: Vec<String>,
+}
+
+impl Host {
+    /// An environment variable; `None` where it is not set.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
+    /// An environment variable that is set to more than white space, trimmed, as the agents read theirs.
+    pub fn var_nonblank(&self, name: &str) -> Option<&str> {
+        self.var(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// A path from the environment or a foreign file: `~` expanded, relative ones against the working directory.
+    pub fn path(&self, text: &str) -> PathBuf {
+        self.cwd.join(expand_home(text, &self.home))
+    }
+
+    /// A path as people read it: the home as `~`.
+    pub fn tilde(&self, path: &Path) -> String {
+        match path.strip_prefix(&self.home) {
+            Ok(rest) if rest.as_os_str().is_empty() => "~".into(),
+            Ok(rest) => format!("~/{}", rest.display()),
+            Err(_) => path.display().to_string(),
+        }
+    }
+
+    /// Whether this is Termux, told at run time as its own tools do: a static Linux build runs there too.
+    pub fn termux(&self) -> bool {
+        self.env.contains_key("TERMUX_VERSION") || self.var("PREFIX") == Some("/data/data/com.termux/files/usr")
+    }
+
+    /// The variables that a child needs, and no other: nothing that could hold a secret is handed on.
+    pub fn child_env(&self) -> impl Iterator<Item = (&str, &str)> {
+        const KEPT: [&str; 20] = [
+            "PATH",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+            "LANG",
+            "TZ",
+            "TERM",
+            "TMPDIR",
+            "PREFIX",
+            "LD_PRELOAD",
+            "XDG_RUNTIME_DIR",
+            "DBUS_SESSION_BUS_ADDRESS",
+            "DISPLAY",
+            // Android's `am`, and so every termux-* command, starts with these alone
+            "BOOTCLASSPATH",
+            "DEX2OATBOOTCLASSPATH",
+            "SYSTEMSERVERCLASSPATH",
+            "EXTERNAL_STORAGE",
+            "ASEC_MOUNTPOINT",
+            "LOOP_MOUNTPOINT",
+        ];
+        self.env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| {
+                KEPT.contains(name)
+                    || name.starts_with("LC_")
+                    || name.starts_with("TERMUX_")
+                    || name.starts_with("ANDROID_")
+            })
+    }
+}
+
+/// Where the time comes from; only this module asks the system.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The system's.
+    System,
+    /// Always the same moment (`--at`, tests).
+    Fixed(Ms),
+}
+
+impl Clock {
+    /// Now, in [`Ms`].
+    pub fn now(self) -> Ms {
+        match self {
+            #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+            Self::System => chrono::Utc::now().timestamp_millis(),
+            Self::Fixed(at) => at,
+        }
+    }
+}
+
+/// A point from which to measure how long something took. Patience is all it is for: no decision about a login rests on it.
+pub fn monotonic() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    Instant::now()
+}
+
+/// `~` and `~/x` with the home filled in; anything else as it is.
+pub fn expand_home(text: &str, home: &Path) -> PathBuf {
+    match text.strip_prefix('~') {
+        Some("") => home.to_owned(),
+        Some(rest) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+        _ => PathBuf::from(text),
+    }
+}
