@@ -23,12 +23,13 @@ use crate::config::{self as conf};
 use crate::ctx::Ctx;
 use crate::edge::host::{Clock, Host};
 use crate::edge::http::Http;
-use crate::edge::{progress, signals, terminal};
+use crate::edge::{files, identity, progress, signals, terminal};
 use crate::layout;
 use crate::look::{AgentView, View};
 use crate::report::{Exit, Style};
 use crate::table::ConfigError;
 use crate::types::Ms;
+use crate::visible::Shown;
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -186,9 +187,8 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "why a command failed is no log entry")]
             {
-                eprintln!("nolapse: {error}");
+                let _ = Shown(std::io::stderr()).write_all(format!("nolapse: {error}\n").as_bytes());
             }
             match error {
                 // as shells count it
@@ -248,7 +248,7 @@ struct Setup {
 impl Setup {
     fn new(global: &Global, invocation: Invocation) -> Result<Self, Fatal> {
         let Invocation {
-            env,
+            mut env,
             cwd,
             host_name,
             exe,
@@ -264,8 +264,14 @@ impl Setup {
                     "set it, or name a home with `--home`".into(),
                 )
             })?;
+        let home = cwd.join(home);
+        // before anything of the home is opened, and before there is a second thread
+        if let Some(user) = identity::settle(&home).map_err(|refused| not_as_root(&home, &refused))? {
+            tracing::debug!(uid = user.uid, "the home is this user's: no longer root");
+            own_environment(&mut env, &home, user);
+        }
         let mut host = Host {
-            home: cwd.join(home),
+            home,
             env,
             cwd: cwd.clone(),
             name: host_name,
@@ -275,16 +281,20 @@ impl Setup {
         if host.termux() {
             phone::settle_in(&mut host)?;
         }
+        let or_default = |named: &Option<PathBuf>, default: fn(&Host) -> PathBuf| {
+            named.as_ref().map_or_else(|| default(&host), |path| cwd.join(path))
+        };
+        let config_path = or_default(&global.config, conf::default_path);
+        let state_dir = or_default(&global.state_dir, conf::default_state_dir);
+        for path in [&config_path, &state_dir] {
+            if let Some(step) = identity::not_roots_alone(path) {
+                return Err(not_as_root(path, &identity::Refused::OpenAbove(step)));
+            }
+        }
         Ok(Self {
-            config_path: global
-                .config
-                .as_ref()
-                .map_or_else(|| conf::default_path(&host), |path| cwd.join(path)),
+            config_path,
             config_named: global.config.is_some(),
-            state_dir: global
-                .state_dir
-                .as_ref()
-                .map_or_else(|| conf::default_state_dir(&host), |dir| cwd.join(dir)),
+            state_dir,
             host,
             exe,
         })
@@ -338,6 +348,41 @@ fn own(global: &Global, exe: Option<&Path>, cwd: &Path) -> Vec<String> {
         }
     }
     own
+}
+
+/// What root's environment says of root: the children of whom it became must not read it.
+fn own_environment(env: &mut BTreeMap<String, String>, home: &Path, user: identity::Became) {
+    for name in ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"] {
+        let of_user = |value: &String| format!("{value}/").contains(&format!("/run/user/{}/", user.uid));
+        if !env.get(name).is_some_and(of_user) {
+            env.remove(name);
+        }
+    }
+    let name = user.name.unwrap_or_else(|| user.uid.to_string());
+    env.insert("USER".into(), name.clone());
+    env.insert("LOGNAME".into(), name);
+    env.insert("HOME".into(), home.display().to_string());
+}
+
+fn not_as_root(home: &Path, refused: &identity::Refused) -> Fatal {
+    match refused {
+        identity::Refused::NotBecome(uid, error) => Fatal::Usage(
+            format!(
+                "root does not work in another user's home: {} belongs to user {uid}, and becoming that user failed: {}",
+                layout::one_line(&home.display().to_string()),
+                files::io_words(error)
+            ),
+            format!("run it as that user: `sudo -u '#{uid}' nolapse …`"),
+        ),
+        identity::Refused::OpenAbove(step) => Fatal::Usage(
+            format!(
+                "root does not use {}: others can change {}",
+                layout::one_line(&home.display().to_string()),
+                layout::one_line(&step.display().to_string())
+            ),
+            "run it as the user whose it is, or keep it below directories that only root can write".into(),
+        ),
+    }
 }
 
 /// The one runtime: current-thread, so that an idle daemon stays small.
@@ -404,7 +449,7 @@ fn print(text: &str) -> std::io::Result<()> {
 /// For what is long: written in pieces as it is made.
 fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
     progress::make_room();
-    let mut out = std::io::BufWriter::with_capacity(32 << 10, std::io::stdout().lock());
+    let mut out = Shown(std::io::BufWriter::with_capacity(32 << 10, std::io::stdout().lock()));
     write(&mut out)?;
     out.flush()
 }

@@ -108,9 +108,9 @@ pub fn list(names: &[String], most: usize, more: usize) -> String {
     }
 }
 
-/// Foreign names may hold anything: control characters would break a line or a terminal.
+/// Foreign names may hold anything: see [`crate::visible`].
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '�' } else { c }).collect()
+    crate::visible::line(text).into_owned()
 }
 
 #[cfg(test)]

@@ -246,7 +246,7 @@ pub fn load(state_dir: &Path) -> Loaded {
             "nothing to do: it is set aside and begun anew, with what is known of spent tokens; an alert may be repeated once",
         )),
     };
-    match files::read(&path) {
+    match files::read_ours(&path) {
         Ok(snapshot) => match serde_json::from_slice::<Ledger>(&snapshot.bytes) {
             Ok(ledger) if ledger.schema == SCHEMA => Loaded { ledger, problem: None },
             Ok(ledger) => corrupt(format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema)),
@@ -278,10 +278,10 @@ pub fn last_pass(state_dir: &Path) -> Option<Ms> {
 /// # Errors
 /// What the system refuses; the old one is then still there.
 pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
-    let path = files::real_target(&path(state_dir))?;
+    let path = files::own_target(&path(state_dir))?;
     let mut bytes = serde_json::to_vec_pretty(ledger).map_err(io::Error::other)?;
     bytes.push(b'\n');
-    if files::read(&path).is_ok_and(|old| old.bytes == bytes) {
+    if files::read_ours(&path).is_ok_and(|old| old.bytes == bytes) {
         return Ok(());
     }
     files::replace(&path, &bytes, None).map(drop)
@@ -300,9 +300,9 @@ pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     };
     let bytes = serde_json::to_vec(&fences).map_err(io::Error::other)?;
     // first: where it cannot be written the ledger says nothing of what will not happen
-    files::replace(&files::real_target(&state_dir.join(FENCES))?, &bytes, None)?;
+    files::replace(&files::own_target(&state_dir.join(FENCES))?, &bytes, None)?;
     save(state_dir, ledger)?;
-    files::sync_dir(&files::real_target(&path(state_dir))?)
+    files::sync_dir(&files::own_target(&path(state_dir))?)
 }
 
 const FENCES: &str = "fences.json";
@@ -318,7 +318,7 @@ struct Fences {
 }
 
 fn fences(state_dir: &Path) -> Fences {
-    files::read(&state_dir.join(FENCES))
+    files::read_ours(&state_dir.join(FENCES))
         .ok()
         .and_then(|snapshot| serde_json::from_slice(&snapshot.bytes).ok())
         .unwrap_or_default()
@@ -326,7 +326,7 @@ fn fences(state_dir: &Path) -> Fences {
 
 /// How passes went so far; nothing where nobody wrote it down, or a power cut tore it.
 pub fn passes(state_dir: &Path) -> Passes {
-    files::read(&state_dir.join(PASSES))
+    files::read_ours(&state_dir.join(PASSES))
         .ok()
         .and_then(|snapshot| serde_json::from_slice(&snapshot.bytes).ok())
         .unwrap_or_default()

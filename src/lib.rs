@@ -20,6 +20,7 @@ pub mod config;
 pub mod ctx;
 
 pub mod layout;
+pub(crate) mod visible;
 
 pub mod edge;
 pub mod json;

@@ -220,7 +220,7 @@ pub fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode
         return ConfigEntry::NotNeeded;
     };
     let by_hand = |why: &str| ConfigEntry::ByHand(path.clone(), why.to_owned());
-    let snapshot = match files::read(path) {
+    let snapshot = match files::read_unmixed(path) {
         Ok(snapshot) => snapshot,
         Err(error) => return by_hand(&error.to_string()),
     };

@@ -6,6 +6,7 @@ use crate::edge::host::expand_home;
 use crate::rules::bounds;
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
+use crate::visible;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -55,10 +56,43 @@ impl Source<'_> {
     fn error(&self, at: &Range<usize>, message: String, hint: impl Into<String>) -> ConfigError {
         ConfigError {
             place: format!("{}:{}", self.path.display(), self.line(at.start)),
-            message,
-            hint: hint.into(),
+            message: without_secrets(&message),
+            hint: without_secrets(&hint.into()),
         }
     }
+}
+
+/// A message in which a quoted value that may be a secret is left out: one stands under the wrong key now and then.
+fn without_secrets(message: &str) -> String {
+    let quoted = message.split('`').enumerate();
+    let parts = quoted.map(|(n, part)| if n % 2 == 1 && may_be_secret(part) { "…" } else { part });
+    visible::line(&parts.collect::<Vec<_>>().join("`")).into_owned()
+}
+
+/// The prefixes by which services mark their keys, or a word as only machines make them. No path: those begin with `/` or `~`.
+fn may_be_secret(word: &str) -> bool {
+    const MARKS: [&str; 12] = [
+        "sk-",
+        "sk_",
+        "pk_",
+        "xox",
+        "xapp-",
+        "ghp_",
+        "gho_",
+        "github_pat_",
+        "glpat-",
+        "tk_",
+        "whsec_",
+        "eyJ",
+    ];
+    let has = |kind: fn(&char) -> bool| word.chars().any(|c| kind(&c));
+    let made = word.len() >= 20
+        && !word.starts_with(['/', '~'])
+        && !word.contains(char::is_whitespace)
+        && has(char::is_ascii_digit)
+        && has(char::is_ascii_uppercase)
+        && has(char::is_ascii_lowercase);
+    made || MARKS.iter().any(|mark| word.starts_with(mark))
 }
 
 /// One table being read. Call [`Table::finish`] when all keys were asked for.
@@ -334,8 +368,9 @@ impl<'a> Table<'a> {
                 let read = files::read(&path).map_err(|error| {
                     self.error(
                         &file_key,
-                        format!("names `{}`: {error}", path.display()),
-                        "create it with the secret as its only line, mode 600",
+                        // not by its name: it may be the secret, under the wrong key
+                        format!("names a file that cannot be read: {error}"),
+                        "write the path of a file there that has the secret as its only line, mode 600, not the secret itself",
                     )
                 })?;
                 if read.meta.mode & 0o077 != 0 {
@@ -352,8 +387,9 @@ impl<'a> Table<'a> {
                 Some(text) => self.not_empty(&env_key, text),
                 None => Err(self.error(
                     &env_key,
-                    format!("names `{name}`, which is not set"),
-                    format!("set `{name}` in the service's environment"),
+                    // not by its name either
+                    "names a variable that is not set",
+                    "write the name of a variable there that is set in the service's environment, not the secret itself",
                 )),
             },
             _ => Err(self.error(

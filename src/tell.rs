@@ -338,7 +338,7 @@ pub fn failing(ledger: &Ledger) -> Vec<Problem> {
         message: format!("the channel `{name}` does not get through: {}", trouble.why),
         hint: format!(
             "mend it in the configuration, then run `nolapse alert test {}`",
-            wording::quote(name)
+            wording::operand(name)
         ),
     };
     lasting.map(problem).collect()
@@ -352,11 +352,11 @@ pub fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
             Scope::All => ("all alerts are".to_owned(), "--all".to_owned()),
             Scope::Login(id) => (
                 format!("alerts of the login `{id}` are"),
-                format!("--login {}", wording::quote(id)),
+                wording::option("--login", id),
             ),
             Scope::Agent(label) => (
                 format!("alerts of the agent `{label}` are"),
-                format!("--agent {}", wording::quote(label)),
+                wording::option("--agent", label),
             ),
         };
         let until = match silence.until {

@@ -292,7 +292,7 @@ impl<'a> Doing<'a> {
                 "it says what may be removed; move it away to begin anew".into(),
             )
         };
-        let manifest = match files::read(&path) {
+        let manifest = match files::read_ours(&path) {
             Ok(snapshot) => serde_json::from_slice(&snapshot.bytes).map_err(|error| broken(error.to_string()))?,
             Err(ReadError::Absent) => Manifest::default(),
             Err(error) => return Err(broken(error.to_string())),
@@ -315,7 +315,11 @@ impl<'a> Doing<'a> {
 
     fn save(&self) -> Result<(), Fatal> {
         let text = serde_json::to_string_pretty(&self.manifest).map_err(std::io::Error::other)? + "\n";
-        files::replace(&self.setup.state_dir.join("install.json"), text.as_bytes(), None)?;
+        files::replace(
+            &files::own_target(&self.setup.state_dir.join("install.json"))?,
+            text.as_bytes(),
+            None,
+        )?;
         Ok(())
     }
 

@@ -642,7 +642,7 @@ async fn remember(ctx: &Ctx, token: &Secret, dates: SetupToken, told: &Told, fin
 fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
     let io = |error: std::io::Error| files::io_words(&error);
     let target = files::real_target(path).map_err(io)?;
-    let (text, meta) = match files::read(&target) {
+    let (text, meta) = match files::read_unmixed(&target) {
         Ok(snapshot) => (
             String::from_utf8(snapshot.bytes).map_err(|_| "it is not UTF-8 text")?,
             Some(snapshot.meta),

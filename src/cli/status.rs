@@ -95,7 +95,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
     }
     let path = ctx.host.cwd.join(path);
     let write = || {
-        let target = files::real_target(&path)?;
+        let target = files::own_target(&path)?;
         files::replace(&target, text.as_bytes(), files::stat(&target).as_ref())
     };
     write().map(drop).map_err(|error| {

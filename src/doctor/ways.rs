@@ -75,7 +75,7 @@ fn by_cron(ctx: &Ctx, ways: &mut Vec<Way>, crontab: Option<&str>) {
 
 /// What `install` wrote down.
 fn written_down(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
-    let manifest: Manifest = files::read(&ctx.state_dir.join("install.json"))
+    let manifest: Manifest = files::read_ours(&ctx.state_dir.join("install.json"))
         .ok()
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default();

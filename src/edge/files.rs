@@ -39,6 +39,10 @@ pub enum ReadError {
     TooLarge(u64),
     /// Not a regular file.
     NotAFile,
+    /// It, or the directory it would be in, belongs to this other user, and tokens of two users are never mixed.
+    Theirs(u32),
+    /// A link, where none is followed.
+    Link,
     /// The system refused.
     Io(io::Error),
 }
@@ -49,6 +53,8 @@ impl std::fmt::Display for ReadError {
             Self::Absent => f.write_str("no such file"),
             Self::TooLarge(size) => write!(f, "{size} bytes, more than the {LIMIT} that are read"),
             Self::NotAFile => f.write_str("not a regular file"),
+            Self::Theirs(uid) => write!(f, "it belongs to user {uid}, and tokens of two users are never mixed"),
+            Self::Link => f.write_str("a link, which is not followed here"),
             Self::Io(error) => f.write_str(&io_words(error)),
         }
     }
@@ -70,6 +76,41 @@ pub fn io_words(error: &io::Error) -> String {
 
 /// Reads a regular file of at most [`LIMIT`] bytes, through links; never blocks on a FIFO or device.
 pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
+    read_where(path, Whose::Anyone)
+}
+
+/// [`read`] of a file that holds tokens, or is to be replaced by one that does: that of a third user (a link to it, a directory of
+/// theirs) is not read, however open it is.
+///
+/// # Errors
+/// [`ReadError::Theirs`] also where there is no file, and the directory that it would be made in is another user's.
+pub(crate) fn read_unmixed(path: &Path) -> Result<Snapshot, ReadError> {
+    match read_where(path, Whose::NotTheirs) {
+        Err(ReadError::Absent) => match path.ancestors().skip(1).find_map(|dir| fs::metadata(dir).ok()) {
+            Some(above) if super::identity::is_third(above.uid()) => Err(ReadError::Theirs(above.uid())),
+            _ => Err(ReadError::Absent),
+        },
+        other => other,
+    }
+}
+
+/// [`read`] of a file in our own directories: no link is followed, and it must be this user's.
+///
+/// # Errors
+/// See [`ReadError`].
+pub(crate) fn read_ours(path: &Path) -> Result<Snapshot, ReadError> {
+    read_where(path, Whose::Ours)
+}
+
+/// Whose file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Anyone,
+    NotTheirs,
+    Ours,
+}
+
+fn read_where(path: &Path, whose: Whose) -> Result<Snapshot, ReadError> {
     use rustix::fs::OFlags;
     let open = |flags: OFlags| {
         OpenOptions::new()
@@ -80,7 +121,10 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     let mut link = false;
     let opened = open(OFlags::NOFOLLOW).or_else(|error| {
         link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-        if link { open(OFlags::empty()) } else { Err(error) }
+        match link && whose != Whose::Ours {
+            true => open(OFlags::empty()),
+            false => Err(error),
+        }
     });
     let mut file = match opened {
         Ok(file) => file,
@@ -89,6 +133,7 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
                 // ENOTDIR: a parent is a file, so there is no such file either
                 Some(code) if code == rustix::io::Errno::NOTDIR.raw_os_error() => ReadError::Absent,
                 _ if error.kind() == io::ErrorKind::NotFound => ReadError::Absent,
+                _ if link && whose == Whose::Ours => ReadError::Link,
                 _ => ReadError::Io(error),
             });
         }
@@ -96,6 +141,14 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
     let meta = file.metadata().map_err(ReadError::Io)?;
     if !meta.is_file() {
         return Err(ReadError::NotAFile);
+    }
+    let theirs = match whose {
+        Whose::Anyone => false,
+        Whose::NotTheirs => super::identity::is_third(meta.uid()),
+        Whose::Ours => meta.uid() != our_uid(),
+    };
+    if theirs {
+        return Err(ReadError::Theirs(meta.uid()));
     }
     if meta.size() > LIMIT {
         return Err(ReadError::TooLarge(meta.size()));
@@ -137,23 +190,17 @@ pub struct Tail {
     pub whole: bool,
 }
 
-/// Reads the last `most` bytes of a regular file, through links; never blocks on a FIFO or device.
+/// Reads the last `most` bytes of a regular file of our own; follows no link and never blocks on a FIFO or device.
 ///
 /// # Errors
 /// See [`ReadError`]; never [`ReadError::TooLarge`].
 pub fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
-    let open = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path);
+    let open = open_ours(path, OpenOptions::new().read(true));
     let mut file = open.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Absent,
         _ => ReadError::Io(error),
     })?;
     let meta = file.metadata().map_err(ReadError::Io)?;
-    if !meta.is_file() {
-        return Err(ReadError::NotAFile);
-    }
     let skipped = meta.size().saturating_sub(most);
     file.seek(io::SeekFrom::Start(skipped)).map_err(ReadError::Io)?;
     let mut bytes = Vec::new();
@@ -164,12 +211,12 @@ pub fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
     })
 }
 
-/// [`read`], and again while the content is not `whole` and was written just now: writers that truncate in place (Claude
+/// [`read_unmixed`], and again while the content is not `whole` and was written just now: writers that truncate in place (Claude
 /// Code up to 2.1.112, Clawdbot) leave a torn file for a moment. A file that has been still for two seconds is read once.
 pub fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result<Snapshot, ReadError> {
     let mut tries = 0;
     loop {
-        let snapshot = read(path)?;
+        let snapshot = read_unmixed(path)?;
         if tries == 6 || !just_written(snapshot.meta.modified) || whole(&snapshot.bytes) {
             return Ok(snapshot);
         }
@@ -188,6 +235,12 @@ fn just_written(modified: Ms) -> bool {
 /// `stat` through links; `None` where there is nothing or it cannot be seen.
 pub fn stat(path: &Path) -> Option<Meta> {
     fs::metadata(path).ok().map(|meta| meta_of(&meta))
+}
+
+/// The owner of what is at `path` (through links), where that is a third user: its tokens are neither read nor replaced.
+pub(crate) fn third_owner(path: &Path) -> Option<u32> {
+    let uid = fs::metadata(path).ok()?.uid();
+    super::identity::is_third(uid).then_some(uid)
 }
 
 /// Whether `path` is a directory (through links).
@@ -273,6 +326,47 @@ pub fn real_target(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// The path of a file of our own in its directory's real path; the file itself may not be a link.
+///
+/// # Errors
+/// It is a link, or what the system refuses.
+pub(crate) fn own_target(path: &Path) -> io::Result<PathBuf> {
+    if is_symlink(path) {
+        return Err(no_link());
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    Ok(fs::canonicalize(parent)?.join(path.file_name().unwrap_or_default()))
+}
+
+fn no_link() -> io::Error {
+    io::Error::other("it is a link, which is not followed here")
+}
+
+/// Opens a file of our own, 0600 where it is made: no link is followed, nothing is waited for, and what was opened is a regular
+/// file of this user's. All else is decided by what was opened, never again by the path.
+///
+/// # Errors
+/// In words where it is something else; otherwise what the system refuses.
+pub(crate) fn open_ours(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    let opened = options
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => no_link(),
+        _ => error,
+    })?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    if meta.uid() != our_uid() {
+        return Err(io::Error::other(format!("it belongs to user {}", meta.uid())));
+    }
+    Ok(file)
+}
+
 /// The names in a directory, sorted; empty where it cannot be read.
 pub fn list(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else {
@@ -286,8 +380,8 @@ pub fn list(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Makes `dir` and what is missing above it, each 0700 as the agents do. Root gives what it makes to the owner of the
-/// directory it was made in.
+/// Makes `dir` and what is missing above it, each 0700 as the agents do. Nothing is given away: whoever owns the directory above
+/// could put a link in its place first (root in another user's home has become that user before).
 pub fn make_dirs(dir: &Path) -> io::Result<()> {
     if is_dir(dir) {
         return Ok(());
@@ -296,16 +390,10 @@ pub fn make_dirs(dir: &Path) -> io::Result<()> {
         make_dirs(parent)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_dir(dir) => return Ok(()),
-        Err(error) => return Err(error),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_dir(dir) => Ok(()),
+        Err(error) => Err(error),
     }
-    if is_root()
-        && let Some(above) = dir.parent().and_then(stat)
-    {
-        std::os::unix::fs::chown(dir, Some(above.uid), Some(above.gid))?;
-    }
-    Ok(())
 }
 
 /// Whether this process runs as root, which must never take a user's file.
@@ -315,23 +403,7 @@ pub fn is_root() -> bool {
 
 /// This process's user.
 pub fn our_uid() -> u32 {
-    // asked once: nothing here changes it
-    static OURS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    *OURS.get_or_init(|| rustix::process::geteuid().as_raw())
-}
-
-/// Gives an open file of ours to the owner of the directory it is in, where this process is root: one of root's would lock the user
-/// out.
-///
-/// # Errors
-/// What the system refuses.
-pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
-    match path.parent().and_then(stat) {
-        Some(above) if is_root() && file.metadata()?.uid() != above.uid => {
-            std::os::unix::fs::fchown(file, Some(above.uid), Some(above.gid))
-        }
-        _ => Ok(()),
-    }
+    rustix::process::geteuid().as_raw()
 }
 
 /// Whether files made by this process would keep the owner `uid`: it is ours, or we are root and can give it away.
@@ -496,8 +568,8 @@ pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
             }
         }
     };
-    let written = give_to_owner(&file, path)
-        .and_then(|()| file.set_len(0))
+    let written = file
+        .set_len(0)
         .and_then(|()| (&file).write_all(bytes))
         .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
         .and_then(|()| fs::rename(&temp, path));
@@ -509,13 +581,7 @@ pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Opens a temp file and locks it; `None` where another process has it, or just put it in its target's place.
 fn lock_temp(temp: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32)
-        .open(temp)?;
+    let file = open_ours(temp, OpenOptions::new().write(true).create(true).truncate(false))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -544,24 +610,16 @@ pub fn sync_dir(file: &Path) -> io::Result<()> {
 /// `AlreadyExists` where something is, otherwise what the system refuses.
 pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    give_to_owner(&file, path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix. Never blocks on a FIFO.
+/// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix.
+///
+/// # Errors
+/// See [`open_ours`].
 pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    give_to_owner(&file, path)?;
-    file.write_all(bytes)
+    open_ours(path, OpenOptions::new().append(true).create(true))?.write_all(bytes)
 }
 
 /// Makes a new directory of our own below `parent`, 0700, with a name that nobody else has.

@@ -226,12 +226,6 @@ fn make(path: &Path, kind: Kind) -> io::Result<Held> {
         }
     }
     let meta = fs::symlink_metadata(path)?;
-    if files::is_root()
-        && let Some(above) = path.parent().and_then(files::stat)
-    {
-        // the agents' own user must be able to clear it, should we die
-        std::os::unix::fs::chown(path, Some(above.uid), Some(above.gid))?;
-    }
     let mut held = Held {
         path: path.to_owned(),
         kind,
@@ -325,16 +319,9 @@ pub struct PassLock(#[expect(dead_code, reason = "held open, never read")] File)
 /// [`LockError::Held`] after `wait`; otherwise what the system refuses.
 pub async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, LockError> {
     use rustix::fs::{FlockOperation, flock};
-    use std::os::unix::fs::OpenOptionsExt;
-    // a FIFO in its place is refused, not waited for
+    // a link or FIFO in its place is refused, not waited for
     let path = state_dir.join("pass.lock");
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(&path)?;
-    files::give_to_owner(&file, &path)?;
+    let file = files::open_ours(&path, fs::OpenOptions::new().create(true).append(true))?;
     let begun = Instant::now();
     let mut waiting = None;
     loop {

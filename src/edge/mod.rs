@@ -8,6 +8,7 @@
 pub mod files;
 pub mod host;
 pub mod http;
+pub(crate) mod identity;
 pub mod keychain;
 pub mod listen;
 pub mod locks;

@@ -102,7 +102,7 @@ pub struct Stderr;
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         make_room();
-        io::stderr().write(bytes)
+        crate::visible::Shown(io::stderr()).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -76,7 +76,7 @@ impl Screen {
         if bytes.is_empty() {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
+        let mut out = crate::visible::Shown(io::stdout().lock());
         out.write_all(&bytes)?;
         out.flush()
     }

@@ -11,6 +11,7 @@ use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
 use crate::table::{ConfigError, Table};
 use crate::types::{Affected, DAY, Event, Ms, SECOND, Severity, Status};
+use crate::visible::line;
 use serde_json::{Value, json};
 
 /// Where to.
@@ -76,15 +77,15 @@ pub fn payload(event: &Event, now: Ms, hold: Ms) -> Value {
         json!({
             "labels": {
                 "alertname": "nolapse",
-                "alert_id": event.alert_id,
+                "alert_id": line(&event.alert_id),
                 "host": event.host,
-                "login": event.login.as_ref().map_or("", |login| login.id.as_str()),
+                "login": event.login.as_ref().map_or("".into(), |login| line(&login.id)),
                 "severity": severity.word(),
             },
             "annotations": {
                 "summary": event.title,
                 "description": clip(&text::plain(event), 8000, Count::Chars, as_is),
-                "affected": affected.join(", "),
+                "affected": line(&affected.join(", ")),
                 "kind": event.kind,
                 "event_id": event.event_id,
             },

@@ -86,7 +86,8 @@ pub fn body(event: &Event) -> Vec<u8> {
         schema: "nolapse.alert/1",
         event,
     };
-    serde_json::to_vec(&body).unwrap_or_default()
+    let text = serde_json::to_string(&body).unwrap_or_default();
+    crate::visible::json(&text).into_owned().into_bytes()
 }
 
 /// The headers of Standard Webhooks; without a secret the id and time alone.

@@ -33,8 +33,9 @@ pub(super) fn path(state_dir: &Path, spent: Fingerprint) -> PathBuf {
 /// Makes the place.
 pub(super) fn open(state_dir: &Path, spent: Fingerprint) -> io::Result<Slot> {
     let path = path(state_dir, spent);
-    files::make_dirs(&state_dir.join("rescue"))?;
-    let staged = files::stage(&files::real_target(&path)?, None)?;
+    let dir = files::own_target(&state_dir.join("rescue"))?;
+    files::make_dirs(&dir)?;
+    let staged = files::stage(&files::own_target(&path)?, None)?;
     staged.reserve(ROOM)?;
     Ok(Slot(staged))
 }
@@ -57,12 +58,14 @@ impl Slot {
 
 /// What lies there, complete: a temp file counts as well, since its writer may have died before the rename.
 pub(super) fn all(state_dir: &Path) -> Vec<(PathBuf, Rescue)> {
-    let dir = state_dir.join("rescue");
+    let Ok(dir) = files::own_target(&state_dir.join("rescue")) else {
+        return Vec::new();
+    };
     files::list(&dir)
         .into_iter()
         .filter_map(|name| {
             let path = dir.join(name);
-            let snapshot = files::read(&path).ok()?;
+            let snapshot = files::read_ours(&path).ok()?;
             Some((path, parse(std::str::from_utf8(&snapshot.bytes).ok()?)?))
         })
         .collect()

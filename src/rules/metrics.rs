@@ -8,6 +8,7 @@ use super::health;
 use crate::ledger::{Deliveries, Ledger, Passes};
 use crate::look::View;
 use crate::types::{Health, Ms, Problem, Reason, Severity};
+use crate::visible;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -434,12 +435,11 @@ impl Page {
     }
 }
 
-/// A foreign name: no control characters, and of a length that a database takes.
+/// A foreign name: what cannot be seen is written out, and of a length that a database takes.
 fn name(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     match text.char_indices().nth(NAME) {
-        Some((end, _)) => text[..end].chars().map(clean).chain(['…']).collect(),
-        None => text.chars().map(clean).collect(),
+        Some((end, _)) => format!("{}…", visible::line(&text[..end])),
+        None => visible::line(text).into_owned(),
     }
 }
 
@@ -582,8 +582,8 @@ mod tests {
             ],
         )];
         let page = page(view);
-        assert!(page.contains(r#"profile="x�[31m\"\\�""#), "{page}");
-        assert!(page.contains(r#"channel="a\"b\\c�d""#), "{page}");
+        assert!(page.contains(r#"profile="x\\u001b[31m\"\\\\u000a""#), "{page}");
+        assert!(page.contains(r#"channel="a\"b\\c\\u000ad""#), "{page}");
         assert!(
             !page.contains('\u{1b}') && page.lines().all(|line| line.len() < 400),
             "{page}"

@@ -87,12 +87,7 @@ pub fn ends(view: &View) -> Vec<(String, Option<Ms>)> {
 
 /// A line of text: a `|` would begin the performance data.
 fn plain(text: &str) -> String {
-    let clean = |c: char| match c {
-        '|' => '¦',
-        c if c.is_control() => ' ',
-        c => c,
-    };
-    text.chars().map(clean).collect()
+    crate::visible::line(text).replace('|', "¦")
 }
 
 /// A label within quotes: no `=`, and a quote is doubled.

@@ -259,8 +259,7 @@ fn reason(word: Option<&str>) -> Option<Reason> {
 
 /// Foreign text in one short line.
 fn text(foreign: &str) -> String {
-    let kept = foreign.chars().map(|c| if c.is_control() { ' ' } else { c });
-    kept.take(100).collect()
+    crate::visible::line(foreign).chars().take(100).collect()
 }
 
 /// A directory of Claude Code's, as that host's own alerts name it: the usual one needs no naming.
@@ -334,7 +333,7 @@ mod tests {
         ] {
             assert_eq!(parse(bad.as_bytes()).err(), Some(Silence::Nonsense), "{bad}");
         }
-        assert_eq!(text("a\n\u{1b}[31mb").as_str(), "a  [31mb");
+        assert_eq!(text("a\n\u{1b}[31mb").as_str(), r"a\u000a\u001b[31mb");
         assert_eq!(text(&"x".repeat(5000)).len(), 100);
         assert_eq!(directory(Some("/srv/a; rm -rf ~")), "/srv/a; rm -rf ~");
         assert_eq!(directory(Some("/home/u/.claude")), "~/.claude");

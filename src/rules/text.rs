@@ -6,6 +6,7 @@
 //! unescaped text, measured as escaped, so that no escape is ever cut in half.
 
 use crate::types::{Affected, Event, Severity, Status};
+use crate::visible;
 use sha2::{Digest, Sha256};
 
 /// What a service counts when it says "characters".
@@ -170,18 +171,15 @@ pub fn assemble(parts: &[Part], budget: usize, count: Count, style: &Style) -> S
     pieces.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-/// `text` without control and direction characters; line breaks are kept only where `lines`.
+/// `text` with what cannot be seen written out ([`crate::visible`]); line breaks are kept only where `lines`, else they are blanks.
 pub fn clean(text: &str, lines: bool) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' if lines => Some('\n'),
-            '\n' | '\t' => Some(' '),
-            // direction overrides and isolates, which could make one name look like another
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => None,
-            c if c.is_control() => None,
-            c => Some(c),
-        })
-        .collect()
+    let blank = |c: char| c == '\t' || c == '\n' && !lines;
+    let spaced: String = text
+        .chars()
+        .filter(|c| *c != '\r')
+        .map(|c| if blank(c) { ' ' } else { c })
+        .collect();
+    visible::lines(&spaced).into_owned()
 }
 
 /// The severity in a word for people: not everybody sees a colour.
@@ -390,7 +388,7 @@ mod tests {
 
     #[test]
     fn foreign_text_loses_what_could_deceive() {
-        assert_eq!(clean("a\r\nb\u{1b}[31m\u{202e}c\td", false), "a b[31mc d");
+        assert_eq!(clean("a\r\nb\u{1b}[31m\u{202e}c\td", false), r"a b\u001b[31m\u202ec d");
         assert_eq!(clean("a\r\nb", true), "a\nb");
     }
 

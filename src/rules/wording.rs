@@ -85,17 +85,49 @@ fn name(text: &str) -> String {
     clip(&clean(text, false), 64, Count::Chars, text::as_is)
 }
 
-/// A word for a POSIX shell, quoted only where that is needed; a leading `~/` still means the home.
+/// A word for a POSIX shell or fish, quoted only where that is needed; a leading `~/` still means the home. fish reads a backslash
+/// within single quotes (<https://fishshell.com/docs/current/language.html#quotes>), a POSIX shell does not: quotes and backslashes
+/// stand outside, where both read them alike.
 pub fn quote(word: &str) -> String {
     let (home, rest) = match word.strip_prefix("~/") {
         Some(rest) => ("~/", rest),
         None => ("", word),
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@+,".contains(c);
     if !rest.is_empty() && rest.chars().all(plain) {
         return word.to_owned();
     }
-    format!("{home}'{}'", rest.replace('\'', r"'\''"))
+    let mut out = format!("{home}'");
+    for c in rest.chars() {
+        match c {
+            '\'' => out.push_str(r"'\''"),
+            '\\' => out.push_str(r"'\\'"),
+            c => out.push(c),
+        }
+    }
+    out + "'"
+}
+
+/// An option and its value: a value that begins with `-` would be one itself if it stood alone.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{between}{}", quote(value))
+}
+
+/// The command that takes a profile out of an agent's store.
+pub(crate) fn remove_token(profile: &str, agent: &str) -> String {
+    match profile.starts_with('-') {
+        true => format!("nolapse token remove {} {}", option("--agent", agent), operand(profile)),
+        false => format!("nolapse token remove {} {}", quote(profile), option("--agent", agent)),
+    }
+}
+
+/// A word that is no option even where it begins with `-`; nothing but further such words may come after it.
+pub(crate) fn operand(word: &str) -> String {
+    match word.starts_with('-') {
+        true => format!("-- {}", quote(word)),
+        false => quote(word),
+    }
 }
 
 fn subject(alert: &Alert) -> String {
@@ -234,7 +266,7 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, "rescue") => "nolapse refresh".to_owned().into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
-        ("channel", _) => format!("nolapse alert test {}", quote(rest)).into(),
+        ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
         ("login", DIRECTORY) => before_sign_in(alert, format!("rmdir {path}")),
         ("login", NOT_A_FILE) => before_sign_in(alert, format!("mv {path} {path}.old")),
@@ -271,12 +303,12 @@ pub fn sign_in(dir: Option<&str>) -> String {
 fn own(one: &Affected) -> Remedy {
     let provider = one.profile.split(':').next().unwrap_or_default();
     if provider != "anthropic" {
-        return format!("{} models auth login --provider {}", one.family, quote(provider)).into();
+        return format!("{} models auth login {}", one.family, option("--provider", provider)).into();
     }
     let paste = format!(
-        "{} models auth paste-token --provider anthropic --profile-id {}",
+        "{} models auth paste-token --provider anthropic {}",
         one.family,
-        quote(&one.profile)
+        option("--profile-id", &one.profile)
     );
     Remedy {
         first: "claude setup-token".into(),
@@ -535,6 +567,58 @@ mod tests {
             (21 * DAY + HOUR, "21 d"),
         ] {
             assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn a_quoted_word_is_one_word_for_every_shell() {
+        for (word, want) in [
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            (r"x\'; touch pwned; '", r"'x'\\''\''; touch pwned; '\'''"),
+            ("~/a b", "~/'a b'"),
+            ("%self", "'%self'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quote(word), want);
+        }
+        assert_eq!(option("--agent", "-rf"), "--agent=-rf");
+        assert_eq!((operand("-rf"), operand("phone")), ("-- -rf".into(), "phone".into()));
+        assert_eq!(
+            remove_token("-x:y", "clawdbot/main"),
+            "nolapse token remove --agent clawdbot/main -- -x:y"
+        );
+    }
+
+    /// Every shell that this host has reads one word, the same: `sh` is everywhere, `scripts/test` installs fish.
+    #[test]
+    fn shells_agree_on_it() {
+        let words = [
+            "a b",
+            "it's",
+            r"x\'; echo pwned; '",
+            r"\",
+            r"\\'",
+            "$(id)`id`",
+            "a\"b*?{x,y}",
+            "-n",
+            "(id)",
+            "~",
+        ];
+        for shell in ["sh", "fish"] {
+            for word in words {
+                let script = format!("printf %s {}", operand(word).replace("-- ", ""));
+                let script = script.replacen("printf %s", "printf '%s|'", 1);
+                let out = std::process::Command::new(shell)
+                    .args(["-c", &script])
+                    .output()
+                    .expect(shell);
+                assert_eq!(
+                    String::from_utf8_lossy(&out.stdout),
+                    format!("{word}|"),
+                    "{shell}: {script}"
+                );
+            }
         }
     }
 }

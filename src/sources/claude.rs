@@ -343,10 +343,10 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
         Err(ReadError::Absent) => (State::Absent, None),
         Err(error) => {
             let fault = match error {
-                ReadError::Io(_) => Fault::Refused,
+                ReadError::Io(_) | ReadError::Theirs(_) => Fault::Refused,
                 ReadError::NotAFile if files::is_dir(&place.file()) => Fault::Directory,
                 ReadError::NotAFile => Fault::Special,
-                ReadError::Absent | ReadError::TooLarge(_) => Fault::Content,
+                ReadError::Absent | ReadError::TooLarge(_) | ReadError::Link => Fault::Content,
             };
             let why = match fault {
                 Fault::Directory => "a directory is in its place".to_owned(),

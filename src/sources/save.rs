@@ -119,7 +119,7 @@ impl Ready {
             // a directory where no lock can be made is one where Claude Code can make none either
             Err(LockError::Io(_)) => None,
         };
-        let text = match files::read(&self.target) {
+        let text = match files::read_unmixed(&self.target) {
             Ok(snapshot) => {
                 String::from_utf8(snapshot.bytes).map_err(|_| SaveError::NotPatchable("not UTF-8".into()))?
             }

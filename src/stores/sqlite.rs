@@ -112,6 +112,9 @@ fn try_read(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
     if !files::is_file(&real) {
         return Err(SqliteError::NotAFile);
     }
+    if let Some(uid) = files::third_owner(&real) {
+        return Err(SqliteError::Io(files::ReadError::Theirs(uid).to_string()));
+    }
     let before = Beside::look(&real);
     let pending = |meta: &Option<Meta>| meta.as_ref().is_some_and(|meta| meta.size > 0);
     let immutable = !pending(&before.wal);

@@ -89,7 +89,7 @@ pub(crate) fn look(path: &Path) -> Looked {
             without(State::Refused("a link that leads nowhere".into()), None)
         }
         Err(ReadError::Absent) => without(State::Absent, None),
-        Err(error @ ReadError::Io(_)) => without(State::Refused(error.to_string()), None),
+        Err(error @ (ReadError::Io(_) | ReadError::Theirs(_))) => without(State::Refused(error.to_string()), None),
         Err(error) => without(State::Malformed(error.to_string()), None),
     }
 }

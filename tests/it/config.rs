@@ -365,7 +365,7 @@ fn bad() -> Vec<Bad> {
             "missing secret file",
             "[[channel]]\ntype = \"slack\"\nurl_file = \"nowhere\"\n",
             "config.toml:3",
-            &["`channel[1].url_file`", "nowhere", "mode 600"],
+            &["`channel[1].url_file`", "no such file", "mode 600"],
         ),
         bad(
             "empty secret file",
@@ -377,7 +377,7 @@ fn bad() -> Vec<Bad> {
             "variable that is not set",
             "[[channel]]\ntype = \"slack\"\nurl_env = \"NOLAPSE_NOT_SET\"\n",
             "config.toml:3",
-            &["`channel[1].url_env`", "NOLAPSE_NOT_SET"],
+            &["`channel[1].url_env`", "is not set", "name of a variable"],
         ),
         bad(
             "secret given twice",
@@ -714,4 +714,38 @@ fn a_configuration_that_cannot_be_reached_is_said_so() {
         );
     }
     assert_eq!(tree(home.path()), before);
+}
+
+/// A secret that stands where a name or a path belongs, or under any other key, is not printed by whoever reads the file.
+#[test]
+fn a_secret_under_the_wrong_key_is_never_printed() {
+    let secret = "sk-CANARY0aB1cD2eF3gH4";
+    let made = "CANARY0aB1cD2eF3gH4iJ5kL6";
+    for lines in [
+        "type = \"email\"\nsmtp = \"smtp://127.0.0.1\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"\nuser = \"u\"\npassword_env = \"%\"\n",
+        "type = \"email\"\nsmtp = \"smtp://127.0.0.1\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"\nuser = \"u\"\npassword_file = \"%\"\n",
+        "type = \"slack\"\nurl_env = \"%\"\n",
+        "type = \"slack\"\nurl_file = \"%\"\n",
+        "type = \"%\"\n",
+        "type = \"log\"\nmin_severity = \"%\"\n",
+        "type = \"log\"\n\"%\" = true\n",
+        "type = \"log\"\nquiet_hours = \"%\"\n",
+    ] {
+        for secret in [secret, made] {
+            let home = crate::home::Home::new();
+            home.config(&format!("[[channel]]\n{}", lines.replace('%', secret)));
+            for args in [
+                &["config", "check"][..],
+                &["config", "show"],
+                &["doctor"],
+                &["doctor", "--json"],
+                &["run"],
+                &["-vvv", "status"],
+            ] {
+                let ran = home.run(args);
+                assert!(!format!("{ran:?}").contains("CANARY"), "{lines}\n{args:?}: {ran:?}");
+            }
+            assert_eq!(home.run(&["config", "check"]).code, 3, "{lines}");
+        }
+    }
 }

@@ -57,6 +57,11 @@ impl Manager {
 }
 
 impl Daemon {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn start(home: &Home) -> Self {
         let daemon = Self::spawn(home.command(&["-vv", "daemon"]));
         daemon.until("its first pass", || daemon.passes() >= 1);

@@ -35,6 +35,7 @@ mod reauth;
 mod receiver;
 mod remotes;
 mod renew;
+mod root;
 mod schema;
 mod shape;
 mod tokens;

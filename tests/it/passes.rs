@@ -320,7 +320,8 @@ fn links_owners_and_modes_are_kept() {
     fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
     let root = rustix::process::geteuid().is_root();
     if root {
-        std::os::unix::fs::chown(&real, Some(4242), Some(4243)).unwrap();
+        // a group that is not the owner's own
+        std::os::unix::fs::chown(&real, None, Some(4243)).unwrap();
     }
     let owner = fs::metadata(&real).map(|meta| (meta.uid(), meta.gid())).unwrap();
     fs::create_dir_all(home.at(".clawdbot/agents/main/agent")).unwrap();

@@ -1,7 +1,6 @@
 //! The agents' stores: what they hold of a login, and whether they are written.
 
 use super::super::lineage::Relation;
-use super::super::wording::quote;
 use super::{Facts, Finding, Fix, Group, Level, Spot, counted};
 
 /// A profile with a refresh token that hangs on a login.
@@ -101,9 +100,8 @@ fn copy(copy: &CopyFact) -> Option<Finding> {
                 "either it was signed in on its own, or one of the two is dead; the older one is",
             )
             .advice(format!(
-                "fine if it was signed in on its own; otherwise `nolapse token remove {} --agent {}`",
-                quote(profile),
-                quote(agent)
+                "fine if it was signed in on its own; otherwise `{}`",
+                crate::rules::wording::remove_token(profile, agent)
             )),
         ),
     }

@@ -1,6 +1,6 @@
 //! Refresh tokens that more than one place holds.
 
-use super::super::wording::{self, quote};
+use super::super::wording;
 use super::{Facts, Finding, Group, Level, Spot};
 use crate::secret::Fingerprint;
 
@@ -80,11 +80,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             .partition(|who| matches!(who, Who::Login(..)));
         found.push(match (&logins[..], &profiles[..]) {
             ([_, Who::Login(_, dir), ..], _) => finding.run(wording::sign_in(Some(&dir.shown))),
-            ([_], [Who::Profile(label, id), ..]) if facts.grants.share_access => finding.run(format!(
-                "nolapse token remove {} --agent {} && nolapse sync",
-                quote(id),
-                quote(label)
-            )),
+            ([_], [Who::Profile(label, id), ..]) if facts.grants.share_access => {
+                finding.run(format!("{} && nolapse sync", wording::remove_token(id, label)))
+            }
             ([_], _) => finding.advice("meant by `sync.share = \"full\"`; with \"access\" agents cannot renew"),
             _ => finding.advice("sign in once for each of them, with the agents' own `models auth login`"),
         });

@@ -1,6 +1,6 @@
 //! Who runs nolapse, and with which `claude`.
 
-use super::super::wording::{quote, span};
+use super::super::wording::{operand, span};
 use super::{Facts, Finding, Group, Level, Spot, counted, helped};
 use crate::types::{DAY, HOUR, MINUTE, Ms, Problem};
 
@@ -279,7 +279,7 @@ fn linger_off(running: &RunningFact) -> Option<Finding> {
             format!("linger is off for `{}`", running.user),
             "systemd stops the timer when the last session ends",
         )
-        .run(format!("loginctl enable-linger {}", quote(&running.user)))
+        .run(format!("loginctl enable-linger {}", operand(&running.user)))
     })
 }
 

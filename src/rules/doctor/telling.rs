@@ -1,7 +1,7 @@
 //! Channels and the heartbeat: whether an alert would reach somebody.
 
 use super::super::alert;
-use super::super::wording::quote;
+use super::super::wording::operand;
 use super::judged::alerted;
 use super::{Facts, Finding, Group, Level, counted};
 
@@ -65,7 +65,7 @@ fn finding(kind: &str, level: Level, what: impl Into<String>, why: impl Into<Str
 }
 
 fn test(channel: &ChannelFact) -> String {
-    format!("nolapse alert test {}", quote(&channel.name))
+    format!("nolapse alert test {}", operand(&channel.name))
 }
 
 /// `Broken` where no channel is reached.

@@ -1,0 +1,139 @@
+//! Whose process this is. Root in another user's home becomes that user before anything of the home is opened: whoever owns a
+//! directory can put a link or another file in the place of each name in it, at any moment, so no check made as root holds.
+//! Made by hand from `nix`'s safe wrappers, which reach every thread of the process (rustix's set the calling thread alone).
+
+use crate::edge::files;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The user that this process became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Became {
+    /// Its number.
+    pub(crate) uid: u32,
+    /// Its name, where the system knows one.
+    pub(crate) name: Option<String>,
+}
+
+/// Why root may not work in a home.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It belongs to this user, whom this process could not become.
+    NotBecome(u32, io::Error),
+    /// It is root's, but this directory or link on the way to it can be changed by others.
+    OpenAbove(PathBuf),
+}
+
+/// Where this process is root's and `home` another user's: becomes that user for good, with that user's groups and no other.
+/// A home that does not exist yet belongs to the owner of the directory that it would be made in. Nothing of the home is opened.
+///
+/// # Errors
+/// See [`Refused`]; the process must then end.
+pub(crate) fn settle(home: &Path) -> Result<Option<Became>, Refused> {
+    let owner = existing(home).map(|meta| meta.uid());
+    if let Some(owner) = owner {
+        let _ = HOME_OWNER.set(owner);
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    match owner {
+        Some(0) | None => match open_above(home) {
+            Some(open) => Err(Refused::OpenAbove(open)),
+            None => Ok(None),
+        },
+        Some(uid) => {
+            let gid = existing(home).map_or(uid, |meta| meta.gid());
+            let name = become_user(uid, gid).map_err(|error| Refused::NotBecome(uid, error))?;
+            Ok(Some(Became { uid, name }))
+        }
+    }
+}
+
+/// Where `path`, which lies outside the home (`--state-dir`, `--config`), is not root's alone and this process is: the step on the
+/// way to it that others can change. `None` for everybody but root.
+pub(crate) fn not_roots_alone(path: &Path) -> Option<PathBuf> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    match existing(path).map(|meta| meta.uid()) {
+        Some(0) | None => open_above(path),
+        Some(_) => Some(path.to_owned()),
+    }
+}
+
+/// Whether tokens in a file of this owner would be a third user's: neither ours, nor root's, nor those of whom the home belongs to
+/// (some file systems show a home, and all in it, under another number than ours).
+pub(crate) fn is_third(uid: u32) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    uid != 0 && uid != ours && (ours == 0 || HOME_OWNER.get() != Some(&uid))
+}
+
+/// Set once, by [`settle`].
+static HOME_OWNER: OnceLock<u32> = OnceLock::new();
+
+/// `path`, links followed, or the next directory above it that exists.
+fn existing(path: &Path) -> Option<fs::Metadata> {
+    path.ancestors().find_map(|path| fs::metadata(path).ok())
+}
+
+/// The first step on the way to `home` that somebody else than root could turn elsewhere: a link or directory of another user, or a
+/// directory that others can write without the sticky bit. In a sticky one (`/tmp`) an entry of root's stays root's.
+fn open_above(home: &Path) -> Option<PathBuf> {
+    let real = files::real(home);
+    let steps = home
+        .ancestors()
+        .skip(1)
+        .chain(real.iter().flat_map(|real| real.ancestors().skip(1)));
+    let open = |step: &Path| {
+        fs::symlink_metadata(step).is_ok_and(|meta| {
+            meta.uid() != 0 || meta.is_dir() && meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 && writable(&meta)
+        })
+    };
+    let link = fs::symlink_metadata(home).is_ok_and(|meta| meta.uid() != 0);
+    match link {
+        true => Some(home.to_owned()),
+        false => steps.map(Path::to_owned).find(|step| open(step)),
+    }
+}
+
+/// Whether others than root can write: root's own group holds nobody else.
+fn writable(meta: &fs::Metadata) -> bool {
+    meta.mode() & 0o002 != 0 || meta.gid() != 0
+}
+
+/// For good: real, effective and saved ids, so that there is no way back.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn become_user(uid: u32, home_gid: u32) -> io::Result<Option<String>> {
+    use nix::unistd::{Gid, Uid, User, getgid, getuid, initgroups, setgid, setgroups, setuid};
+    let known = User::from_uid(Uid::from_raw(uid))?;
+    match &known {
+        Some(user) => {
+            let name = std::ffi::CString::new(user.name.as_str())?;
+            initgroups(&name, user.gid)?;
+            setgid(user.gid)?;
+        }
+        // a user without a name, as in containers: no group of root's in any case
+        None => {
+            let gid = Gid::from_raw(if home_gid == 0 { uid } else { home_gid });
+            setgroups(&[])?;
+            setgid(gid)?;
+        }
+    }
+    setuid(Uid::from_raw(uid))?;
+    let back = setuid(Uid::from_raw(0)).is_ok();
+    if back || getuid().as_raw() != uid || Uid::effective().as_raw() != uid || getgid().as_raw() == 0 && known.is_none()
+    {
+        return Err(io::Error::other("the change of user did not take"));
+    }
+    Ok(known.map(|user| user.name))
+}
+
+/// macOS keeps a user's groups elsewhere (opendirectoryd), and no safe call gives up root's there.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn become_user(_: u32, _: u32) -> io::Result<Option<String>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
