@@ -80,9 +80,9 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
     } else if view.logins.iter().any(refused) || view.agents.iter().any(store_unknown) {
         Exit::Unknown
     } else if nothing(view) {
-        match key_anywhere(ctx, view) {
-            Some(_) => Exit::Fine,
-            None => Exit::Lapsed,
+        match watches_only(ctx, view) || key_anywhere(ctx, view).is_some() {
+            true => Exit::Fine,
+            false => Exit::Lapsed,
         }
     } else if profiles().chain(logins()).any(|health| health == Health::Expiring) {
         Exit::Expiring
@@ -179,8 +179,16 @@ pub fn nothing(view: &View) -> bool {
     view.logins.is_empty() && counted(view).next().is_none()
 }
 
+/// Whether there is nothing of its own here, and other hosts are what it looks at: it is judged by them.
+pub fn watches_only(ctx: &Ctx, view: &View) -> bool {
+    nothing(view) && !ctx.config.remotes.is_empty()
+}
+
 /// The worst health of all.
 pub fn health(ctx: &Ctx, view: &View) -> Health {
+    if watches_only(ctx, view) {
+        return Health::Ok;
+    }
     if nothing(view) && key_anywhere(ctx, view).is_some() {
         return Health::Static;
     }
@@ -760,6 +768,12 @@ pub fn paint(text: &str, code: &str, style: Style) -> String {
 
 /// What to say where there is nothing to watch: what was looked for, where, and what to do.
 pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
+    if watches_only(ctx, view) {
+        return match ctx.config.remotes.len() {
+            1 => "no login of its own here; watches 1 other host\n".into(),
+            n => format!("no login of its own here; watches {n} other hosts\n"),
+        };
+    }
     let stores = view
         .agents
         .iter()

@@ -147,3 +147,29 @@ fn a_host_that_hangs_is_given_up_and_a_remote_that_is_none_is_refused() {
         assert!(ran.code == 3 && ran.stderr.contains(words), "{config}: {ran:?}");
     }
 }
+
+/// A phone without a login of its own is judged by the hosts it watches, in every command.
+#[test]
+fn a_host_that_only_watches_is_judged_by_what_it_watches() {
+    let (mut here, there) = pair();
+    fs::remove_file(here.at(".claude/.credentials.json")).unwrap();
+    pass(&here);
+    for args in [&["run"][..], &["check"], &["status", "--check"]] {
+        let ran = here.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+        assert!(!ran.stdout.contains("found neither"), "{args:?}: {ran:?}");
+    }
+    assert_eq!(here.status(&[])["health"], "ok");
+    assert!(here.run(&["status"]).stdout.contains("watches 1 other host"));
+    there.login("there", now() - HOUR);
+    fs::write(there.at(".claude/.credentials.json"), "{}").unwrap();
+    pass(&here);
+    for args in [&["check"][..], &["status", "--check"]] {
+        let ran = here.run(args);
+        assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
+    }
+    // without a host to watch there is nothing at all
+    here.env
+        .insert("XDG_CONFIG_HOME".into(), here.at("none").display().to_string());
+    assert_eq!(here.run(&["check"]).code, 1);
+}
