@@ -5,6 +5,7 @@ use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::subprocess::{self, Status};
+use crate::edge::termux;
 use crate::install::{Call, Done};
 use crate::ledger;
 use crate::look::View;
@@ -31,7 +32,7 @@ pub(super) async fn gather(ctx: &Ctx, view: &View, about: &About<'_>) -> Running
     };
     let Some(place) = &about.place else {
         fact.elsewhere = true;
-        fact.termux_api = termux_api(ctx, None).await;
+        (fact.termux_api, fact.overlay) = tokio::join!(termux_api(ctx, None), overlay(ctx));
         return fact;
     };
     fact.user = place.user.clone().unwrap_or_else(|| place.uid.to_string());
@@ -39,7 +40,13 @@ pub(super) async fn gather(ctx: &Ctx, view: &View, about: &About<'_>) -> Running
     let is = |platform| found.iter().any(|(way, _): &ways::Found| way.platform == platform);
     let job = is("termux").then_some("termux-job-scheduler");
     let user = is("systemd").then_some(&*fact.user);
-    let (linger, ways, api) = tokio::join!(linger(ctx, user), ways::ask_all(ctx, found), termux_api(ctx, job));
+    let (linger, ways, api, overlay) = tokio::join!(
+        linger(ctx, user),
+        ways::ask_all(ctx, found),
+        termux_api(ctx, job),
+        overlay(ctx)
+    );
+    fact.overlay = overlay;
     fact.linger = linger;
     fact.ways = ways;
     fact.termux_api = api;
@@ -123,11 +130,36 @@ async fn termux_api(ctx: &Ctx, needed: Option<&str>) -> Option<TermuxApi> {
         return Some(TermuxApi::Missing);
     }
     notify::find_program(&ctx.host, "termux-job-scheduler")?;
+    if ctx.host.var_nonblank("BOOTCLASSPATH").is_none() {
+        return Some(TermuxApi::NoClassPath);
+    }
     let call = Call::new("Termux:API", Done::Anyhow, &["termux-job-scheduler", "-p"]);
     match subprocess::run(ways::spec(ctx, &call)).await {
         Ok(output) if output.status == Status::TimedOut => Some(TermuxApi::Silent),
         Ok(_) => Some(TermuxApi::Answers),
         Err(_) => Some(TermuxApi::Missing),
+    }
+}
+
+/// Whether Termux may come to the front by itself; `am` tells by its exit code and starts nothing (TermuxAm 0.8.0).
+async fn overlay(ctx: &Ctx) -> Option<bool> {
+    let am = termux::tool(&ctx.host, "am");
+    if !ctx.host.termux() || !files::is_file(&am) {
+        return None;
+    }
+    let call = Call {
+        words: std::iter::once(am.display().to_string())
+            .chain(termux::front())
+            .chain(["--check-draw-over-apps-permission".into()])
+            .collect(),
+        done: Done::Success,
+        from: "Termux",
+    };
+    let output = subprocess::run(ways::spec(ctx, &call)).await.ok()?;
+    match output.status {
+        Status::Exit(0) => Some(true),
+        Status::Exit(1) => Some(false),
+        _ => None,
     }
 }
 

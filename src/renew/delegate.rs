@@ -73,7 +73,13 @@ pub fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
                     "cli_not_found",
                     &ctx.host.home,
                     format!("`{name}` is not on the `PATH`, so the login `{login}` cannot be renewed by it"),
-                    "install it, name it with `renew.claude`, or set `renew.mode`",
+                    match ctx.host.termux() {
+                        // from 2.1.113 on it is a program for glibc (anthropics/claude-code#50270)
+                        true => {
+                            "it does not run in Termux itself: name one with `renew.claude` (docs/termux.md), or set `renew.mode`"
+                        }
+                        false => "install it, name it with `renew.claude`, or set `renew.mode`",
+                    },
                 )
             })?
     };

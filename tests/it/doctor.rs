@@ -166,6 +166,7 @@ fn healthy_homes_are_found_healthy() {
     termux.env.insert("PATH".into(), format!("{prefix}/bin:/usr/bin:/bin"));
     termux.env.insert("PREFIX".into(), prefix);
     termux.env.insert("TERMUX_VERSION".into(), "0.118.3".into());
+    termux.env.insert("BOOTCLASSPATH".into(), "/apex/core-oj.jar".into());
     let mut desktop = healthy();
     fs::create_dir(desktop.at("run")).unwrap();
     let _bus = std::os::unix::net::UnixListener::bind(desktop.at("run/bus")).unwrap();
@@ -462,6 +463,7 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
     }),
     ("termux_api_silent", "broken", 1, |home| {
         home.env.insert("TERMUX_VERSION".into(), "0.118.3".into());
+        home.env.insert("BOOTCLASSPATH".into(), "/apex/core-oj.jar".into());
         for name in ["usr/bin/termux-notification", "usr/bin/termux-job-scheduler"] {
             program(home, name, "exec sleep 600");
         }
@@ -730,6 +732,7 @@ fn on_a_terminal_it_says_what_it_waits_for() {
     home.env.insert("TERMUX_VERSION".into(), "0.118.3".into());
     home.env
         .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("usr/bin").display()));
+    home.env.insert("BOOTCLASSPATH".into(), "/apex/core-oj.jar".into());
     for name in ["usr/bin/termux-notification", "usr/bin/termux-job-scheduler"] {
         program(&home, name, "exec sleep 600");
     }

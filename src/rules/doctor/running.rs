@@ -29,6 +29,8 @@ pub(crate) struct RunningFact {
     pub platform: &'static str,
     /// Termux:API, where this is Termux.
     pub termux_api: Option<TermuxApi>,
+    /// Whether Termux may come to the front by itself ("Display over other apps"), where this is Termux and it could be asked.
+    pub overlay: Option<bool>,
     /// Which `claude` renews, where one is to, or why it cannot.
     pub cli: Option<Result<String, Problem>>,
 }
@@ -42,6 +44,8 @@ pub(crate) enum TermuxApi {
     Missing,
     /// Its commands never end: the app is missing or was never opened.
     Silent,
+    /// They cannot: the environment lacks what Android's `am` starts with.
+    NoClassPath,
 }
 
 /// One way in which it is installed.
@@ -84,11 +88,13 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         found.extend(off(way));
     }
     found.extend(old(running, facts.now));
+    found.extend(job_held_back(running, facts.now));
     found.extend(failing(running, facts.now));
     found.extend(linger_off(running));
     found.extend(two_installs(running));
     found.extend(two_programs(running));
     found.extend(termux_api(running));
+    found.extend(overlay(running));
     found.extend(no_claude(running));
     found
 }
@@ -250,6 +256,38 @@ fn old(running: &RunningFact, now: Ms) -> Option<Finding> {
     Some(found.run("nolapse run"))
 }
 
+/// Android's standby buckets let a job of an app that is not exempt from battery optimisation run at most 10 times in 2 h, 8 in 8 h or
+/// 3 in 24 h (AOSP `QuotaController`); a job every 15 minutes that is an hour late is held back by one.
+fn job_held_back(running: &RunningFact, now: Ms) -> Option<Finding> {
+    let job = |way: &Way| way.platform == "termux" && matches!(way.on, On::Yes | On::Likely);
+    let job = running.daemons.is_empty() && running.ways.iter().any(job);
+    let idle = running
+        .idle(now)
+        .filter(|idle| job && *idle > HOUR && *idle <= running.patience)?;
+    let found = finding(
+        "job_held_back",
+        Level::Warning,
+        format!(
+            "the last pass was {} ago, and the job is due every 15 minutes",
+            span(idle)
+        ),
+        "Android holds back the jobs of Termux:API, probably by battery optimisation: alerts come late",
+    );
+    Some(found.advice("switch battery optimisation off for Termux:API and for Termux, in Android's settings"))
+}
+
+fn overlay(running: &RunningFact) -> Option<Finding> {
+    (running.overlay == Some(false)).then(|| {
+        finding(
+            "overlay_off",
+            Level::Note,
+            "Termux may not display over other apps",
+            "a terminal that an alert opens waits in Termux until you open it; signing in by the notification needs none",
+        )
+        .advice("allow it in Android's settings for Termux, if you want terminals to open by themselves")
+    })
+}
+
 fn failing(running: &RunningFact, now: Ms) -> Option<Finding> {
     let what = match (running.last_pass, running.last_good) {
         (Some(last), Some(good)) if last > good => {
@@ -360,6 +398,15 @@ fn termux_api(running: &RunningFact) -> Option<Finding> {
             )
             .advice("install the app Termux:API from where Termux came from, and open it once"),
         ),
+        TermuxApi::NoClassPath => Some(
+            finding(
+                "termux_no_class_path",
+                Level::Broken,
+                "`BOOTCLASSPATH` is not set here, so no command of Termux:API can start",
+                "what was started from here shows no notification and cannot tell Android's job scheduler",
+            )
+            .advice("start it from Termux itself, or keep BOOTCLASSPATH in the environment of what starts it"),
+        ),
         TermuxApi::Answers => None,
     }
 }
@@ -436,6 +483,50 @@ mod tests {
                 "not_told unknown",
             ),
         ] {
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn a_phone_whose_jobs_are_held_back_is_told_of() {
+        let job = |on| Way {
+            platform: "termux",
+            name: "the job".into(),
+            daemon: false,
+            program: None,
+            gone: 0,
+            on,
+        };
+        for (ways, daemons, idle, wanted) in [
+            (vec![job(On::Yes)], vec![], 30 * MINUTE, vec![]),
+            (vec![job(On::Yes)], vec![], 2 * HOUR, vec!["job_held_back"]),
+            (vec![job(On::Yes)], vec![], 9 * HOUR, vec!["last_pass_old"]),
+            (vec![job(On::Yes)], vec![7], 2 * HOUR, vec!["two_installs"]),
+        ] {
+            let running = RunningFact {
+                ways,
+                daemons,
+                last_pass: Some(NOW - idle),
+                last_good: Some(NOW - idle),
+                patience: patience(true),
+                ..facts().running
+            };
+            let found = kinds(&Facts { running, ..facts() });
+            let found: Vec<String> = found.into_iter().map(|(kind, _)| kind).collect();
+            assert_eq!(found, wanted);
+        }
+        for (api, overlay, wanted) in [
+            (TermuxApi::Answers, Some(true), vec![]),
+            (TermuxApi::Answers, Some(false), vec!["overlay_off"]),
+            (TermuxApi::NoClassPath, None, vec!["termux_no_class_path"]),
+        ] {
+            let running = RunningFact {
+                termux_api: Some(api),
+                overlay,
+                ..facts().running
+            };
+            let found = kinds(&Facts { running, ..facts() });
+            let found: Vec<String> = found.into_iter().map(|(kind, _)| kind).collect();
             assert_eq!(found, wanted);
         }
     }
