@@ -258,6 +258,10 @@ pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError
             ));
         }
     };
+    // root would run what it names, whoever wrote it there
+    if files::is_root() {
+        trusted(path, host)?;
+    }
     let text = std::str::from_utf8(&snapshot.bytes).map_err(|_| fail("not UTF-8 text".into(), "save it as UTF-8"))?;
     let source = Source {
         path,
@@ -267,6 +271,41 @@ pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError
         env: &host.env,
     };
     parse(&source)
+}
+
+/// Whether nobody but this user and root can change the configuration: it names programs that are run (`command`, `renew.claude`),
+/// and who is told. As ssh judges its own.
+///
+/// # Errors
+/// Who can, and the command that ends it.
+pub(crate) fn trusted(path: &Path, host: &Host) -> Result<(), ConfigError> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    for (path, what) in [(path, "this file"), (dir, "its directory")] {
+        let Some(meta) = files::stat(path) else { continue };
+        let shown = crate::rules::wording::quote(&host.tilde(path));
+        let fail = |message: String, hint: String| ConfigError {
+            place: path.display().to_string(),
+            message,
+            hint,
+        };
+        if meta.uid != 0 && meta.uid != files::our_uid() {
+            return Err(fail(
+                format!("{what} belongs to user {}, who can have nolapse run anything", meta.uid),
+                format!("run `sudo chown {} {shown}`", files::our_uid()),
+            ));
+        }
+        // in a sticky directory nobody takes the place of another's file
+        if meta.mode & 0o022 != 0 && meta.mode & 0o1000 == 0 {
+            return Err(fail(
+                format!(
+                    "{what} has mode {:04o}: others can write it, and so have nolapse run anything",
+                    meta.mode
+                ),
+                format!("run `chmod go-w {shown}`"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The files that hold the configuration's secrets and can be read by others, whether or not it is valid otherwise: those

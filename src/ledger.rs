@@ -203,6 +203,12 @@ pub struct Outgoing {
     /// Why the last try failed; no secrets.
     #[serde(default)]
     pub last_error: Option<String>,
+    /// That it is told in a digest alone: there were too many at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
+    /// The events that this one is the digest of; never in the ledger itself.
+    #[serde(skip)]
+    pub covers: Vec<String>,
 }
 
 /// A ledger as it was found.
@@ -246,7 +252,7 @@ pub fn load(state_dir: &Path) -> Loaded {
             "nothing to do: it is set aside and begun anew, with what is known of spent tokens; an alert may be repeated once",
         )),
     };
-    match files::read_ours(&path) {
+    match files::read_ours_most(&path, LIMIT) {
         Ok(snapshot) => match serde_json::from_slice::<Ledger>(&snapshot.bytes) {
             Ok(ledger) if ledger.schema == SCHEMA => Loaded { ledger, problem: None },
             Ok(ledger) => corrupt(format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema)),
@@ -260,12 +266,34 @@ pub fn load(state_dir: &Path) -> Loaded {
     }
 }
 
-/// Keeps a ledger that cannot be read under another name, before a new one takes its place.
+/// The most that a ledger may be, in bytes; a larger one is not written, since it would not be read. 10,000 profiles that all need a
+/// person are a quarter of it.
+const LIMIT: u64 = 32 << 20;
+
+/// How many unreadable ledgers are kept.
+const KEPT: usize = 3;
+
+/// Keeps a ledger that cannot be read under another name, before a new one takes its place; of such, the three newest.
 ///
 /// # Errors
-/// What the system refuses.
+/// What the system refuses; a ledger must not be saved then.
 pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
-    files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))
+    files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))?;
+    let at = |name: &String| {
+        name.strip_prefix("ledger.corrupt-")?
+            .strip_suffix(".json")?
+            .parse::<Ms>()
+            .ok()
+    };
+    let mut names: Vec<(Ms, String)> = files::list(state_dir)
+        .into_iter()
+        .filter_map(|name| Some((at(&name)?, name)))
+        .collect();
+    names.sort();
+    for (_, name) in &names[..names.len().saturating_sub(KEPT)] {
+        files::remove(&state_dir.join(name))?;
+    }
+    Ok(())
 }
 
 /// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
@@ -279,9 +307,15 @@ pub fn last_pass(state_dir: &Path) -> Option<Ms> {
 /// What the system refuses; the old one is then still there.
 pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     let path = files::own_target(&path(state_dir))?;
-    let mut bytes = serde_json::to_vec_pretty(ledger).map_err(io::Error::other)?;
+    let mut bytes = serde_json::to_vec(ledger).map_err(io::Error::other)?;
     bytes.push(b'\n');
-    if files::read_ours(&path).is_ok_and(|old| old.bytes == bytes) {
+    if bytes.len() as u64 > LIMIT {
+        return Err(io::Error::other(format!(
+            "the ledger would be {} bytes, more than the {LIMIT} that are read",
+            bytes.len()
+        )));
+    }
+    if files::read_ours_most(&path, LIMIT).is_ok_and(|old| old.bytes == bytes) {
         return Ok(());
     }
     files::replace(&path, &bytes, None).map(drop)
@@ -363,6 +397,36 @@ mod tests {
         }
         set_aside(dir.path(), 5).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
+        for now in [30, 400, 20] {
+            files::replace(&path(dir.path()), b"{", None).unwrap();
+            set_aside(dir.path(), now).unwrap();
+        }
+        assert_eq!(
+            files::list(dir.path()),
+            [
+                "ledger.corrupt-20.json",
+                "ledger.corrupt-30.json",
+                "ledger.corrupt-400.json"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = load(dir.path()).ledger;
+        ledger.events = 7;
+        save(dir.path(), &ledger).unwrap();
+        let mut large = ledger.clone();
+        for n in 0..40 {
+            large.stuck.insert(n.to_string(), "x".repeat(1 << 20));
+        }
+        assert!(save(dir.path(), &large).is_err());
+        assert_eq!(load(dir.path()).ledger, ledger);
+        // as much as fits is read back
+        large.stuck.retain(|n, _| n.len() < 2);
+        save(dir.path(), &large).unwrap();
+        assert_eq!(load(dir.path()).ledger, large);
     }
 
     #[test]

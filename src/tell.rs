@@ -10,9 +10,10 @@ use crate::ledger::{AlertMemory, Ledger, Outgoing};
 use crate::notify::{Channel, Receipt, SendError};
 use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
 use crate::rules::backoff::gap;
-use crate::rules::wording;
+use crate::rules::{digest, wording};
 use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have.
 const LEASE: Ms = 5 * MINUTE;
@@ -44,6 +45,9 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
     ledger
         .outbox
         .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
+    for channel in channels {
+        shorten(ledger, channel);
+    }
 }
 
 /// What [`queue`] is about to give up: nobody took it for a week.
@@ -142,7 +146,45 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
         tried_at: 0,
         next_at: now,
         last_error: None,
+        brief: false,
+        covers: Vec::new(),
     });
+}
+
+/// Of more than a channel is given in one pass, the rest is told in a digest alone, and kept short.
+fn shorten(ledger: &mut Ledger, channel: &Channel) {
+    // such a receiver closes what it opened by name: it gets each, a few at a time
+    if channel.keeps_open() {
+        return;
+    }
+    let mut full: Vec<&mut Outgoing> = ledger
+        .outbox
+        .iter_mut()
+        .filter(|out| out.channel == channel.name && !out.brief)
+        .collect();
+    if full.len() <= digest::MOST {
+        return;
+    }
+    full.sort_by_key(|out| digest::rank(&out.event));
+    for out in full.into_iter().skip(digest::MOST - 1) {
+        out.brief = true;
+        digest::strip(&mut out.event);
+    }
+}
+
+/// What is sent of what was leased: at most [`digest::MOST`] for a channel, one of them the digest of all that is brief.
+fn bundle(host: &str, leased: Vec<Outgoing>, now: Ms) -> Vec<Outgoing> {
+    let (mut brief, mut sent): (Vec<Outgoing>, Vec<Outgoing>) = leased.into_iter().partition(|out| out.brief);
+    brief.sort_by(|a, b| (&a.channel, digest::rank(&a.event)).cmp(&(&b.channel, digest::rank(&b.event))));
+    for of_channel in brief.chunk_by(|a, b| a.channel == b.channel) {
+        let events: Vec<&Event> = of_channel.iter().map(|out| &out.event).collect();
+        sent.push(Outgoing {
+            event: digest::digest(&events, host, now),
+            covers: of_channel.iter().map(|out| out.event.event_id.clone()).collect(),
+            ..of_channel[0].clone()
+        });
+    }
+    sent
 }
 
 /// One event per alert and reason in a pass: every channel gets the same id.
@@ -207,6 +249,7 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
         if changed {
             ledger.troubles.remove(&channel.name);
         }
+        let mut left = if channel.keeps_open() { digest::MOST } else { usize::MAX };
         let quiet_now = channel.quiet_hours.is_some_and(|hours| hours.contains(minute));
         for out in ledger.outbox.iter_mut().filter(|out| out.channel == channel.name) {
             let loud = out.event.severity == Severity::Critical && out.event.status == Status::Firing;
@@ -217,17 +260,21 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
             if quiet_now && !loud || out.next_at > now && out.next_at - now < GIVE_UP {
                 continue;
             }
+            if left == 0 {
+                break;
+            }
+            left -= 1;
             out.next_at = now + LEASE;
             out.tried_at = now;
             out.attempts += 1;
             due.push(out.clone());
         }
     }
-    due
+    bundle(&ctx.host.name, due, now)
 }
 
 /// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
-pub fn lease(ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
+pub fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
     let mut leased = Vec::new();
     for out in ledger.outbox.iter_mut().filter(|out| which(out)) {
         out.next_at = now + LEASE;
@@ -235,7 +282,7 @@ pub fn lease(ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) ->
         out.attempts += 1;
         leased.push(out.clone());
     }
-    leased
+    bundle(host, leased, now)
 }
 
 /// A channel works again: what failed before is tried at the next pass.
@@ -250,9 +297,31 @@ pub fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
 /// A refusal that only a change of the configuration ends is tried again this seldom, in case that was made.
 const REFUSED_GAP: Ms = 6 * HOUR;
 
+/// How a digest fared is how each that it covers fared: once it was accepted, its channel was told of all of them. The receipt is
+/// the digest's own, and no handle for one of them.
+fn spread(
+    ledger: &Ledger,
+    tried: &[(Outgoing, Result<Receipt, SendError>)],
+) -> Vec<(Outgoing, Result<Receipt, SendError>)> {
+    let mut covered = Vec::new();
+    for (sent, result) in tried {
+        let ids: BTreeSet<&str> = sent.covers.iter().map(String::as_str).collect();
+        let of_it = |out: &&Outgoing| out.channel == sent.channel && ids.contains(out.event.event_id.as_str());
+        for out in ledger.outbox.iter().filter(of_it) {
+            let result = result.clone().map(|receipt| Receipt {
+                handle: None,
+                ..receipt
+            });
+            covered.push((out.clone(), result));
+        }
+    }
+    covered
+}
+
 /// Writes down how deliveries went.
 pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
-    for (sent, result) in tried {
+    let covered = spread(ledger, tried);
+    for (sent, result) in tried.iter().filter(|(sent, _)| sent.covers.is_empty()).chain(&covered) {
         let same = |out: &Outgoing| out.channel == sent.channel && out.event.event_id == sent.event.event_id;
         let counted = ledger.counts.deliveries.entry(sent.channel.clone()).or_default();
         match result {

@@ -3,11 +3,33 @@
 use crate::rules::shape::Flaw;
 use crate::secret::{Fingerprint, Secret};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, the unit of every foreign file and of our own.
 pub type Ms = i64;
+
+/// The most characters of a foreign id or name that are kept.
+pub(crate) const LONGEST: usize = 256;
+
+/// A foreign id or name as it is kept: of a longer one than [`LONGEST`] the begin, and a fingerprint of all of it, so that two stay
+/// two. Such a name is judged and told, and never written back.
+pub(crate) fn bounded(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST || text.chars().nth(LONGEST).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let begin: String = text.chars().take(LONGEST - MARK).collect();
+    Cow::Owned(format!("{begin}…{}", Secret::new(text).fingerprint()))
+}
+
+/// Whether this may be what [`bounded`] left of a longer name.
+pub(crate) fn is_cut(text: &str) -> bool {
+    text.chars().count() == LONGEST && text.chars().nth(LONGEST - MARK) == Some('…')
+}
+
+/// An ellipsis and a fingerprint, in characters.
+const MARK: usize = 17;
 
 /// One second, minute, hour and day in [`Ms`].
 pub const SECOND: Ms = 1_000;
@@ -427,4 +449,20 @@ pub struct Meta {
     pub size: u64,
     /// Whether what was opened is itself a symbolic link.
     pub link: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let long = |end: &str| format!("{}{end}", "ä".repeat(2000));
+        let cut = bounded(&long("a")).into_owned();
+        assert_eq!(cut.chars().count(), LONGEST);
+        assert_ne!(cut, bounded(&long("b")));
+        assert_eq!(bounded(&cut), cut);
+        assert!(is_cut(&cut) && !is_cut("anthropic:claude-cli") && !is_cut(&"x".repeat(LONGEST)));
+        assert_eq!(bounded(&"ä".repeat(LONGEST)), "ä".repeat(LONGEST));
+    }
 }

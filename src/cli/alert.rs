@@ -517,7 +517,7 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
     let now = ctx.clock.now();
     let leased = change(ctx, |ledger| {
         let of_it = |name: &str| channel.is_none_or(|wanted| wanted == name);
-        Ok(tell::lease(ledger, |out| of_it(&out.channel), now))
+        Ok(tell::lease(&ctx.host.name, ledger, |out| of_it(&out.channel), now))
     })?;
     if leased.is_empty() {
         print("nothing waits to be delivered\n")?;

@@ -56,6 +56,9 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
         ConfigCommand::Path => print(&format!("{}\n", setup.config_path.display()))?,
         ConfigCommand::Check => {
             setup.ctx(None)?;
+            if files::is_file(&setup.config_path) {
+                conf::trusted(&setup.config_path, &setup.host)?;
+            }
             print(&match files::is_file(&setup.config_path) {
                 true => format!("{path}: valid\n"),
                 false => format!("{path}: not there, which is fine: everything has a default\n"),

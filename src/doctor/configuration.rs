@@ -20,6 +20,10 @@ pub(super) fn gather(ctx: &Ctx, about: &About<'_>) -> ConfigFact {
                 error.hint.clone(),
             )
         }),
+        open: config::trusted(about.config_path, &ctx.host)
+            .err()
+            .filter(|_| files::exists(about.config_path))
+            .map(|error| (error.message, error.hint)),
         loose: loose
             .into_iter()
             .map(|(path, meta)| (spot(ctx, &path), meta.mode, meta.uid == files::our_uid()))

@@ -76,7 +76,7 @@ pub fn io_words(error: &io::Error) -> String {
 
 /// Reads a regular file of at most [`LIMIT`] bytes, through links; never blocks on a FIFO or device.
 pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
-    read_where(path, Whose::Anyone)
+    read_where(path, Whose::Anyone, LIMIT)
 }
 
 /// [`read`] of a file that holds tokens, or is to be replaced by one that does: that of a third user (a link to it, a directory of
@@ -85,7 +85,7 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
 /// # Errors
 /// [`ReadError::Theirs`] also where there is no file, and the directory that it would be made in is another user's.
 pub(crate) fn read_unmixed(path: &Path) -> Result<Snapshot, ReadError> {
-    match read_where(path, Whose::NotTheirs) {
+    match read_where(path, Whose::NotTheirs, LIMIT) {
         Err(ReadError::Absent) => match path.ancestors().skip(1).find_map(|dir| fs::metadata(dir).ok()) {
             Some(above) if super::identity::is_third(above.uid()) => Err(ReadError::Theirs(above.uid())),
             _ => Err(ReadError::Absent),
@@ -99,7 +99,15 @@ pub(crate) fn read_unmixed(path: &Path) -> Result<Snapshot, ReadError> {
 /// # Errors
 /// See [`ReadError`].
 pub(crate) fn read_ours(path: &Path) -> Result<Snapshot, ReadError> {
-    read_where(path, Whose::Ours)
+    read_ours_most(path, LIMIT)
+}
+
+/// [`read_ours`], of a file that may be larger.
+///
+/// # Errors
+/// See [`ReadError`].
+pub(crate) fn read_ours_most(path: &Path, most: u64) -> Result<Snapshot, ReadError> {
+    read_where(path, Whose::Ours, most)
 }
 
 /// Whose file is read.
@@ -110,7 +118,7 @@ enum Whose {
     Ours,
 }
 
-fn read_where(path: &Path, whose: Whose) -> Result<Snapshot, ReadError> {
+fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadError> {
     use rustix::fs::OFlags;
     let open = |flags: OFlags| {
         OpenOptions::new()
@@ -150,7 +158,7 @@ fn read_where(path: &Path, whose: Whose) -> Result<Snapshot, ReadError> {
     if theirs {
         return Err(ReadError::Theirs(meta.uid()));
     }
-    if meta.size() > LIMIT {
+    if meta.size() > most {
         return Err(ReadError::TooLarge(meta.size()));
     }
     let mut bytes = vec![0; meta.size() as usize + 1];
@@ -163,16 +171,16 @@ fn read_where(path: &Path, whose: Whose) -> Result<Snapshot, ReadError> {
             Err(error) => return Err(ReadError::Io(error)),
         }
         // all of it, and the byte that would have told of more did not come: this is its end
-        if filled >= meta.size() as usize && filled < bytes.len() || filled > LIMIT as usize {
+        if filled >= meta.size() as usize && filled < bytes.len() || filled > most as usize {
             break;
         }
         if filled == bytes.len() {
             // it grew since it was looked at
-            bytes.resize((bytes.len() * 2).min(LIMIT as usize + 1), 0);
+            bytes.resize((bytes.len() * 2).min(most as usize + 1), 0);
         }
     }
     bytes.truncate(filled);
-    if bytes.len() as u64 > LIMIT {
+    if bytes.len() as u64 > most {
         return Err(ReadError::TooLarge(bytes.len() as u64));
     }
     Ok(Snapshot {

@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod backoff;
 pub(crate) mod bounds;
+pub(crate) mod digest;
 pub(crate) mod doctor;
 pub mod due;
 pub mod health;

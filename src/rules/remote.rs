@@ -156,7 +156,7 @@ pub fn alerts(name: &str, ssh: &str, memory: &RemoteMemory, grace: Ms, now: Ms) 
 }
 
 /// No host has more than this many things to say.
-const MOST: usize = 100;
+const MOST: usize = 20;
 
 fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
     let mut alerts = Vec::new();
@@ -217,7 +217,31 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
             });
         }
     }
-    alerts.truncate(MOST);
+    bounded(name, alerts)
+}
+
+/// The worst, and one alert that counts the rest.
+fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
+    if alerts.len() <= MOST {
+        return alerts;
+    }
+    alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
+    let rest = alerts.split_off(MOST - 1);
+    alerts.push(Alert {
+        id: format!("remote:{name}:rest"),
+        kind: "more".into(),
+        severity: rest
+            .iter()
+            .map(|alert| alert.severity)
+            .max()
+            .unwrap_or(Severity::Warning),
+        lapsed: rest.iter().any(|alert| alert.lapsed),
+        ends: None,
+        login: None,
+        affected: Vec::new(),
+        path: None,
+        detail: Some(format!("{} more there need a person", rest.len())),
+    });
     alerts
 }
 

@@ -117,6 +117,8 @@ mod tests {
             tried_at: at,
             next_at: at + MINUTE,
             last_error: Some("down".into()),
+            brief: false,
+            covers: Vec::new(),
         });
         ledger.troubles.insert(
             "mail".into(),

@@ -167,6 +167,7 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("silent", _) => "does not answer".into(),
         ("older_state", _) => "was set back to an older state".into(),
         (HEALED, _) => "was brought up to date from an agent's copy".into(),
+        ("more", _) => "more than can be named one by one".into(),
         ("rejected", _) => "was refused by the server".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE, _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),

@@ -11,7 +11,7 @@ use crate::rules::resolve::Aside;
 use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::secret::{Fingerprint, Secret};
 use crate::types::Meta;
-use crate::types::{Credential, Held, Ms, Profile, SecretRef};
+use crate::types::{Credential, Held, LONGEST, Ms, Profile, SecretRef, bounded, is_cut};
 use std::path::Path;
 
 /// The file's name in an agent's folder.
@@ -190,9 +190,9 @@ fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
         _ => None,
     };
     Some(Profile {
-        id: id.to_owned(),
+        id: bounded(id).into_owned(),
         held: held(fields, &provider, &credential),
-        provider: provider.into_owned(),
+        provider: bounded(&provider).into_owned(),
         credential,
         account,
     })
@@ -452,6 +452,9 @@ pub fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
     let mut doc = open(text)?;
     let profiles = profiles(&mut doc)?;
     for edit in edits {
+        if is_cut(&edit.id) {
+            return Err(format!("a profile id of more than {LONGEST} characters is not written"));
+        }
         match profiles.get_mut(&edit.id) {
             Some(entry @ Doc::Object(_)) => change(entry, &edit.put),
             _ => profiles.set(&edit.id, fresh(edit)),

@@ -749,3 +749,29 @@ fn a_secret_under_the_wrong_key_is_never_printed() {
         }
     }
 }
+
+/// What others can change could have nolapse run anything: as ssh, it is refused with the command that ends it.
+#[test]
+fn a_configuration_that_others_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    for (path, mode, command) in [
+        (
+            ".config/nolapse/config.toml",
+            0o620,
+            "chmod go-w ~/.config/nolapse/config.toml",
+        ),
+        (
+            ".config/nolapse/config.toml",
+            0o602,
+            "chmod go-w ~/.config/nolapse/config.toml",
+        ),
+        (".config/nolapse", 0o777, "chmod go-w ~/.config/nolapse"),
+    ] {
+        let home = crate::home::Home::new();
+        home.config("[renew]\nmode = \"off\"\n");
+        assert_eq!(home.run(&["config", "check"]).code, 0);
+        fs::set_permissions(home.at(path), fs::Permissions::from_mode(mode)).unwrap();
+        let ran = home.run(&["config", "check"]);
+        assert!(ran.code == 3 && ran.stderr.contains(command), "{ran:?}");
+    }
+}

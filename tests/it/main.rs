@@ -19,6 +19,7 @@ mod docs;
 mod doctor;
 mod endpoint;
 mod fixtures;
+mod flood;
 mod heard;
 mod history;
 mod home;

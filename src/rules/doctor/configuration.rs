@@ -11,6 +11,8 @@ pub(crate) struct ConfigFact {
     pub there: bool,
     /// Place, message and hint of what is wrong with it.
     pub error: Option<(String, String, String)>,
+    /// Message and hint of who else can change it.
+    pub open: Option<(String, String)>,
     /// Files that hold its secrets and can be read by others, and whether they are ours.
     pub loose: Vec<(Spot, u32, bool)>,
 }
@@ -32,7 +34,19 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         );
         found.push(private(finding, spot, 0o600, *ours));
     }
+    if let Some((message, hint)) = &config.open {
+        let finding = Finding::new(
+            "config_open",
+            G,
+            Level::Broken,
+            format!("`{}`: {message}", config.shown),
+            "it names programs that nolapse runs, and who is told",
+        );
+        found.push(helped(finding, hint));
+    }
+    let said = |message: &String| config.open.as_ref().is_some_and(|(open, _)| open == message);
     if let Some((place, message, hint)) = &config.error
+        && !said(message)
         && (config.loose.is_empty() || !hint.starts_with("run `chmod"))
     {
         let finding = Finding::new(
