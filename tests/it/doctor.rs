@@ -391,10 +391,6 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
         home.config("[renew]\nmode = \"off\"\n");
         mode(home, ".config/nolapse/config.toml", 0o660);
     }),
-    ("config_open", "broken", 1, |home| {
-        home.config("[renew]\nmode = \"off\"\n");
-        mode(home, ".config/nolapse", 0o777);
-    }),
     ("secret_readable", "broken", 1, |home| {
         home.write(".config/nolapse/secret", "https://127.0.0.1:9/\n");
         mode(home, ".config/nolapse/secret", 0o644);

@@ -78,12 +78,12 @@ fn a_digest_that_was_refused_told_nobody() {
 #[test]
 fn acks_hold_in_a_flood_and_no_name_is_too_long() {
     let receiver = Receiver::new(Manner::Answer(200));
-    let home = a_home(2000, &receiver);
+    let home = a_home(400, &receiver);
     home.run(&["run"]);
     let acked = home.run(&["alert", "ack", "--all"]);
     assert_eq!(acked.code, 0, "{acked:?}");
     let long = format!("anthropic:{}", "x".repeat(1_500_000));
-    let mut profiles = ended(2000);
+    let mut profiles = ended(400);
     profiles[&long] = token("long", now() - DAY);
     home.store("main", profiles);
     let before = receiver.events().len();
@@ -99,6 +99,6 @@ fn acks_hold_in_a_flood_and_no_name_is_too_long() {
         .values()
         .filter(|alert| !alert["ack"].is_null())
         .count();
-    assert_eq!(acks, 2000);
+    assert_eq!(acks, 400);
     assert!(home.read(".local/state/nolapse/ledger.json").len() < 4 << 20);
 }
