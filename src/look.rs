@@ -3,6 +3,7 @@
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::edge::locks;
 use crate::ledger::{Healed, Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
@@ -16,7 +17,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, Fault, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::dotenv::Dotenv;
-use crate::stores::families::{Generation, StateDir};
+use crate::stores::families::{Generation, LockKind, StateDir};
 use crate::stores::{aside, sqlite, store};
 use crate::types::{Credential, DAY, Health, Meta, Ms, Problem, Profile, Reason};
 use std::collections::BTreeMap;
@@ -389,7 +390,10 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
     // only a link needs its target looked up; a real path lookup at every store would be half of all system calls
     let link = meta.as_ref().map_or_else(|| files::is_symlink(&json), |meta| meta.link);
     let real = if link { files::real(&json) } else { Some(json.clone()) };
-    let leftover = real.is_some_and(|real| files::exists(&files::temp_path(&real)));
+    let file_locks = state_dir.generation == Generation::Json(LockKind::File);
+    let leftover = real.is_some_and(|real| {
+        files::exists(&files::temp_path(&real)) || file_locks && !locks::leftovers(&locks::lock_path(&real)).is_empty()
+    });
     AgentView {
         agent,
         path: json,

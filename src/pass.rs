@@ -6,7 +6,7 @@
 use crate::config::Share;
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks::{self, Kind, LockError, Terms};
+use crate::edge::locks::{self, LockError, Terms};
 use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
@@ -24,21 +24,15 @@ use crate::rules::{self, lineage, renew as renewal, spent, wording};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens, Source};
 use crate::sources::save;
-use crate::stores::families::{Generation, LockKind};
+use crate::stores::families;
 use crate::stores::store::{self, Edit};
 use crate::tell;
 use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The agents' lock is stale after 30 s (clawdbot 2026.1.24-3).
-pub const STORE_LOCK_STALE: Duration = Duration::from_secs(30);
-
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(25);
-
-/// How long a pass waits for Claude Code's refresh locks before it leaves a healing to the next pass.
-const LOGIN_PATIENCE: Duration = Duration::from_secs(12);
 
 /// What was done, or would be, to one store or login.
 #[derive(Clone, Debug)]
@@ -725,22 +719,17 @@ pub async fn edit_store(
     let other = |error: std::io::Error| Refused::Other(files::io_words(&error));
     files::make_dirs(&agent.agent.agent.dir).map_err(other)?;
     let target = files::real_target(&agent.path).map_err(other)?;
-    let kind = match view.state_dirs[agent.agent.state_dir].generation {
-        Generation::Json(LockKind::Directory) => Kind::Directory,
-        Generation::Json(LockKind::File) => Kind::File,
-        _ => return Err(Refused::Other("its generation is not known".into())),
-    };
-    let terms = Terms {
-        kind,
-        stale_after: STORE_LOCK_STALE,
-        wait,
-    };
+    let terms = families::store_lock(&view.state_dirs[agent.agent.state_dir].generation).map_err(Refused::Other)?;
+    let terms = Terms { wait, ..terms };
     let lock = locks::acquire(&locks::lock_path(&target), terms)
         .await
         .map_err(|error| match error {
             LockError::Held(_) => Refused::Held,
             LockError::Io(error) => Refused::Other(format!("its lock: {}", files::io_words(&error))),
         })?;
+    for path in locks::leftovers(&locks::lock_path(&target)) {
+        let _ = files::remove(&path);
+    }
     let mut written = Vec::new();
     // clawdbot's own sync writes without the lock: what we wrote is looked at again, and written again if it is gone
     for _ in 0..3 {
@@ -828,7 +817,7 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
         return Err("it is kept in the Keychain, which nolapse does not write".into());
     }
     let place = &login.login.place;
-    let locks = save::lock(place, LOGIN_PATIENCE)
+    let locks = save::lock(place, locks::PATIENCE)
         .await
         .map_err(|error| error.to_string())?;
     // its agent may have renewed it once more while the locks were waited for: what was read before is then a spent token

@@ -40,6 +40,15 @@ pub const HOUR: Ms = 60 * MINUTE;
 /// One day in [`Ms`].
 pub const DAY: Ms = 24 * HOUR;
 
+/// How the file of a store or a login is locked by the programs that use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// A directory `<file>.lock` (proper-lockfile 4.1.2).
+    Directory,
+    /// A file `<file>.lock` holding `{"pid","createdAt"}`, complete from the first moment.
+    File,
+}
+
 /// A product whose agents keep `auth-profiles.json` stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,13 +2,12 @@
 
 use super::{pid, spot, stored};
 use crate::ctx::Ctx;
-use crate::edge::{files, locks, subprocess};
+use crate::edge::{files, locks, process};
 use crate::json::Fields;
 use crate::look::View;
-use crate::pass;
 use crate::rules::doctor::{LockFact, LockOf};
-use crate::sources::claude::{LOCK_STALE, WRITE_LOCK_STALE};
-use crate::stores::families::{GRANT_LOCK_STALE, GRANT_LOCKS};
+use crate::sources::claude::{REFRESH_LOCK, WRITE_LOCK};
+use crate::stores::families::{GRANT_LOCK, GRANT_LOCKS, STORE_LOCK};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,13 +18,13 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
             return;
         };
         let holder = match seen.pid {
-            Some(pid) => Some((pid, subprocess::is_alive(pid), process_name(pid))),
+            Some(pid) => Some((pid, process::is_alive(pid), process_name(pid))),
             None => record.as_deref().and_then(recorded),
         };
         facts.push(LockFact {
             spot: spot(ctx, &path),
             of,
-            is_dir: seen.is_dir,
+            is_dir: seen.is_dir(),
             touched: seen.touched,
             stale: seen.stale,
             limit,
@@ -38,21 +37,31 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
         look(
             place.refresh_lock(),
             LockOf::Refresh(id.into()),
-            LOCK_STALE,
+            REFRESH_LOCK.stale_after,
             record.clone(),
         );
-        look(place.dir_lock(), LockOf::Refresh(id.into()), LOCK_STALE, record);
-        look(place.write_lock(), LockOf::Save(id.into()), WRITE_LOCK_STALE, None);
+        look(
+            place.dir_lock(),
+            LockOf::Refresh(id.into()),
+            REFRESH_LOCK.stale_after,
+            record,
+        );
+        look(
+            place.write_lock(),
+            LockOf::Save(id.into()),
+            WRITE_LOCK.stale_after,
+            None,
+        );
     }
     for agent in view.agents.iter().filter(|agent| !agent.sqlite) {
         let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
         let of = LockOf::Store(agent.agent.agent.label());
-        look(locks::lock_path(&real), of, pass::STORE_LOCK_STALE, None);
+        look(locks::lock_path(&real), of, STORE_LOCK.stale_after, None);
     }
     for state_dir in &view.state_dirs {
         let dir = state_dir.dir.join(GRANT_LOCKS);
         for name in files::list(&dir).iter().filter(|name| name.ends_with(".lock")) {
-            look(dir.join(name), LockOf::Grant, GRANT_LOCK_STALE, None);
+            look(dir.join(name), LockOf::Grant, GRANT_LOCK.stale_after, None);
         }
     }
     facts
@@ -76,16 +85,9 @@ fn recorded(record: &Path) -> Option<(u32, bool, Option<String>)> {
     {
         return None;
     }
-    let started = text("procStart").zip(process_start(pid));
-    let alive = subprocess::is_alive(pid) && started.is_none_or(|(then, now)| then == now);
+    let started = text("procStart").zip(process::start(pid));
+    let alive = process::is_alive(pid) && started.is_none_or(|(then, now)| then == now.to_string());
     Some((pid, alive, process_name(pid).filter(|_| alive)))
-}
-
-/// When a process started, as the kernel counts (proc(5), field 22 of `stat`).
-fn process_start(pid: u32) -> Option<String> {
-    let bytes = files::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?.bytes;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    text.rsplit_once(')')?.1.split_whitespace().nth(19).map(Into::into)
 }
 
 fn process_name(pid: u32) -> Option<String> {

@@ -2,11 +2,12 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks::{self, Cleared, LockError};
+use crate::edge::locks::{self, Cleared, LockError, Terms, Watch};
 use crate::history::{self, Entry};
 use crate::pass::{self, Done, Outcome, Scope};
 use crate::rules::doctor::{Finding, Fix};
 use crate::rules::wording;
+use crate::stores::families::STORE_LOCK;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,11 +59,17 @@ async fn tidy(ctx: &Ctx, fixes: &[Fix]) -> Option<Vec<Repaired>> {
         other => other.ok(),
     };
     let mut all = Vec::new();
+    let mut watch = Watch::default();
+    for fix in fixes {
+        if let Fix::Lock { path, stale_after } = fix {
+            watch.begin(path, limits(*stale_after));
+        }
+    }
     for fix in fixes {
         let (done, text) = match fix {
             Fix::Mode { path, mode } => (restrict(path, *mode), format!("took permissions away, to {mode:o}")),
             Fix::Lock { path, stale_after } => (
-                clear(path, *stale_after),
+                clear(path, *stale_after, &mut watch).await,
                 "removed the lock of a process that died".into(),
             ),
             Fix::Sync { .. } => {
@@ -86,6 +93,14 @@ async fn tidy(ctx: &Ctx, fixes: &[Fix]) -> Option<Vec<Repaired>> {
     Some(all)
 }
 
+/// A lock that may be any program's is watched for as long as the slowest of them takes to touch it.
+fn limits(stale_after: Duration) -> Terms {
+    Terms {
+        stale_after,
+        ..STORE_LOCK
+    }
+}
+
 fn restrict(path: &Path, mode: u32) -> Repaired {
     match files::restrict(path, mode) {
         Ok(()) => Repaired::Done,
@@ -93,8 +108,8 @@ fn restrict(path: &Path, mode: u32) -> Repaired {
     }
 }
 
-fn clear(path: &Path, stale_after: Duration) -> Repaired {
-    match locks::clear_dead(path, stale_after) {
+async fn clear(path: &Path, stale_after: Duration, watch: &mut Watch) -> Repaired {
+    match locks::clear_watched(path, limits(stale_after), watch).await {
         Ok(Cleared::Removed) => Repaired::Done,
         Ok(Cleared::Gone) => Repaired::Left("it is gone already".into()),
         Ok(Cleared::Held) => Repaired::Left("somebody holds it again".into()),

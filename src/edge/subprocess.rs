@@ -206,15 +206,6 @@ impl Left {
     }
 }
 
-/// Whether a process with this id exists.
-pub fn is_alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw) else {
-        return false;
-    };
-    // EPERM: it lives and is another user's
-    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
-}
-
 /// A process group that is killed when dropped, unless its leader was waited for.
 struct Group(Option<Pid>);
 

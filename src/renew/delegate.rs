@@ -9,13 +9,14 @@
 use super::{Attempt, problem};
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::edge::process::{Fate, Identity};
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::{locks, progress};
 use crate::json::Fields;
 use crate::ledger::{self, Ledger};
 use crate::look::LoginView;
 use crate::rules::renew::{self as rule, Record, Stage};
-use crate::sources::claude::{self, LOCK_STALE, Place, State};
+use crate::sources::claude::{self, Place, REFRESH_LOCK, State};
 use crate::types::{Ms, Problem};
 use std::path::{Path, PathBuf};
 
@@ -184,7 +185,9 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
         Ok(program) => program,
         Err(problem) => return Attempt::failed(problem),
     };
-    if locks::look(&place.refresh_lock(), LOCK_STALE).is_ok_and(|seen| seen.is_some_and(|seen| !seen.stale)) {
+    if locks::look(&place.refresh_lock(), REFRESH_LOCK.stale_after)
+        .is_ok_and(|seen| seen.is_some_and(|seen| !seen.stale))
+    {
         return Attempt::failed(problem(
             "login_busy",
             place.refresh_lock(),
@@ -220,8 +223,11 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
         "started `claude` to renew the login"
     );
     let mut record = Record::of(ledger.renewals.get(login.id()), token);
+    let it = Identity::of(child.pid());
     record.stage = Stage::Running {
-        pid: child.pid(),
+        pid: it.pid,
+        start: it.start,
+        boot: it.boot,
         at: ctx.clock.now(),
     };
     ledger.renewals.insert(login.id().to_owned(), record.clone());
@@ -300,10 +306,16 @@ fn judge(
     ))
 }
 
-/// Whether the child of an earlier pass still runs.
+/// Whether the child of an earlier pass still runs. Its number alone may be another process's by now.
 pub(super) fn child_alive(record: Option<&Record>, now: Ms) -> bool {
-    match record.map(|record| &record.stage) {
-        Some(Stage::Running { pid, at }) => (0..rule::CHILD_LIFE).contains(&(now - at)) && subprocess::is_alive(*pid),
-        _ => false,
-    }
+    let Some(Stage::Running { pid, start, boot, at }) = record.map(|record| &record.stage) else {
+        return false;
+    };
+    let child = Identity {
+        pid: *pid,
+        start: *start,
+        boot: boot.clone(),
+        namespace: None,
+    };
+    (0..rule::CHILD_LIFE).contains(&(now - at)) && child.fate() == Fate::Lives
 }

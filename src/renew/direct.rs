@@ -16,7 +16,7 @@ use super::rescue::{self, Rescue};
 use super::{Asked, Attempt, case, problem};
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks::LockError;
+use crate::edge::locks::{LockError, PATIENCE};
 use crate::edge::signals::Uninterrupted;
 use crate::ledger::{self, Ledger};
 use crate::look;
@@ -29,15 +29,12 @@ use crate::types::Ms;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long somebody else's renewal is waited for: Claude Code's takes a second or two.
-const LOCK_PATIENCE: Duration = Duration::from_secs(12);
-
 /// Claude Code's holders touch their locks every 5 s.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Renews the login with this id.
 pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Place, asked: &Asked) -> Attempt {
-    let mut locks = match save::lock(place, LOCK_PATIENCE).await {
+    let mut locks = match save::lock(place, PATIENCE).await {
         Ok(locks) => locks,
         Err(LockError::Held(_)) => {
             return Attempt::failed(problem(
@@ -56,6 +53,9 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
             ));
         }
     };
+    if locks.were_taken_over() {
+        return Attempt::Not(Not::TakenOver);
+    }
     let view = look::look(ctx, ledger);
     let Some((i, login)) = view.logins.iter().enumerate().find(|(_, login)| login.id() == id) else {
         return Attempt::Not(Not::SignedOut);

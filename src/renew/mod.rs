@@ -11,6 +11,7 @@ mod rescue;
 
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
+use crate::edge::locks::PATIENCE;
 use crate::edge::{files, target};
 use crate::ledger::Ledger;
 use crate::look::{LoginView, View};
@@ -23,7 +24,6 @@ use crate::sources::save::{self, SaveError};
 use crate::types::{Ms, Problem, Reason};
 use rescue::Rescue;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
 pub fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
@@ -365,7 +365,6 @@ enum Completed {
 
 /// Saves rescued tokens in their place, if the login still holds the token they were given for, or was wiped meanwhile.
 async fn complete(ctx: &Ctx, place: &Place, rescue: &Rescue) -> Completed {
-    const PATIENCE: Duration = Duration::from_secs(12);
     let stands = || match claude::look(&ctx.host, place) {
         login if login.source != Source::File => Err(Completed::Not("it is kept in the Keychain".into())),
         login => match &login.state {

@@ -11,11 +11,13 @@ use super::rescue::{self, Rescue};
 use super::{Asked, Attempt, Seen, What, note_failure, problem, unfit};
 use crate::ctx::Ctx;
 use crate::edge::files::{self, Staged};
-use crate::edge::locks::{self, Held, Kind, LockError, Terms};
+use crate::edge::locks::{self, Held, LockError, Terms};
+use crate::edge::process;
 use crate::edge::signals::Uninterrupted;
 use crate::ledger::{self, Ledger};
 use crate::look::{self, AgentView, View, copy_key};
 use crate::pass::{Done, Outcome};
+use crate::rules::neighbours::{self, Neighbours, Place};
 use crate::rules::renew::{self as rule, Not, OwnCase, Record, Stage};
 use crate::secret::{Fingerprint, SecretUrl};
 use crate::sources::providers::{self, Provider};
@@ -23,26 +25,10 @@ use crate::stores::families::{self, Generation, LockKind, RefreshLocks, StateDir
 use crate::stores::store::{self, Edit, Put};
 use crate::types::{Credential, Ms, Profile};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// A store's lock is stale after 30 s (clawdbot 2026.1.24-3, openclaw 2026.2.17 to 2026.5.12).
-fn store_terms(state_dir: &StateDir) -> Terms {
-    Terms {
-        kind: match state_dir.generation {
-            Generation::Json(LockKind::File) => Kind::File,
-            _ => Kind::Directory,
-        },
-        stale_after: Duration::from_secs(30),
-        wait: Duration::from_secs(12),
-    }
+fn store_terms(state_dir: &StateDir) -> Result<Terms, LockError> {
+    families::store_lock(&state_dir.generation).map_err(|why| LockError::Io(std::io::Error::other(why)))
 }
-
-/// A grant's lock is stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
-const GRANT_TERMS: Terms = Terms {
-    kind: Kind::File,
-    stale_after: families::GRANT_LOCK_STALE,
-    wait: Duration::from_secs(12),
-};
 
 /// What is held over the exchange. Fields are dropped in order: the store's lock before the grant's.
 struct Locks {
@@ -61,12 +47,17 @@ impl Locks {
                 {
                     files::make_dirs(dir)?;
                 }
-                Some(locks::acquire(&path, GRANT_TERMS).await?)
+                Some(locks::acquire(&path, families::GRANT_LOCK).await?)
             }
             _ => None,
         };
-        let store = locks::acquire(&locks::lock_path(target), store_terms(state_dir)).await?;
+        let store = locks::acquire(&locks::lock_path(target), store_terms(state_dir)?).await?;
         Ok(Self { store, grant })
+    }
+
+    /// Whether one of them was somebody's who has stopped: see [`Held::was_taken_over`].
+    fn were_taken_over(&self) -> bool {
+        self.store.was_taken_over() || self.grant.as_ref().is_some_and(Held::was_taken_over)
     }
 
     /// Keeps them fresh; `false` where one of them is no longer ours.
@@ -87,6 +78,7 @@ fn grant_lock(state_dir: &StateDir, profile: &Profile) -> PathBuf {
 /// Renews what is due.
 pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, dry_run: bool) -> Vec<Seen> {
     let mut all = Vec::new();
+    let mut taken_over = Vec::new();
     for agent in &view.agents {
         let label = agent.agent.agent.label();
         for profile in &agent.profiles {
@@ -115,6 +107,8 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                     What::Failed(problem)
                 }
                 Ok(_) if dry_run => What::Would("directly, under its agents' locks".into()),
+                // whoever held the store's lock may have posted any of its grants
+                Ok(_) if taken_over.contains(&&agent.path) => What::Not(Not::TakenOver),
                 Ok(_) => match one(ctx, ledger, view, agent, &profile.profile, provider, asked).await {
                     Attempt::Renewed { expires, by } => {
                         if !ledger.renewals.get(&key).is_some_and(Record::stuck) {
@@ -122,7 +116,12 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                         }
                         What::Renewed { expires, by }
                     }
-                    Attempt::Not(why) => What::Not(why),
+                    Attempt::Not(why) => {
+                        if why == Not::TakenOver {
+                            taken_over.push(&agent.path);
+                        }
+                        What::Not(why)
+                    }
                     Attempt::Failed { problem, retry_after } => {
                         note_failure(ctx, ledger, &key, token, &problem, retry_after);
                         What::Failed(problem)
@@ -158,15 +157,41 @@ fn case<'a>(
         credential,
         shared: holders > 1,
         writable: agent.writable.as_ref().copied().map_err(String::as_str),
-        known_locks: view.state_dirs[agent.agent.state_dir]
-            .refresh_locks
-            .as_ref()
-            .map(drop)
-            .map_err(String::as_str),
+        known_locks: known_locks(&view.state_dirs[agent.agent.state_dir]),
         rejected: &ledger.rejected,
         spent: &ledger.spent,
         force: asked.force,
         record: ledger.renewals.get(key),
+    }
+}
+
+/// Whether it is known what this store's agents lock, and whether a holder can be told from a dead one.
+fn known_locks(state_dir: &StateDir) -> Result<(), &str> {
+    state_dir.refresh_locks.as_ref().map_err(String::as_str)?;
+    match state_dir.generation {
+        Generation::Json(LockKind::File) => neighbours::seen(openclaw()),
+        _ => Ok(()),
+    }
+}
+
+/// What the process list shows of OpenClaw, by the names that its processes have: `openclaw`, `openclaw-gateway`, or node with the
+/// package's own file.
+fn openclaw() -> Neighbours {
+    let levels = process::levels(|command| {
+        let mut words = command.split(|byte| *byte == 0).take(2).map(String::from_utf8_lossy);
+        words.any(|word| {
+            let name = word.rsplit('/').next().unwrap_or_default();
+            name.starts_with("openclaw") || word.contains("/node_modules/openclaw/")
+        })
+    });
+    Neighbours {
+        place: match (process::place(), process::others_are_hidden()) {
+            (process::Place::Below, _) => Place::Container,
+            (process::Place::Host, true) => Place::HostHidden,
+            (process::Place::Host, false) => Place::Host,
+        },
+        here: levels.iter().filter(|level| **level == 0).count(),
+        below: levels.iter().filter(|level| **level > 0).count(),
     }
 }
 
@@ -206,6 +231,9 @@ async fn one(
         Err(LockError::Held(_)) => return busy(),
         Err(LockError::Io(error)) => return not_writable("its store cannot be locked", &error),
     };
+    if lock.were_taken_over() {
+        return Attempt::Not(Not::TakenOver);
+    }
     // everything again, the other stores as well: another may hold this token by now
     let now = look::look(ctx, ledger);
     let found = now
@@ -478,7 +506,7 @@ pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<D
 /// `Ok(true)` where the tokens were saved now, `Ok(false)` where they need not be any more.
 async fn complete(view: &View, agent: &AgentView, id: &str, rescue: &Rescue) -> Result<bool, String> {
     let target = files::real_target(&agent.path).map_err(|error| files::io_words(&error))?;
-    let terms = store_terms(&view.state_dirs[agent.agent.state_dir]);
+    let terms = store_terms(&view.state_dirs[agent.agent.state_dir]).map_err(|error| error.to_string())?;
     let lock = locks::acquire(&locks::lock_path(&target), terms)
         .await
         .map_err(|error| error.to_string())?;

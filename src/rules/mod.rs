@@ -11,6 +11,7 @@ pub mod heard;
 pub mod lineage;
 pub mod metrics;
 pub mod nagios;
+pub(crate) mod neighbours;
 pub mod plan;
 pub mod remote;
 pub mod renew;

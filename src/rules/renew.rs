@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// delegated renewal is never too early for it.
 pub const LEAD: Ms = 4 * MINUTE;
 
-/// A child of a delegated renewal that still runs is waited for at most this long; after that its process id may be another's.
-pub const CHILD_LIFE: Ms = 6 * HOUR;
+/// A child of a delegated renewal that still runs is waited for at most this long: the CLI gives its exchange 30 s (2.1.330).
+pub const CHILD_LIFE: Ms = 10 * MINUTE;
 
 /// What is remembered of the renewals of one login or profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,12 @@ pub enum Stage {
     Running {
         /// Its process id.
         pid: u32,
+        /// When it started, in the kernel's ticks since the boot, where that is told.
+        #[serde(default)]
+        start: Option<u64>,
+        /// The boot, where that is told.
+        #[serde(default)]
+        boot: Option<String>,
         /// When, [`Ms`].
         at: Ms,
     },
@@ -202,8 +208,10 @@ pub enum Not {
     Shared,
     /// Its store may not be written, and why.
     NotWritable(String),
-    /// What its store's agents lock over a refresh is not known, and why.
+    /// Whether its store's agents are at a refresh cannot be told by their locks, and why.
     OtherLock(String),
+    /// A stale lock of it was cleared in this pass: its holder may be stopped with an exchange under way.
+    TakenOver,
 }
 
 impl Not {
@@ -232,7 +240,10 @@ impl Not {
             Self::StillRunning => "the `claude` that was started for it still runs".into(),
             Self::Shared => "another profile holds the same refresh token, and renewing one would log the other out".into(),
             Self::NotWritable(why) => format!("its store is not written: {why}"),
-            Self::OtherLock(why) => format!("what its agents lock over a refresh is not known: {why}"),
+            Self::OtherLock(why) => format!("whether its agents renew it just now cannot be told by their locks: {why}"),
+            Self::TakenOver => {
+                "who held its lock has stopped and may have posted its token: the next pass renews it, if that did not".into()
+            }
             Self::BackOff(until) => format!("it failed before and is not tried again before {}", when(*until)),
         }
     }

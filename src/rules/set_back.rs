@@ -140,7 +140,12 @@ mod tests {
         );
         let mut record = Record::new(Secret::new("r").fingerprint());
         record.failed("endpoint_blocked", "w", Some(2 * HOUR), at);
-        record.stage = Stage::Running { pid: 1, at };
+        record.stage = Stage::Running {
+            pid: 1,
+            start: None,
+            boot: None,
+            at,
+        };
         ledger.renewals.insert("claude".into(), record);
         ledger
     }

@@ -6,11 +6,11 @@
 
 use crate::edge::files::{self, ReadError};
 use crate::edge::host::Host;
-use crate::edge::{keychain, locks};
+use crate::edge::keychain;
+use crate::edge::locks::{self, Terms};
 use crate::json::{self, Doc, Fields};
 use crate::secret::Secret;
-use crate::types::Meta;
-use crate::types::Ms;
+use crate::types::{LockKind, Meta, Ms};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -29,11 +29,19 @@ const SHADOWS: [&str; 6] = [
     TOKEN_VAR,
 ];
 
-/// Claude Code's locks are stale after 60 s, its holders touch them every 5 s.
-pub const LOCK_STALE: Duration = Duration::from_secs(60);
+/// Both locks of a refresh are stale after 60 s, Claude Code touches them every 5 s.
+pub const REFRESH_LOCK: Terms = Terms {
+    kind: LockKind::Directory,
+    stale_after: Duration::from_secs(60),
+    heartbeat: Duration::from_secs(5),
+    wait: locks::PATIENCE,
+};
 
 /// The lock around a save is stale after 15 s.
-pub const WRITE_LOCK_STALE: Duration = Duration::from_secs(15);
+pub const WRITE_LOCK: Terms = Terms {
+    stale_after: Duration::from_secs(15),
+    ..REFRESH_LOCK
+};
 
 /// Where a login is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -310,7 +318,12 @@ pub fn look(host: &Host, place: &Place) -> Login {
     if login.grant().is_some() {
         login.shadowed_by.extend(shadows_in_settings(&place.dir));
         let locks = [place.refresh_lock(), place.dir_lock()];
-        let seen = locks.map(|path| locks::look(&path, LOCK_STALE).ok().flatten().map(|seen| (path, seen)));
+        let seen = locks.map(|path| {
+            locks::look(&path, REFRESH_LOCK.stale_after)
+                .ok()
+                .flatten()
+                .map(|seen| (path, seen))
+        });
         login.abandoned = seen[0].is_none() && begun_and_not_saved(place, login.meta.as_ref());
         login.dead_lock = seen
             .into_iter()

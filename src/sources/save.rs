@@ -4,9 +4,9 @@
 //! around the save itself `D/.storage-write.lock`, for milliseconds: a CLI that wants to save while that one is held loses its
 //! login. The save is compare-and-set: it is made only if the stored refresh token is blank or the one expected.
 
-use super::claude::{self, LOCK_STALE, NewTokens, Place, Refresh, State};
+use super::claude::{self, NewTokens, Place, REFRESH_LOCK, Refresh, State, WRITE_LOCK};
 use crate::edge::files::{self, Staged};
-use crate::edge::locks::{self, Held, Kind, LockError, Terms};
+use crate::edge::locks::{self, Held, LockError, Terms, Watch};
 use crate::secret::Secret;
 use std::io;
 use std::path::PathBuf;
@@ -26,6 +26,11 @@ impl RefreshLocks {
         self.dir.as_mut().is_none_or(Held::touch) && self.refresh.touch()
     }
 
+    /// Whether one of them was somebody's who has stopped: see [`Held::was_taken_over`].
+    pub fn were_taken_over(&self) -> bool {
+        self.refresh.was_taken_over() || self.dir.as_ref().is_some_and(Held::was_taken_over)
+    }
+
     /// Whether both are still ours.
     pub fn are_ours(&self) -> bool {
         self.dir.as_ref().is_none_or(Held::is_ours) && self.refresh.is_ours()
@@ -38,22 +43,23 @@ impl RefreshLocks {
 /// # Errors
 /// [`LockError::Held`] after `wait`; otherwise what the system refuses.
 pub async fn lock(place: &Place, wait: Duration) -> Result<RefreshLocks, LockError> {
-    let terms = |wait| Terms {
-        kind: Kind::Directory,
-        stale_after: LOCK_STALE,
-        wait,
-    };
     let begun = crate::edge::host::monotonic();
+    let mut watch = Watch::default();
+    watch.begin(&place.dir_lock(), REFRESH_LOCK);
     loop {
-        let left = wait.saturating_sub(begun.elapsed());
-        let refresh = locks::acquire(&place.refresh_lock(), terms(left)).await?;
-        match locks::try_acquire(&place.dir_lock(), terms(Duration::ZERO)) {
+        let terms = Terms {
+            wait: wait.saturating_sub(begun.elapsed()),
+            ..REFRESH_LOCK
+        };
+        let refresh = locks::acquire_watching(&place.refresh_lock(), terms, &mut watch).await?;
+        match locks::try_acquire(&place.dir_lock(), terms, &mut watch) {
             Ok(Some(dir)) => {
                 return Ok(RefreshLocks {
                     dir: Some(dir),
                     refresh,
                 });
             }
+            Err(error) if locks::is_obstacle(&error) => return Err(error.into()),
             Err(_) => return Ok(RefreshLocks { dir: None, refresh }),
             Ok(None) => drop(refresh),
         }
@@ -108,12 +114,7 @@ impl Ready {
     /// # Errors
     /// See [`SaveError`]; the file is then as it was.
     pub async fn save(self, place: &Place, expected: &Secret, new: &NewTokens) -> Result<(), SaveError> {
-        let terms = Terms {
-            kind: Kind::Directory,
-            stale_after: claude::WRITE_LOCK_STALE,
-            wait: Duration::from_secs(5),
-        };
-        let write_lock = match locks::acquire(&place.write_lock(), terms).await {
+        let write_lock = match locks::acquire(&place.write_lock(), WRITE_LOCK).await {
             Ok(held) => Some(held),
             Err(error @ LockError::Held(_)) => return Err(error.into()),
             // a directory where no lock can be made is one where Claude Code can make none either

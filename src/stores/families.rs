@@ -3,9 +3,11 @@
 //! Source: clawdbot 2026.1.24-3, moltbot, openclaw 2026.1.29 to 2026.9.6 (`src/config/paths.ts`, `agent-paths.ts`), as
 //! run and read. Adding a family is one row of [`FAMILIES`].
 
+use crate::edge::locks::{self, Terms};
 use crate::rules::resolve::AuthConfig;
 use crate::rules::shape::Flaw;
 use crate::types::Family;
+pub use crate::types::LockKind;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,15 +100,6 @@ pub fn by_config_name(name: &str) -> Option<Family> {
         "openclaw.json" => Some(Family::Openclaw),
         _ => None,
     }
-}
-
-/// How a store's file is locked by the agents that use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockKind {
-    /// A directory `<file>.lock` (proper-lockfile 4.1.2).
-    Directory,
-    /// A file `<file>.lock` holding `{"pid","createdAt"}`.
-    File,
 }
 
 /// The generation of the product that last touched a state directory, which decides format and lock.
@@ -218,8 +211,7 @@ pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<Refres
     match generation {
         Generation::Json(LockKind::Directory) => return Ok(RefreshLocks::Store),
         Generation::Json(LockKind::File) => {}
-        Generation::Unknown(why) => return Err(why.clone()),
-        Generation::Sqlite => return Err("its store is a SQLite database".into()),
+        other => store_lock(other).map(drop)?,
     }
     // from both sides of the change (2026.4.15 has it as well): the outer lock is none too many for the older
     if signs.auth_state {
@@ -235,8 +227,36 @@ pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<Refres
         .ok_or_else(|| format!("version `{text}` lies between those that were looked at"))
 }
 
-/// A grant's lock is stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
-pub const GRANT_LOCK_STALE: Duration = Duration::from_secs(180);
+/// How the store's own lock behaves: stale after 30 s, and where its holders touch it, every 15 s (clawdbot 2026.1.24-3,
+/// openclaw 2026.2.17 to 2026.5.12).
+pub const STORE_LOCK: Terms = Terms {
+    kind: LockKind::Directory,
+    stale_after: Duration::from_secs(30),
+    heartbeat: Duration::from_secs(15),
+    wait: locks::PATIENCE,
+};
+
+/// How the store's own lock behaves where stores are of this generation.
+///
+/// # Errors
+/// Why nothing may be locked there, nor written.
+pub fn store_lock(generation: &Generation) -> Result<Terms, String> {
+    match generation {
+        Generation::Json(kind) => Ok(Terms {
+            kind: *kind,
+            ..STORE_LOCK
+        }),
+        Generation::Unknown(why) => Err(why.clone()),
+        Generation::Sqlite => Err("its store is a SQLite database".into()),
+    }
+}
+
+/// How a grant's lock behaves: stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
+pub const GRANT_LOCK: Terms = Terms {
+    kind: LockKind::File,
+    stale_after: Duration::from_secs(180),
+    ..STORE_LOCK
+};
 
 /// Where a state directory has them.
 pub const GRANT_LOCKS: &str = "locks/oauth-refresh";

@@ -254,10 +254,16 @@ const PATTERNS: &[(&str, &str, i32, Make)] = &[
     }),
     ("dead_lock", "warning", 2, |home| {
         home.write(&format!("{MAIN}.lock"), json!({"pid": dead_pid()}).to_string());
+        touch(home, &format!("{MAIN}.lock"), MINUTE);
+    }),
+    // a number that is unknown here may be another container's
+    ("lock_held", "note", 0, |home| {
+        home.write(&format!("{MAIN}.lock"), json!({"pid": dead_pid()}).to_string());
     }),
     ("dead_lock", "warning", 2, |home| {
         let path = ".clawdbot/locks/oauth-refresh/sha256-00.lock";
         home.write(path, json!({"pid": dead_pid()}).to_string());
+        touch(home, path, 4 * MINUTE);
     }),
     ("lock_stopped", "warning", 2, |home| {
         lock(home, ".claude/.oauth_refresh.lock", HOUR);
@@ -580,14 +586,15 @@ fn repairs_are_done_and_touch_nothing_else() {
         json!({"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}),
     );
     let of = |agent: &str| format!(".clawdbot/agents/{agent}/agent/auth-profiles.json.lock");
-    // live: a directory touched just now, a file whose process lives however old it is
+    // live: a directory touched just now, a file past its limit whose process lives
     lock(&home, ".claude.lock", 0);
     home.write(&of("held"), json!({"pid": std::process::id()}).to_string());
-    touch(&home, &of("held"), DAY);
+    touch(&home, &of("held"), MINUTE);
     // and what is wrong
     lock(&home, ".claude/.oauth_refresh.lock", HOUR);
     lock(&home, &of("main"), HOUR);
     home.write(&of("work"), json!({"pid": dead_pid()}).to_string());
+    touch(&home, &of("work"), HOUR);
     for (path, wrong) in [(LOGIN, 0o644), (MAIN, 0o660), (STATE, 0o755)] {
         mode(&home, path, wrong);
     }

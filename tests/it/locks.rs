@@ -79,28 +79,108 @@ fn a_live_holder_of_either_kind_is_waited_for() {
     }
 }
 
+fn aged(lock: &Path, secs: u64) {
+    let long_ago = SystemTime::now() - Duration::from_secs(secs);
+    File::open(lock)
+        .unwrap()
+        .set_times(FileTimes::new().set_modified(long_ago))
+        .unwrap();
+}
+
 #[test]
-fn a_stale_lock_of_either_kind_is_cleared_and_a_live_one_is_not() {
-    for (name, make) in [
-        ("directory", (|lock: &Path| fs::create_dir(lock).unwrap()) as fn(&Path)),
+fn a_stale_lock_of_either_kind_is_watched_for_a_heartbeat_and_cleared() {
+    type Make = fn(&Path);
+    let makes: [(&str, Make); 3] = [
+        ("directory", |lock| fs::create_dir(lock).unwrap()),
         ("file of a dead process", |lock| {
             let mut dead = Command::new("true").spawn().unwrap();
             dead.wait().unwrap();
             fs::write(lock, format!("{{\"pid\":{}}}", dead.id())).unwrap();
         }),
         ("empty file", |lock| fs::write(lock, "").unwrap()),
-    ] {
-        let home = stale_home();
-        let lock = lock_of(&home);
-        make(&lock);
-        let long_ago = SystemTime::now() - Duration::from_secs(3600);
-        File::open(&lock)
-            .unwrap()
-            .set_times(FileTimes::new().set_modified(long_ago))
-            .unwrap();
-        let ran = home.run(&["sync"]);
-        assert!(in_step(&home) && ran.code == 0 && !lock.exists(), "{name}: {ran:?}");
+    ];
+    std::thread::scope(|scope| {
+        for (name, make) in makes {
+            scope.spawn(move || {
+                let home = stale_home();
+                let lock = lock_of(&home);
+                make(&lock);
+                aged(&lock, 3600);
+                let begun = Instant::now();
+                let ran = home.run(&["sync"]);
+                assert!(in_step(&home) && ran.code == 0 && !lock.exists(), "{name}: {ran:?}");
+                assert!(begun.elapsed() >= Duration::from_secs(15), "{name}");
+            });
+        }
+    });
+}
+
+/// The machine slept: its holder's lock looks stale, until it goes on and touches it.
+#[test]
+fn a_holder_that_wakes_up_keeps_its_lock() {
+    let home = stale_home();
+    let lock = lock_of(&home);
+    fs::create_dir(&lock).unwrap();
+    aged(&lock, 3600);
+    let child = home.spawn(&["sync"]);
+    // it waits at the lock: its pass lock is there
+    while !home.at(".local/state/nolapse/pass.lock").exists() {
+        std::thread::yield_now();
     }
+    let script = "sleep 8; for i in 1 2 3 4 5 6 7 8 9 10; do touch \"$0\"; sleep 1; done; rmdir \"$0\" && echo kept";
+    let holder = Command::new("sh").args(["-c", script]).arg(&lock).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&holder.stdout), "kept\n");
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert!(ran.code == 0 && in_step(&home), "{ran:?}");
+}
+
+#[test]
+fn what_is_no_lock_is_said_at_once() {
+    let home = stale_home();
+    let lock = lock_of(&home);
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let begun = Instant::now();
+    let ran = home.run(&["sync"]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{ran:?}");
+    assert!(ran.code != 0 && !in_step(&home), "{ran:?}");
+    assert!(
+        ran.stdout.contains("a named pipe stands where a lock belongs"),
+        "{ran:?}"
+    );
+}
+
+/// OpenClaw's, of a number that is nobody's here: it may be another container's. The temp files of our own killed passes go.
+#[test]
+fn a_fresh_lock_of_an_unknown_number_is_held_and_old_temp_files_go() {
+    let home = stale_home();
+    fs::rename(home.at(".clawdbot"), home.at(".openclaw")).unwrap();
+    home.write(
+        ".openclaw/openclaw.json",
+        json!({"meta": {"lastTouchedVersion": "2026.5.12"}}).to_string(),
+    );
+    let store = MAIN.replace(".clawdbot", ".openclaw");
+    let lock = home.at(&format!("{store}.lock"));
+    for pid in [4711, 4712] {
+        let left = home.write(&format!("{store}.lock.{pid}"), "{}");
+        aged(&left, 120);
+    }
+    fs::write(&lock, format!("{{\"pid\":{}}}", i32::MAX)).unwrap();
+    let script = "sleep 4; rm \"$0\" && echo kept";
+    let holder = Command::new("sh")
+        .args(["-c", script])
+        .arg(&lock)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ran = home.run(&["sync"]);
+    assert_eq!(holder.wait_with_output().unwrap().stdout, b"kept\n", "{ran:?}");
+    assert!(ran.code == 0 && home.read(&store).contains(&access("2")), "{ran:?}");
+    let left: Vec<_> = home
+        .files()
+        .into_keys()
+        .filter(|path| path.contains("json.lock"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -626,8 +626,21 @@ const OPENCLAW: &str = ".openclaw/agents/main/agent/auth-profiles.json";
 const GRANT_LOCK: &str =
     ".openclaw/locks/oauth-refresh/sha256-4d19937b1c5bf95eddba99a8cd8189af931f28a5b9f48c517a18cac2694b4257.lock";
 
+/// A process by the name of openclaw's, for as long as this one lives: in a container, a grant is renewed only where one is to be
+/// seen.
+fn an_openclaw_runs() {
+    use std::os::unix::process::CommandExt;
+    static RUNS: std::sync::OnceLock<std::process::Child> = std::sync::OnceLock::new();
+    RUNS.get_or_init(|| {
+        let mut command = std::process::Command::new("/bin/sh");
+        command.arg0("openclaw").args(["-c", "read line; exit"]);
+        command.stdin(std::process::Stdio::piped()).spawn().unwrap()
+    });
+}
+
 /// The same at an agent of openclaw.
 fn openclaw_home(server: &Endpoint, version: Option<&str>) -> Home {
+    an_openclaw_runs();
     let home = Home::new();
     home.config(&server.config());
     let config = version.map_or(json!({}), |version| json!({"meta": {"lastTouchedVersion": version}}));
@@ -650,11 +663,19 @@ fn a_grant_of_openclaw_is_renewed_under_the_locks_that_its_version_takes() {
         let home = openclaw_home(&server, Some(version));
         let child = home.spawn(&["run", "-vvv"]);
         until("the request", || server.seen().len() == 1);
-        assert_eq!(home.json(&store_lock)["pid"], child.id(), "{version}");
+        // a `pid` would have openclaw in another container remove it at once
+        let lock = home.json(&store_lock);
+        assert!(
+            lock["holder"]["pid"] == child.id() && lock["pid"].is_null(),
+            "{version}"
+        );
         assert_eq!(home.at(GRANT_LOCK).exists(), with_grant_lock, "{version}");
         if with_grant_lock {
             let lock = home.json(GRANT_LOCK);
-            assert!(lock["pid"] == child.id() && lock["createdAt"].is_string(), "{lock}");
+            assert!(
+                lock["holder"]["pid"] == child.id() && lock["createdAt"].is_string(),
+                "{lock}"
+            );
         }
         let ran = Ran::of(child.wait_with_output().unwrap());
         assert_eq!(
@@ -795,7 +816,7 @@ fn a_stores_own_grant_is_left_alone_where_renewing_it_could_cost_it() {
         let home = openclaw_home(&server, version);
         for args in [&["refresh", "--force"][..], &["refresh", "--dry-run"]] {
             let ran = home.run(args);
-            let why = format!("what its agents lock over a refresh is not known: {why}");
+            let why = format!("whether its agents renew it just now cannot be told by their locks: {why}");
             assert!(ran.stdout.contains(&why), "{ran:?}");
         }
         home.run(&["run"]);
