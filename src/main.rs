@@ -13,6 +13,9 @@ fn main() -> ExitCode {
         maximum: Some(0),
     };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    // a core that is piped to a program has no limit; nor may another program of this user attach
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let text = |name: std::ffi::OsString| name.into_string().ok();
     let code = nolapse::cli::main(nolapse::cli::Invocation {
         args: std::env::args_os().collect(),

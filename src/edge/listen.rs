@@ -1,24 +1,26 @@
 //! A listener on this host alone, for who collects metrics: one small request a connection, answered from what lies ready.
 //!
 //! It costs nothing at rest: no timer runs while nobody is connected. Every connection has a deadline, its request a limit,
-//! and there are only a few at a time, so that nobody can hold up the passes in the same thread or fill the memory. A browser
+//! and there are only so many at a time, so that nobody can hold up the passes in the same thread or fill the memory. The oldest
+//! gives way to a new one: who trickles, or says nothing, keeps nobody out. A browser
 //! that was led here by a foreign name (DNS rebinding) is sent away by the `Host` that it names.
 //!
 //! `httparse`, which reqwest brings, reads the request; hyper's server would also keep connections open, read bodies and
 //! upgrade, none of which is wanted here.
 
 use crate::edge::host::Clock;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// So many connections at a time; others wait in the kernel.
-const AT_ONCE: usize = 8;
+/// So many connections at a time.
+const AT_ONCE: usize = 64;
 
 /// The longest a request's head may be, in bytes.
 const HEAD: usize = 8 << 10;
@@ -77,20 +79,24 @@ impl Listener {
 
     /// Answers until it is dropped.
     pub async fn serve(self, clock: Clock, pages: Arc<Pages>) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else {
-                return;
-            };
             match self.0.accept().await {
                 Ok((stream, _)) => {
                     let pages = pages.clone();
-                    tokio::spawn(async move {
-                        let _place = place;
+                    open.retain(|one| !one.is_finished());
+                    if open.len() >= AT_ONCE
+                        && let Some(oldest) = open.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    open.push_back(tokio::spawn(async move {
                         if let Err(error) = converse(stream, clock, &*pages).await {
                             tracing::trace!("a connection: {error}");
                         }
-                    });
+                    }));
+                    // a request that has come is answered before the next connection is looked at
+                    tokio::task::yield_now().await;
                 }
                 // out of descriptors, say: what is open closes soon
                 Err(error) => {

@@ -171,3 +171,24 @@ fn a_store_that_appears_while_we_wait_is_not_clobbered() {
     assert_eq!(store["profiles"]["anthropic:own"]["token"], access("9"));
     assert_eq!(store["profiles"]["anthropic:claude-cli"]["token"], access("2"));
 }
+
+/// Tokens pass through its memory: neither a core file nor a debugger of the same user may have them.
+#[test]
+fn no_core_holds_its_memory() {
+    let home = Home::new();
+    let trace = home.at("trace");
+    let status = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=prctl,prlimit64,setrlimit", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_nolapse"))
+        .arg("--version")
+        .env_clear()
+        .env("HOME", home.path())
+        .stdout(std::process::Stdio::null())
+        .status()
+        .expect("strace is needed: `apt-get install strace`");
+    assert!(status.success());
+    let trace = home.read("trace");
+    assert!(trace.contains("PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0"), "{trace}");
+    assert!(trace.contains("RLIMIT_CORE, {rlim_cur=0, rlim_max=0}"), "{trace}");
+}

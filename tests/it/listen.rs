@@ -185,6 +185,27 @@ fn who_stalls_holds_up_no_pass_and_is_shown_the_door() {
 }
 
 #[test]
+fn two_hundred_that_trickle_keep_no_scrape_out() {
+    let home = home(ANYWHERE);
+    let daemon = Daemon::start(&home);
+    let port = port(&daemon);
+    let mut trickling: Vec<TcpStream> = (0..200).map(|_| connect(port)).collect();
+    for stream in &mut trickling {
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ");
+    }
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(get(port, "/metrics").0, 200);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        for stream in &mut trickling {
+            // those that had to give way cannot
+            let _ = stream.write_all(b"a");
+        }
+    }
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
 fn many_at_once_are_all_answered() {
     let home = home(ANYWHERE);
     let daemon = Daemon::start(&home);
