@@ -470,6 +470,7 @@ impl Machine {
             spent: false,
             rejected: &[],
             abandoned: false,
+            kept: false,
         };
         let login = health::login(&self.view.logins[0].login.state, known, &policy, now);
         let profile = &mut self.view.agents[0].profiles[0];

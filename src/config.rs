@@ -7,6 +7,7 @@ use crate::edge::host::Host;
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
 use crate::rules::bounds;
+use crate::rules::renew::{Way, lead};
 use crate::secret::SecretUrl;
 use crate::sources::providers::ANTHROPIC;
 use crate::table::{ConfigError, Source, Table};
@@ -89,6 +90,8 @@ pub struct RenewConfig {
     pub mode: RenewMode,
     /// Whether or not an agent uses the login.
     pub always: bool,
+    /// How long before its access token ends a login is due, [`Ms`].
+    pub lead: Ms,
     /// delegate: the CLI, a path or a name on the `PATH`.
     pub claude: PathBuf,
     /// delegate: how long the CLI is waited for before it is left alone. It is never ended.
@@ -199,6 +202,7 @@ impl Default for Config {
             renew: RenewConfig {
                 mode: RenewMode::Delegate,
                 always: false,
+                lead: lead(Way::Delegate).usual,
                 claude: "claude".into(),
                 patience: Duration::from_secs(60),
                 token_url: SecretUrl::new(ANTHROPIC.token_url),
@@ -405,6 +409,7 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         let renew = &mut config.renew;
         renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
         renew.always = table.bool("always")?.unwrap_or(renew.always);
+        renew.lead = read_lead(&table, renew.mode)?;
         match table.filled("claude")? {
             // a bare name is looked for on the `PATH`
             Some(name) if !name.contains('/') => renew.claude = name.into(),
@@ -479,6 +484,23 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
 
 /// An address that nobody beyond this host can reach: what is told there is for its own collectors, and nobody is asked who
 /// they are.
+/// `renew.lead`, within what the way of renewing allows.
+fn read_lead(table: &Table, mode: RenewMode) -> Result<Ms, ConfigError> {
+    let allowed = lead(match mode {
+        RenewMode::Direct => Way::Direct,
+        RenewMode::Delegate | RenewMode::Off => Way::Delegate,
+    });
+    match table.duration("lead")? {
+        None => Ok(allowed.usual),
+        Some(span) if (allowed.least..=allowed.most).contains(&span) => Ok(span),
+        Some(_) => Err(table.error(
+            "lead",
+            "is out of range",
+            "use `1m` to `4m`, with `mode = \"direct\"` up to `1h`: Claude Code renews nothing earlier than that",
+        )),
+    }
+}
+
 fn listen(table: &Table<'_>) -> Result<Option<SocketAddr>, ConfigError> {
     let Some(text) = table.str("listen")? else {
         return Ok(None);

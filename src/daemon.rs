@@ -377,7 +377,7 @@ async fn wait(
 fn wake_at(ctx: &Ctx, report: &Report, ledger: &Ledger, begun: Ms) -> Ms {
     let now = ctx.clock.now();
     let scheduled = schedule::next(&ctx.config.daemon.schedule).ok().flatten();
-    let clock = due::next(&report.view, &ctx.config.alerts);
+    let clock = due::next(&report.view, &ctx.config.alerts, ctx.config.renew.lead);
     let outbox = ledger.outbox.iter().map(|out| out.next_at).filter(|at| *at > now).min();
     let nearest = [scheduled, clock, outbox]
         .into_iter()

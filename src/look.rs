@@ -261,6 +261,7 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
         rejected: &ledger.rejected,
         abandoned: login.abandoned,
         spent,
+        kept: ctx.config.renew.always && ctx.config.renew.mode != RenewMode::Off,
     };
     let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
     let renewal = ledger.renewals.get(&login.place.id).cloned();

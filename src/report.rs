@@ -702,6 +702,7 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
         Some(Reason::CopyStale) => "not brought up to date",
         Some(Reason::CopyDiverged) => "goes its own way",
         Some(Reason::AbandonedRefresh) => "a refresh was begun and never saved",
+        Some(Reason::NotRenewed) => "expired, and nothing has renewed it",
         Some(Reason::ShadowedByEnv) => "shadowed by the environment",
         Some(Reason::Unreadable) => "cannot be read",
         Some(Reason::Revoked) => "revoked",

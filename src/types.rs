@@ -162,6 +162,8 @@ pub enum Reason {
     CopyDiverged,
     /// A refresh was begun and never saved; its refresh token is probably spent.
     AbandonedRefresh,
+    /// It is to be renewed although no agent uses it, and its access token has been over for longer than the grace.
+    NotRenewed,
     /// An environment variable or `.env` entry takes precedence over the login.
     ShadowedByEnv,
     /// The file is there and cannot be read or parsed.
@@ -191,6 +193,7 @@ impl Reason {
             Self::CopyStale => "copy_stale",
             Self::CopyDiverged => "copy_diverged",
             Self::AbandonedRefresh => "abandoned_refresh",
+            Self::NotRenewed => "not_renewed",
             Self::ShadowedByEnv => "shadowed_by_env",
             Self::Unreadable => "unreadable",
             Self::Revoked => "revoked",

@@ -94,6 +94,7 @@ fn show(setup: &Setup) -> Result<String, Fatal> {
     let span = |time: std::time::Duration| duration_text(time.as_millis() as crate::types::Ms);
     let _ = writeln!(out, "\n[renew]\nmode = \"{mode}\"\nalways = {}", renew.always);
     let _ = writeln!(out, "claude = \"{}\"", renew.claude.display());
+    let _ = writeln!(out, "lead = \"{}\"", duration_text(renew.lead));
     let _ = writeln!(out, "patience = \"{}\"", span(renew.patience));
     let _ = writeln!(out, "token_url = \"{}\"", renew.token_url.shown());
     let _ = writeln!(out, "client_id = \"{}\"", renew.client_id);

@@ -70,7 +70,9 @@ impl Found {
     fn draw(&self, ctx: &Ctx, runs: Runs, style: Style) -> Vec<String> {
         let (columns, rows) = screen::size();
         let outbox = self.ledger.outbox.iter().map(|out| out.next_at);
-        let next = outbox.chain(due::next(&self.view, &ctx.config.alerts)).min();
+        let next = outbox
+            .chain(due::next(&self.view, &ctx.config.alerts, ctx.config.renew.lead))
+            .min();
         let scene = Scene {
             ctx,
             view: &self.view,

@@ -237,6 +237,7 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
         state: &login.login.state,
         source: login.login.source,
         way,
+        lead: ctx.config.renew.lead,
         rejected: &ledger.rejected,
         spent: &ledger.spent,
         abandoned: login.login.abandoned || killed && claude::begun_and_not_saved(place, login.login.meta.as_ref()),

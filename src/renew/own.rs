@@ -94,12 +94,18 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                 continue;
             }
             let due = rule::own_due(
-                &case(ledger, view, agent, &profile.profile.credential, &key, asked),
+                &case(ctx, ledger, view, agent, &profile.profile.credential, &key, asked),
                 view.now,
             );
             let unfit = || unfit(ctx, "store_not_written", &key, &agent.path);
             let what = match due {
-                Err(why) => What::Not(why),
+                Err(why) => {
+                    let end = profile.profile.credential.expires();
+                    if end.is_some_and(|end| end - ctx.config.renew.lead <= view.now) {
+                        remember(ledger, &key, token, &why, view.now);
+                    }
+                    What::Not(why)
+                }
                 Ok(_) if let Some(problem) = unfit() => {
                     if !dry_run {
                         note_failure(ctx, ledger, &key, token, &problem, None);
@@ -139,6 +145,7 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
 }
 
 fn case<'a>(
+    ctx: &Ctx,
     ledger: &'a Ledger,
     view: &'a View,
     agent: &'a AgentView,
@@ -155,6 +162,7 @@ fn case<'a>(
         .count();
     OwnCase {
         credential,
+        lead: ctx.config.renew.lead,
         shared: holders > 1,
         writable: agent.writable.as_ref().copied().map_err(String::as_str),
         known_locks: known_locks(&view.state_dirs[agent.agent.state_dir]),
@@ -162,6 +170,18 @@ fn case<'a>(
         spent: &ledger.spent,
         force: asked.force,
         record: ledger.renewals.get(key),
+    }
+}
+
+/// Keeps why a grant is left alone although it is due, so that the alert of its end can say it.
+fn remember(ledger: &mut Ledger, key: &str, token: Fingerprint, why: &Not, now: Ms) {
+    let Not::OtherLock(_) = why else { return };
+    let why = why.words(&|_| String::new());
+    let mut record = Record::of(ledger.renewals.get(key), token);
+    if record.last.as_ref().is_none_or(|last| last.why != why) {
+        let kind = "locks_not_seen".into();
+        record.last = Some(rule::Failure { kind, why, at: now });
+        ledger.renewals.insert(key.to_owned(), record);
     }
 }
 
@@ -254,7 +274,7 @@ async fn one(
         return busy();
     }
     let credential = &found.profile.credential;
-    let refresh = match rule::own_due(&case(ledger, &now, agent, credential, &key, asked), now.now) {
+    let refresh = match rule::own_due(&case(ctx, ledger, &now, agent, credential, &key, asked), now.now) {
         Ok(refresh) => refresh.clone(),
         Err(why) => return Attempt::Not(why),
     };

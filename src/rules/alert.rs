@@ -86,6 +86,10 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         }
         let (fault, detail) = match &login.login.state {
             State::Unreadable { why, fault } => (Some(*fault), Some(why.clone())),
+            _ if verdict.reason == Some(Reason::NotRenewed) => {
+                let last = login.renewal.as_ref().and_then(|renewal| renewal.last.as_ref());
+                (None, last.map(|last| last.why.clone()))
+            }
             _ => (None, None),
         };
         let refused = fault == Some(Fault::Refused);

@@ -19,9 +19,11 @@ const fn within<T>(key: &'static str, least: T, most: T) -> Bounds<T> {
 }
 
 /// Durations, [`Ms`].
-pub(crate) const SPANS: [Bounds<Ms>; 9] = [
+pub(crate) const SPANS: [Bounds<Ms>; 10] = [
     // a token is spent when it is posted: an answer that takes a second longer than one's patience is a lost login
     within("renew.timeout", 5 * SECOND, 120 * SECOND),
+    // a delegated renewal takes less: `rules::renew::lead`
+    within("renew.lead", MINUTE, HOUR),
     within("renew.patience", SECOND, 10 * MINUTE),
     within("alerts.steps", SECOND, 365 * DAY),
     within("alerts.grace", 0, 7 * DAY),

@@ -1,13 +1,12 @@
 //! When something changes by the clock alone: the moments at which a resident process has something to do.
 
-use super::renew::LEAD;
 use crate::config::AlertsConfig;
 use crate::look::View;
 use crate::types::{Credential, Ms};
 
 /// The next moment after `view.now` at which a judgement can change, [`Ms`]: an access token is due to be renewed, or is again, a step
-/// before an end is reached, an end itself, or a copy's grace is over.
-pub fn next(view: &View, policy: &AlertsConfig) -> Option<Ms> {
+/// before an end is reached, an end itself, or a copy's grace is over. `lead`: how long before its end a token is due, [`Ms`].
+pub fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
     let mut moments: Vec<Ms> = Vec::new();
     let mut ladder = |end: Ms| {
         moments.push(end);
@@ -28,7 +27,7 @@ pub fn next(view: &View, policy: &AlertsConfig) -> Option<Ms> {
             .iter()
             .filter(|login| login.renews())
             .filter_map(|login| login.login.grant()?.expires)
-            .map(|end| end.saturating_sub(LEAD)),
+            .map(|end| end.saturating_sub(lead)),
     );
     // a renewal that failed is tried again
     let again = view.logins.iter().filter_map(|login| login.renewal.as_ref());

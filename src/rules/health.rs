@@ -72,6 +72,8 @@ pub struct Known<'a> {
     pub abandoned: bool,
     /// Its refresh token was used up before.
     pub spent: bool,
+    /// nolapse is to renew it whether or not an agent uses it.
+    pub kept: bool,
 }
 
 /// The deadline of a grant, where it is one: a moment between 2025 and ten years ahead, and not before the access token's
@@ -142,6 +144,10 @@ pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Ms) ->
     let overdue = grant.expires.is_some_and(|at| at + policy.grace <= now);
     if known.abandoned && overdue {
         return Verdict::new(Health::Expired, Reason::AbandonedRefresh, grant.expires);
+    }
+    // whatever held it up; where agents use a login, their copies say so
+    if known.kept && overdue {
+        return Verdict::new(Health::Expired, Reason::NotRenewed, grant.expires);
     }
     Verdict::new(Health::Ok, Reason::RenewsItself, deadline.map(|at| at - DEADLINE_SLACK))
 }
@@ -447,6 +453,7 @@ mod tests {
             rejected: &rejected,
             ..none
         };
+        let kept = Known { kept: true, ..none };
         let blank = Grant {
             access: None,
             refresh: Refresh::Blank,
@@ -682,7 +689,18 @@ mod tests {
             ("rejected, still working", fresh.clone(), refused, Expiring, R::Rejected),
             ("rejected", expired.clone(), refused, Expired, R::Rejected),
             ("abandoned, still working", fresh, abandoned, Ok, R::RenewsItself),
-            ("abandoned", expired, abandoned, Expired, R::AbandonedRefresh),
+            ("abandoned", expired.clone(), abandoned, Expired, R::AbandonedRefresh),
+            (
+                "to be kept, in its grace",
+                Grant {
+                    expires: Some(NOW - 29 * MINUTE),
+                    ..grant()
+                },
+                kept,
+                Ok,
+                R::RenewsItself,
+            ),
+            ("to be kept, and not renewed", expired, kept, Expired, R::NotRenewed),
         ] {
             let got = login(&State::SignedIn(grant), known, &policy, NOW);
             assert_eq!((got.health, got.reason), (health, Some(reason)), "{name}");

@@ -11,9 +11,30 @@ use crate::sources::claude::{Grant, Refresh, Source, State};
 use crate::types::{Credential, HOUR, MINUTE, Ms};
 use serde::{Deserialize, Serialize};
 
-/// A login is due from this long before its access token ends. Claude Code itself renews in the last 5 min (2.1.330), so a
-/// delegated renewal is never too early for it.
-pub const LEAD: Ms = 4 * MINUTE;
+/// How long before its access token ends a login is due, [`Ms`]: at least, where nothing is said, and at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lead {
+    pub(crate) least: Ms,
+    pub(crate) usual: Ms,
+    pub(crate) most: Ms,
+}
+
+/// Claude Code itself renews in the last 5 min (2.1.330), so a delegated renewal must not come earlier. A direct one goes before it,
+/// so that programs which renew at the end find a fresh token and do not race; a token lives for about 8 h.
+pub(crate) const fn lead(way: Way) -> Lead {
+    match way {
+        Way::Delegate => Lead {
+            least: MINUTE,
+            usual: 4 * MINUTE,
+            most: 4 * MINUTE,
+        },
+        Way::Direct => Lead {
+            least: MINUTE,
+            usual: 15 * MINUTE,
+            most: HOUR,
+        },
+    }
+}
 
 /// A child of a delegated renewal that still runs is waited for at most this long: the CLI gives its exchange 30 s (2.1.330).
 pub const CHILD_LIFE: Ms = 10 * MINUTE;
@@ -149,6 +170,8 @@ pub struct Case<'a> {
     pub source: Source,
     /// How it would be renewed.
     pub way: Way,
+    /// How long before its access token ends it is due, [`Ms`].
+    pub lead: Ms,
     /// Refresh tokens that the server refused for good.
     pub rejected: &'a [Fingerprint],
     /// Tokens that were used up.
@@ -295,7 +318,7 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
         return Err(Not::StillRunning);
     }
     let expires = grant.expires.ok_or(Not::NoClock)?;
-    let near = expires.saturating_sub(LEAD) <= now;
+    let near = expires.saturating_sub(case.lead) <= now;
     if case.abandoned && near {
         return Err(Not::Abandoned);
     }
@@ -318,6 +341,8 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
 pub struct OwnCase<'a> {
     /// What the store holds.
     pub credential: &'a Credential,
+    /// How long before its access token ends it is due, [`Ms`].
+    pub lead: Ms,
     /// Another profile holds the same refresh token.
     pub shared: bool,
     /// Whether the store may be written.
@@ -366,7 +391,7 @@ pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
     case.writable.map_err(|why| Not::NotWritable(why.to_owned()))?;
     case.known_locks.map_err(|why| Not::OtherLock(why.to_owned()))?;
     let expires = expires.ok_or(Not::NoClock)?;
-    if expires.saturating_sub(LEAD) > now && !case.force {
+    if expires.saturating_sub(case.lead) > now && !case.force {
         return Err(Not::Fresh(expires));
     }
     match record.filter(|record| record.next_at > now && !case.force) {
@@ -398,6 +423,7 @@ mod tests {
     use crate::types::DAY;
 
     const NOW: Ms = 1_769_000_000_000;
+    const LEAD: Ms = lead(Way::Direct).usual;
 
     static NONE_SPENT: Spent = Spent::new();
 
@@ -424,6 +450,7 @@ mod tests {
             state,
             source: Source::File,
             way: Way::Direct,
+            lead: LEAD,
             rejected: &[],
             spent: &NONE_SPENT,
             abandoned: false,
@@ -665,6 +692,7 @@ mod tests {
             expires: Some(NOW + LEAD + 1),
         };
         let of = |credential| OwnCase {
+            lead: LEAD,
             credential,
             shared: false,
             writable: Ok(()),

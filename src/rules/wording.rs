@@ -176,6 +176,7 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
+        ("not_renewed", _) => "was not renewed".into(),
         ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
         ("missing", _) if alert.id.starts_with("login:") => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
@@ -208,6 +209,7 @@ fn cause(alert: &Alert) -> String {
         ),
         "silent" => detail("nobody knows how the logins there fare"),
         "no_refresh_token" => "nothing can renew this token".into(),
+        "not_renewed" => detail("its access token has expired and nothing has renewed it"),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
         "unknown_outcome" => {
             detail("its single-use token was posted and the answer never arrived, so it is not posted again")
@@ -264,7 +266,7 @@ fn remedy(alert: &Alert) -> Remedy {
         }
         (_, "silent") => format!("ssh {path} nolapse status").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
-        (_, "rescue") => "nolapse refresh".to_owned().into(),
+        (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),

@@ -296,6 +296,18 @@ fn bad() -> Vec<Bad> {
             &["`channel[1].minseverity`", "did you mean `min_severity`?"],
         ),
         bad(
+            "a lead that Claude Code does not renew in",
+            "[renew]\nlead = \"5m\"\n",
+            "config.toml:2",
+            &["`renew.lead` is out of range", "up to `1h`"],
+        ),
+        bad(
+            "a lead of hours",
+            "[renew]\nmode = \"direct\"\nlead = \"61m\"\n",
+            "config.toml:3",
+            &["`renew.lead` is out of range"],
+        ),
+        bad(
             "unknown type",
             "[[channel]]\ntype = \"slakc\"\n",
             "config.toml:2",

@@ -279,6 +279,77 @@ fn a_cli_that_hangs_is_left_alone_and_not_started_again_beside_itself() {
     );
 }
 
+/// Another process may have the number of the `claude` that an earlier pass started, after a reboot say.
+#[test]
+fn only_the_very_process_that_was_started_is_waited_for() {
+    let us = std::process::id();
+    let stat = fs::read_to_string(format!("/proc/{us}/stat")).unwrap();
+    let start: u64 = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .nth(19)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap()
+        .trim()
+        .to_owned();
+    let mut zombie = std::process::Command::new("true").spawn().unwrap();
+    for (what, stage, waits) in [
+        (
+            "it",
+            json!({"pid": us, "start": start, "boot": boot, "at": now() - 60_000}),
+            true,
+        ),
+        (
+            "it, for long",
+            json!({"pid": us, "start": start, "boot": boot, "at": now() - 601_000}),
+            false,
+        ),
+        (
+            "another one",
+            json!({"pid": us, "start": start + 1, "boot": boot, "at": now() - 60_000}),
+            false,
+        ),
+        (
+            "before a reboot",
+            json!({"pid": us, "start": start, "boot": "x", "at": now() - 60_000}),
+            false,
+        ),
+        ("a zombie", json!({"pid": zombie.id(), "at": now() - 60_000}), false),
+    ] {
+        let home = home();
+        home.run(&["run"]);
+        let path = ".local/state/nolapse/ledger.json";
+        let mut ledger = home.json(path);
+        ledger["renewals"]["claude"]["stage"] = json!({"running": stage});
+        ledger["renewals"]["claude"]["next_at"] = 0.into();
+        home.write(path, ledger.to_string());
+        install(&home, "2.1.330", REFRESH);
+        let outcome = home.run(&["refresh"]);
+        assert_eq!(outcome.stdout.contains("still runs"), waits, "{what}: {outcome:?}");
+        assert_eq!(ran(&home), !waits, "{what}: {outcome:?}");
+    }
+    zombie.wait().unwrap();
+}
+
+/// No agent uses it, so that no copy of it can be stale.
+#[test]
+fn a_login_that_is_to_be_kept_and_is_not_renewed_rings_whatever_held_it_up() {
+    for (ended, rings) in [(29, false), (31, true)] {
+        let home = Home::new();
+        home.login("1", now() - ended * 60_000);
+        home.config("[renew]\nalways = true\n");
+        let ran = home.run(&["run"]);
+        assert_eq!(ran.code != 0, rings, "{ended}: {ran:?}");
+        assert_eq!(ran.stdout.contains("was not renewed"), rings, "{ended}: {ran:?}");
+        assert!(!rings || ran.stdout.contains("is not on the `PATH`"), "{ran:?}");
+    }
+}
+
 #[test]
 fn a_cli_that_finds_its_token_refused_is_told_as_such() {
     let home = home();

@@ -620,6 +620,63 @@ fn a_grant_that_a_store_owns_alone_is_renewed_under_the_stores_lock() {
     assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
 }
 
+/// A lock that looks stale may be of a holder that is stopped in its own exchange.
+#[test]
+fn what_a_stopped_holder_may_have_posted_is_not_posted_in_the_pass_that_takes_its_lock() {
+    let stale = |home: &Home, lock: &str| {
+        fs::create_dir(home.at(lock)).unwrap();
+        let old = std::time::SystemTime::now() - Duration::from_secs(90);
+        fs::File::open(home.at(lock)).unwrap().set_modified(old).unwrap();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let server = Endpoint::start("1", vec![]);
+            let home = own_home(&server);
+            let due = |n| crate::home::oauth(n, now() - 60_000);
+            home.store("main", json!({"anthropic:work": due("1"), "anthropic:other": due("9")}));
+            stale(&home, &format!("{STORE}.lock"));
+            let ran = home.run(&["refresh"]);
+            assert_eq!(
+                ran.stdout.matches("who held its lock has stopped").count(),
+                2,
+                "{ran:?}"
+            );
+            assert_eq!(server.seen().len(), 0);
+            home.run(&["refresh"]);
+            assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+        });
+        scope.spawn(|| {
+            let server = Endpoint::start("1", vec![]);
+            let home = home(&server.config());
+            stale(&home, ".claude/.oauth_refresh.lock");
+            let ran = home.run(&["refresh"]);
+            assert!(ran.stdout.contains("who held its lock has stopped"), "{ran:?}");
+            assert_eq!(server.seen().len(), 0);
+            home.run(&["refresh"]);
+            assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+        });
+    });
+}
+
+#[test]
+fn a_direct_renewal_goes_before_who_renews_at_the_end() {
+    for (lead, left, renewed) in [
+        ("", 14, true),
+        ("", 16, false),
+        ("lead = \"5m\"\n", 6, false),
+        ("lead = \"5m\"\n", 4, true),
+        ("lead = \"1h\"\n", 59, true),
+    ] {
+        let server = Endpoint::start("1", vec![]);
+        let home = home(&format!("{}{lead}", server.config()));
+        let expires = now() + left * 60_000;
+        home.login("1", expires)
+            .store("main", json!({"anthropic:claude-cli": token("1", expires)}));
+        home.run(&["run"]);
+        assert_eq!(server.made(), u32::from(renewed), "{lead} {left}");
+    }
+}
+
 const OPENCLAW: &str = ".openclaw/agents/main/agent/auth-profiles.json";
 
 /// Where openclaw 2026.4.20 to 2026.5.12 guard the refresh of `anthropic:work`, as their own function tells.
