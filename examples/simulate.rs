@@ -25,7 +25,7 @@ use nolapse::look::{AgentView, LoginView, ProfileView, View};
 use nolapse::notify::{Channel, Receipt, SendError, read_channels};
 use nolapse::rules::health::{self, Hangs, Known};
 use nolapse::rules::lineage::Relation;
-use nolapse::rules::resolve::{self, AuthConfig, Candidate, References, Resolved, Rules};
+use nolapse::rules::resolve::{self, AuthConfig, Candidate, Resolved, Rules};
 use nolapse::rules::{alert, health::Verdict};
 use nolapse::secret::Secret;
 use nolapse::sources::claude::{Grant, Login, Place, Refresh, Source, State};
@@ -235,9 +235,11 @@ fn agent_view() -> AgentView {
             login: Some(0),
             relation: Relation::Same,
             renewal: None,
+            elsewhere: None,
         }],
         aside: Default::default(),
         uses: Vec::new(),
+        foreign: false,
     }
 }
 
@@ -248,7 +250,7 @@ fn uses(profile: &ProfileView, now: Ms) -> Resolved {
         stored: &[],
         config: &config,
         usage: &[&nothing],
-        references: References::Unknown,
+        generation: resolve::Generation::First,
         now,
     };
     let candidate = Candidate {

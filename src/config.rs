@@ -7,6 +7,7 @@ use crate::edge::host::Host;
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
 use crate::rules::bounds;
+pub use crate::rules::plan::Create;
 use crate::rules::renew::{Way, lead};
 use crate::secret::SecretUrl;
 use crate::sources::providers::ANTHROPIC;
@@ -68,6 +69,8 @@ pub struct SyncConfig {
     pub enabled: bool,
     /// What a profile that does not exist yet is given.
     pub share: Share,
+    /// Where a profile that does not exist yet is made.
+    pub create: Create,
     /// The profile id that mirrors the login.
     pub profile: String,
     /// Agents (`family/agent`) that are judged and never written; globs.
@@ -196,6 +199,7 @@ impl Default for Config {
             sync: SyncConfig {
                 enabled: true,
                 share: Share::Access,
+                create: Create::AsAgentsDo,
                 profile: "anthropic:claude-cli".into(),
                 exclude_agents: Vec::new(),
             },
@@ -394,6 +398,12 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         sync.share = table
             .word("share", &[("access", Share::Access), ("full", Share::Full)])?
             .unwrap_or(sync.share);
+        let create = [
+            ("as-agents-do", Create::AsAgentsDo),
+            ("always", Create::Always),
+            ("never", Create::Never),
+        ];
+        sync.create = table.word("create", &create)?.unwrap_or(sync.create);
         if let Some(id) = table.str("profile")? {
             sync.profile = profile_id(&table, "profile", id)?;
         }

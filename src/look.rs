@@ -13,6 +13,7 @@ use crate::rules::resolve::{self, Aside, Resolved};
 use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::rules::spent;
 use crate::rules::target::Unfit;
+use crate::rules::wording;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, Fault, Login, Source, State};
 use crate::stores::discover::{self, Agent};
@@ -24,7 +25,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 mod reach;
-pub(crate) use reach::{ignored_words, key, replaced};
+mod team;
+pub(crate) use reach::{ignored_words, key, misplaced, replaced};
+pub(crate) use team::unwatched;
 
 /// An OpenClaw agent's own database.
 const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
@@ -98,6 +101,8 @@ pub struct AgentView {
     pub aside: Aside,
     /// What it uses for each provider that its models need, and for others where something is wrong.
     pub uses: Vec<Resolved>,
+    /// It belongs to another user.
+    pub foreign: bool,
 }
 
 impl AgentView {
@@ -123,6 +128,8 @@ pub struct ProfileView {
     pub relation: Relation,
     /// How its own renewals went, if its store owns it alone.
     pub renewal: Option<Box<Record>>,
+    /// The directory of the login whose tokens it holds, where that is not watched, `~` for the home.
+    pub elsewhere: Option<String>,
 }
 
 /// Looks at everything.
@@ -132,6 +139,7 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     let mut problems = std::mem::take(&mut found.problems);
     let mut logins = Vec::new();
     let mut looked_at = Vec::new();
+    problems.extend(literal_tilde(ctx));
     for place in claude::places(&ctx.host, &ctx.config.logins) {
         looked_at.push(place.file());
         let login = claude::look(&ctx.host, &place);
@@ -162,10 +170,15 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     for agent in &mut agents {
         judge_agent(&around, agent);
     }
+    problems.extend(team::recognise(ctx, &mut agents, &logins));
     reach::resolve_all(ctx, &mut agents, &found.state_dirs, now);
     for agent in &agents {
         problems.extend(reach::store_problems(ctx, agent));
+        if reach::wants(agent) {
+            problems.extend(reach::misplaced(ctx, agent));
+        }
     }
+    problems.extend(found.state_dirs.iter().filter_map(|dir| reach::beside(ctx, dir)));
     for state_dir in &found.state_dirs {
         problems.extend(dotenv_problem(ctx, ledger, state_dir));
     }
@@ -195,7 +208,7 @@ pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (Vie
         aside,
     } = store::look(&agent.path);
     let state_dir = &view.state_dirs[agent.agent.state_dir];
-    let writable = writable(ctx, &agent.agent, state_dir, &state, meta.as_ref());
+    let writable = writable(ctx, &agent.agent, state_dir, &state, meta.as_ref()).and_then(|()| fit(&state, &aside));
     let mut fresh = AgentView {
         store: state,
         meta,
@@ -362,9 +375,27 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         aside.order.splice(0..0, beside.order);
         aside.usage.extend(beside.usage);
     }
-    let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref());
+    let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref()).and_then(|()| fit(&state, &aside));
     let here = ctx.host.tilde(&json);
+    let foreign = match &state {
+        store::State::Refused(_) => another_owner(&agent.agent.dir, &json),
+        _ => meta
+            .as_ref()
+            .map(|meta| meta.uid)
+            .filter(|uid| !files::can_keep_owner(*uid)),
+    };
     match &state {
+        store::State::Malformed(why) if why == store::BYTE_ORDER_MARK => problems.push(Problem::at(
+            "byte_order_mark",
+            &json,
+            format!(
+                "`{here}` is no store to its agent: {why}; its agent takes it for empty and replaces it, keys and all"
+            ),
+            format!(
+                "run `{}`, which takes three bytes away and nothing else",
+                wording::strip_mark(&here)
+            ),
+        )),
         store::State::Malformed(why) => problems.push(Problem::at(
             "store_malformed",
             &json,
@@ -374,8 +405,11 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         store::State::Refused(why) => problems.push(Problem::at(
             "unreadable",
             &json,
-            format!("`{here}` cannot be read: {why}"),
-            "run nolapse as the user who runs the agent",
+            format!("`{here}` cannot be read: {why}{}", owned_by(foreign)),
+            match foreign {
+                Some(_) => format!("run `{}`", wording::take_over(&here)),
+                None => "run nolapse as the user who runs the agent".into(),
+            },
         )),
         store::State::Absent if files::exists(&agent.agent.dir.join("auth.json")) => problems.push(Problem::at(
             "legacy_store",
@@ -406,7 +440,21 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         profiles: Vec::new(),
         aside,
         uses: Vec::new(),
+        foreign: foreign.is_some(),
     }
+}
+
+/// To whom a store or its directory belongs, where that is not this user; nobody is another to root.
+fn another_owner(dir: &Path, file: &Path) -> Option<u32> {
+    let owner = |path: &Path| files::stat(path).map(|meta| meta.uid);
+    let other = |uid: &u32| *uid != files::our_uid() && !files::is_root();
+    owner(dir).filter(other).or_else(|| owner(file).filter(other))
+}
+
+fn owned_by(owner: Option<u32>) -> String {
+    owner.map_or_else(String::new, |uid| {
+        format!(" (it belongs to user {uid}, and this is user {})", files::our_uid())
+    })
 }
 
 fn look_at_sqlite(
@@ -432,6 +480,7 @@ fn look_at_sqlite(
         profiles: Vec::new(),
         aside: Aside::default(),
         uses: Vec::new(),
+        foreign: false,
     };
     for (path, which) in candidates.into_iter().flatten() {
         if !files::is_file(&path) {
@@ -522,6 +571,15 @@ struct Around<'a> {
     now: Ms,
 }
 
+/// A file of another form than a store is not made one: what stands in it would be lost with the agent's next write.
+fn fit(state: &store::State, aside: &Aside) -> Result<(), String> {
+    let outside = aside.ignored.iter().any(|one| one.why == resolve::Unread::Outside);
+    match outside && state.profiles().is_empty() {
+        true => Err("its entries stand outside `profiles`".into()),
+        false => Ok(()),
+    }
+}
+
 fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
     let Around {
         ctx,
@@ -582,6 +640,7 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
             login,
             relation,
             renewal,
+            elsewhere: None,
             profile,
         }
     };
@@ -739,6 +798,21 @@ pub fn remember(view: &View, ledger: &mut Ledger) {
     ledger.copies = copies;
 }
 
+/// systemd and `.env` files do not expand a tilde, and neither does Claude Code.
+fn literal_tilde(ctx: &Ctx) -> Option<Problem> {
+    let (name, value) = ["CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR"]
+        .iter()
+        .find_map(|name| Some((*name, ctx.host.var(name)?)))?;
+    value.starts_with('~').then(|| {
+        Problem::at(
+            "literal_tilde",
+            ctx.host.cwd.join(value),
+            format!("`{name}` is `{value}` with its tilde unexpanded: to Claude Code a directory named `~` below the one it is started in"),
+            format!("write the whole path: `{name}={}`", ctx.host.path(value).display()),
+        )
+    })
+}
+
 fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
     let mut problems = Vec::new();
     let path = login.place.file();
@@ -753,6 +827,30 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
             format!("`{here}` cannot be read: {why}"),
             "run nolapse as the user who runs Claude Code; `ls -l` shows whether root took the file",
         )),
+        State::Unreadable {
+            why,
+            fault: Fault::Foreign,
+        } => {
+            let owned = claude::foreign_owner(&login.place).map_or_else(|| path.clone(), |(owned, _)| owned);
+            problems.push(Problem::at(
+                "foreign_owner",
+                &path,
+                format!("`{here}` cannot be read: {why}"),
+                format!("run `{}`", wording::take_over(&ctx.host.tilde(&owned))),
+            ));
+        }
+        State::Unreadable {
+            why,
+            fault: Fault::ByteOrderMark,
+        } => problems.push(Problem::at(
+            "byte_order_mark",
+            &path,
+            format!("`{here}` is taken for signed out: {why}"),
+            format!(
+                "run `{}`, which takes three bytes away and nothing else",
+                wording::strip_mark(&here)
+            ),
+        )),
         State::Unreadable { why, fault } => problems.push(Problem::at(
             "unreadable",
             &path,
@@ -760,7 +858,7 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
             match fault {
                 Fault::Directory => format!("{}; then `claude auth login`", Unfit::Directory.remedy(&here)),
                 Fault::Special => format!("{}; then `claude auth login`", Unfit::Special.remedy(&here)),
-                Fault::Content | Fault::Refused => "run `claude auth login`".into(),
+                _ => "run `claude auth login`".into(),
             },
         )),
         State::SignedIn(grant) => {

@@ -554,6 +554,10 @@ pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
             share(ctx, view, agent, id),
             view.now,
         );
+        let decision = match decision {
+            Decision::Write(_) if existing.is_none() && !makes(ctx, view, agent) => Decision::Keep(Keep::NotMade),
+            decision => decision,
+        };
         add(&mut plan, id, "anthropic", i, decision);
     }
     for profile in &agent.profiles {
@@ -566,6 +570,14 @@ pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
         add(&mut plan, &profile.profile.id, &profile.profile.provider, i, decision);
     }
     plan
+}
+
+/// Whether a profile that is not there is made in this agent's store.
+fn makes(ctx: &Ctx, view: &View, agent: &AgentView) -> bool {
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    let emptied =
+        matches!(agent.store, store::State::Read(_)) && agent.profiles.is_empty() && agent.agent.agent.id != "main";
+    plan::makes(ctx.config.sync.create, families::reads_claude(state_dir), emptied)
 }
 
 /// How much a profile is given: no refresh token where the agents' config takes only a `token` under this id.

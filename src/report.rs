@@ -14,7 +14,7 @@ use crate::rules::shape::Flaw;
 use crate::rules::stopped;
 use crate::rules::wording::span;
 use crate::secret::Fingerprint;
-use crate::sources::claude::{Fault, Source, State};
+use crate::sources::claude::{Source, State};
 use crate::stores::store;
 use crate::types::{DAY, Family, HOUR, Health, Held, Ms, Problem, Reason, Severity};
 use serde::{Serialize, Serializer};
@@ -52,15 +52,7 @@ impl Exit {
 
 /// The judged exit code: what has lapsed outweighs what could not be told, and that what ends soon.
 pub fn exit(ctx: &Ctx, view: &View) -> Exit {
-    let refused = |login: &LoginView| {
-        matches!(
-            login.login.state,
-            State::Unreadable {
-                fault: Fault::Refused,
-                ..
-            }
-        )
-    };
+    let refused = |login: &LoginView| matches!(login.login.state, State::Unreadable { fault, .. } if fault.only_here());
     let lapsed = |health| matches!(health, Health::Expired | Health::Missing);
     let profiles = || counted(view).map(|profile| profile.verdict.health);
     let logins = || {

@@ -1,6 +1,7 @@
 //! `run` and `sync`.
 
 use super::{Fatal, Setup, block_on, parse_time, print, until_signal};
+use crate::config::Create;
 use crate::ctx::Ctx;
 use crate::heard;
 use crate::layout::one_line;
@@ -9,6 +10,7 @@ use crate::notify::ChannelKind;
 use crate::pass::{self, Done, Outcome, Report, Scope};
 use crate::report::{self, Exit};
 use crate::rules::alert::Why;
+use crate::rules::plan::Keep;
 use crate::rules::wording;
 use crate::types::{Ms, Problem};
 use clap::Args;
@@ -26,6 +28,9 @@ pub(super) struct SyncArgs {
     /// Show the exact change of every store, secrets as fingerprints, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Make the profile where it does not exist yet, whatever `sync.create` says
+    #[arg(long)]
+    create: bool,
     /// Decide as of another time: milliseconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Ms>,
@@ -48,7 +53,10 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
 }
 
 pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
-    let ctx = setup.ctx(args.at)?;
+    let mut ctx = setup.ctx(args.at)?;
+    if args.create {
+        ctx.config.sync.create = Create::Always;
+    }
     let report = match args.dry_run {
         true => block_on(pass::rehearse(&ctx))?,
         false => until_signal(pass::run(&ctx, Scope::Sync))?,
@@ -56,6 +64,8 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
         out.push_str(&report::nothing_words(&ctx, &report.view));
+    } else if let Some(offer) = offer(&ctx, &report) {
+        out.push_str(&offer);
     } else if report.done.is_empty() && report.problems.is_empty() {
         out.push_str(match ctx.config.sync.enabled {
             true => "nothing to bring up to date\n",
@@ -73,6 +83,20 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     } else {
         Exit::Fine
     })
+}
+
+/// Profiles that are not there and that their agents would not make.
+fn offer(ctx: &Ctx, report: &Report) -> Option<String> {
+    let mut out = String::new();
+    for agent in report.view.agents.iter().filter(|agent| agent.writable.is_ok()) {
+        for (id, keep) in pass::plan(ctx, &report.view, agent).kept {
+            if keep == Keep::NotMade {
+                let label = agent.agent.agent.label();
+                let _ = writeln!(out, "{}: {} is {}", one_line(&label), one_line(&id), keep.words());
+            }
+        }
+    }
+    (ctx.config.sync.enabled && !out.is_empty()).then_some(out)
 }
 
 /// That nobody has heard of an alert, or that nothing can be remembered, outweighs all. Then what has lapsed, what else went

@@ -2,7 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::ledger::Loaded;
-use crate::look::View;
+use crate::look::{self, View};
 use crate::pass;
 use crate::remotes;
 use crate::report;
@@ -14,6 +14,12 @@ use crate::tell;
 pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
     let (ledger, now) = (&loaded.ledger, view.now);
     let mut problems = view.problems.clone();
+    // looked for at all of them here, and in a pass only where something is missing
+    for misplaced in view.agents.iter().filter_map(|agent| look::misplaced(ctx, agent)) {
+        if !problems.contains(&misplaced) {
+            problems.push(misplaced);
+        }
+    }
     problems.extend(loaded.problem.clone());
     let mut alerts = pass::alerts(ctx, view);
     alerts.extend(alert::channel_alerts(&ledger.troubles));

@@ -7,9 +7,9 @@ use crate::ledger::Ledger;
 use crate::look::{LoginView, View};
 use crate::rules::doctor::{LoginFact, Logins};
 use crate::secret::Secret;
-use crate::sources::claude::{self, Login, Place, Source, State, TOKEN_VAR};
-use crate::types::Ms;
-use std::path::{Path, PathBuf};
+use crate::sources::claude::{self, Login, Source, State, TOKEN_VAR};
+use crate::types::{Health, Ms};
+use std::path::PathBuf;
 
 /// `unwatched` is what [`unwatched`] found.
 pub(super) fn gather(ctx: &Ctx, ledger: &Ledger, view: &View, unwatched: &[Login]) -> Logins {
@@ -41,6 +41,7 @@ fn fact(ctx: &Ctx, ledger: &Ledger, view: &LoginView, now: Ms) -> LoginFact {
         dir: spot(ctx, &place.dir),
         shadowed_by: login.shadowed_by.clone(),
         shadow_known: known && login.shadowed_by.iter().all(|name| name == TOKEN_VAR),
+        ended: matches!(view.verdict.health, Health::Expired | Health::Missing),
         abandoned: over && (login.abandoned || killed),
         abandoned_by: record.and_then(|record| pid(&record.bytes)),
         link: login.link.as_ref().map(|target| spot(ctx, target)),
@@ -80,45 +81,4 @@ fn left_behind(ledger: &Ledger, view: &LoginView) -> Option<PathBuf> {
     // a login's deadline stays when it is renewed (2.1.330)
     let same = now.deadline.is_some() && now.deadline == old.deadline && old.expires < now.expires;
     (present != Some(held) && (had || same)).then(|| target.clone())
-}
-
-/// Directories beside the default one that hold a login and are not looked at.
-pub(super) fn unwatched(ctx: &Ctx, view: &View) -> Vec<Login> {
-    let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
-    let known: Vec<PathBuf> = claude::places(&ctx.host, &ctx.config.logins)
-        .iter()
-        .map(|place| real(&place.dir))
-        .chain(stored(view).map(|login| real(&login.login.place.dir)))
-        .collect();
-    let names = files::list(&ctx.host.home);
-    let names = names
-        .iter()
-        .filter(|name| *name == ".claude" || name.starts_with(".claude-"));
-    names
-        .map(|name| ctx.host.home.join(name))
-        .filter(|dir| !known.contains(&real(dir)))
-        .filter_map(|dir| {
-            let place = Place {
-                id: ctx.host.tilde(&dir),
-                dir_var: None,
-                dir,
-                configured: false,
-                agents: None,
-                profile: None,
-            };
-            let (state, meta) = claude::read(&place);
-            let login = Login {
-                source: Source::File,
-                state,
-                meta,
-                shadowed_by: Vec::new(),
-                abandoned: false,
-                dead_lock: None,
-                dir_uid: None,
-                link: None,
-                place,
-            };
-            login.grant().is_some_and(|grant| !grant.blanked).then_some(login)
-        })
-        .collect()
 }

@@ -66,7 +66,7 @@ pub(crate) async fn examine(ctx: &Ctx, about: &About<'_>) -> Exam {
     let loaded = ledger::load(&ctx.state_dir);
     let ledger = &loaded.ledger;
     let view = look::look(ctx, ledger);
-    let unwatched = logins::unwatched(ctx, &view);
+    let unwatched = look::unwatched(ctx, &view.logins);
     let (channels, running) = tokio::join!(telling::gather(ctx, ledger), running::gather(ctx, &view, about));
     let rehearsed = match about.config_error {
         None => pass::rehearse(ctx).await.done,

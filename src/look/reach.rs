@@ -2,15 +2,18 @@
 
 use super::{AgentView, Around, LoginView, ProfileView, retired};
 use crate::ctx::Ctx;
+use crate::edge::files;
 use crate::rules::health::Verdict;
-use crate::rules::resolve::{self, Candidate, Key, References, Rules, Unread, normalise_provider};
+use crate::rules::resolve::{self, Candidate, Generation, Key, Rules, Unread, normalise_provider};
 use crate::rules::shape::{self, Flaw};
 use crate::secret::Secret;
 use crate::sources::claude::Source;
 use crate::stores::dotenv::Dotenv;
 use crate::stores::families::StateDir;
+use crate::stores::store;
 use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Resolves what every agent uses. A store that this product does not read any more, and a database whose order is not read, are
 /// left out.
@@ -59,17 +62,15 @@ fn of_agent(
     }
     let none = resolve::Aside::default();
     let inherited = main.map_or(&none, |main| &main.aside);
-    let (stored, usage) = (
-        [agent.aside.order.as_slice(), inherited.order.as_slice()],
-        [&agent.aside.usage, &inherited.usage],
-    );
+    let stored = merged(&inherited.order, &agent.aside.order);
+    let usage = [&agent.aside.usage, &inherited.usage];
     let rules = Rules {
         stored: &stored,
         config: &state_dir.auth,
         usage: &usage,
-        references: match agent.agent.agent.family {
-            Family::Openclaw => References::Followed,
-            Family::Clawdbot | Family::Moltbot => References::Unknown,
+        generation: match agent.agent.agent.family {
+            Family::Openclaw => Generation::Later,
+            Family::Clawdbot | Family::Moltbot => Generation::First,
         },
         now,
     };
@@ -103,6 +104,22 @@ fn of_agent(
             resolved.in_use = needed.contains(provider);
             resolved
         })
+        .collect()
+}
+
+/// `{...inherited, ...own}` as JavaScript merges it.
+fn merged<'o>(
+    inherited: &'o [(String, Vec<String>)],
+    own: &'o [(String, Vec<String>)],
+) -> Vec<(&'o str, &'o [String])> {
+    let of = |key: &str| own.iter().find(|(known, _)| known == key);
+    let first = inherited.iter().map(|one| of(&one.0).unwrap_or(one));
+    let rest = own
+        .iter()
+        .filter(|(key, _)| !inherited.iter().any(|(known, _)| known == key));
+    first
+        .chain(rest)
+        .map(|(key, ids)| (key.as_str(), ids.as_slice()))
         .collect()
 }
 
@@ -182,6 +199,49 @@ pub(super) fn store_problems(ctx: &Ctx, agent: &AgentView) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Whether a store elsewhere would explain what is missing here.
+pub(super) fn wants(agent: &AgentView) -> bool {
+    let nothing = agent
+        .uses
+        .iter()
+        .any(|resolved| resolved.in_use && resolved.uses.is_none());
+    !agent.sqlite && (agent.store == store::State::Absent || nothing)
+}
+
+/// A store one level too high, `agents/ID/auth-profiles.json`, which no agent reads.
+pub(crate) fn misplaced(ctx: &Ctx, agent: &AgentView) -> Option<Problem> {
+    let path = agent.agent.agent.dir.parent()?.join(store::FILE_NAME);
+    unread_store(ctx, path, &agent.path)
+}
+
+/// A store in the state directory itself, which no agent reads.
+pub(super) fn beside(ctx: &Ctx, state_dir: &StateDir) -> Option<Problem> {
+    let main = state_dir.dir.join("agents/main/agent").join(store::FILE_NAME);
+    let places = [
+        store::FILE_NAME,
+        "agent/auth-profiles.json",
+        "credentials/auth-profiles.json",
+    ];
+    places
+        .iter()
+        .find_map(|name| unread_store(ctx, state_dir.dir.join(name), &main))
+}
+
+fn unread_store(ctx: &Ctx, path: PathBuf, read: &Path) -> Option<Problem> {
+    if !files::is_file(&path) {
+        return None;
+    }
+    let count = store::read(&path).0.profiles().len();
+    let (here, there) = (ctx.host.tilde(&path), ctx.host.tilde(read));
+    let entries = if count == 1 { "entry" } else { "entries" };
+    Some(Problem::at(
+        "store_misplaced",
+        path,
+        format!("`{here}` holds {count} {entries} that no agent reads: the agent's store is `{there}`"),
+        format!("record them there with `nolapse token add`, then remove `{here}`"),
+    ))
 }
 
 /// `holds N entries that the agent ignores: …`.

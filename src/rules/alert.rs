@@ -6,9 +6,10 @@
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
 use super::resolve::{PassedOver, Resolved, normalise_provider};
+use super::shape::{self, KeptAs};
 use crate::look::{AgentView, LoginView, ProfileView, View};
 use crate::secret::Secret;
-use crate::sources::claude::{Fault, Source, State};
+use crate::sources::claude::{Fault, Grant, SIMPLE, Source, State};
 use crate::stores::store;
 use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Held, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
@@ -90,9 +91,10 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
                 let last = login.renewal.as_ref().and_then(|renewal| renewal.last.as_ref());
                 (None, last.map(|last| last.why.clone()))
             }
+            State::SignedIn(grant) if verdict.reason == Some(Reason::NoToken) => (None, token_flaw(grant)),
             _ => (None, None),
         };
-        let refused = fault == Some(Fault::Refused);
+        let refused = fault.is_some_and(Fault::only_here);
         let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
         let severity = match verdict.health {
             _ if refused => Severity::Warning,
@@ -104,23 +106,56 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         };
         alerts.push(Alert {
             id: format!("login:{}", login.id()),
-            kind: match fault {
-                Some(Fault::Directory) => DIRECTORY,
-                Some(Fault::Special) => NOT_A_FILE,
-                _ => verdict.reason.map_or("missing", Reason::word),
-            }
-            .to_owned(),
+            kind: login_kind(login, fault).to_owned(),
             severity,
             lapsed,
             ends: verdict.ends,
             login: Some(event_login(view, i, tilde)),
             affected,
-            path: (!from_env).then(|| tilde(&login.login.place.file())),
+            // whose directory it is decides; what is in it goes with it
+            path: (!from_env).then(|| match fault {
+                Some(Fault::Foreign) => tilde(&login.login.place.dir),
+                _ => tilde(&login.login.place.file()),
+            }),
             detail,
         });
     }
     alerts
 }
+
+fn login_kind(login: &LoginView, fault: Option<Fault>) -> &'static str {
+    let grant = login.login.grant();
+    match fault {
+        Some(Fault::Directory) => DIRECTORY,
+        Some(Fault::Special) => NOT_A_FILE,
+        Some(Fault::ByteOrderMark) => BYTE_ORDER_MARK,
+        Some(Fault::Foreign) => FOREIGN_OWNER,
+        Some(Fault::Refused | Fault::Content) | None => match grant {
+            Some(grant) if grant.scopes.is_none() && !grant.blanked => NO_SCOPES,
+            Some(grant) if grant.access.is_none() && grant.refresh.token().is_some() => NO_ACCESS,
+            _ => login.verdict.reason.map_or("missing", Reason::word),
+        },
+    }
+}
+
+/// What a token outside any store looks like, where it is none.
+fn token_flaw(grant: &Grant) -> Option<String> {
+    let access = grant.access.as_ref()?.expose();
+    shape::flaw("anthropic", KeptAs::Token, access).map(|flaw| flaw.words().to_owned())
+}
+
+/// The detail of a stale copy whose login's access token has ended as well, with nobody to renew it.
+pub(super) const LOGIN_OVER: &str = "the login's own access token has ended too, and nobody renews it";
+/// The tokens of a login that is not configured.
+pub(super) const NOT_CONFIGURED: &str = "login_not_configured";
+/// A file that is whole but for the three bytes that it begins with.
+pub(super) const BYTE_ORDER_MARK: &str = "byte_order_mark";
+/// A file or directory that belongs to another user.
+pub(super) const FOREIGN_OWNER: &str = "foreign_owner";
+/// A login without `scopes`.
+pub(super) const NO_SCOPES: &str = "no_scopes";
+/// A login with a refresh token and without an access token.
+pub(super) const NO_ACCESS: &str = "no_access_token";
 
 /// How the detail of a stale copy begins where its login could not be renewed.
 pub(super) const NOT_RENEWED: &str = "it could not be renewed";
@@ -205,12 +240,19 @@ pub(super) const HEALED: &str = "healed";
 
 /// Why the login of a stale copy could not be renewed, where that is why.
 fn not_renewed(login: &LoginView, now: Ms) -> Option<String> {
-    let renewal = login.renewal.as_ref()?;
     let grant = login.login.grant()?;
+    let Some(renewal) = login.renewal.as_ref() else {
+        // nobody tried: renewal is switched off
+        return grant.expires.is_some_and(|at| at <= now).then(|| LOGIN_OVER.to_owned());
+    };
+    let simple = login.login.shadowed_by.iter().find(|name| name.starts_with(SIMPLE));
     let about_it = grant.refresh.token().map(Secret::fingerprint) == Some(renewal.token);
     let ended = grant.expires.is_some_and(|at| at <= now);
     let why = &renewal.last.as_ref()?.why;
-    (about_it && ended).then(|| format!("{NOT_RENEWED}: {why}"))
+    let cause = simple.map_or_else(String::new, |name| {
+        format!("; with {name} Claude Code says that nobody is logged in")
+    });
+    (about_it && ended).then(|| format!("{NOT_RENEWED}: {why}{cause}"))
 }
 
 /// Six hours ahead is now.
@@ -261,19 +303,21 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             let covered = covered || verdict.reason == Some(Reason::NoToken) && another_ended(agent, profile);
             let label = agent.agent.agent.label();
             let id = match (profile.login, &profile.profile.credential) {
-                (Some(login), _) => format!("copies:{}", view.logins[login].id()),
+                (Some(login), _) if profile.elsewhere.is_none() => format!("copies:{}", view.logins[login].id()),
                 (
-                    None,
+                    _,
                     Credential::Oauth {
                         refresh: Some(refresh), ..
                     },
                 ) => format!("grant:{}", refresh.fingerprint()),
-                (None, Credential::Token { token: Some(token), .. }) => format!("token:{}", Secret::fingerprint(token)),
+                (_, Credential::Token { token: Some(token), .. }) => format!("token:{}", Secret::fingerprint(token)),
                 _ => format!("profile:{label}/{}", profile.profile.id),
             };
             let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
             let severity = match lapsed {
                 _ if covered => Severity::Info,
+                // its login is there, and only has to be named
+                _ if profile.elsewhere.is_some() => Severity::Warning,
                 true => Severity::Critical,
                 false => urgency(verdict.ends, view.now),
             };
@@ -285,7 +329,12 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 health: verdict.health,
                 expires_at: profile.profile.credential.expires(),
             };
+            let kind = match &profile.elsewhere {
+                Some(_) => NOT_CONFIGURED,
+                None => verdict.reason.map_or("missing", Reason::word),
+            };
             let detail = match (&agent.writable, profile.login, profile.relation) {
+                _ if profile.elsewhere.is_some() => profile.elsewhere.clone(),
                 _ if verdict.reason == Some(Reason::NoToken) => match profile.profile.held {
                     Held::Flawed(flaw) => Some(flaw.words().to_owned()),
                     _ => None,
@@ -305,7 +354,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             let group = groups.entry(id.clone()).or_insert_with(|| Group {
                 alert: Alert {
                     id,
-                    kind: verdict.reason.map_or("missing", Reason::word).to_owned(),
+                    kind: kind.to_owned(),
                     severity,
                     lapsed,
                     ends: verdict.ends,
@@ -323,7 +372,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             }
             if lapsed && !group.alert.lapsed {
                 group.alert.lapsed = true;
-                group.alert.kind = verdict.reason.map_or("missing", Reason::word).to_owned();
+                group.alert.kind = kind.to_owned();
             }
             group.alert.ends = match (group.alert.ends, verdict.ends) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -359,7 +408,9 @@ fn another_ended(agent: &AgentView, profile: &ProfileView) -> bool {
 fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let broken = view.agents.iter().filter_map(|agent| {
         let (kind, severity, why) = match &agent.store {
+            store::State::Malformed(why) if why == store::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
             store::State::Malformed(why) => ("store_malformed", Severity::Critical, why),
+            store::State::Refused(why) if agent.foreign => (FOREIGN_OWNER, Severity::Warning, why),
             store::State::Refused(why) => ("unreadable", Severity::Warning, why),
             _ => return None,
         };

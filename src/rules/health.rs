@@ -219,8 +219,14 @@ pub fn profile(
         };
     };
     if hangs.relation == Relation::Unknown && refresh {
-        let health = if overdue { Health::Expired } else { Health::Ok };
-        return Verdict::new(health, Reason::CopyDiverged, Some(expires));
+        // that it has a grant of its own is known only where both could be read
+        let readable = hangs.login.health != Health::Missing;
+        return match overdue {
+            true if readable => Verdict::new(Health::Expired, Reason::CopyDiverged, Some(expires)),
+            false if readable => Verdict::new(Health::Ok, Reason::CopyDiverged, Some(expires)),
+            true if !agent_may_renew => Verdict::new(Health::Expired, hangs.login.reason, Some(expires)),
+            _ => Verdict::new(Health::Ok, Reason::RenewsItself, None),
+        };
     }
     if !hangs.login.fine() {
         // it works for as long as its own token does
@@ -278,7 +284,7 @@ pub fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConf
 }
 
 /// A moment further ahead than anybody grants was written by hand: the year 2286 is 9999999999999 ms.
-const FARTHEST_END: Ms = 3653 * DAY;
+pub(super) const FARTHEST_END: Ms = 3653 * DAY;
 
 /// The credential without an end that nobody issued.
 pub fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, Credential> {

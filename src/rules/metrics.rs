@@ -489,6 +489,7 @@ mod tests {
             profiles,
             aside: Default::default(),
             uses: Vec::new(),
+            foreign: false,
         }
     }
 
@@ -510,6 +511,7 @@ mod tests {
             login: None,
             relation: Relation::Unknown,
             renewal: None,
+            elsewhere: None,
         }
     }
 

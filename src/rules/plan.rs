@@ -3,6 +3,7 @@
 //! Asked once to plan and again under the store's lock. The source of truth is the login; the rules that keep a pass from
 //! doing harm come first.
 
+use super::health::FARTHEST_END;
 use super::lineage::{LONGEST_ACCESS, Relation};
 use crate::config::Share;
 use crate::secret::Secret;
@@ -74,6 +75,8 @@ pub enum Keep {
     NothingToGive,
     /// It is an API key.
     ApiKey,
+    /// It is not there, and its agent would not make it.
+    NotMade,
     /// It belongs to another provider.
     OtherProvider,
     /// It is kept elsewhere (`tokenRef`).
@@ -95,6 +98,7 @@ impl Keep {
             Self::UpToDate => "up to date",
             Self::NothingToGive => "the login has no usable token",
             Self::ApiKey => "it holds an API key",
+            Self::NotMade => "not there, and its agent would not make it: `nolapse sync --create` does",
             Self::OtherProvider => "it belongs to another provider",
             Self::ByReference => "its token is kept elsewhere",
             Self::NoDowngrade => "it is oauth and the login has no refresh token",
@@ -102,6 +106,27 @@ impl Keep {
             Self::StaticToken => "a token without an end may be a setup token",
             Self::StillGood => "of unknown descent and still good",
         }
+    }
+}
+
+/// Where a profile that does not exist yet is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// Where the agent itself would make it: clawdbot up to 2026.1.24-3, which reads Claude Code's file on every start.
+    AsAgentsDo,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// Whether a profile that is not there is made. `reads_claude`: this generation of agent reads Claude Code's file itself.
+/// `emptied`: another agent's store than the main one's, there and without a profile, as somebody left it.
+pub fn makes(create: Create, reads_claude: bool, emptied: bool) -> bool {
+    match create {
+        Create::Always => true,
+        Create::Never => false,
+        Create::AsAgentsDo => reads_claude && !emptied,
     }
 }
 
@@ -183,7 +208,10 @@ pub fn mirror(
                     Heal
                 }
                 (Relation::Same, Some(expires)) if expires > offer.expires && access.is_some() => K(Keep::LongerLife),
-                (Relation::Older, Some(expires)) if expires > offer.expires => K(Keep::LongerLife),
+                // an end further ahead than any that is issued was written by hand
+                (Relation::Older, Some(expires)) if expires > offer.expires && expires - now <= FARTHEST_END => {
+                    K(Keep::LongerLife)
+                }
                 (Relation::Unknown, Some(expires)) if expires >= offer.expires => K(Keep::LongerLife),
                 (Relation::Unknown, Some(expires)) if expires - now > NEAR_EXPIRY => K(Keep::StillGood),
                 _ => Write(offer.full(refresh)),

@@ -385,26 +385,37 @@ pub struct Candidate<'a> {
 /// What decides beside the profiles.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// Stored orders, the agent's own before those it inherits.
-    pub stored: &'a [&'a [(String, Vec<String>)]],
+    /// Stored orders: those that the agent inherits, each replaced by its own of the same spelling, then the rest of its own.
+    pub stored: &'a [(&'a str, &'a [String])],
     /// The config.
     pub config: &'a AuthConfig,
     /// How profiles were used, the agent's own before what it inherits.
     pub usage: &'a [&'a BTreeMap<String, Usage>],
-    /// References are followed by this generation.
-    pub references: References,
+    /// What the agent's generation can do.
+    pub generation: Generation,
     /// As of when, [`Ms`].
     pub now: Ms,
 }
 
-/// Whether an agent follows references to secrets.
+/// What an agent's generation can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum References {
-    /// It does (openclaw 2026.3 and later).
-    Followed,
-    /// It does not know them.
-    Unknown,
+pub enum Generation {
+    /// Clawdbot and Moltbot: references are not known, and only [`RENEWED`] providers' `oauth` is renewed.
+    First,
+    /// OpenClaw: references are followed, and plugins may renew any provider's `oauth`.
+    Later,
 }
+
+/// Whose `oauth` clawdbot 2026.1.24-3 renews, letter by letter (`@mariozechner/pi-ai`, and its own two).
+const RENEWED: [&str; 7] = [
+    "anthropic",
+    "chutes",
+    "github-copilot",
+    "google-antigravity",
+    "google-gemini-cli",
+    "openai-codex",
+    "qwen-portal",
+];
 
 fn ordered<'o>(orders: &'o [(String, Vec<String>)], provider: &str) -> Option<&'o [String]> {
     orders
@@ -485,7 +496,8 @@ pub fn resolve(provider: &str, candidates: &[Candidate<'_>], rules: &Rules<'_>, 
 
 /// The ids in question, and who says so.
 fn base<'a>(provider: &str, of_provider: &[&Candidate<'a>], rules: &Rules<'a>) -> (By, Vec<&'a str>) {
-    if let Some(ids) = rules.stored.iter().find_map(|orders| ordered(orders, provider)) {
+    let stored = rules.stored.iter().find(|(key, _)| normalise_provider(key) == provider);
+    if let Some((_, ids)) = stored {
         return (By::Store, ids.iter().map(String::as_str).collect());
     }
     if let Some(ids) = ordered(&rules.config.order, provider) {
@@ -517,19 +529,32 @@ fn refused(profile: &Profile, provider: &str, rules: &Rules<'_>) -> Option<Passe
         }
     }
     match (&profile.held, &profile.credential) {
-        (Held::Referenced(_), _) if rules.references == References::Followed => None,
+        (Held::Referenced(_), _) if rules.generation == Generation::Later => None,
         (Held::Referenced(_), _) => Some(PassedOver::NoSecret),
         (Held::Flawed(crate::rules::shape::Flaw::Empty), _) => Some(PassedOver::NoSecret),
         (_, Credential::Token { expires: Some(end), .. }) if *end <= rules.now => Some(PassedOver::Ended),
-        (
-            _,
-            Credential::Oauth {
-                access: None,
-                refresh: None,
-                ..
-            },
-        ) => Some(PassedOver::NoSecret),
+        (_, Credential::Oauth { .. }) => of_oauth(profile, rules),
         _ => None,
+    }
+}
+
+/// An access token is handed over until its end, there or not, and renewed only then.
+fn of_oauth(profile: &Profile, rules: &Rules<'_>) -> Option<PassedOver> {
+    let Credential::Oauth {
+        access,
+        refresh,
+        expires,
+    } = &profile.credential
+    else {
+        return None;
+    };
+    let renewed = rules.generation == Generation::Later || RENEWED.contains(&profile.provider.as_str());
+    match (access.is_some(), expires.is_some_and(|end| rules.now < end)) {
+        (true, true) => None,
+        (false, true) => Some(PassedOver::NoSecret),
+        (_, false) if refresh.is_some() && renewed => None,
+        (true, false) => Some(PassedOver::Ended),
+        (false, false) => Some(PassedOver::NoSecret),
     }
 }
 

@@ -16,8 +16,12 @@ const LONGEST_COOLDOWN: Ms = HOUR;
 pub(crate) enum Why {
     /// What works is not named by the order that counts.
     NotOrdered,
-    /// The config's mode refuses what works.
+    /// The config's mode refuses an `oauth` or `token` that works.
     ModeRefused,
+    /// It refuses an API key that works.
+    KeyRefused,
+    /// The config names another provider for what works.
+    OtherProvider,
     /// All that works is held back until then, [`Ms`].
     HeldBack(Ms),
     /// Its store holds entries that it does not read.
@@ -30,6 +34,8 @@ impl Why {
         match self {
             Self::NotOrdered => "not_in_order",
             Self::ModeRefused => "mode_refused",
+            Self::KeyRefused => "key_refused",
+            Self::OtherProvider => "other_provider",
             Self::HeldBack(_) => "held_back",
             Self::Ignored => "entries_ignored",
         }
@@ -48,10 +54,12 @@ pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Ms) ->
     let mut held_back = None;
     for (_, passed) in resolved.passed_over.iter().filter(|(id, _)| fine(id)) {
         match passed {
-            PassedOver::NotIn(_) => return Some(Why::NotOrdered),
-            PassedOver::Mode(..) | PassedOver::OtherProvider => return Some(Why::ModeRefused),
             PassedOver::HeldBack(..) => held_back = resolved.held_back_until,
-            _ => {}
+            other => {
+                if let Some(why) = refused(other) {
+                    return Some(why);
+                }
+            }
         }
     }
     match held_back {
@@ -59,6 +67,17 @@ pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Ms) ->
         Some(_) => None,
         None if !agent.aside.ignored.is_empty() && nothing_else(agent, resolved) => Some(Why::Ignored),
         None => None,
+    }
+}
+
+/// What passes over a profile, whatever its health.
+fn refused(passed: &PassedOver) -> Option<Why> {
+    match passed {
+        PassedOver::NotIn(_) => Some(Why::NotOrdered),
+        PassedOver::Mode(_, "api_key") => Some(Why::KeyRefused),
+        PassedOver::Mode(..) => Some(Why::ModeRefused),
+        PassedOver::OtherProvider => Some(Why::OtherProvider),
+        _ => None,
     }
 }
 
@@ -87,18 +106,31 @@ pub(crate) fn alerts(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) ->
 
 fn alert(agent: &AgentView, resolved: &Resolved, why: Why, now: Ms, tilde: &dyn Fn(&Path) -> String) -> Alert {
     let of = &agent.agent.agent;
-    let affected = agent
+    let passed = |id: &str| {
+        resolved
+            .passed_over
+            .iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, passed)| passed)
+    };
+    let mut profiles: Vec<_> = agent
         .profiles
         .iter()
-        .filter(|profile| resolved.passed_over.iter().any(|(id, _)| *id == profile.profile.id))
-        .map(|profile| Affected {
-            family: of.family,
-            named: of.named.clone(),
-            agent: of.id.clone(),
-            profile: profile.profile.id.clone(),
-            health: profile.verdict.health,
-            expires_at: profile.profile.credential.expires(),
-        });
+        .filter(|profile| passed(&profile.profile.id).is_some())
+        .collect();
+    // what would work comes first: the remedy names it
+    profiles.sort_by_key(|profile| {
+        let causes = passed(&profile.profile.id).and_then(refused) == Some(why);
+        !(causes && (profile.verdict.fine() || profile.verdict.health == Health::Expiring))
+    });
+    let affected = profiles.into_iter().map(|profile| Affected {
+        family: of.family,
+        named: of.named.clone(),
+        agent: of.id.clone(),
+        profile: profile.profile.id.clone(),
+        health: profile.verdict.health,
+        expires_at: profile.profile.credential.expires(),
+    });
     let severity = match why {
         Why::HeldBack(until) if until.saturating_sub(now) <= LONGEST_COOLDOWN => Severity::Warning,
         _ => Severity::Critical,

@@ -1,8 +1,11 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{Alert, DIRECTORY, HEALED, NOT_A_FILE, NOT_RENEWED, Why};
+use super::alert::{
+    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_SCOPES, NOT_A_FILE,
+    NOT_CONFIGURED, NOT_RENEWED, Why,
+};
 use crate::rules::text::{self, Count, clean, clip};
-use crate::types::{Affected, DAY, HOUR, MINUTE, Ms};
+use crate::types::{Affected, DAY, HOUR, Health, MINUTE, Ms};
 
 /// The words of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,10 +172,13 @@ fn headline(alert: &Alert, now: Ms) -> String {
         (HEALED, _) => "was brought up to date from an agent's copy".into(),
         ("more", _) => "more than can be named one by one".into(),
         ("rejected", _) => "was refused by the server".into(),
-        ("unreadable" | DIRECTORY | NOT_A_FILE, _) => "cannot be read".into(),
+        (NO_SCOPES | NO_ACCESS, _) => "is not taken for signed in".into(),
+        ("unreadable" | DIRECTORY | NOT_A_FILE | FOREIGN_OWNER | BYTE_ORDER_MARK, _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
         ("no_token", _) => "holds no token".into(),
-        ("not_in_order" | "mode_refused" | "entries_ignored", _) => "has no usable credential".into(),
+        ("not_in_order" | "mode_refused" | "key_refused" | "other_provider" | "entries_ignored", _) => {
+            "has no usable credential".into()
+        }
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
@@ -215,17 +221,29 @@ fn cause(alert: &Alert) -> String {
             detail("its single-use token was posted and the answer never arrived, so it is not posted again")
         }
         "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
+        "copy_stale" if alert.detail.as_deref() == Some(LOGIN_OVER) => LOGIN_OVER.into(),
+        "copy_stale" if !alert.id.starts_with("copies:") => detail("its own grant was not renewed"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         "no_token" => detail("what stands there is no token or key"),
         "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
-        "mode_refused" => detail("a credential that works is refused by its mode in the agents' config"),
+        "mode_refused" | "key_refused" => {
+            detail("a credential that works is refused by its mode in the agents' config")
+        }
+        "other_provider" => detail("a credential that works is another provider's by the agents' config"),
         "held_back" => detail("the agent tries it again by itself then, a fresh token or not"),
         "entries_ignored" => detail("its store"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
         DIRECTORY | NOT_A_FILE => {
             detail("whoever signs in now is told of success and nothing is saved, since its file cannot be written")
         }
+        NOT_CONFIGURED => {
+            detail("it holds the tokens of a login that is not configured, so that nothing keeps it fresh; that login")
+        }
+        NO_SCOPES => "it has no `scopes`, and without them Claude Code takes it for signed out".into(),
+        NO_ACCESS => "it has a refresh token and no access token".into(),
+        FOREIGN_OWNER => detail("it is another user's"),
+        BYTE_ORDER_MARK => detail("it is whole but for its first three bytes"),
         "unreadable" => detail("it is there and cannot be read"),
         "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
         "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
@@ -253,13 +271,19 @@ fn remedy(alert: &Alert) -> Remedy {
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
     let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
     match (scope, alert.kind.as_str()) {
+        (_, NOT_CONFIGURED) => configure(alert).into(),
+        (_, BYTE_ORDER_MARK) => strip_mark(alert.path.as_deref().unwrap_or("it")).into(),
+        (_, FOREIGN_OWNER) => take_over(alert.path.as_deref().unwrap_or("it")).into(),
         ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
         ("store", _) => format!("ls -l {path}").into(),
         ("agent", kind) => {
             let (agent, provider) = rest.rsplit_once('#').unwrap_or((rest, ""));
             let (agent, provider) = (quote(agent), quote(provider));
             match kind {
-                "not_in_order" => format!("nolapse order get --provider {provider} --agent {agent}").into(),
+                "not_in_order" => order(alert, &agent, &provider).into(),
+                "mode_refused" => configured(alert, "mode", "oauth").into(),
+                "key_refused" => configured(alert, "mode", "api_key").into(),
+                "other_provider" => configured(alert, "provider", &provider).into(),
                 "entries_ignored" => format!("nolapse token add --provider {provider} --agent {agent}").into(),
                 _ => "nolapse status".to_owned().into(),
             }
@@ -267,6 +291,7 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, "silent") => format!("ssh {path} nolapse status").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
+        ("copies", _) if alert.detail.as_deref() == Some(LOGIN_OVER) => use_once(alert).into(),
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),
@@ -292,6 +317,62 @@ fn before_sign_in(alert: &Alert, first: String) -> Remedy {
         first,
         second: Some(("and then", sign_in(dir))),
     }
+}
+
+/// The one form in which Claude Code renews a login and asks no model (2.1.181 and later).
+fn use_once(alert: &Alert) -> String {
+    let dir = alert.login.as_ref().map(|login| login.dir.as_str());
+    sign_in(dir).replace(
+        "claude auth login",
+        "claude -p /cost --safe-mode --no-session-persistence",
+    )
+}
+
+/// The order that names what works first, in the store, which counts before the config.
+fn order(alert: &Alert, agent: &str, provider: &str) -> String {
+    let works = |one: &&Affected| !matches!(one.health, Health::Expired | Health::Missing);
+    let first = alert.affected.iter().filter(works);
+    let rest = alert.affected.iter().filter(|one| !works(one));
+    let ids: Vec<String> = first.chain(rest).map(|one| quote(&one.profile)).collect();
+    if ids.is_empty() {
+        return format!("nolapse order get --provider {provider} --agent {agent}");
+    }
+    format!(
+        "nolapse order set --provider {provider} --agent {agent} {}",
+        ids.join(" ")
+    )
+}
+
+/// What the agents' config is to say of the profile that works.
+fn configured(alert: &Alert, key: &str, value: &str) -> String {
+    match alert.affected.first() {
+        Some(one) => {
+            let path = format!("auth.profiles[{}].{key}", clean(&one.profile, false));
+            format!("{} config set {} {value}", one.family, quote(&path))
+        }
+        None => "nolapse status".into(),
+    }
+}
+
+/// The command that adds a login to the configuration for the agents that hold its tokens.
+fn configure(alert: &Alert) -> String {
+    let dir = alert.detail.as_deref().unwrap_or_default();
+    let toml = |text: &str| format!("\"{}\"", clean(text, false).replace('\\', "\\\\").replace('"', "\\\""));
+    let mut agents: Vec<String> = alert.affected.iter().map(|one| toml(&one.label())).collect();
+    agents.sort();
+    agents.dedup();
+    let block = format!("[[login]]\\ndir = {}\\nagents = [{}]\\n", toml(dir), agents.join(", "));
+    format!("printf %b {} >> \"$(nolapse config path)\"", quote(&block))
+}
+
+/// The command that gives a file, or a directory with all in it, to whoever runs it.
+pub(crate) fn take_over(path: &str) -> String {
+    format!("sudo chown -R \"$(id -un)\" {}", quote(path))
+}
+
+/// The command that takes a byte order mark away, and nothing else.
+pub(crate) fn strip_mark(path: &str) -> String {
+    format!(r"sed -i '1s/^\xef\xbb\xbf//' {}", quote(path))
 }
 
 /// The command that signs in again, for the login of this directory.

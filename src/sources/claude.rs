@@ -19,8 +19,14 @@ use std::time::Duration;
 /// The environment variable that carries a setup token.
 pub const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 
+/// With this set Claude Code says that nobody is logged in (2.1.330).
+pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
+
 /// What takes precedence over a stored login, strongest first (Claude Code's documentation, "authentication precedence").
-const SHADOWS: [&str; 6] = [
+/// The first makes it say "Not logged in" whatever is stored, and the base URL sends the login's token elsewhere (2.1.330).
+const SHADOWS: [&str; 8] = [
+    SIMPLE,
+    "ANTHROPIC_BASE_URL",
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_VERTEX",
     "CLAUDE_CODE_USE_FOUNDRY",
@@ -145,12 +151,23 @@ pub enum State {
 pub enum Fault {
     /// The system refused to read it, so Claude Code may well be able to.
     Refused,
+    /// The same, and it or its directory belongs to another user.
+    Foreign,
     /// What it holds is no credentials document.
     Content,
+    /// It would be one but for the byte order mark that it begins with: Claude Code 2.1.330 says "Not logged in".
+    ByteOrderMark,
     /// A directory is in its place. Claude Code says that a sign-in succeeded, and saves nothing.
     Directory,
     /// Something else that is no file is in its place.
     Special,
+}
+
+impl Fault {
+    /// Whether it is only from here that it cannot be read.
+    pub fn only_here(self) -> bool {
+        matches!(self, Self::Refused | Self::Foreign)
+    }
 }
 
 /// Claude Code's `claudeAiOauth`.
@@ -316,7 +333,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
         (login.state, login.meta) = read(place);
     }
     if login.grant().is_some() {
-        login.shadowed_by.extend(shadows_in_settings(&place.dir));
+        login.shadowed_by.extend(shadows_in_settings(host, &place.dir));
         let locks = [place.refresh_lock(), place.dir_lock()];
         let seen = locks.map(|path| {
             locks::look(&path, REFRESH_LOCK.stale_after)
@@ -356,6 +373,7 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
         Err(ReadError::Absent) => (State::Absent, None),
         Err(error) => {
             let fault = match error {
+                ReadError::Io(_) if foreign_owner(place).is_some() => Fault::Foreign,
                 ReadError::Io(_) | ReadError::Theirs(_) => Fault::Refused,
                 ReadError::NotAFile if files::is_dir(&place.file()) => Fault::Directory,
                 ReadError::NotAFile => Fault::Special,
@@ -363,6 +381,11 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
             };
             let why = match fault {
                 Fault::Directory => "a directory is in its place".to_owned(),
+                Fault::Foreign => format!(
+                    "it belongs to user {}, and this is user {}",
+                    foreign_owner(place).map_or(0, |(_, uid)| uid),
+                    files::our_uid()
+                ),
                 _ => error.to_string(),
             };
             (State::Unreadable { why, fault }, None)
@@ -370,8 +393,23 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
     }
 }
 
+/// The directory or file of a login that belongs to another user, the outer one first, and to whom. Nobody is another to root.
+pub(crate) fn foreign_owner(place: &Place) -> Option<(PathBuf, u32)> {
+    let paths = [place.dir.clone(), place.file()];
+    paths.into_iter().find_map(|path| {
+        let uid = files::stat(&path)?.uid;
+        (uid != files::our_uid() && !files::is_root()).then_some((path, uid))
+    })
+}
+
 /// Reads Claude Code's credentials document.
 pub fn parse(text: &str) -> State {
+    if text.starts_with('\u{feff}') && json::is_json(json::without_bom(text)) {
+        return State::Unreadable {
+            why: "it begins with a byte order mark, which Claude Code cannot read".into(),
+            fault: Fault::ByteOrderMark,
+        };
+    }
     let root = match Fields::parse(json::without_bom(text)) {
         Ok(root) => root,
         Err(why) if text.trim().is_empty() => {
@@ -471,31 +509,37 @@ fn service_name(place: &Place) -> String {
     }
 }
 
-/// `apiKeyHelper` and the `env` block of `D/settings.json` shadow a login as well.
-fn shadows_in_settings(dir: &Path) -> Vec<String> {
-    let Ok(snapshot) = files::read(&dir.join("settings.json")) else {
-        return Vec::new();
+/// What the user's settings and the managed ones put before the login. A byte order mark does not keep Claude Code from reading
+/// them, a comment does (2.1.330).
+fn shadows_in_settings(host: &Host, dir: &Path) -> Vec<String> {
+    let managed = match host.macos {
+        true => "/Library/Application Support/ClaudeCode/managed-settings.json",
+        false => "/etc/claude-code/managed-settings.json",
     };
-    let Some(settings) = std::str::from_utf8(&snapshot.bytes)
-        .ok()
-        .and_then(|text| Fields::parse(text).ok())
-    else {
+    let mut found = shadows_in(&dir.join("settings.json"), "settings.json");
+    found.extend(shadows_in(Path::new(managed), managed));
+    found
+}
+
+fn shadows_in(path: &Path, name: &str) -> Vec<String> {
+    match files::read(path) {
+        Ok(snapshot) => std::str::from_utf8(&snapshot.bytes).map_or_else(|_| Vec::new(), |text| shadows_of(text, name)),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn shadows_of(text: &str, file: &str) -> Vec<String> {
+    let Ok(settings) = Fields::parse(json::without_bom(text)) else {
         return Vec::new();
     };
     let mut found = Vec::new();
-    if settings
-        .get("apiKeyHelper")
-        .and_then(|v| v.str())
-        .is_some_and(|text| !text.is_empty())
-    {
-        found.push("apiKeyHelper in settings.json".to_owned());
+    let set = |value: Option<json::Loose<'_>>| value.and_then(|v| v.str()).is_some_and(|text| !text.is_empty());
+    if set(settings.get("apiKeyHelper")) {
+        found.push(format!("apiKeyHelper in {file}"));
     }
     if let Some(env) = settings.get("env").and_then(|v| v.object()) {
-        for name in SHADOWS {
-            if env.get(name).and_then(|v| v.str()).is_some_and(|text| !text.is_empty()) {
-                found.push(format!("{name} in settings.json"));
-            }
-        }
+        let names = SHADOWS.iter().filter(|name| set(env.get(name)));
+        found.extend(names.map(|name| format!("{name} in {file}")));
     }
     found
 }
@@ -557,7 +601,39 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(grant("\u{feff}{\"claudeAiOauth\":{}}").access.is_none());
+        let marked = parse("\u{feff}{\"claudeAiOauth\":{}}");
+        assert!(
+            matches!(
+                marked,
+                State::Unreadable {
+                    fault: Fault::ByteOrderMark,
+                    ..
+                }
+            ),
+            "{marked:?}"
+        );
+    }
+
+    #[test]
+    fn settings_shadow_as_claude_code_reads_them() {
+        for (text, want) in [
+            (
+                r#"{"env":{"CLAUDE_CODE_SIMPLE":"1","X":"y"}}"#,
+                &["CLAUDE_CODE_SIMPLE in s"][..],
+            ),
+            (
+                "\u{feff}{\"env\":{\"ANTHROPIC_BASE_URL\":\"http://x\"}}",
+                &["ANTHROPIC_BASE_URL in s"],
+            ),
+            (
+                r#"{"apiKeyHelper":"/k","env":{"ANTHROPIC_API_KEY":""}}"#,
+                &["apiKeyHelper in s"],
+            ),
+            ("{// mine\n\"env\":{\"CLAUDE_CODE_SIMPLE\":\"1\"}}", &[]),
+            (r#"{"env":{"CLAUDE_CODE_SIMPLE":1}}"#, &[]),
+        ] {
+            assert_eq!(shadows_of(text, "s"), want, "{text}");
+        }
     }
 
     #[test]

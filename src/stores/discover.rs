@@ -82,9 +82,55 @@ pub fn discover(host: &Host) -> Found {
             found.add(host, &place, &mut agent_dirs);
         }
     }
+    found.problems.extend(unread_state_dirs(host, &candidates, &places));
     found.agents.sort_by_cached_key(|agent| agent.agent.label());
     found.looked_at = dedupe(std::mem::take(&mut found.looked_at));
     found
+}
+
+/// State directories with stores that no product reads, since each takes the first of its names that exists.
+fn unread_state_dirs(host: &Host, candidates: &[Candidate], places: &[Place]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names: Vec<&str> = FAMILIES.iter().flat_map(|row| row.dirs).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    for dir in names.iter().map(|name| host.home.join(name)) {
+        let Some(real) = files::real(&dir).filter(|real| files::is_dir(real)) else {
+            continue;
+        };
+        if places.iter().any(|place| place.dir == real) {
+            continue;
+        }
+        let agents = files::list(&real.join("agents")).into_iter();
+        let stores = agents
+            .filter(|id| files::is_file(&real.join("agents").join(id).join("agent/auth-profiles.json")))
+            .count();
+        // who would read it, and what it reads instead
+        let by_name = dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(families::by_dir_name);
+        let instead =
+            by_name.and_then(|(family, _)| candidates.iter().find(|one| one.row.family == family && one.primary));
+        let (Some((family, _)), Some(instead), 1..) = (by_name, instead, stores) else {
+            continue;
+        };
+        let of = if stores == 1 { "store" } else { "stores" };
+        problems.push(Problem::at(
+            "state_dir_unread",
+            &dir,
+            format!(
+                "`{}` holds {stores} {of} that no agent reads: {family} uses `{}`",
+                host.tilde(&dir),
+                host.tilde(&instead.path)
+            ),
+            format!(
+                "set `{}` for the product that is to use it, or remove it if it is a leftover",
+                families::row(family).state_env[0]
+            ),
+        ));
+    }
+    problems
 }
 
 /// A path where a family's state directory may be.
@@ -267,7 +313,14 @@ impl Found {
             Some(path) => agent_config::read(path, &env),
             None => Default::default(),
         };
-        self.problems.extend(problems);
+        // the message alone is shown in places
+        self.problems.extend(problems.into_iter().map(|problem| Problem {
+            message: match &problem.path {
+                Some(path) => format!("`{}` {}", host.tilde(path), problem.message),
+                None => problem.message,
+            },
+            ..problem
+        }));
 
         let main_dir = agent_dir_override(host, &place.rows);
         let index = self.state_dirs.len();

@@ -294,6 +294,15 @@ pub fn keeps_state_apart(version: Option<&str>) -> bool {
         .is_some_and(|version| version >= (2026, 4, 25))
 }
 
+/// Whether agents of this state directory read Claude Code's file on every start, and make the profile themselves: clawdbot up to
+/// 2026.1.24-3, which a config without a version is taken for.
+pub fn reads_claude(state_dir: &StateDir) -> bool {
+    let last = (2026, 1, 24);
+    let version = state_dir.version.as_deref();
+    state_dir.family == Family::Clawdbot
+        && version.is_none_or(|text| parse_version(text).is_none_or(|version| version <= last))
+}
+
 /// The agent id as the agents make it (`normalizeAgentId`): lower case, runs of characters other than `a-z0-9_-` become
 /// `-`, none at the ends, at most 64, `main` where nothing is left. An id that is valid but for its case keeps its ends.
 pub fn normalise_agent_id(text: &str) -> String {

@@ -17,6 +17,9 @@ use std::path::Path;
 /// The file's name in an agent's folder.
 pub const FILE_NAME: &str = "auth-profiles.json";
 
+/// Why a store that begins with one is none to its agent.
+pub(crate) const BYTE_ORDER_MARK: &str = "it begins with a byte order mark, which the agents cannot read";
+
 /// What a store's path holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -133,7 +136,7 @@ pub(crate) fn parse_all(text: &str) -> Result<(Vec<Profile>, Aside), String> {
 
 pub(crate) fn parse_leniently(text: &str) -> Result<(Vec<Profile>, Aside), String> {
     if text.starts_with('\u{feff}') {
-        return Err("it begins with a byte order mark, which the agents cannot read".into());
+        return Err(BYTE_ORDER_MARK.into());
     }
     let root = Fields::parse(text)?;
     let mut aside = aside::of_rest(root.iter().filter(|(key, _)| *key != "profiles"));

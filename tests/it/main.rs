@@ -23,6 +23,7 @@ mod flood;
 mod heard;
 mod history;
 mod home;
+mod homes;
 mod install;
 mod kill;
 mod listen;

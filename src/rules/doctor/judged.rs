@@ -27,7 +27,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
                 "nothing_found",
                 Group::Logins,
                 Level::Broken,
-                "there is neither a Claude Code login nor an agent's store",
+                match facts.agents.all.len() {
+                    0 => "there is neither a Claude Code login nor an agent's store",
+                    _ => "there is no Claude Code login, and no profile in the agents' stores",
+                },
                 "there is nothing to watch",
             )
             .run("claude auth login"),
@@ -62,7 +65,19 @@ fn of_problem(facts: &Facts, problem: &Problem) -> Option<Finding> {
     let (group, level, why) = match problem.kind {
         // looked at more closely, or with the alert that comes of it
         "dead_lock" | "wrong_owner" | "readable_by_others" => return None,
-        "unreadable" | "no_scopes" if login => return None,
+        "unreadable" | "no_scopes" | "foreign_owner" | "byte_order_mark" if login => return None,
+        "literal_tilde" => (
+            Group::Logins,
+            Level::Warning,
+            "Claude Code and nolapse look for the login in another place than is meant",
+        ),
+        "entries_ignored" | "store_misplaced" | "state_dir_unread" => (
+            Group::Agents,
+            Level::Warning,
+            "what stands there serves nobody, and may be lost with the agent's next write",
+        ),
+        "no_token" => (Group::Agents, Level::Warning, "an agent that comes to it is refused"),
+        "byte_order_mark" | "foreign_owner" => (Group::Agents, Level::Broken, "its agent cannot use it"),
         "expires_in_seconds" => (
             Group::Logins,
             Level::Warning,
@@ -107,7 +122,9 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
     let group = match scope {
         // said by the problem of the same store
         "store" => return None,
-        "copies" | "profile" => Group::Agents,
+        // said by the problem of the same entries
+        "agent" if alert.kind == "entries_ignored" => return None,
+        "copies" | "profile" | "agent" => Group::Agents,
         "channel" => Group::Telling,
         "remote" => Group::Remotes,
         _ => Group::Logins,

@@ -17,6 +17,8 @@ pub(crate) struct LoginFact {
     pub shadowed_by: Vec<String>,
     /// That is a token whose end is known and ahead.
     pub shadow_known: bool,
+    /// It has ended, or nobody is signed in.
+    pub ended: bool,
     /// A refresh was begun and never saved, and its access token is over.
     pub abandoned: bool,
     /// Whose, where a record says it.
@@ -81,10 +83,7 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
     if login.shadowed_by.is_empty() {
         return None;
     }
-    let (settings, env): (Vec<_>, Vec<_>) = login
-        .shadowed_by
-        .iter()
-        .partition(|name| name.ends_with(" in settings.json"));
+    let (settings, env): (Vec<_>, Vec<_>) = login.shadowed_by.iter().partition(|name| name.contains(" in "));
     let mut places = Vec::new();
     if !env.is_empty() {
         places.push(format!("{} in the environment of this command", join(&env)));
@@ -100,12 +99,14 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
     )
     .at(&login.file.path);
     Some(match settings.is_empty() {
+        // the only one that works may be what goes before it
+        _ if login.ended => found.advice("nothing to do as long as that works; otherwise sign in again first"),
         true => found.run(format!(
             "unset {}",
             env.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
         )),
         false => found.advice(format!(
-            "fine if meant; otherwise take it out of `{}/settings.json`",
+            "fine if meant; otherwise take it out of the settings (`settings.json` is in `{}`)",
             login.dir.shown
         )),
     })

@@ -64,6 +64,7 @@ pub(super) fn login(id: &str) -> LoginFact {
         dir: spot("~/.claude"),
         shadowed_by: Vec::new(),
         shadow_known: false,
+        ended: false,
         abandoned: false,
         abandoned_by: None,
         no_end: None,

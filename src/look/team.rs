@@ -1,0 +1,121 @@
+//! Logins of Claude Code that lie beside those that are watched, as homes of teams have them: `~/.claude-alice`, `~/.claude-bob`.
+
+use super::{AgentView, LoginView};
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::rules::lineage::Relation;
+use crate::rules::resolve::normalise_provider;
+use crate::secret::{Fingerprint, Secret};
+use crate::sources::claude::{self, Login, Place, Source};
+use crate::types::{Credential, Problem};
+use std::path::{Path, PathBuf};
+
+/// Directories beside the default one that hold a login and are not looked at.
+pub(crate) fn unwatched(ctx: &Ctx, logins: &[LoginView]) -> Vec<Login> {
+    let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
+    let known: Vec<PathBuf> = claude::places(&ctx.host, &ctx.config.logins)
+        .iter()
+        .map(|place| real(&place.dir))
+        .chain(
+            logins
+                .iter()
+                .filter(|login| login.login.source != Source::Env)
+                .map(|login| real(&login.login.place.dir)),
+        )
+        .collect();
+    let names = files::list(&ctx.host.home);
+    let names = names
+        .iter()
+        .filter(|name| *name == ".claude" || name.starts_with(".claude-"));
+    names
+        .map(|name| ctx.host.home.join(name))
+        .filter(|dir| !known.contains(&real(dir)))
+        .filter_map(|dir| {
+            let place = Place {
+                id: ctx.host.tilde(&dir),
+                dir_var: None,
+                dir,
+                configured: false,
+                agents: None,
+                profile: None,
+            };
+            let (state, meta) = claude::read(&place);
+            let login = Login {
+                source: Source::File,
+                state,
+                meta,
+                shadowed_by: Vec::new(),
+                abandoned: false,
+                dead_lock: None,
+                dir_uid: None,
+                link: None,
+                place,
+            };
+            login.grant().is_some_and(|grant| !grant.blanked).then_some(login)
+        })
+        .collect()
+}
+
+/// Notes for each profile that has run out whether it holds the tokens of a login that is not watched, and offers to watch that.
+/// Only then are the directories looked at.
+pub(super) fn recognise(ctx: &Ctx, agents: &mut [AgentView], logins: &[LoginView]) -> Vec<Problem> {
+    let lost = |agent: &AgentView| {
+        agent.profiles.iter().any(|profile| {
+            let login = profile.login.is_some() && profile.relation != Relation::Unknown;
+            !login && !profile.verdict.fine() && normalise_provider(&profile.profile.provider) == "anthropic"
+        })
+    };
+    if !agents.iter().any(lost) {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for other in unwatched(ctx, logins) {
+        let Some(grant) = other.grant() else { continue };
+        let held: Vec<Fingerprint> = [grant.access.as_ref(), grant.refresh.token()]
+            .into_iter()
+            .flatten()
+            .map(Secret::fingerprint)
+            .collect();
+        let mut labels = Vec::new();
+        for agent in agents.iter_mut() {
+            let label = agent.agent.agent.label();
+            for profile in &mut agent.profiles {
+                let tokens = match &profile.profile.credential {
+                    Credential::Oauth { access, refresh, .. } => [access.as_ref(), refresh.as_ref()],
+                    Credential::Token { token, .. } => [token.as_ref(), None],
+                    Credential::ApiKey => [None, None],
+                };
+                if tokens
+                    .into_iter()
+                    .flatten()
+                    .any(|token| held.contains(&token.fingerprint()))
+                {
+                    profile.elsewhere = Some(ctx.host.tilde(&other.place.dir));
+                    labels.push(label.clone());
+                }
+            }
+        }
+        labels.dedup();
+        if !labels.is_empty() {
+            problems.push(offer(ctx, &other, &labels));
+        }
+    }
+    problems
+}
+
+fn offer(ctx: &Ctx, login: &Login, labels: &[String]) -> Problem {
+    let dir = ctx.host.tilde(&login.place.dir);
+    let agents: Vec<String> = labels.iter().map(|label| format!("\"{label}\"")).collect();
+    Problem::at(
+        "login_not_configured",
+        &login.place.dir,
+        format!(
+            "`{dir}` is the login of {}, and it is not configured: nothing keeps their copies fresh",
+            labels.join(", ")
+        ),
+        format!(
+            "add to the configuration: [[login]] dir = \"{dir}\" agents = [{}]",
+            agents.join(", ")
+        ),
+    )
+}

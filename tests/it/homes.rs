@@ -1,0 +1,637 @@
+//! Homes as people have them: what is said of each kind, and that every remedy helps.
+
+use super::home::{DAY, HOUR, Home, MAIN, MINUTE, Ran, access, credentials, now, oauth, refresh, token};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+/// A setup token, as long as a real one.
+fn setup() -> String {
+    format!("sk-ant-oat01-SETUP-{}AA", "aB3_-".repeat(18))
+        .chars()
+        .take(106)
+        .collect::<String>()
+        + "AA"
+}
+
+fn api_key() -> String {
+    format!("sk-ant-api03-KEY-{}", "aB3_-".repeat(19))
+        .chars()
+        .take(108)
+        .collect()
+}
+
+fn pasted(text: &str) -> Value {
+    json!({"type": "token", "provider": "anthropic", "token": text})
+}
+
+fn key(text: &str) -> Value {
+    json!({"type": "api_key", "provider": "anthropic", "key": text})
+}
+
+/// A home in which nothing is renewed, and all alerts go to a file.
+fn quiet() -> Home {
+    let home = Home::new();
+    home.config(&format!(
+        "[renew]\nmode = \"off\"\n[[channel]]\ntype = \"command\"\ncommand = [\"{}\"]\nmin_severity = \"info\"\n",
+        hook(&home)
+    ));
+    home
+}
+
+fn hook(home: &Home) -> String {
+    let told = home.at("told");
+    std::fs::create_dir_all(&told).unwrap();
+    let path = home.write(
+        "hook",
+        format!("#!/bin/sh\ncat > \"$(mktemp '{}/XXXXXX')\"\n", told.display()),
+    );
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path.display().to_string()
+}
+
+/// What fires after a pass.
+fn firing(home: &Home) -> Vec<Value> {
+    for file in std::fs::read_dir(home.at("told")).unwrap().flatten() {
+        std::fs::remove_file(file.path()).unwrap();
+    }
+    let _ = std::fs::remove_dir_all(home.at(".local/state/nolapse"));
+    home.run(&["run"]);
+    let files = std::fs::read_dir(home.at("told")).unwrap().flatten();
+    files
+        .map(|file| serde_json::from_str(&std::fs::read_to_string(file.path()).unwrap()).unwrap())
+        .filter(|event: &Value| event["status"] == "firing")
+        .collect()
+}
+
+fn text(event: &Value) -> String {
+    format!("{} {}", event["title"], event["message"])
+}
+
+fn store(home: &Home, state: &str, agent: &str, value: &Value) {
+    let path = format!("{state}/agents/{agent}/agent/auth-profiles.json");
+    home.write(&path, serde_json::to_string_pretty(value).unwrap() + "\n");
+}
+
+fn config(home: &Home, value: &Value) {
+    home.write(".clawdbot/clawdbot.json", value.to_string());
+}
+
+fn provider(home: &Home) -> Value {
+    home.status(&[])["agents"][0]["providers"][0].clone()
+}
+
+/// What is no token is `missing`, and said with what it looks like; it never counts as something that works.
+#[test]
+fn what_is_no_token_never_counts_as_one() {
+    let whole = setup();
+    for (entry, looks_like) in [
+        (pasted(&whole[..80]), "cut"),
+        (pasted(&format!("{}\n{}", &whole[..79], &whole[79..])), "broken"),
+        (pasted(&format!("\"{whole}\"")), "quoted"),
+        (pasted("${CLAUDE_CODE_OAUTH_TOKEN}"), "placeholder"),
+        (pasted("aBcDeF#sTaTe"), "code"),
+        (pasted("sk-ant-oat01-..."), "example"),
+        (pasted(&api_key()), "api_key"),
+        (pasted(&refresh("1")), "refresh_token"),
+        (pasted("  "), "empty"),
+        (key(&whole), "token"),
+        (key("${ANTHROPIC_API_KEY}"), "placeholder"),
+        (key(""), "empty"),
+    ] {
+        let home = quiet();
+        home.store("main", json!({"anthropic:manual": entry}));
+        let status = home.status(&[]);
+        let profile = &status["agents"][0]["profiles"][0];
+        assert_eq!(
+            (&profile["health"], &profile["reason"], &profile["looks_like"]),
+            (&json!("missing"), &json!("no_token"), &json!(looks_like)),
+            "{looks_like}"
+        );
+        assert_eq!(status["agents"][0]["providers"][0]["uses"], Value::Null, "{looks_like}");
+        assert_eq!(home.run(&["check"]).code, 1, "{looks_like}");
+        let events = firing(&home);
+        assert_eq!(
+            (events.len(), &events[0]["severity"]),
+            (1, &json!("critical")),
+            "{looks_like}: {events:?}"
+        );
+        // beside an ended token it stands in for nothing
+        home.store(
+            "main",
+            json!({"anthropic:manual": entry, "anthropic:old": token("9", now() - HOUR)}),
+        );
+        let critical: Vec<Value> = firing(&home)
+            .into_iter()
+            .filter(|one| one["severity"] == "critical")
+            .collect();
+        assert_eq!(critical.len(), 1, "{looks_like}: {critical:?}");
+        assert!(text(&critical[0]).contains("anthropic:old"), "{critical:?}");
+    }
+}
+
+#[test]
+fn an_end_that_was_written_by_hand_is_none() {
+    let home = quiet();
+    let mut entry = pasted(&setup());
+    entry["expires"] = 9_999_999_999_999_i64.into();
+    home.store("main", json!({"anthropic:manual": entry}));
+    let profile = &home.status(&[])["agents"][0]["profiles"][0];
+    assert_eq!(
+        (&profile["health"], &profile["reason"]),
+        (&json!("static"), &json!("issue_date_unknown"))
+    );
+}
+
+/// An agent that has nothing usable has stopped, whatever else lies in its store.
+#[test]
+fn what_an_agent_uses_is_resolved_as_it_does() {
+    let (good, ended) = (pasted(&setup()), token("9", now() - HOUR));
+    let two = json!({"anthropic:default": ended, "anthropic:good": good});
+    let order = json!({"anthropic": ["anthropic:default"]});
+    for (name, profiles, stored, configured, uses, kind) in [
+        (
+            "all",
+            two.clone(),
+            json!({}),
+            json!({}),
+            json!("anthropic:good"),
+            "no_refresh_token",
+        ),
+        (
+            "stored order",
+            two.clone(),
+            order.clone(),
+            json!({}),
+            Value::Null,
+            "not_in_order",
+        ),
+        (
+            "configured order",
+            two.clone(),
+            json!({}),
+            json!({"order": order}),
+            Value::Null,
+            "not_in_order",
+        ),
+        (
+            "the stored one counts",
+            two.clone(),
+            json!({"Anthropic": [" anthropic:good "]}),
+            json!({"order": order}),
+            json!("anthropic:good"),
+            "no_refresh_token",
+        ),
+        (
+            "mode",
+            json!({"anthropic:good": good}),
+            json!({}),
+            json!({"profiles": {"anthropic:good": {"provider": "anthropic", "mode": "api_key"}}}),
+            Value::Null,
+            "mode_refused",
+        ),
+        (
+            "a key under a token's mode",
+            json!({"anthropic:good": key(&api_key())}),
+            json!({}),
+            json!({"profiles": {"anthropic:good": {"provider": "anthropic", "mode": "token"}}}),
+            Value::Null,
+            "key_refused",
+        ),
+    ] {
+        let home = quiet();
+        store(
+            &home,
+            ".clawdbot",
+            "main",
+            &json!({"version": 1, "profiles": profiles, "order": stored}),
+        );
+        config(&home, &json!({"auth": configured}));
+        let provider = provider(&home);
+        assert_eq!(provider["uses"], uses, "{name}: {provider}");
+        let events = firing(&home);
+        let loudest = events.iter().find(|one| one["severity"] == "critical");
+        match uses.is_null() {
+            true => assert_eq!(loudest.expect(name)["kind"], kind, "{name}"),
+            false => assert!(
+                loudest.is_none() && events.iter().all(|one| one["kind"] == kind),
+                "{name}: {events:?}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn what_an_agent_holds_back_is_said_with_its_end() {
+    let home = quiet();
+    let stats = json!({"anthropic:good": {"disabledUntil": now() + 5 * HOUR, "disabledReason": "billing"}});
+    let profiles = json!({"anthropic:good": pasted(&setup())});
+    store(
+        &home,
+        ".clawdbot",
+        "main",
+        &json!({"version": 1, "profiles": profiles, "usageStats": stats}),
+    );
+    let provider = provider(&home);
+    assert_eq!(provider["uses"], Value::Null);
+    assert_eq!(provider["held_back_until"], stats["anthropic:good"]["disabledUntil"]);
+    assert_eq!(firing(&home)[0]["kind"], "held_back");
+    assert!(
+        home.run(&["status"])
+            .stdout
+            .contains("held back by its agent (billing)")
+    );
+    // for a moment it is nobody's business
+    let stats = json!({"anthropic:good": {"cooldownUntil": now() + 5 * MINUTE}});
+    store(
+        &home,
+        ".clawdbot",
+        "main",
+        &json!({"version": 1, "profiles": profiles, "usageStats": stats}),
+    );
+    assert!(firing(&home).is_empty());
+}
+
+/// Where the store has nothing, a key elsewhere serves.
+#[test]
+fn a_key_outside_the_store_serves() {
+    for (dotenv, agents, uses) in [
+        (
+            format!("ANTHROPIC_API_KEY={}\n", api_key()),
+            json!({}),
+            json!("dotenv:ANTHROPIC_API_KEY"),
+        ),
+        (
+            String::new(),
+            json!({"env": {"ANTHROPIC_API_KEY": api_key()}}),
+            json!("config_env:ANTHROPIC_API_KEY"),
+        ),
+        (
+            String::new(),
+            json!({"env": {"vars": {"ANTHROPIC_OAUTH_TOKEN": setup()}}}),
+            json!("config_env:ANTHROPIC_OAUTH_TOKEN"),
+        ),
+        (
+            String::new(),
+            json!({"models": {"providers": {"anthropic": {"apiKey": api_key()}}}}),
+            json!("config_models"),
+        ),
+        ("ANTHROPIC_API_KEY=\n".into(), json!({}), Value::Null),
+        ("ANTHROPIC_API_KEY=sk-ant-api03-xxxx\n".into(), json!({}), Value::Null),
+    ] {
+        let home = quiet();
+        home.store("main", json!({"anthropic:manual": token("9", now() - HOUR)}));
+        home.write(".clawdbot/.env", &dotenv);
+        config(&home, &agents);
+        assert_eq!(provider(&home)["uses"], uses, "{dotenv}{agents}");
+        let severity = if uses.is_null() { "critical" } else { "info" };
+        assert_eq!(firing(&home)[0]["severity"], severity, "{dotenv}{agents}");
+    }
+}
+
+#[test]
+fn a_sub_agent_has_what_the_main_one_has() {
+    let home = quiet();
+    home.store("main", json!({"anthropic:good": pasted(&setup())}));
+    home.store("ops", json!({}));
+    let status = home.status(&[]);
+    assert_eq!(status["agents"][1]["providers"][0]["uses"], "anthropic:good");
+    assert!(firing(&home).is_empty());
+}
+
+#[test]
+fn references_are_named_and_their_known_end_counts() {
+    let mut home = quiet();
+    let reference = json!({"source": "env", "provider": "default", "id": "CLAUDE_TOKEN"});
+    home.write(
+        ".openclaw/openclaw.json",
+        r#"{"meta":{"lastTouchedVersion":"2026.5.12"}}"#,
+    );
+    let entry = json!({"type": "token", "provider": "anthropic", "tokenRef": reference});
+    store(
+        &home,
+        ".openclaw",
+        "main",
+        &json!({"version": 1, "profiles": {"anthropic:manual": entry}}),
+    );
+    let profile = home.status(&[])["agents"][0]["profiles"][0].clone();
+    assert_eq!(
+        (&profile["health"], &profile["reference"]),
+        (&json!("referenced"), &json!("env CLAUDE_TOKEN"))
+    );
+    assert_eq!(home.run(&["check"]).code, 0);
+    // its token's issue is on record, and it ends in two days
+    home.env.insert("CLAUDE_TOKEN".into(), setup());
+    let issued = (now() - 363 * DAY).to_string();
+    let ran = home.run_with(
+        &["token", "add", "--remember-only", "--issued", &issued],
+        setup().as_bytes(),
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(home.status(&[])["agents"][0]["profiles"][0]["health"], "expiring");
+}
+
+/// Entries that an agent does not read are said, and nothing is written over them.
+#[test]
+fn entries_that_agents_ignore_are_said() {
+    for (value, why) in [
+        (
+            json!({"anthropic:default": pasted(&setup())}),
+            "stands outside `profiles`",
+        ),
+        (
+            json!({"proxy": {"apiKey": "k", "baseUrl": "http://10.0.0.1"}}),
+            "stands outside `profiles`",
+        ),
+        (
+            json!({"profiles": {"a:b": {"mode": "token", "provider": "anthropic", "token": setup()}}}),
+            "has no `type`",
+        ),
+        (
+            json!({"profiles": {"a:b": {"type": "apiKey", "provider": "anthropic", "key": "k"}}}),
+            "do not know",
+        ),
+        (
+            json!({"profiles": {"a:b": {"type": "api_key", "provider": "anthropic", "apiKey": api_key()}}}),
+            "`apiKey` where agents read `key`",
+        ),
+        (
+            json!({"profiles": {"a:b": {"type": "token", "token": setup()}}}),
+            "has no `provider`",
+        ),
+    ] {
+        let home = quiet();
+        home.login("1", now() + 8 * HOUR);
+        home.write(
+            ".openclaw/openclaw.json",
+            r#"{"meta":{"lastTouchedVersion":"2026.4.25"}}"#,
+        );
+        store(&home, ".openclaw", "main", &value);
+        let before = home.read(".openclaw/agents/main/agent/auth-profiles.json");
+        let ran = home.run(&["status"]);
+        assert!(
+            ran.stdout.contains("1 entry that the agent ignores") && ran.stdout.contains(why),
+            "{why}: {ran:?}"
+        );
+        let events = firing(&home);
+        assert_eq!(events[0]["severity"], "critical", "{why}: {events:?}");
+        assert_eq!(
+            home.read(".openclaw/agents/main/agent/auth-profiles.json"),
+            before,
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn stores_in_the_wrong_place_are_named() {
+    for (place, named) in [
+        (
+            ".clawdbot/agents/main/auth-profiles.json",
+            "~/.clawdbot/agents/main/auth-profiles.json",
+        ),
+        (".clawdbot/auth-profiles.json", "~/.clawdbot/auth-profiles.json"),
+        (".moltbot/agents/main/agent/auth-profiles.json", "~/.moltbot"),
+    ] {
+        let home = quiet();
+        home.write(".clawdbot/clawdbot.json", "{}");
+        home.write(
+            place,
+            json!({"version": 1, "profiles": {"anthropic:manual": pasted(&setup())}}).to_string(),
+        );
+        let ran = home.run(&["status"]);
+        assert!(
+            ran.stdout.contains(named) && ran.stdout.contains("that no agent reads"),
+            "{place}: {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn what_keeps_claude_code_from_its_login_is_named() {
+    for (settings, env, named) in [
+        (
+            r#"{"env":{"CLAUDE_CODE_SIMPLE":"1"}}"#,
+            None,
+            "CLAUDE_CODE_SIMPLE in settings.json",
+        ),
+        (
+            r#"{"env":{"ANTHROPIC_BASE_URL":"http://127.0.0.1:9"}}"#,
+            None,
+            "ANTHROPIC_BASE_URL in settings.json",
+        ),
+        ("{}", Some(("CLAUDE_CODE_SIMPLE", "1")), "CLAUDE_CODE_SIMPLE"),
+        ("{}", Some(("CLAUDE_CONFIG_DIR", "~/.claude-work")), "tilde unexpanded"),
+    ] {
+        let mut home = quiet();
+        home.login("1", now() + 8 * HOUR);
+        home.write(".claude/settings.json", settings);
+        home.env
+            .extend(env.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let ran = home.run(&["status"]);
+        assert!(ran.stdout.contains(named), "{named}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_login_that_a_good_token_replaces_is_no_alarm() {
+    let mut home = quiet();
+    let mut blank = credentials("1", 0, None);
+    for key in ["accessToken", "refreshToken"] {
+        blank["claudeAiOauth"][key] = "".into();
+    }
+    home.write(".claude/.credentials.json", blank.to_string());
+    home.env.insert("CLAUDE_CODE_OAUTH_TOKEN".into(), setup());
+    assert!(firing(&home).iter().all(|one| one["severity"] == "info"));
+    assert_eq!(home.run(&["check"]).code, 0);
+    let doctor = home.run(&["doctor"]).stdout;
+    assert!(!doctor.contains("unset CLAUDE_CODE_OAUTH_TOKEN"), "{doctor}");
+    // one that is broken replaces nothing
+    home.env.insert(
+        "CLAUDE_CODE_OAUTH_TOKEN".into(),
+        format!("{}\n{}", &setup()[..79], &setup()[79..]),
+    );
+    assert!(firing(&home).iter().any(|one| one["severity"] == "critical"));
+}
+
+/// The tokens of a login that is there and not configured: what to configure is offered, and then helps.
+#[test]
+fn a_team_home_is_offered_its_logins() {
+    let home = quiet();
+    let text = credentials("alice", now() + 8 * HOUR, Some(now() + 20 * DAY)).to_string();
+    home.write(".claude-alice/.credentials.json", text);
+    let mut copy = oauth("alice", now() - HOUR);
+    copy["access"] = access("old").into();
+    copy.as_object_mut().unwrap().remove("refresh");
+    copy["refresh"] = refresh("alice").into();
+    let mut stale = token("x", now() - HOUR);
+    stale["token"] = access("alice").into();
+    home.store("alice", json!({"anthropic:claude-cli": stale}));
+    config(&home, &json!({"agents": {"list": [{"id": "alice"}]}}));
+    let events = firing(&home);
+    let event = events
+        .iter()
+        .find(|one| one["kind"] == "login_not_configured")
+        .expect("an offer");
+    assert_eq!(event["severity"], "warning");
+    let command = event["commands"][0].as_str().unwrap();
+    assert!(
+        command.contains("~/.claude-alice") && command.contains("clawdbot/alice"),
+        "{command}"
+    );
+    run_as_a_person(&home, command);
+    assert!(
+        home.run(&["config", "check"]).code == 0,
+        "{}",
+        home.read(".config/nolapse/config.toml")
+    );
+    assert!(firing(&home).is_empty());
+    assert_eq!(
+        home.json(".clawdbot/agents/alice/agent/auth-profiles.json")["profiles"]["anthropic:claude-cli"]["token"],
+        access("alice")
+    );
+}
+
+/// Runs a command of an alert in a shell, with nolapse on the PATH.
+fn run_as_a_person(home: &Home, command: &str) -> Ran {
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_nolapse")).parent().unwrap();
+    let shell = Command::new("sh")
+        .args(["-c", command])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    Ran::of(shell)
+}
+
+/// A byte order mark goes, and every key that was in the file stays.
+#[test]
+fn a_byte_order_mark_is_taken_away_and_nothing_else() {
+    let home = quiet();
+    let login = credentials("1", now() + 8 * HOUR, Some(now() + 20 * DAY)).to_string();
+    let entries = json!({"version": 1, "profiles": {"anthropic:manual": pasted(&setup())}}).to_string();
+    home.write(".claude/.credentials.json", format!("\u{feff}{login}"));
+    home.write(MAIN, format!("\u{feff}{entries}"));
+    assert_eq!(home.status(&[])["logins"][0]["health"], "missing");
+    let events = firing(&home);
+    assert_eq!(events.len(), 2, "{events:?}");
+    for event in &events {
+        assert_eq!(event["kind"], "byte_order_mark");
+        let ran = run_as_a_person(&home, event["commands"][0].as_str().unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    assert_eq!(home.read(".claude/.credentials.json"), login);
+    assert_eq!(home.read(MAIN).trim_end(), entries);
+    assert!(firing(&home).is_empty());
+}
+
+/// What a person runs is run on the home that raised the alert, and changes it; a sign-in, a new token and a note on a missing key
+/// are a person's own acts.
+#[test]
+fn every_remedy_that_can_be_run_helps() {
+    let ended = || token("9", now() - HOUR);
+    let order = json!({"version": 1, "profiles": {"anthropic:default": ended(), "anthropic:good": pasted(&setup())},
+        "order": {"anthropic": ["anthropic:default"]}});
+    let mut fresh = token("1", now() - HOUR);
+    fresh["token"] = access("0").into();
+    let malformed = "{\"version\": 1, \"profiles\": {";
+    for (name, text, helps) in [
+        ("order", order.to_string(), true),
+        ("a broken store", malformed.to_owned(), true),
+        (
+            "ended",
+            json!({"version": 1, "profiles": {"anthropic:manual": ended()}}).to_string(),
+            false,
+        ),
+    ] {
+        let home = quiet();
+        home.write(MAIN, text);
+        let before = firing(&home);
+        let critical = before.iter().find(|one| one["severity"] == "critical").expect(name);
+        let command = critical["commands"][0].as_str().unwrap();
+        let by_hand = command.starts_with("claude ");
+        assert_eq!(by_hand, !helps, "{name}: {command}");
+        if helps {
+            let ran = run_as_a_person(&home, command);
+            assert_eq!(ran.code, 0, "{name}: {command}: {ran:?}");
+            let after = firing(&home);
+            assert!(
+                after.iter().all(|one| one["alert_id"] != critical["alert_id"]),
+                "{name}: {after:?}"
+            );
+        }
+    }
+}
+
+/// With renewal switched off nothing brings a copy up to date whose login has ended too: the remedy is to use Claude Code.
+#[test]
+fn nothing_is_promised_that_a_sync_cannot_do() {
+    let home = quiet();
+    home.login("1", now() - HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("1", now() - HOUR)}));
+    let events = firing(&home);
+    let command = events[0]["commands"][0].as_str().unwrap();
+    assert!(command.starts_with("claude -p /cost"), "{events:?}");
+}
+
+/// A profile is made where the agent itself would make it, and kept up to date everywhere.
+#[test]
+fn profiles_are_made_as_the_agents_do() {
+    for (product, version, setting, made) in [
+        ("clawdbot", "2026.1.24-3", "", true),
+        ("clawdbot", "2026.1.24-3", "create = \"never\"", false),
+        ("openclaw", "2026.3.2", "", false),
+        ("openclaw", "2026.3.2", "create = \"always\"", true),
+    ] {
+        let home = Home::new();
+        home.config(&format!("[sync]\n{setting}\n[renew]\nmode = \"off\"\n"));
+        home.login("1", now() + 8 * HOUR);
+        home.write(
+            &format!(".{product}/{product}.json"),
+            json!({"meta": {"lastTouchedVersion": version}}).to_string(),
+        );
+        let path = format!(".{product}/agents/main/agent/auth-profiles.json");
+        store(
+            &home,
+            &format!(".{product}"),
+            "main",
+            &json!({"version": 1, "profiles": {"openai:x": {"type": "api_key", "provider": "openai", "key": "k"}}}),
+        );
+        let ran = home.run(&["sync"]);
+        let there = |home: &Home| home.json(&path)["profiles"].get("anthropic:claude-cli").is_some();
+        assert_eq!(there(&home), made, "{product} {setting}: {ran:?}");
+        if !made && setting.is_empty() {
+            assert!(ran.stdout.contains("nolapse sync --create"), "{ran:?}");
+            assert_eq!(home.run(&["sync", "--create"]).code, 0);
+            assert!(there(&home), "{product}");
+            // and from then on it is kept up to date
+            home.login("2", now() + 9 * HOUR);
+            home.run(&["sync"]);
+            assert_eq!(
+                home.json(&path)["profiles"]["anthropic:claude-cli"]["token"],
+                access("2")
+            );
+        }
+    }
+}
+
+/// `share = "full"` makes no `oauth` where the agents' config takes a `token` alone.
+#[test]
+fn a_mode_that_takes_a_token_gets_a_token() {
+    let home = Home::new();
+    home.config("[sync]\nshare = \"full\"\n[renew]\nmode = \"off\"\n");
+    home.login("1", now() + 8 * HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("0", now() - HOUR)}));
+    config(
+        &home,
+        &json!({"auth": {"profiles": {"anthropic:claude-cli": {"provider": "anthropic", "mode": "token"}}}}),
+    );
+    home.run(&["sync"]);
+    let entry = &home.json(MAIN)["profiles"]["anthropic:claude-cli"];
+    assert_eq!(
+        (&entry["type"], &entry["token"]),
+        (&json!("token"), &json!(access("1")))
+    );
+}
