@@ -12,7 +12,7 @@ use crate::stores::dotenv::Dotenv;
 use crate::stores::families::StateDir;
 use crate::stores::store;
 use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Resolves what every agent uses. A store that this product does not read any more, and a database whose order is not read, are
@@ -46,19 +46,24 @@ fn of_agent(
     state_dir: &StateDir,
     now: Ms,
 ) -> Vec<resolve::Resolved> {
-    let mut needed: Vec<String> = Vec::new();
-    for provider in state_dir.providers_of(&agent.agent.agent.id) {
-        let provider = normalise_provider(provider);
-        if !needed.iter().any(|known| *known == provider) {
-            needed.push(provider.into_owned());
+    // a store may hold thousands of profiles: every look-up here is by key
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut providers: Vec<String> = Vec::new();
+    let mut add = |provider: &str| {
+        let provider = normalise_provider(provider).into_owned();
+        if known.insert(provider.clone()) {
+            providers.push(provider);
         }
-    }
-    let mut providers = needed.clone();
+        providers.len()
+    };
+    let needed = state_dir
+        .providers_of(&agent.agent.agent.id)
+        .iter()
+        .map(|provider| add(provider))
+        .last()
+        .unwrap_or(0);
     for profile in agent.profiles.iter().filter(|profile| !profile.verdict.fine()) {
-        let provider = normalise_provider(&profile.profile.provider);
-        if !providers.iter().any(|known| *known == provider) {
-            providers.push(provider.into_owned());
-        }
+        add(&profile.profile.provider);
     }
     let none = resolve::Aside::default();
     let inherited = main.map_or(&none, |main| &main.aside);
@@ -74,37 +79,46 @@ fn of_agent(
         },
         now,
     };
-    let candidate =
-        |profile: &'_ ProfileView| -> bool { matches!(profile.verdict.health, Health::Expired | Health::Missing) };
+    let mut candidates = by_provider(agent, main);
     providers
         .iter()
-        .map(|provider| {
-            let of_this = |profile: &&ProfileView| normalise_provider(&profile.profile.provider) == *provider;
-            let own = |id: &str| agent.profiles.iter().find(|profile| profile.profile.id == id);
-            let from_main = main
-                .map_or(&[][..], |main| &main.profiles)
-                .iter()
-                .map(|profile| own(&profile.profile.id).unwrap_or(profile));
-            let is_in_main =
-                |id: &str| main.is_some_and(|main| main.profiles.iter().any(|profile| profile.profile.id == id));
-            let rest = agent
-                .profiles
-                .iter()
-                .filter(of_this)
-                .filter(|profile| !is_in_main(&profile.profile.id));
-            let candidates: Vec<Candidate<'_>> = from_main
-                .filter(of_this)
-                .chain(rest)
-                .map(|profile| Candidate {
-                    profile: &profile.profile,
-                    dead: candidate(profile),
-                })
-                .collect();
+        .enumerate()
+        .map(|(i, provider)| {
+            let candidates = candidates.remove(provider).unwrap_or_default();
             let mut resolved = resolve::resolve(provider, &candidates, &rules, key(ctx, provider, state_dir));
-            resolved.in_use = needed.contains(provider);
+            resolved.in_use = i < needed;
             resolved
         })
         .collect()
+}
+
+/// What an agent has for each provider: the main agent's profiles in their order, its own of the same id in their place, then the
+/// rest of its own.
+fn by_provider<'v>(agent: &'v AgentView, main: Option<&'v AgentView>) -> BTreeMap<String, Vec<Candidate<'v>>> {
+    let own: BTreeMap<&str, &ProfileView> = agent
+        .profiles
+        .iter()
+        .rev()
+        .map(|profile| (profile.profile.id.as_str(), profile))
+        .collect();
+    let inherited = main.map_or(&[][..], |main| &main.profiles);
+    let ids: BTreeSet<&str> = inherited.iter().map(|profile| profile.profile.id.as_str()).collect();
+    let from_main = inherited
+        .iter()
+        .map(|profile| own.get(profile.profile.id.as_str()).copied().unwrap_or(profile));
+    let rest = agent
+        .profiles
+        .iter()
+        .filter(|profile| !ids.contains(profile.profile.id.as_str()));
+    let mut all: BTreeMap<String, Vec<Candidate<'_>>> = BTreeMap::new();
+    for profile in from_main.chain(rest) {
+        let provider = normalise_provider(&profile.profile.provider).into_owned();
+        all.entry(provider).or_default().push(Candidate {
+            profile: &profile.profile,
+            dead: matches!(profile.verdict.health, Health::Expired | Health::Missing),
+        });
+    }
+    all
 }
 
 /// `{...inherited, ...own}` as JavaScript merges it.
