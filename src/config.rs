@@ -1,12 +1,14 @@
 //! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
-pub mod schema;
+pub(crate) mod schema;
+pub(crate) mod show;
+mod written;
 
 use crate::edge::files::{self, ReadError};
 use crate::edge::host::Host;
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
-use crate::rules::bounds;
+use crate::rules::keys;
 pub use crate::rules::plan::Create;
 use crate::rules::renew::{Way, lead};
 use crate::secret::SecretUrl;
@@ -17,9 +19,7 @@ use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Every key with its meaning, commented out.
-pub const EXAMPLE: &str = include_str!("../contrib/config.example.toml");
+pub(crate) use written::{example, reference};
 
 /// The policy of a run.
 #[derive(Clone, Debug)]
@@ -243,6 +243,30 @@ fn xdg(host: &Host, name: &str, fallback: &str) -> PathBuf {
         Some(dir) if dir.is_absolute() => dir,
         _ => host.home.join(fallback),
     }
+}
+
+/// The configuration in force, key by key, with where each value comes from; `found` are the channels that were found by
+/// themselves: type and name.
+///
+/// # Errors
+/// As [`load`], which reads it first.
+pub(crate) fn shown(path: &Path, host: &Host, found: &[(&str, &str)]) -> Result<String, ConfigError> {
+    let there = files::exists(path);
+    load(path, false, host)?;
+    let bytes = files::read(path).map(|file| file.bytes).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let source = Source {
+        path,
+        text: &text,
+        private: true,
+        home: &host.home,
+        env: &host.env,
+    };
+    Ok(show::show(&show::Shown {
+        source: there.then_some(&source),
+        path: &host.tilde(path),
+        found,
+    }))
 }
 
 /// Reads the configuration; the default where there is no file and none was asked for by name.
@@ -554,7 +578,7 @@ fn check_schedule(table: &Table<'_>, schedule: &str) -> Result<(), ConfigError> 
     }
 }
 
-/// Whether the seconds of a cron expression name two moments that are nearer than [`bounds::BETWEEN_PASSES`].
+/// Whether the seconds of a cron expression name two moments that are nearer than [`keys::BETWEEN_PASSES`].
 fn crowded(schedule: &str) -> bool {
     let field = schedule.split_whitespace().next().unwrap_or_default();
     let mut seconds: Vec<u32> = Vec::new();
@@ -570,7 +594,7 @@ fn crowded(schedule: &str) -> bool {
     }
     seconds.sort_unstable();
     seconds.dedup();
-    let least = (bounds::BETWEEN_PASSES / SECOND) as u32;
+    let least = (keys::BETWEEN_PASSES / SECOND) as u32;
     // the last of a minute and the first of the next one too
     let round = seconds.first().map(|first| first + 60);
     let mut next = seconds.iter().copied().skip(1).chain(round);

@@ -904,14 +904,6 @@ fn redact(doc: &mut Doc) {
     }
 }
 
-/// What [`Share`] means, for people.
-pub fn share_words(share: Share) -> &'static str {
-    match share {
-        Share::Access => "access token only",
-        Share::Full => "access and refresh token",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use crate::edge::files;
 use crate::edge::host::expand_home;
-use crate::rules::bounds;
+use crate::rules::keys::{self, Kind};
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
 use crate::visible;
@@ -136,12 +136,25 @@ impl<'a> Table<'a> {
 
     /// An error about `key` of this table.
     pub fn error(&self, key: &str, message: impl std::fmt::Display, hint: impl Into<String>) -> ConfigError {
-        let span = self
-            .items
-            .get(key)
-            .map_or_else(|| self.span.clone(), |value| value.span());
+        let span = |key: &str| self.items.get(key).map(|value| value.span());
+        if let Some(at) = span(key) {
+            return self
+                .source
+                .error(&at, format!("`{}` {message}", self.path_of(key)), hint);
+        }
+        // a secret's content is wrong, and that is elsewhere
+        for way in [format!("{key}_file"), format!("{key}_env")] {
+            if let (Some(at), Some(DeValue::String(name))) = (span(&way), self.items.get(&*way).map(Spanned::get_ref)) {
+                let name = match way.ends_with("_file") {
+                    true => self.resolve(name).display().to_string(),
+                    false => name.to_string(),
+                };
+                let message = format!("`{}` names `{name}`, and that {message}", self.path_of(&way));
+                return self.source.error(&at, message, hint);
+            }
+        }
         self.source
-            .error(&span, format!("`{}` {message}", self.path_of(key)), hint)
+            .error(&self.span, format!("`{}` {message}", self.path_of(key)), hint)
     }
 
     fn wrong_type(&self, key: &str, found: &DeValue<'_>, wanted: &str) -> ConfigError {
@@ -207,18 +220,33 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A whole number within its [`bounds`].
+    /// What the table of keys says of one.
+    fn kind(&self, key: &str) -> Option<Kind> {
+        let name = self.name.split('[').next().unwrap_or_default();
+        let of_type = self.items.get("type").and_then(|value| value.get_ref().as_str());
+        let all = keys::of(name, of_type);
+        all.iter().find(|one| one.name == key).map(|one| one.kind)
+    }
+
+    /// A slip of ours, which the tests of the example find: every key of this kind has its bounds.
+    fn unbounded(&self, key: &str) -> ConfigError {
+        self.error(key, "has no bounds in this version", "report it, and take the key out")
+    }
+
+    /// A whole number within its bounds.
     pub fn int(&self, key: &str) -> Result<Option<i64>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
             Some(DeValue::Integer(number)) => {
-                let bounds = bounds::of(&self.path_of(key), &bounds::NUMBERS).ok_or_else(|| self.unbounded(key))?;
+                let Some(Kind::Number(least, most)) = self.kind(key) else {
+                    return Err(self.unbounded(key));
+                };
                 match i64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(value) if bounds.takes(&value) => Ok(Some(value)),
+                    Ok(value) if (least..=most).contains(&value) => Ok(Some(value)),
                     _ => Err(self.error(
                         key,
                         format!("is out of range: `{}`", number.as_str()),
-                        format!("use a number from {} to {}", bounds.least, bounds.most),
+                        format!("use a number from {least} to {most}"),
                     )),
                 }
             }
@@ -226,32 +254,25 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A duration such as `"30m"` within its [`bounds`], in [`Ms`].
+    /// A duration such as `"30m"` within its bounds, in [`Ms`].
     pub fn duration(&self, key: &str) -> Result<Option<Ms>, ConfigError> {
         let Some(text) = self.str(key)? else { return Ok(None) };
         self.bounded(key, text).map(Some)
     }
 
     fn bounded(&self, key: &str, text: &str) -> Result<Ms, ConfigError> {
-        let bounds = bounds::of(&self.path_of(key), &bounds::SPANS).ok_or_else(|| self.unbounded(key))?;
+        let Some(Kind::Span(least, most) | Kind::Spans(least, most)) = self.kind(key) else {
+            return Err(self.unbounded(key));
+        };
         let span = parse_duration(text).ok_or_else(|| self.bad_duration(key, text))?;
-        match bounds.takes(&span) {
+        match (least..=most).contains(&span) {
             true => Ok(span),
             false => Err(self.error(
                 key,
                 format!("is out of range: `{text}`"),
-                format!(
-                    "use `{}` to `{}`",
-                    duration_text(bounds.least),
-                    duration_text(bounds.most)
-                ),
+                format!("use `{}` to `{}`", duration_text(least), duration_text(most)),
             )),
         }
-    }
-
-    /// A slip of ours, which the tests of the example find: every key of this kind has its bounds.
-    fn unbounded(&self, key: &str) -> ConfigError {
-        self.error(key, "has no bounds in this version", "report it, and take the key out")
     }
 
     fn bad_duration(&self, key: &str, text: &str) -> ConfigError {
@@ -419,20 +440,17 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// A URL that may itself be a secret: `key`, `key_file` or `key_env`. A plain inline `url` without credentials is
+    /// A URL that may itself be a secret: `key`, `key_file` or `key_env`. A plain inline `url` without a password or a query is
     /// allowed in a readable file only where `may_be_public`.
     pub fn url(&self, key: &str, may_be_public: bool) -> Result<Option<SecretUrl>, ConfigError> {
-        let secret = if may_be_public
-            && self.has(key)
-            && !self.has(&format!("{key}_file"))
-            && !self.has(&format!("{key}_env"))
-        {
-            self.asked
-                .borrow_mut()
-                .extend([format!("{key}_file"), format!("{key}_env")]);
-            self.str(key)?.map(Secret::new)
-        } else {
-            self.secret(key)?
+        let (file_key, env_key) = (format!("{key}_file"), format!("{key}_env"));
+        let inline = self.str(key)?.filter(|text| may_be_public && !holds_a_secret(text));
+        let secret = match inline {
+            Some(text) if !self.has(&file_key) && !self.has(&env_key) => {
+                self.asked.borrow_mut().extend([file_key, env_key]);
+                Some(Secret::new(text))
+            }
+            _ => self.secret(key)?,
         };
         let Some(secret) = secret else { return Ok(None) };
         let text = secret.expose().trim();
@@ -533,6 +551,13 @@ fn in_the_clear(url: &SecretUrl) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     url.scheme() != "https" && host != "localhost" && !address.is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a URL has a user's part or a query, where passwords and tokens stand.
+pub(crate) fn holds_a_secret(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.contains('@') || rest.contains('?')
 }
 
 /// The nearest of `known` to `word`, if it is near enough to be a slip.
@@ -639,6 +664,21 @@ mod tests {
             ("nonsense", true),
         ] {
             assert_eq!(in_the_clear(&SecretUrl::new(url)), clear, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_or_a_query_makes_a_url_a_secret() {
+        for (url, secret) in [
+            ("https://gotify.example.org", false),
+            ("https://gotify.example.org:8443/a/b@c", false),
+            ("https://u:p@gotify.example.org", true),
+            ("https://token@gotify.example.org/x", true),
+            ("https://gotify.example.org/x?auth=1", true),
+            ("https://gotify.example.org?auth=1", true),
+            ("not a url", false),
+        ] {
+            assert_eq!(holds_a_secret(url), secret, "{url}");
         }
     }
 

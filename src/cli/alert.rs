@@ -10,11 +10,11 @@ use crate::ledger::{self, AlertMemory, Ledger};
 use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
 use crate::report::Exit;
 use crate::rules::alert::{self, Ack, Scope, Silence, Until, Why};
-use crate::rules::bounds;
 use crate::rules::heard::Standing;
+use crate::rules::keys::LONGEST_SILENCE;
 use crate::rules::wording::{self, span};
 use crate::table::parse_duration;
-use crate::types::{DAY, Event, HOUR, Ms, Severity, Status};
+use crate::types::{DAY, Event, HOUR, Ms, SECOND, Severity, Status};
 use crate::{heard, look, pass, tell};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -354,11 +354,11 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
         (duration, ..) => Until::Time(now.saturating_add(duration.unwrap_or(8 * HOUR))),
     };
     if let Until::Time(at) = until
-        && !bounds::SILENCE.takes(&at.saturating_sub(now))
+        && !(SECOND..=LONGEST_SILENCE).contains(&at.saturating_sub(now))
     {
         return Err(Fatal::Usage(
             "a silence of that length would be forgotten before it ends".into(),
-            format!("take {} at most, or `--until-recovered`", span(bounds::SILENCE.most)),
+            format!("take {} at most, or `--until-recovered`", span(LONGEST_SILENCE)),
         ));
     }
     let silence = Silence {

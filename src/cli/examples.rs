@@ -182,7 +182,8 @@ Examples:
 
 pub(super) const CONFIG_SHOW: &str = "\
 Examples:
-  nolapse config show";
+  nolapse config show
+  nolapse config show | grep -v '# default'     only what the file sets";
 
 pub(super) const CONFIG_PATH: &str = "\
 Examples:
@@ -193,6 +194,10 @@ Examples:
   nolapse config schema > ~/.config/nolapse/config.schema.json
 
 With `#:schema ./config.schema.json` as the first line of config.toml, editors complete and check it (Taplo, Even Better TOML)";
+
+pub(super) const CONFIG_REFERENCE: &str = "\
+Examples:
+  nolapse config reference | less";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

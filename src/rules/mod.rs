@@ -2,12 +2,12 @@
 
 pub mod alert;
 pub mod backoff;
-pub(crate) mod bounds;
 pub(crate) mod digest;
 pub(crate) mod doctor;
 pub mod due;
 pub mod health;
 pub mod heard;
+pub(crate) mod keys;
 pub mod lineage;
 pub mod metrics;
 pub mod nagios;

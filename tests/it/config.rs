@@ -170,64 +170,47 @@ fn the_example_names_every_key_that_the_code_asks_for() {
 }
 
 #[test]
-fn the_readme_names_every_key_that_the_code_asks_for_and_no_other() {
+fn the_readme_names_what_each_type_of_channel_needs_and_takes() {
     let home = home();
     let common = for_every_type();
     let rows: BTreeMap<&str, &str> = README
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
         .collect();
-    let mut known = BTreeSet::new();
     for section in sections() {
         let table = section.heading.trim_matches(['[', ']']);
-        // `KEY_file` and `KEY_env` are said once for all secrets
+        assert!(README.contains(&format!("[{table}]")), "no word of `{table}`");
+        let Some(kind) = section.channel_type() else { continue };
+        let row = rows.get(kind).unwrap_or_else(|| panic!("no row for `{kind}`"));
         let keys = asked(&section.toml(), home.path());
+        // the cells `needed` and `optional`
+        let cells: Vec<&str> = row.split('|').take(2).collect();
+        for named in cells.join(" ").split('`').skip(1).step_by(2) {
+            assert!(keys.contains(named), "the code asks for no `{named}`: {row}");
+        }
+        // `KEY_file` and `KEY_env` are said once for all secrets
         let plain = |key: &&String| {
             let base = key.strip_suffix("_file").or_else(|| key.strip_suffix("_env"));
             base.is_none_or(|base| !keys.contains(base))
         };
-        if let Some(row) = section.channel_type().and_then(|kind| rows.get(kind)) {
-            // the cells `needed` and `optional`
-            let cells: Vec<&str> = row.split('|').take(2).collect();
-            for named in cells.join(" ").split('`').skip(1).step_by(2) {
-                assert!(keys.contains(named), "the code asks for no `{named}`: {row}");
-            }
-        }
-        for key in keys.iter().filter(plain) {
-            match section.channel_type() {
-                Some(kind) if kind != "log" && !common.names(key) => {
-                    let row = rows.get(kind).unwrap_or_else(|| panic!("no row for `{kind}`"));
-                    assert!(
-                        row.contains(&format!("`{key}`")),
-                        "the row of `{kind}` does not name `{key}`"
-                    );
-                }
-                _ => {
-                    let name = format!("{table}.{key}");
-                    assert!(rows.contains_key(name.as_str()), "no row for `{name}`");
-                    known.insert(name);
-                }
-            }
+        for key in keys.iter().filter(plain).filter(|key| !common.names(key)) {
+            let named = row.contains(&format!("`{key}`"));
+            assert!(named, "the row of `{kind}` does not name `{key}`");
         }
     }
-    for row in rows
-        .keys()
-        .filter(|row| row.contains('.') && !row.contains('/') && !row.contains(' '))
-    {
-        let of_config = [
-            "sync.",
-            "renew.",
-            "alerts.",
-            "login.",
-            "channel.",
-            "remote.",
-            "heartbeat.",
-            "daemon.",
-            "metrics.",
-        ];
-        if of_config.iter().any(|table| row.starts_with(table)) {
-            assert!(known.contains(*row), "the code asks for no `{row}`");
-        }
+}
+
+#[test]
+fn the_example_and_the_reference_are_those_that_the_program_prints() {
+    let home = tempfile::tempdir().unwrap();
+    for (args, file) in [
+        (&["config", "init", "--stdout"][..], "contrib/config.example.toml"),
+        (&["config", "reference"], "docs/configuration.md"),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let printed = String::from_utf8(nolapse(home.path(), args).stdout).unwrap();
+        let there = fs::read_to_string(path).unwrap_or_default();
+        assert!(printed == there, "run `cargo run -- {} > {file}`", args.join(" "));
     }
 }
 
@@ -367,6 +350,34 @@ fn bad() -> Vec<Bad> {
             "config.toml:2",
             &["`heartbeat.url`", "chmod 600", "url_file"],
         )),
+        readable(bad(
+            "a password in a url in a file that others can read",
+            "[[channel]]\ntype = \"gotify\"\nurl = \"https://u:CANARY@example.org\"\ntoken_env = \"PATH\"\n",
+            "config.toml:3",
+            &["`channel[1].url` is a secret", "chmod 600", "url_file"],
+        )),
+        readable(bad(
+            "a query in a url in a file that others can read",
+            "[renew]\ntoken_url = \"https://example.org/?t=CANARY\"\n",
+            "config.toml:2",
+            &["`renew.token_url` is a secret", "chmod 600", "token_url_file"],
+        )),
+        bad(
+            "what a secret file holds is wrong",
+            "[[channel]]\ntype = \"telegram\"\nchat_id = \"1\"\ntoken_file = \"wrong\"\n",
+            "config.toml:4",
+            &[
+                "`channel[1].token_file` names `",
+                "/wrong`, and that is not a bot token",
+                "@BotFather",
+            ],
+        ),
+        bad(
+            "what a secret variable holds is no url",
+            "[[channel]]\ntype = \"slack\"\nurl_env = \"PATH\"\n",
+            "config.toml:3",
+            &["`channel[1].url_env` names `PATH`, and that is not an http or https URL"],
+        ),
         bad(
             "secret file that others can read",
             "[[channel]]\ntype = \"slack\"\nurl_file = \"readable\"\n",
@@ -666,6 +677,7 @@ fn what_is_wrong_is_said_with_its_place_and_remedy_and_nothing_is_written() {
         fs::write(home.path().join("readable"), format!("https://example.org/{CANARY}\n")).unwrap();
         fs::set_permissions(home.path().join("readable"), PermissionsExt::from_mode(0o644)).unwrap();
         write_private(&home.path().join("empty"), "\n");
+        write_private(&home.path().join("wrong"), format!("{CANARY}\n"));
         let before = tree(home.path());
         for command in [
             &["run"][..],
@@ -690,20 +702,109 @@ fn what_is_wrong_is_said_with_its_place_and_remedy_and_nothing_is_written() {
     }
 }
 
+/// `config show` of this text, and that printed text's own `config show`.
+fn shown(home: &Path, text: &str) -> (String, String) {
+    let mut text = text.to_owned();
+    let mut shown = Vec::new();
+    for name in ["config.toml", "again.toml"] {
+        write_private(&home.join(name), &text);
+        for command in ["check", "show"] {
+            let output = nolapse(home, &["--config", name, "config", command]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{command}: {said}\n{text}");
+            if command == "show" {
+                text = String::from_utf8(output.stdout).unwrap();
+            }
+        }
+        shown.push(text.clone());
+    }
+    (shown.remove(0), shown.remove(0))
+}
+
 #[test]
 fn what_is_shown_is_read_back_as_the_same_policy() {
     let home = tempfile::tempdir().unwrap();
     let text = "[sync]\nshare = \"full\"\n[alerts]\nsteps = [\"90m\", \"30s\"]\ngrace = \"0s\"\n\
-                [[login]]\ndir = \"/x\"\nagents = [\"clawdbot/*\"]\n[[channel]]\ntype = \"log\"\n";
-    write_private(&home.path().join("config.toml"), text);
-    let output = nolapse(home.path(), &["--config", "config.toml", "config", "show"]);
-    let shown = String::from_utf8(output.stdout).unwrap();
-    let (before, after) = (parse(text, home.path()), parse(&shown, home.path()));
+                [[login]]\ndir = \"/x\"\nagents = [\"clawdbot/*\"]\n[[channel]]\ntype = \"log\"\n\
+                title = \"a \\\"b\\\" \\\\ {title}\"\n[[remote]]\nname = \"a\"\nssh = \"u@a\"\nevery = \"1h\"\n";
+    let (printed, _) = shown(home.path(), text);
+    let (before, after) = (parse(text, home.path()), parse(&printed, home.path()));
     assert_eq!(
         format!("{:?}", before.unwrap()),
         format!("{:?}", after.unwrap()),
-        "{shown}"
+        "{printed}"
     );
+}
+
+#[test]
+fn every_key_is_shown_with_its_source_and_no_secret() {
+    let home = home();
+    // with as little as each table needs, with all of it, and with each secret in each of its ways
+    let every: String = sections().iter().map(Section::toml).collect();
+    let (all, again) = shown(home.path(), &every);
+    assert!(!again.contains("# default") || all.contains("# default"));
+    for section in sections() {
+        for setting in &section.settings {
+            let key = setting.split(" = ").next().unwrap();
+            assert!(all.contains(&format!("\n{key} = ")), "{key} is not in {all}");
+        }
+    }
+    assert!(!all.contains("# default\n[[channel]]") && all.contains("config.toml:"));
+
+    let private = format!(
+        "[renew]\ntoken_url = \"https://u:{CANARY}@example.org/t\"\n\
+         [[channel]]\ntype = \"telegram\"\nchat_id = \"1\"\ntoken = \"1:{CANARY}\"\n\
+         [[channel]]\ntype = \"ntfy\"\ntopic = \"{CANARY}\"\ntoken = \"{CANARY}\"\nurl = \"https://ntfy.example.org\"\n\
+         [[channel]]\ntype = \"email\"\nhost = \"h\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\nuser = \"u\"\npassword = \"{CANARY}\"\n\
+         [[channel]]\ntype = \"webhook\"\nurl = \"https://example.org/{CANARY}\"\nauthorization = \"{CANARY}\"\n\
+         [[channel]]\ntype = \"gotify\"\nurl = \"https://example.org/?{CANARY}\"\ntoken = \"{CANARY}\"\n\
+         [[channel]]\ntype = \"pagerduty\"\nrouting_key = \"{CANARY}\"\n\
+         [[channel]]\ntype = \"slack\"\nurl_file = \"hook\"\n\
+         [heartbeat]\nurl = \"https://hc.example.org/{CANARY}\"\n"
+    );
+    write_private(&home.path().join("hook"), format!("https://example.org/{CANARY}\n"));
+    let (masked, again) = shown(home.path(), &private);
+    assert!(!masked.contains(CANARY) && !again.contains(CANARY), "{masked}");
+    let hook = home.path().join("hook").display().to_string();
+    for line in [
+        "token = \"1:masked\"  # ~/config.toml:6, masked",
+        "url = \"https://ntfy.example.org\"  # ~/config.toml:11",
+        "url = \"https://hc.example.org/…\"  # ~/config.toml:34, masked",
+        "min_severity = \"warning\"  # default",
+        "# quiet_hours: none  # default",
+        &format!("url_file = \"{hook}\"  # ~/config.toml:32"),
+        "enabled = true  # default",
+        "# no [[remote]]",
+    ] {
+        assert!(masked.lines().any(|one| one == line), "`{line}` is not in\n{masked}");
+    }
+
+    // without a file, what is found by itself
+    let (none, _) = shown(home.path(), "");
+    assert!(
+        none.contains("[[channel]]  # found by itself\ntype = \"log\""),
+        "{none}"
+    );
+    let absent = nolapse(home.path(), &["config", "show"]);
+    let absent = String::from_utf8(absent.stdout).unwrap();
+    assert!(absent.starts_with("# the defaults, without a file"), "{absent}");
+
+    // from the environment
+    write_private(
+        &home.path().join("config.toml"),
+        "[[channel]]\ntype = \"discord\"\nurl_env = \"HOOK\"\n",
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_nolapse"))
+        .args(["--config", "config.toml", "config", "show"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("HOOK", format!("https://example.org/{CANARY}"))
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = "url_env = \"HOOK\"  # ~/config.toml:3, from the environment";
+    assert!(said.lines().any(|one| one == line) && !said.contains(CANARY), "{said}");
 }
 
 #[test]
