@@ -13,7 +13,7 @@ use crate::sources::claude::{Fault, Grant, SIMPLE, Source, State};
 use crate::stores::store;
 use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Held, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Something that a human is needed for, as of now.
@@ -273,6 +273,13 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
         let state_dir = &view.state_dirs[agent.agent.state_dir];
         let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
         let key_in_env = env_key || state_dir.dotenv.iter().any(serves);
+        // once for each provider: a store may hold thousands of profiles
+        let stopped: BTreeSet<&str> = agent
+            .uses
+            .iter()
+            .filter(|resolved| super::stopped::why(agent, resolved, grace, view.now).is_some())
+            .map(|resolved| resolved.provider.as_str())
+            .collect();
         for profile in &agent.profiles {
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());
@@ -287,8 +294,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             // an agent that has another way to the same provider has not stopped
             let covered = match agent.resolved(provider) {
                 Some(resolved) => {
-                    stands_in(agent, resolved, &profile.profile.id)
-                        || super::stopped::why(agent, resolved, grace, view.now).is_some()
+                    stands_in(agent, resolved, &profile.profile.id) || stopped.contains(resolved.provider.as_str())
                 }
                 None => {
                     let other = |other: &ProfileView| {

@@ -3,8 +3,9 @@
 
 use super::alert::Alert;
 use super::resolve::{PassedOver, Resolved};
-use crate::look::{AgentView, View};
+use crate::look::{AgentView, ProfileView, View};
 use crate::types::{Affected, HOUR, Health, Ms, Severity};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The agents hold a profile back for an hour at most after errors (clawdbot 2026.1.24-3, `calculateAuthProfileCooldownMs`); for
@@ -47,10 +48,14 @@ pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Ms) ->
     if resolved.uses.is_some() || !resolved.in_use {
         return None;
     }
-    let fine = |id: &str| {
-        let own = agent.profiles.iter().find(|profile| profile.profile.id == id);
-        own.is_none_or(|profile| profile.verdict.fine() || profile.verdict.health == Health::Expiring)
-    };
+    let ended = |profile: &&ProfileView| !profile.verdict.fine() && profile.verdict.health != Health::Expiring;
+    let ended: BTreeSet<&str> = agent
+        .profiles
+        .iter()
+        .filter(ended)
+        .map(|profile| profile.profile.id.as_str())
+        .collect();
+    let fine = |id: &str| !ended.contains(id);
     let mut held_back = None;
     for (_, passed) in resolved.passed_over.iter().filter(|(id, _)| fine(id)) {
         match passed {
