@@ -240,6 +240,7 @@ fn agent_view() -> AgentView {
         aside: Default::default(),
         uses: Vec::new(),
         foreign: false,
+        retires_claude_cli: false,
     }
 }
 
@@ -292,6 +293,8 @@ impl Machine {
                     agent_providers: Default::default(),
                     auth: Default::default(),
                     auth_state: false,
+                    claude: Default::default(),
+                    secrets: Vec::new(),
                 }],
                 problems: Vec::new(),
                 looked_at: Vec::new(),

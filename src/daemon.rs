@@ -10,17 +10,17 @@
 
 use crate::ctx::Ctx;
 use crate::edge::listen::{Answer, Listener};
-use crate::edge::wake::{Alarm, Asked, Signals, Watch, manager};
+use crate::edge::wake::{Alarm, Asked, Changed, Signals, Watch, manager};
 use crate::edge::{files, schedule, signals};
 use crate::layout;
 use crate::ledger::{self, Ledger};
-use crate::look::View;
+use crate::look::{self, View};
 use crate::metrics;
 use crate::pass::{self, Outcome, Report, Scope};
 use crate::report;
 use crate::rules::due;
 use crate::rules::wording::span;
-use crate::types::{HOUR, MINUTE, Ms, SECOND};
+use crate::types::{Family, HOUR, MINUTE, Ms, SECOND};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
@@ -34,12 +34,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 11] = [
     ".credentials.json",
     "auth-profiles.json",
     "auth.json",
     "openclaw-agent.sqlite",
     "openclaw-agent.sqlite-wal",
+    "openclaw.sqlite",
+    "openclaw.sqlite-wal",
     "clawdbot.json",
     "moltbot.json",
     "openclaw.json",
@@ -51,6 +53,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// Passes that changes ask for are at least this far apart, [`Ms`]; the first one comes at once.
 const CHANGE_GAP: Ms = 2 * SECOND;
+
+/// Databases that others write to all the time are asked at most this often whether what concerns us has changed.
+const PEEK_GAP: Duration = Duration::from_millis(700);
 
 /// With nothing due at all, a pass every hour all the same.
 const AT_THE_LATEST: Ms = HOUR;
@@ -65,7 +70,7 @@ const PASS: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, PartialEq, Eq)]
 enum Woke {
     Due,
-    Changed,
+    Changed(Changed),
     Asked(Asked),
     SignOfLife,
 }
@@ -115,10 +120,15 @@ fn turns(
     let mut grants = 4;
     let mut counter = Counter::default();
     let mut said = BTreeSet::new();
+    let mut databases: Option<look::Databases> = None;
     manager::ready(&status);
     tracing::info!(schedule = %ctx.config.daemon.schedule, "watching");
     loop {
         let begun = ctx.clock.now();
+        // as of before the pass: what is written during it is looked at after it
+        if let Some(databases) = &mut databases {
+            databases.changed();
+        }
         let deaf = counter.open(runtime, ctx);
         let (mut reloaded, mut again) = (None, false);
         let limits = Limits {
@@ -146,6 +156,7 @@ fn turns(
             Ended::Hung => return Err(Failed::Hung(limits.pass)),
         };
         watch.set(&watched(ctx, &report.view));
+        databases = Some(look::Databases::of(&report.view, databases.take()));
         if let Some(reloaded) = reloaded {
             trouble = take(ctx, reloaded);
             again = true;
@@ -170,11 +181,16 @@ fn turns(
                 .sum::<usize>();
         drop(report);
         let mut pause_until: Option<Ms> = None;
+        let mut quiet_until: Option<Instant> = None;
         loop {
-            let woke = runtime.block_on(wait(signals, watch, alarm, wake_at, pause_until));
+            let pauses = (pause_until, quiet_until.take());
+            let woke = runtime.block_on(wait(signals, watch, alarm, wake_at, pauses));
             match woke? {
                 Woke::SignOfLife => manager::alive(&status),
-                Woke::Changed => {
+                Woke::Changed(Changed::Databases) if !databases.as_mut().is_none_or(look::Databases::changed) => {
+                    quiet_until = Some(Instant::now() + PEEK_GAP);
+                }
+                Woke::Changed(_) => {
                     runtime.block_on(async { tokio::time::sleep(SETTLE).await });
                     watch.forget();
                     let now = ctx.clock.now();
@@ -349,26 +365,32 @@ fn take(ctx: &mut Ctx, reloaded: Result<Ctx, String>) -> Option<String> {
     }
 }
 
-/// Waits for the first thing that happens. A pause (after a change that came too soon) replaces the watching of files.
+/// Waits for the first thing that happens. The first pause (after a change that came too soon) replaces the watching of files; until
+/// the second, what changes waits.
 async fn wait(
     signals: &mut Signals,
     watch: &mut Watch,
     alarm: &Alarm,
     wake_at: Ms,
-    pause_until: Option<Ms>,
+    (pause_until, quiet_until): (Option<Ms>, Option<Instant>),
 ) -> io::Result<Woke> {
     let wake_at = pause_until.map_or(wake_at, |pause| pause.min(wake_at));
     let changed = async {
         match pause_until {
             Some(_) => std::future::pending().await,
-            None => watch.changed(&NAMES).await,
+            None => {
+                if let Some(until) = quiet_until {
+                    tokio::time::sleep_until(until).await;
+                }
+                watch.changed(&NAMES).await
+            }
         }
     };
     tokio::select! {
         biased;
         asked = signals.next() => Ok(Woke::Asked(asked)),
         due = alarm.until(wake_at, AT_THE_LATEST) => due.map(|()| Woke::Due),
-        changed = changed => changed.map(|()| Woke::Changed),
+        changed = changed => changed.map(Woke::Changed),
         () = sign_of_life() => Ok(Woke::SignOfLife),
     }
 }
@@ -405,9 +427,19 @@ pub fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
             .filter_map(|agent| agent.path.parent())
             .map(Into::into),
     );
+    // where an agent's own database is, or will be, while it shares another
+    dirs.extend(
+        view.agents
+            .iter()
+            .filter(|agent| agent.sqlite)
+            .map(|agent| agent.agent.agent.dir.clone()),
+    );
     for state_dir in &view.state_dirs {
         dirs.insert(state_dir.dir.clone());
         dirs.insert(state_dir.dir.join("agents"));
+        if state_dir.family == Family::Openclaw {
+            dirs.insert(state_dir.dir.join("state"));
+        }
         dirs.extend(
             state_dir
                 .config_path

@@ -19,13 +19,16 @@ use crate::sources::claude::{self, Fault, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::dotenv::Dotenv;
 use crate::stores::families::{Generation, LockKind, StateDir};
-use crate::stores::{aside, sqlite, store};
-use crate::types::{Credential, DAY, Health, Meta, Ms, Problem, Profile, Reason};
+use crate::stores::{aside, store};
+use crate::types::{Credential, DAY, Health, Held, Meta, Ms, Problem, Profile, Reason};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+mod openclaw;
 mod reach;
 mod team;
+pub(crate) use openclaw::Databases;
 pub(crate) use reach::{ignored_words, key, misplaced, replaced};
 pub(crate) use team::unwatched;
 
@@ -103,6 +106,8 @@ pub struct AgentView {
     pub uses: Vec<Resolved>,
     /// It belongs to another user.
     pub foreign: bool,
+    /// Its OpenClaw refuses profiles named `anthropic:claude-cli`.
+    pub retires_claude_cli: bool,
 }
 
 impl AgentView {
@@ -140,11 +145,13 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     let mut logins = Vec::new();
     let mut looked_at = Vec::new();
     problems.extend(literal_tilde(ctx));
-    for place in claude::places(&ctx.host, &ctx.config.logins) {
+    let by_runtime = openclaw::runtime_dirs(ctx, &found.state_dirs);
+    for place in claude::places_with(&ctx.host, &ctx.config.logins, &by_runtime) {
         looked_at.push(place.file());
         let login = claude::look(&ctx.host, &place);
         let remembered = ledger.logins.get(&place.id);
-        if matches!(login.state, State::Absent) && remembered.is_none() && !place.configured {
+        let wanted = place.configured || by_runtime.contains(&place.dir);
+        if matches!(login.state, State::Absent) && remembered.is_none() && !wanted {
             continue;
         }
         problems.extend(login_problems(ctx, &login));
@@ -155,10 +162,11 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     }
     logins.extend(kept_tokens(ctx, ledger, now));
     looked_at.append(&mut found.looked_at);
+    let shared = shared_stores(&found);
     let mut agents: Vec<AgentView> = found
         .agents
         .into_iter()
-        .map(|agent| look_at_agent(ctx, agent, &found.state_dirs, &mut problems))
+        .map(|agent| look_at_agent(ctx, agent, &found.state_dirs, &shared, &mut problems))
         .collect();
     let around = Around {
         ctx,
@@ -238,18 +246,10 @@ pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (Vie
 
 /// What an agent's store holds now, whatever its format; nothing where it cannot be read.
 pub fn profiles_again(agent: &AgentView) -> Vec<Profile> {
-    if !agent.sqlite || agent.path.extension().is_some_and(|extension| extension == "json") {
-        return store::read(&agent.path).0.profiles().to_vec();
+    match agent.sqlite && !retired(agent) {
+        true => openclaw::profiles_again(agent),
+        false => store::read(&agent.path).0.profiles().to_vec(),
     }
-    let which = match agent.path.file_name().is_some_and(|name| name == AGENT_DATABASE) {
-        true => sqlite::Which::Agent,
-        false => sqlite::Which::Shared,
-    };
-    let text = sqlite::read_store(&agent.path, which)
-        .ok()
-        .flatten()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
-    text.and_then(|text| store::parse(&text).ok()).unwrap_or_default()
 }
 
 fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
@@ -361,11 +361,32 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
     }
 }
 
-fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mut Vec<Problem>) -> AgentView {
+/// What the agents of each state directory share, by its index; nothing where they keep no SQLite.
+fn shared_stores(found: &discover::Found) -> Vec<openclaw::Shared> {
+    let one = |(i, state_dir): (usize, &StateDir)| {
+        if state_dir.generation != Generation::Sqlite {
+            return openclaw::Shared::default();
+        }
+        let main = |agent: &&Agent| agent.state_dir == i && agent.agent.id == "main";
+        let main = found.agents.iter().find(main).map(|agent| agent.agent.dir.clone());
+        let implied = || state_dir.dir.join("agents/main/agent");
+        openclaw::shared(state_dir, &main.unwrap_or_else(implied))
+    };
+    found.state_dirs.iter().enumerate().map(one).collect()
+}
+
+fn look_at_agent(
+    ctx: &Ctx,
+    agent: Agent,
+    state_dirs: &[StateDir],
+    shared: &[openclaw::Shared],
+    problems: &mut Vec<Problem>,
+) -> AgentView {
     let state_dir = &state_dirs[agent.state_dir];
     let json = agent.agent.dir.join(store::FILE_NAME);
     if state_dir.generation == Generation::Sqlite {
-        return look_at_sqlite(ctx, agent, state_dir, json, problems);
+        let shared = &shared[agent.state_dir];
+        return openclaw::look_at(ctx, agent, shared, json, problems);
     }
     let store::Looked {
         state, meta, mut aside, ..
@@ -441,6 +462,7 @@ fn look_at_agent(ctx: &Ctx, agent: Agent, state_dirs: &[StateDir], problems: &mu
         aside,
         uses: Vec::new(),
         foreign: foreign.is_some(),
+        retires_claude_cli: false,
     }
 }
 
@@ -455,76 +477,6 @@ fn owned_by(owner: Option<u32>) -> String {
     owner.map_or_else(String::new, |uid| {
         format!(" (it belongs to user {uid}, and this is user {})", files::our_uid())
     })
-}
-
-fn look_at_sqlite(
-    ctx: &Ctx,
-    agent: Agent,
-    state_dir: &StateDir,
-    json: PathBuf,
-    problems: &mut Vec<Problem>,
-) -> AgentView {
-    let own = agent.agent.dir.join(AGENT_DATABASE);
-    let candidates = [
-        Some((own, sqlite::Which::Agent)),
-        state_dir.shared_sqlite.clone().map(|p| (p, sqlite::Which::Shared)),
-    ];
-    let mut view = AgentView {
-        agent,
-        path: json,
-        sqlite: true,
-        store: store::State::Absent,
-        meta: None,
-        writable: Err("OpenClaw keeps it in SQLite, which nolapse reads and never writes".into()),
-        leftover: false,
-        profiles: Vec::new(),
-        aside: Aside::default(),
-        uses: Vec::new(),
-        foreign: false,
-    };
-    for (path, which) in candidates.into_iter().flatten() {
-        if !files::is_file(&path) {
-            continue;
-        }
-        view.path.clone_from(&path);
-        let unreadable = |why: String| {
-            Problem::at(
-                "unreadable",
-                &path,
-                format!("`{}` cannot be read: {why}", ctx.host.tilde(&path)),
-                "try again when the gateway is idle; run nolapse as the user who runs it",
-            )
-        };
-        match sqlite::read_store(&path, which) {
-            Ok(Some(bytes)) => {
-                view.store = match std::str::from_utf8(&bytes)
-                    .map_err(|_| "not UTF-8".into())
-                    .and_then(store::parse)
-                {
-                    Ok(profiles) => store::State::Read(profiles),
-                    Err(why) => {
-                        problems.push(unreadable(why.clone()));
-                        store::State::Malformed(why)
-                    }
-                };
-                return view;
-            }
-            Ok(None) => {}
-            Err(error) => {
-                problems.push(unreadable(error.to_string()));
-                view.store = store::State::Refused(error.to_string());
-                return view;
-            }
-        }
-    }
-    // no database anywhere: a JSON store that this generation does not read is shown, and judged as retired
-    if view.path.extension().is_some_and(|extension| extension == "json")
-        && let (state @ store::State::Read(_), _, meta) = store::read(&view.path)
-    {
-        view.store = state;
-        view.meta = meta;
-    }
-    view
 }
 
 /// Whether a store may be written. Asked again under its lock.
@@ -591,15 +543,35 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
     let label = view.agent.agent.label();
     let is_retired = retired(view);
     let state_dir = &state_dirs[view.agent.state_dir];
+    let runtime = openclaw::runtime_profile(ctx, view, state_dir, logins);
+    let sqlite = view.sqlite && !is_retired;
+    let refused = view.retires_claude_cli.then(openclaw::retired);
     let judge = |profile: Profile| {
-        let (login, relation) = hangs_on(ctx, ledger, logins, &label, &profile, now);
+        let (login, relation) = match (&profile.held, &profile.credential) {
+            (Held::Referenced(to), _) => (
+                openclaw::referenced_login(&ctx.host, state_dir, to, logins),
+                Relation::Same,
+            ),
+            // a token in SQLite is brought up to date by nobody: it lives by its own clock
+            (_, Credential::Token { .. }) if sqlite => (None, Relation::Unknown),
+            _ => hangs_on(ctx, ledger, logins, &label, &profile, now),
+        };
         let hangs = login.map(|i| Hangs {
             login: &logins[i].verdict,
             relation,
         });
-        let credential = health::with_known_end(&profile.credential, &ledger.setup_tokens);
+        let of_login = sqlite
+            .then(|| openclaw::with_the_logins_end(&profile, logins))
+            .flatten();
+        let credential = match of_login {
+            Some(credential) => Cow::Owned(credential),
+            None => health::with_known_end(&profile.credential, &ledger.setup_tokens),
+        };
         let mut verdict = match health::held(&profile, relation, now) {
-            Some(verdict) => reach::with_the_end_of(around, state_dir, &profile.held, verdict),
+            Some(verdict) => match (&profile.held, login) {
+                (Held::Referenced(_), Some(i)) => logins[i].verdict,
+                _ => reach::with_the_end_of(around, state_dir, &profile.held, verdict),
+            },
             None => health::profile(
                 &health::without_made_up_end(credential, now),
                 &profile.provider,
@@ -609,6 +581,9 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
                 now,
             ),
         };
+        if let Some(refused) = refused.filter(|_| profile.id == openclaw::RETIRED_ID) {
+            verdict = refused;
+        }
         if !ledger.rejected.is_empty()
             && let Some(refresh) = profile.credential.refresh_fingerprint()
             && ledger.rejected.contains(&refresh)
@@ -644,7 +619,13 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
             profile,
         }
     };
-    view.profiles = view.store.take_profiles().into_iter().map(judge).collect();
+    view.profiles = view
+        .store
+        .take_profiles()
+        .into_iter()
+        .map(judge)
+        .chain(runtime)
+        .collect();
 }
 
 /// A JSON store that is looked at where the SQLite generation lives is not used any more.

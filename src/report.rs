@@ -267,7 +267,10 @@ impl Serialize for JsonProfiles<'_> {
         serializer.collect_seq(self.1.profiles.iter().map(|profile| JsonProfile {
             id: &profile.profile.id,
             provider: &profile.profile.provider,
-            kind: profile.profile.credential.type_word(),
+            kind: match profile.profile.held {
+                Held::Runtime(_) => "runtime",
+                _ => profile.profile.credential.type_word(),
+            },
             clock: profile.clock,
             health: profile.verdict.health,
             reason: profile.verdict.reason,
@@ -646,6 +649,10 @@ fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> Strin
     let mut words = match &profile.profile.held {
         Held::Flawed(flaw) if profile.verdict.reason == Some(Reason::NoToken) => format!("no token: {}", flaw.words()),
         Held::Referenced(to) => format!("a reference ({to})"),
+        Held::Runtime(of) => format!(
+            "the Claude CLI runtime ({of}): {}",
+            reason_words(profile.verdict.reason, profile.verdict.health)
+        ),
         _ => reason_words(profile.verdict.reason, profile.verdict.health).to_owned(),
     };
     if let Some(resolved) = agent.resolved(&profile.profile.provider) {
@@ -701,6 +708,7 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
         Some(Reason::StoreRetired) => "in a store that is not used any more",
         Some(Reason::IssueDateUnknown) => "its end is recorded nowhere",
         Some(Reason::NoToken) => "no token",
+        Some(Reason::ProfileRetired) => "this OpenClaw has retired the id; its agents cannot run",
         None => match health {
             Health::Static => "does not expire",
             Health::Missing => "signed out",

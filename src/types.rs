@@ -176,6 +176,8 @@ pub enum Reason {
     IssueDateUnknown,
     /// What stands where a token or key belongs is none.
     NoToken,
+    /// Its agent refuses a profile of this id, whatever it holds.
+    ProfileRetired,
 }
 
 impl Reason {
@@ -200,6 +202,7 @@ impl Reason {
             Self::StoreRetired => "store_retired",
             Self::IssueDateUnknown => "issue_date_unknown",
             Self::NoToken => "no_token",
+            Self::ProfileRetired => "profile_retired",
         }
     }
 }
@@ -266,6 +269,8 @@ pub enum Held {
     Flawed(Flaw),
     /// Elsewhere: `keyRef`, `tokenRef`, or an object where the text belongs (openclaw 2026.3 and later).
     Referenced(SecretRef),
+    /// In no store: a program that the agent runs uses a login; which, in words.
+    Runtime(String),
 }
 
 /// Where a secret lies that an entry refers to.

@@ -6,6 +6,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
+/// What has changed in the directories that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Changed {
+    /// Databases alone: most of what is written to them concerns others.
+    Databases,
+    /// A file, or a directory itself.
+    Files,
+}
+
 /// An alarm on the wall clock, which notices a suspend and a clock that is set.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod alarm {
@@ -115,7 +124,7 @@ mod alarm {
 /// Changes of files, by inotify.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod watch {
-    use super::{BTreeSet, PathBuf, io};
+    use super::{BTreeSet, Changed, PathBuf, io};
     use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
     use std::collections::HashMap;
     use tokio::io::unix::AsyncFd;
@@ -149,6 +158,8 @@ mod watch {
                 | WatchMask::MOVED_FROM
                 | WatchMask::DELETE
                 | WatchMask::CREATE
+                // whoever keeps a database open writes and never closes it
+                | WatchMask::MODIFY
                 | WatchMask::DELETE_SELF
                 | WatchMask::MOVE_SELF;
             let gone: Vec<PathBuf> = self
@@ -179,14 +190,14 @@ mod watch {
         ///
         /// # Errors
         /// What the system refuses.
-        pub async fn changed(&mut self, names: &[&str]) -> io::Result<()> {
+        pub async fn changed(&mut self, names: &[&str]) -> io::Result<Changed> {
             loop {
                 let mut ready = self.inotify.readable_mut().await?;
                 let seen = ready.try_io(|inotify| drain(inotify.get_mut(), names));
                 if let Ok(seen) = seen
-                    && seen?
+                    && let Some(seen) = seen?
                 {
-                    return Ok(());
+                    return Ok(seen);
                 }
             }
         }
@@ -197,10 +208,10 @@ mod watch {
         }
     }
 
-    /// Reads all that is queued; whether any of it counts. `WouldBlock` where nothing is queued.
-    fn drain(inotify: &mut Inotify, names: &[&str]) -> io::Result<bool> {
+    /// Reads all that is queued; what of it counts. `WouldBlock` where nothing is queued.
+    fn drain(inotify: &mut Inotify, names: &[&str]) -> io::Result<Option<Changed>> {
         let mut buffer = [0; 4096];
-        let mut counts = false;
+        let mut counts = None;
         let mut first = true;
         loop {
             match inotify.read_events(&mut buffer) {
@@ -211,8 +222,16 @@ mod watch {
                         let named = event.name.and_then(|name| name.to_str());
                         // a lock directory comes and goes with every look of an agent
                         let lock = named.is_some_and(|name| name.ends_with(".lock"));
-                        counts |=
-                            !lock && event.mask.intersects(itself) || named.is_some_and(|name| names.contains(&name));
+                        let known = named.filter(|name| names.contains(name));
+                        let database = known.is_some_and(|name| name.ends_with(".sqlite") || name.ends_with("-wal"));
+                        let seen = match known {
+                            _ if !lock && event.mask.intersects(itself) => Changed::Files,
+                            Some(_) if database => Changed::Databases,
+                            // its writer closes it, or puts another in its place
+                            Some(_) if event.mask != EventMask::MODIFY => Changed::Files,
+                            _ => continue,
+                        };
+                        counts = counts.max(Some(seen));
                     }
                     first = false;
                 }
@@ -226,7 +245,7 @@ mod watch {
 /// Elsewhere changes are noticed at the next pass.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod watch {
-    use super::{BTreeSet, PathBuf, io};
+    use super::{BTreeSet, Changed, PathBuf, io};
 
     /// Watches nothing.
     pub struct Watch;
@@ -247,7 +266,7 @@ mod watch {
         ///
         /// # Errors
         /// None.
-        pub async fn changed(&mut self, _: &[&str]) -> io::Result<()> {
+        pub async fn changed(&mut self, _: &[&str]) -> io::Result<Changed> {
             std::future::pending().await
         }
 

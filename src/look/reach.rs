@@ -3,6 +3,7 @@
 use super::{AgentView, Around, LoginView, ProfileView, retired};
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
 use crate::rules::resolve::{self, Candidate, Generation, Key, Rules, Unread, normalise_provider};
 use crate::rules::shape::{self, Flaw};
@@ -15,8 +16,7 @@ use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Resolves what every agent uses. A store that this product does not read any more, and a database whose order is not read, are
-/// left out.
+/// Resolves what every agent uses. A store that this product does not read any more is left out.
 pub(super) fn resolve_all(ctx: &Ctx, agents: &mut [AgentView], state_dirs: &[StateDir], now: Ms) {
     // agents without a profile of their own have the main agent's, and all merge with them (clawdbot 2026.1.24-3)
     let mut mains: BTreeMap<usize, usize> = BTreeMap::new();
@@ -27,7 +27,7 @@ pub(super) fn resolve_all(ctx: &Ctx, agents: &mut [AgentView], state_dirs: &[Sta
     }
     for i in 0..agents.len() {
         let agent = &agents[i];
-        if agent.sqlite || retired(agent) {
+        if retired(agent) {
             continue;
         }
         let main = mains
@@ -80,7 +80,7 @@ fn of_agent(
         now,
     };
     let mut candidates = by_provider(agent, main);
-    providers
+    let mut all: Vec<resolve::Resolved> = providers
         .iter()
         .enumerate()
         .map(|(i, provider)| {
@@ -89,7 +89,22 @@ fn of_agent(
             resolved.in_use = i < needed;
             resolved
         })
-        .collect()
+        .collect();
+    // a pasted token of Anthropic's takes the login's place (openclaw 2026.6.6 to 2026.9.6)
+    if let Some(at) = all.iter().position(|one| one.provider == claude_cli::ID) {
+        let of_anthropic = agent
+            .profiles
+            .iter()
+            .filter(|one| one.profile.provider == "anthropic" && one.verdict.fine());
+        let pasted = of_anthropic
+            .filter(|one| matches!(one.profile.credential, Credential::Token { .. }))
+            .map(|one| one.profile.id.as_str())
+            .next();
+        if let (Family::Openclaw, Some(id)) = (agent.agent.agent.family, pasted) {
+            all[at].replace(id);
+        }
+    }
+    all
 }
 
 /// What an agent has for each provider: the main agent's profiles in their order, its own of the same id in their place, then the

@@ -309,7 +309,7 @@ pub fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, 
 /// that is never cut short.
 pub fn held(profile: &Profile, relation: Relation, now: Ms) -> Option<Verdict> {
     match &profile.held {
-        Held::Inline => None,
+        Held::Inline | Held::Runtime(_) => None,
         Held::Referenced(_) => Some(Verdict::new(Health::Referenced, None, None)),
         Held::Flawed(Flaw::Cut) if copied(profile, relation, now) => None,
         Held::Flawed(_) => Some(Verdict::new(Health::Missing, Reason::NoToken, None)),

@@ -490,6 +490,7 @@ mod tests {
             aside: Default::default(),
             uses: Vec::new(),
             foreign: false,
+            retires_claude_cli: false,
         }
     }
 

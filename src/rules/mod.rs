@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod backoff;
+pub(crate) mod claude_cli;
 pub(crate) mod digest;
 pub(crate) mod doctor;
 pub mod due;

@@ -349,6 +349,13 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Has another provider's profile take the place of what would be used.
+    pub(crate) fn replace(&mut self, id: &str) {
+        if let Some(Uses::Profile(before)) = self.uses.replace(Uses::Profile(id.to_owned())) {
+            self.passed_over.push((before, PassedOver::Behind));
+        }
+    }
+
     /// Whether it is this profile that is used.
     pub fn is(&self, id: &str) -> bool {
         matches!(&self.uses, Some(Uses::Profile(used)) if used == id)

@@ -5,7 +5,7 @@ use super::alert::{
     NOT_CONFIGURED, NOT_RENEWED, Why,
 };
 use crate::rules::text::{self, Count, clean, clip};
-use crate::types::{Affected, DAY, HOUR, Health, MINUTE, Ms};
+use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
 
 /// The words of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +179,7 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("not_in_order" | "mode_refused" | "key_refused" | "other_provider" | "entries_ignored", _) => {
             "has no usable credential".into()
         }
+        ("profile_retired", _) => "is refused by OpenClaw".into(),
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
@@ -226,6 +227,7 @@ fn cause(alert: &Alert) -> String {
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         "no_token" => detail("what stands there is no token or key"),
+        "profile_retired" => "OpenClaw has retired this profile id since 2026.8: its agents cannot run, whatever it holds".into(),
         "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
         "mode_refused" | "key_refused" => {
             detail("a credential that works is refused by its mode in the agents' config")
@@ -389,10 +391,15 @@ fn own(one: &Affected) -> Remedy {
     if provider != "anthropic" {
         return format!("{} models auth login {}", one.family, option("--provider", provider)).into();
     }
+    // newer versions of OpenClaw refuse the id that the older agents use
+    let id = match (one.family, one.profile.as_str()) {
+        (Family::Openclaw, "anthropic:claude-cli") => "anthropic:nolapse",
+        (_, id) => id,
+    };
     let paste = format!(
         "{} models auth paste-token --provider anthropic {}",
         one.family,
-        option("--profile-id", &one.profile)
+        option("--profile-id", id)
     );
     Remedy {
         first: "claude setup-token".into(),
@@ -456,7 +463,7 @@ fn upper(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Affected, EventLogin, Family, Health, Reason, Severity};
+    use crate::types::{Affected, EventLogin, Health, Reason, Severity};
 
     fn affected(agent: &str) -> Affected {
         Affected {

@@ -226,6 +226,11 @@ impl Login {
 
 /// The places to look at: the environment's own, then the configured ones.
 pub fn places(host: &Host, configured: &[crate::config::LoginConfig]) -> Vec<Place> {
+    places_with(host, configured, &[])
+}
+
+/// The same, then further directories that agents use; their logins are given to no store.
+pub(crate) fn places_with(host: &Host, configured: &[crate::config::LoginConfig], further: &[PathBuf]) -> Vec<Place> {
     let (dir, dir_var) = match (
         host.var("CLAUDE_SECURESTORAGE_CONFIG_DIR"),
         host.var("CLAUDE_CONFIG_DIR"),
@@ -262,6 +267,20 @@ pub fn places(host: &Host, configured: &[crate::config::LoginConfig]) -> Vec<Pla
             agents,
             profile,
             dir_var,
+        });
+    }
+    for dir in further {
+        let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
+        if places.iter().any(|place| real(&place.dir) == real(dir)) {
+            continue;
+        }
+        places.push(Place {
+            id: id_of(dir, host),
+            dir: dir.clone(),
+            configured: false,
+            agents: Some(Vec::new()),
+            profile: None,
+            dir_var: (*dir != host.home.join(".claude")).then(|| dir.display().to_string()),
         });
     }
     for i in 1..places.len() {

@@ -8,6 +8,7 @@
 
 use super::families::normalise_agent_id;
 use crate::edge::files::{self, ReadError};
+use crate::rules::claude_cli::{self, Entry, Policies};
 use crate::rules::resolve::{AuthConfig, Mode};
 use crate::rules::shape;
 use crate::types::Problem;
@@ -29,6 +30,32 @@ pub struct AgentConfig {
     pub shared_providers: Vec<String>,
     /// What it says of credentials.
     pub(crate) auth: AuthConfig,
+    /// What it says of the `claude` that the Claude CLI runtime starts.
+    pub(crate) claude: ClaudeCommand,
+    /// `secrets.providers`: where referenced secrets lie.
+    pub(crate) secrets: Vec<SecretSource>,
+}
+
+/// `agents.defaults.cliBackends.claude-cli`, and what the config sets in the agents' environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaudeCommand {
+    /// `command`, if one is given: a program that may use any login.
+    pub command: Option<String>,
+    /// `CLAUDE_CONFIG_DIR` of its `env`.
+    pub dir: Option<String>,
+    /// `CLAUDE_CONFIG_DIR` of the config's `env`, for all that OpenClaw starts.
+    pub env_dir: Option<String>,
+}
+
+/// An entry of `secrets.providers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSource {
+    /// Its name.
+    pub name: String,
+    /// `file`, `exec`, `env` …
+    pub source: String,
+    /// `path` of a file, `command` of a program.
+    pub path: String,
 }
 
 impl Default for AgentConfig {
@@ -40,6 +67,8 @@ impl Default for AgentConfig {
             providers_in_use: vec![ANTHROPIC.into()],
             shared_providers: vec![ANTHROPIC.into()],
             auth: AuthConfig::default(),
+            claude: ClaudeCommand::default(),
+            secrets: Vec::new(),
         }
     }
 }
@@ -416,6 +445,15 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
         .and_then(|agents| agents.get("defaults")?.get("model"))
         .or_else(|| node.get("agent")?.get("model"));
 
+    let shared = policies(node, env);
+    let models = Models {
+        shared: shared_model,
+        env,
+    };
+    let own_policies = |entry: Option<&Node>| Policies {
+        own: entries(entry.and_then(|entry| entry.get("models")), env),
+        ..shared.clone()
+    };
     let mut list: Vec<ConfiguredAgent> = Vec::new();
     for (id, entry) in &named {
         if list.iter().any(|agent| agent.id == *id) {
@@ -436,7 +474,7 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
         list.push(ConfiguredAgent {
             id: id.clone(),
             dir,
-            providers: providers(entry.get("model"), shared_model, env),
+            providers: models.providers(entry.get("model"), &own_policies(Some(entry))),
         });
     }
     AgentConfig {
@@ -446,10 +484,88 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
             .map(str::to_owned),
         agents: list,
         default_agent,
-        providers_in_use: providers(own_model, shared_model, env),
-        shared_providers: providers(None, shared_model, env),
+        providers_in_use: models.providers(own_model, &own_policies(default.map(|(_, entry)| *entry))),
+        shared_providers: models.providers(None, &shared),
         auth: auth(node, env),
+        claude: claude_command(node, env),
+        secrets: secrets(node, env),
     }
+}
+
+/// What the config says of runtimes, of every agent alike.
+fn policies(node: &Node, env: &dyn Fn(&str) -> Option<String>) -> Policies {
+    let defaults = node.get("agents").and_then(|agents| agents.get("defaults"));
+    let mut policies = Policies {
+        shared: entries(defaults.and_then(|defaults| defaults.get("models")), env),
+        ..Policies::default()
+    };
+    let providers = node.get("models").and_then(|models| models.get("providers"));
+    for (provider, entry) in providers.map(Node::entries).unwrap_or_default() {
+        let runtime = |node: &Node| filled(node.get("agentRuntime").and_then(|runtime| runtime.get("id")), env);
+        if let Some(runtime) = runtime(entry) {
+            policies.providers.push((provider.clone(), runtime));
+        }
+        let Some(Node::List(models)) = entry.get("models") else {
+            continue;
+        };
+        for model in models {
+            if let (Some(id), Some(runtime)) = (filled(model.get("id"), env), runtime(model)) {
+                policies.catalogue.push(Entry {
+                    model: format!("{provider}/{id}"),
+                    runtime,
+                    alias: String::new(),
+                });
+            }
+        }
+    }
+    policies
+}
+
+/// The entries of a `models` map that name a runtime or an alias.
+fn entries(models: Option<&Node>, env: &dyn Fn(&str) -> Option<String>) -> Vec<Entry> {
+    let entry = |(model, entry): &(String, Node)| Entry {
+        model: model.clone(),
+        runtime: filled(entry.get("agentRuntime").and_then(|runtime| runtime.get("id")), env).unwrap_or_default(),
+        alias: filled(entry.get("alias"), env).unwrap_or_default(),
+    };
+    let entries = models.map(Node::entries).unwrap_or_default().iter().map(entry);
+    entries
+        .filter(|entry| !entry.runtime.is_empty() || !entry.alias.is_empty())
+        .collect()
+}
+
+fn claude_command(node: &Node, env: &dyn Fn(&str) -> Option<String>) -> ClaudeCommand {
+    const DIR: &str = "CLAUDE_CONFIG_DIR";
+    let defaults = node.get("agents").and_then(|agents| agents.get("defaults"));
+    let backend = defaults.and_then(|defaults| defaults.get("cliBackends")?.get(claude_cli::ID));
+    let block = node.get("env");
+    let vars = block.and_then(|env| env.get("vars"));
+    ClaudeCommand {
+        command: filled(backend.and_then(|backend| backend.get("command")), env),
+        dir: filled(backend.and_then(|backend| backend.get("env")?.get(DIR)), env),
+        env_dir: filled(vars.and_then(|vars| vars.get(DIR)), env)
+            .or_else(|| filled(block.and_then(|block| block.get(DIR)), env)),
+    }
+}
+
+fn secrets(node: &Node, env: &dyn Fn(&str) -> Option<String>) -> Vec<SecretSource> {
+    let providers = node.get("secrets").and_then(|secrets| secrets.get("providers"));
+    let one = |(name, entry): &(String, Node)| {
+        let source = filled(entry.get("source"), env)?;
+        let path = if source == "exec" { "command" } else { "path" };
+        Some(SecretSource {
+            name: name.clone(),
+            source,
+            path: filled(entry.get(path), env)?,
+        })
+    };
+    let providers = providers.map(Node::entries).unwrap_or_default();
+    providers.iter().filter_map(one).collect()
+}
+
+/// A text with its variables filled in; `None` where it is none, or names what is not set.
+fn filled(node: Option<&Node>, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    substitute(node?.text()?, env).ok()
 }
 
 /// `auth.order`, `auth.profiles`, and the keys that the config itself holds: of these only that they are there.
@@ -488,33 +604,47 @@ fn auth(node: &Node, env: &dyn Fn(&str) -> Option<String>) -> AuthConfig {
     auth
 }
 
-/// The primary model's provider, then the fallbacks'. An agent's own primary replaces the shared one; its own `fallbacks`,
-/// even empty, replace the shared ones.
-fn providers(own: Option<&Node>, shared: Option<&Node>, env: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-    fn primary(model: &Node) -> Option<&str> {
-        model.text().or_else(|| model.get("primary")?.text())
-    }
-    fn fallbacks(model: &Node) -> Option<&Vec<Node>> {
-        match model.get("fallbacks") {
-            Some(Node::List(items)) => Some(items),
-            _ => None,
-        }
-    }
-    let first = own.and_then(primary).or(shared.and_then(primary));
-    let rest = own.and_then(fallbacks).or(shared.and_then(fallbacks));
-    // no primary model: the agents' built-in one is Anthropic's
-    let mut providers: Vec<String> = vec![first.map_or_else(|| ANTHROPIC.into(), |model| provider(model, env))];
-    for model in rest.into_iter().flatten().filter_map(Node::text) {
-        let provider = provider(model, env);
-        if !providers.contains(&provider) {
-            providers.push(provider);
-        }
-    }
-    providers
+/// What agents without models of their own use.
+struct Models<'a> {
+    shared: Option<&'a Node>,
+    env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-fn provider(model: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
-    let model = substitute(model, env).unwrap_or_default();
+impl Models<'_> {
+    /// The primary model's provider, then the fallbacks', `claude-cli` for what the Claude CLI runtime runs. An agent's own primary
+    /// replaces the shared one; its own `fallbacks`, even empty, replace the shared ones.
+    fn providers(&self, own: Option<&Node>, policies: &Policies) -> Vec<String> {
+        fn primary(model: &Node) -> Option<&str> {
+            model.text().or_else(|| model.get("primary")?.text())
+        }
+        fn fallbacks(model: &Node) -> Option<&Vec<Node>> {
+            match model.get("fallbacks") {
+                Some(Node::List(items)) => Some(items),
+                _ => None,
+            }
+        }
+        let first = own.and_then(primary).or(self.shared.and_then(primary));
+        let rest = own.and_then(fallbacks).or(self.shared.and_then(fallbacks));
+        let provider = |model: &str| {
+            let model = substitute(model, self.env).unwrap_or_default();
+            match claude_cli::runs(&model, policies) {
+                true => claude_cli::ID.to_owned(),
+                false => provider(&model),
+            }
+        };
+        // no primary model: the agents' built-in one is Anthropic's
+        let mut providers: Vec<String> = vec![provider(first.unwrap_or("anthropic/"))];
+        for model in rest.into_iter().flatten().filter_map(Node::text) {
+            let provider = provider(model);
+            if !providers.contains(&provider) {
+                providers.push(provider);
+            }
+        }
+        providers
+    }
+}
+
+fn provider(model: &str) -> String {
     match model
         .split_once('/')
         .map(|(provider, _)| provider.trim().to_lowercase())

@@ -41,6 +41,11 @@ pub(crate) fn of_state_file(dir: &Path) -> Aside {
     let Ok(text) = std::str::from_utf8(&snapshot.bytes) else {
         return Aside::default();
     };
+    of_state(text)
+}
+
+/// Reads order and usage where they are kept apart from the profiles; nothing where that is no object.
+pub(crate) fn of_state(text: &str) -> Aside {
     match Fields::parse(text) {
         Ok(root) => Aside {
             ignored: Vec::new(),

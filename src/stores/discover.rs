@@ -327,7 +327,7 @@ impl Found {
         let (picked, other_dirs) = self.pick(place, installed, &config, config_path.as_deref(), main_dir, &home);
         let all_dirs: Vec<&PathBuf> = picked.iter().map(|(_, dir)| dir).chain(&other_dirs).collect();
         let any = |name: &str| all_dirs.iter().any(|dir| files::is_file(&dir.join(name)));
-        let shared_sqlite = Some(dir.join("state/openclaw.sqlite")).filter(|path| files::is_file(path));
+        let shared_sqlite = Some(dir.join(families::SHARED_DATABASE)).filter(|path| files::is_file(path));
         let signs = Signs {
             version: config.version.as_deref(),
             sqlite: shared_sqlite.is_some() || any("openclaw-agent.sqlite"),
@@ -386,6 +386,8 @@ impl Found {
             ),
             auth: config.auth,
             auth_state: signs_auth_state,
+            claude: config.claude,
+            secrets: config.secrets,
         });
     }
 

@@ -3,6 +3,7 @@
 //! Source: clawdbot 2026.1.24-3, moltbot, openclaw 2026.1.29 to 2026.9.6 (`src/config/paths.ts`, `agent-paths.ts`), as
 //! run and read. Adding a family is one row of [`FAMILIES`].
 
+use super::agent_config::{ClaudeCommand, SecretSource};
 use crate::edge::locks::{self, Terms};
 use crate::rules::resolve::AuthConfig;
 use crate::rules::shape::Flaw;
@@ -258,6 +259,9 @@ pub const GRANT_LOCK: Terms = Terms {
     ..STORE_LOCK
 };
 
+/// The database of a state directory that its agents share (openclaw 2026.6.5 and later).
+pub(crate) const SHARED_DATABASE: &str = "state/openclaw.sqlite";
+
 /// Where a state directory has them.
 pub const GRANT_LOCKS: &str = "locks/oauth-refresh";
 
@@ -285,6 +289,22 @@ fn parse_version(text: &str) -> Option<Version> {
     let last = parts.next()?;
     let end = last.find(|c: char| !c.is_ascii_digit()).unwrap_or(last.len());
     Some((year, month, last[..end].parse().ok()?))
+}
+
+/// Whether OpenClaw of this version refuses the profile `anthropic:claude-cli` (2026.8.2 and 2026.9.6 do, 2026.6.6 and 2026.7.35 do
+/// not).
+pub(crate) fn retires_claude_cli(version: Option<&str>) -> bool {
+    version
+        .and_then(parse_version)
+        .is_some_and(|version| version >= (2026, 8, 0))
+}
+
+/// Whether OpenClaw of this version keeps `CLAUDE_CONFIG_DIR` of its own environment from the `claude` it starts (2026.6.6 does,
+/// 2026.8.2 and 2026.9.6 hand it on).
+pub(crate) fn clears_claude_dir(version: Option<&str>) -> bool {
+    version
+        .and_then(parse_version)
+        .is_some_and(|version| version < (2026, 8, 0))
 }
 
 /// Whether this version keeps `order`, `lastGood` and `usageStats` beside the store, in `auth-state.json`.
@@ -361,6 +381,10 @@ pub struct StateDir {
     pub auth: AuthConfig,
     /// An agent here has an `auth-state.json`.
     pub auth_state: bool,
+    /// What the config says of the `claude` that the Claude CLI runtime starts.
+    pub claude: ClaudeCommand,
+    /// Where referenced secrets lie, as the config names it.
+    pub secrets: Vec<SecretSource>,
 }
 
 impl StateDir {

@@ -1,7 +1,7 @@
 //! Reads the SQLite generation's stores, read-only.
 //!
-//! Source: openclaw 2026.9.6, WAL mode: each agent's `openclaw-agent.sqlite`, table `auth_profile_store`, and
-//! `state/openclaw.sqlite`, table `config_machine_state`, for the agents that have none of their own.
+//! Source: openclaw 2026.6.6, 2026.8.2 and 2026.9.6, WAL mode: each agent's `openclaw-agent.sqlite`, tables `auth_profile_store` and
+//! `auth_profile_state`, and `state/openclaw.sqlite`, table `config_machine_state` (which 2026.6.6 and 2026.7.35 do not have).
 //!
 //! An ordinary read-only connection to a database in WAL mode makes `-wal` and `-shm` files where there are none, owned by
 //! whoever reads (root, perhaps), and rebuilds a `-shm` that nobody holds. So a database without pending writes is opened
@@ -50,9 +50,6 @@ pub enum SqliteError {
     /// A rollback journal holds an unfinished transaction.
     #[error("the database has an unfinished transaction in its `-journal` file, which only its owner may undo")]
     Unfinished,
-    /// The tables are not those of a known version.
-    #[error("the database has no table `{0}`: a version that is not known here wrote it")]
-    UnknownLayout(&'static str),
     /// The store is larger than [`files::LIMIT`]; its size in bytes.
     #[error("the store in the database is {0} bytes, more than the {limit} that are read", limit = files::LIMIT)]
     TooLarge(u64),
@@ -64,11 +61,33 @@ pub enum SqliteError {
 /// How long a busy database is tried.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
+/// What a database says of credentials; each part `None` where it holds none.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cells {
+    /// The profiles' JSON.
+    pub store: Option<Vec<u8>>,
+    /// Order, cooldowns and what is disabled, as JSON.
+    pub state: Option<Vec<u8>>,
+    /// `auth.sharedStore`: where the profiles that all agents share lie, as JSON. Of the shared database alone.
+    pub location: Option<Vec<u8>>,
+    /// The shared database has its table of state, which came between 2026.7.35 and 2026.8.2.
+    pub machine_state: bool,
+}
+
 /// The store's JSON, `None` where the database holds none.
 ///
 /// # Errors
-/// See [`SqliteError`]. An agent's database without the table counts as holding none, since the shared one is asked next.
-pub fn read_store(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
+/// As [`read_cells`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_store(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
+    read_cells(path, which).map(|cells| cells.store)
+}
+
+/// All that a database says of credentials, as of one moment.
+///
+/// # Errors
+/// See [`SqliteError`]. A database without the tables counts as holding nothing.
+pub(crate) fn read_cells(path: &Path, which: Which) -> Result<Cells, SqliteError> {
     let started = crate::edge::host::monotonic();
     loop {
         match try_read(path, which) {
@@ -85,7 +104,7 @@ pub fn read_store(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteEr
     }
 }
 
-/// A table that holds the store: its name, the column of the key, the key, the column of the JSON.
+/// A cell that holds JSON: its table, the column of the key, the key, the column of the JSON.
 struct Place {
     table: &'static str,
     key_column: &'static str,
@@ -93,21 +112,32 @@ struct Place {
     json_column: &'static str,
 }
 
-const AGENT: Place = Place {
+const AGENT_STORE: Place = Place {
     table: "auth_profile_store",
     key_column: "store_key",
     key: "primary",
     json_column: "store_json",
 };
 
-const SHARED: Place = Place {
-    table: "config_machine_state",
+const AGENT_STATE: Place = Place {
+    table: "auth_profile_state",
     key_column: "state_key",
-    key: "authProfiles.store",
-    json_column: "value_json",
+    key: "primary",
+    json_column: "state_json",
 };
 
-fn try_read(path: &Path, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
+const MACHINE_STATE: &str = "config_machine_state";
+
+const fn shared(key: &'static str) -> Place {
+    Place {
+        table: MACHINE_STATE,
+        key_column: "state_key",
+        key,
+        json_column: "value_json",
+    }
+}
+
+fn try_read(path: &Path, which: Which) -> Result<Cells, SqliteError> {
     let real = files::real(path).ok_or(SqliteError::Absent)?;
     if !files::is_file(&real) {
         return Err(SqliteError::NotAFile);
@@ -161,21 +191,40 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn open_and_read(real: &Path, options: &str, which: Which) -> Result<Option<Vec<u8>>, SqliteError> {
+fn open_and_read(real: &Path, options: &str, which: Which) -> Result<Cells, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(uri(real, options), flags).map_err(|error| words(&error))?;
     db.busy_timeout(Duration::from_millis(50))
         .map_err(|error| words(&error))?;
-    let place = match which {
-        Which::Agent => AGENT,
-        Which::Shared => SHARED,
+    // one transaction: a store and its state that belong together
+    let db = db.unchecked_transaction().map_err(|error| words(&error))?;
+    let cell = |place: &Place| match read_place(&db, place).map_err(|error| words(&error))? {
+        Row::NoTable | Row::None => Ok(None),
+        Row::TooLarge(size) => Err(SqliteError::TooLarge(size)),
+        Row::Store(bytes) => Ok(Some(bytes)),
     };
-    match (read_place(&db, &place).map_err(|error| words(&error))?, which) {
-        (Row::NoTable, Which::Agent) | (Row::None, _) => Ok(None),
-        (Row::NoTable, Which::Shared) => Err(SqliteError::UnknownLayout(place.table)),
-        (Row::TooLarge(size), _) => Err(SqliteError::TooLarge(size)),
-        (Row::Store(bytes), _) => Ok(Some(bytes)),
-    }
+    Ok(match which {
+        Which::Agent => Cells {
+            store: cell(&AGENT_STORE)?,
+            state: cell(&AGENT_STATE)?,
+            ..Cells::default()
+        },
+        Which::Shared => Cells {
+            store: cell(&shared("authProfiles.store"))?,
+            state: cell(&shared("authProfiles.state"))?,
+            location: cell(&shared("auth.sharedStore"))?,
+            machine_state: has_table(&db, MACHINE_STATE).map_err(|error| words(&error))?,
+        },
+    })
+}
+
+/// Whether there is a real table of this name: a view could compute without end.
+fn has_table(db: &Connection, name: &str) -> rusqlite::Result<bool> {
+    db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)",
+        [name],
+        |row| row.get(0),
+    )
 }
 
 enum Row {
@@ -186,13 +235,7 @@ enum Row {
 }
 
 fn read_place(db: &Connection, place: &Place) -> rusqlite::Result<Row> {
-    // a real table: a view could compute without end
-    let known: bool = db.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)",
-        [place.table],
-        |row| row.get(0),
-    )?;
-    if !known {
+    if !has_table(db, place.table)? {
         return Ok(Row::NoTable);
     }
     let Place {
@@ -529,17 +572,10 @@ mod tests {
             ("directory", Which::Agent, Err(SqliteError::NotAFile)),
             ("garbage", Which::Agent, Err(SqliteError::NotADatabase)),
             ("empty", Which::Agent, Ok(None)),
-            (
-                "empty",
-                Which::Shared,
-                Err(SqliteError::UnknownLayout("config_machine_state")),
-            ),
+            // 2026.6.6 and 2026.7.35 have no such table
+            ("empty", Which::Shared, Ok(None)),
             ("other", Which::Agent, Ok(None)),
-            (
-                "other",
-                Which::Shared,
-                Err(SqliteError::UnknownLayout("config_machine_state")),
-            ),
+            ("other", Which::Shared, Ok(None)),
             ("view", Which::Agent, Ok(None)),
             ("huge", Which::Agent, Err(SqliteError::TooLarge(files::LIMIT + 1))),
             ("torn", Which::Agent, Err(SqliteError::Damaged)),

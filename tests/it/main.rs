@@ -29,6 +29,7 @@ mod kill;
 mod listen;
 mod locks;
 mod metrics;
+mod openclaw;
 mod page;
 mod passes;
 mod phone;

@@ -1,0 +1,462 @@
+//! OpenClaw with SQLite, on homes as its versions leave them: what is seen of them, and what a change of theirs wakes.
+
+use crate::daemon::Daemon;
+use crate::home::{DAY, HOUR, Home, access, credentials, now, token};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// The version that made a home.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// 2026.6.6 and 2026.7.35: no table of machine state, the main agent's database is what all share.
+    June,
+    /// 2026.8.2 and 2026.9.6, before anything was moved.
+    September,
+    /// The same, with `auth.sharedStore` set.
+    Shared,
+}
+
+impl Version {
+    fn text(self) -> &'static str {
+        match self {
+            Self::June => "2026.6.6",
+            _ => "2026.9.6",
+        }
+    }
+}
+
+/// A connection that is kept open, as a gateway's is: what it writes stays in `-wal`.
+fn open(home: &Home, path: &str) -> Connection {
+    let path = home.at(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let db = Connection::open(path).unwrap();
+    db.pragma_update(None, "journal_mode", "wal").unwrap();
+    db
+}
+
+fn state_database(home: &Home, version: Version, store: Option<Value>, state: Option<Value>) -> Connection {
+    let db = open(home, ".openclaw/state/openclaw.sqlite");
+    if version == Version::June {
+        db.execute_batch(
+            "CREATE TABLE IF NOT EXISTS auth_profile_stores (store_key TEXT PRIMARY KEY, store_json TEXT)",
+        )
+        .unwrap();
+        return db;
+    }
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS config_machine_state (state_key TEXT NOT NULL PRIMARY KEY, value_json TEXT NOT NULL,
+         updated_at_ms INTEGER NOT NULL) STRICT",
+    )
+    .unwrap();
+    let put = |key: &str, value: Value| {
+        db.execute(
+            "REPLACE INTO config_machine_state VALUES (?1, ?2, 1)",
+            (key, value.to_string()),
+        )
+        .unwrap();
+    };
+    if version == Version::Shared {
+        put("auth.sharedStore", json!({"location": "state-db"}));
+    }
+    if let Some(profiles) = store {
+        put("authProfiles.store", json!({"version": 1, "profiles": profiles}));
+    }
+    if let Some(state) = state {
+        put("authProfiles.state", state);
+    }
+    db
+}
+
+fn agent_database(home: &Home, agent: &str, profiles: Value, state: Option<Value>) -> Connection {
+    let db = open(home, &format!(".openclaw/agents/{agent}/agent/openclaw-agent.sqlite"));
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS auth_profile_store (store_key TEXT NOT NULL PRIMARY KEY, store_json TEXT NOT NULL, updated_at INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS auth_profile_state (state_key TEXT NOT NULL PRIMARY KEY, state_json TEXT NOT NULL, updated_at INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS cache_entries (entry_key TEXT PRIMARY KEY, body TEXT)",
+    )
+    .unwrap();
+    let store = json!({"version": 1, "profiles": profiles}).to_string();
+    db.execute("REPLACE INTO auth_profile_store VALUES ('primary', ?1, 1)", [store])
+        .unwrap();
+    if let Some(state) = state {
+        db.execute(
+            "REPLACE INTO auth_profile_state VALUES ('primary', ?1, 1)",
+            [state.to_string()],
+        )
+        .unwrap();
+    }
+    db
+}
+
+fn config(home: &Home, version: Version, mut rest: Value) {
+    rest["meta"] = json!({"lastTouchedVersion": version.text()});
+    home.write(".openclaw/openclaw.json", rest.to_string());
+}
+
+fn agents(agents: &[&str]) -> Value {
+    let entries = agents.iter().map(|id| ((*id).to_owned(), json!({})));
+    json!({"ownership": "explicit", "entries": entries.collect::<serde_json::Map<_, _>>()})
+}
+
+/// A login that Claude Code has blanked.
+fn wiped() -> Value {
+    let mut text = credentials("1", 0, Some(now() + 20 * DAY));
+    text["claudeAiOauth"]["accessToken"] = "".into();
+    text["claudeAiOauth"]["refreshToken"] = "".into();
+    text
+}
+
+fn agent<'j>(json: &'j Value, id: &str) -> &'j Value {
+    let list = json["agents"].as_array().unwrap();
+    list.iter().find(|agent| agent["agent"] == id).unwrap()
+}
+
+/// `id=health` of each profile of an agent.
+fn healths(json: &Value, id: &str) -> Vec<String> {
+    let profiles = agent(json, id)["profiles"].as_array().unwrap();
+    let one = |profile: &Value| {
+        format!(
+            "{}={}",
+            profile["id"].as_str().unwrap(),
+            profile["health"].as_str().unwrap()
+        )
+    };
+    profiles.iter().map(one).collect()
+}
+
+/// What a pass leaves of an alert.
+fn alert(home: &Home, id: &str) -> Value {
+    home.run(&["run"]);
+    home.json(".local/state/nolapse/ledger.json")["alerts"][id]["last"].clone()
+}
+
+fn uses(json: &Value, id: &str, provider: &str) -> Value {
+    let list = agent(json, id)["providers"].as_array().unwrap();
+    let found = list.iter().find(|one| one["provider"] == provider);
+    found.map_or(Value::Null, |one| one["uses"].clone())
+}
+
+#[test]
+fn profiles_merge_by_id_over_the_base_of_the_version() {
+    let (ended, year) = (|n: &str| token(n, now() - DAY), |n: &str| token(n, now() + 300 * DAY));
+    for (version, main, work) in [
+        (
+            Version::June,
+            ["anthropic:a=expired", "anthropic:b=ok"],
+            ["anthropic:a=ok", "anthropic:b=ok"],
+        ),
+        (
+            Version::September,
+            ["anthropic:a=expired", "anthropic:b=ok"],
+            ["anthropic:a=ok", "anthropic:b=ok"],
+        ),
+        (
+            Version::Shared,
+            ["anthropic:a=expired", "anthropic:b=expired"],
+            ["anthropic:a=ok", "anthropic:b=expired"],
+        ),
+    ] {
+        let home = Home::new();
+        config(&home, version, json!({"agents": agents(&["main", "work", "third"])}));
+        let shared = json!({"anthropic:a": ended("1"), "anthropic:b": ended("2")});
+        // what the state database holds counts only once it is said to be the place
+        let _open = state_database(&home, version, Some(shared), None);
+        let main_own = json!({"anthropic:a": ended("3"), "anthropic:b": year("4")});
+        let main_own = if version == Version::Shared {
+            json!({})
+        } else {
+            main_own
+        };
+        let _main = agent_database(&home, "main", main_own, None);
+        let _work = agent_database(&home, "work", json!({"anthropic:a": year("5")}), None);
+        let json = home.status(&[]);
+        assert_eq!(healths(&json, "main"), main);
+        assert_eq!(healths(&json, "work"), work);
+        assert_eq!(healths(&json, "third"), main, "it has none of its own");
+        assert_eq!(json["problems"], json!([]), "a missing table is no fault");
+    }
+}
+
+#[test]
+fn order_cooldown_and_what_is_disabled_decide_what_is_used() {
+    let year = |n: &str| token(n, now() + 300 * DAY);
+    let two = json!({"anthropic:a": year("1"), "anthropic:b": year("2")});
+    let held =
+        |key: &str| json!({"version": 1, "usageStats": {"anthropic:a": {key: now() + HOUR, "cooldownReason": "auth"}}});
+    for (own, shared, expected) in [
+        (None, None, "anthropic:a"),
+        (
+            Some(json!({"version": 1, "order": {"anthropic": ["anthropic:b"]}})),
+            None,
+            "anthropic:b",
+        ),
+        (
+            None,
+            Some(json!({"version": 1, "order": {"anthropic": ["anthropic:b"]}})),
+            "anthropic:b",
+        ),
+        // the agent's own order comes first
+        (
+            Some(json!({"order": {"anthropic": ["anthropic:a"]}})),
+            Some(json!({"order": {"anthropic": ["anthropic:b"]}})),
+            "anthropic:a",
+        ),
+        (Some(held("cooldownUntil")), None, "anthropic:b"),
+        (None, Some(held("disabledUntil")), "anthropic:b"),
+    ] {
+        let home = Home::new();
+        config(&home, Version::Shared, json!({}));
+        let _open = state_database(&home, Version::Shared, Some(two.clone()), shared.clone());
+        let _own = agent_database(&home, "main", json!({}), own.clone());
+        let json = home.status(&[]);
+        assert_eq!(uses(&json, "main", "anthropic"), expected, "{own:?} {shared:?}");
+    }
+}
+
+#[test]
+fn an_agent_with_the_claude_cli_runtime_hangs_on_the_login_of_its_claude() {
+    const OPUS: &str = "anthropic/claude-opus-5";
+    let runtime = json!({OPUS: {"agentRuntime": {"id": "claude-cli"}}});
+    for (version, config_text, login) in [
+        (
+            Version::September,
+            json!({"agents": {"defaults": {"model": OPUS, "models": runtime}}}),
+            Some("claude"),
+        ),
+        (
+            Version::September,
+            json!({"agents": {"entries": {"main": {"model": {"primary": OPUS}, "models": runtime}}}}),
+            Some("claude"),
+        ),
+        (
+            Version::June,
+            json!({"agents": {"list": [{"id": "main", "model": OPUS, "models": runtime}]}}),
+            Some("claude"),
+        ),
+        (
+            Version::June,
+            json!({"agents": {"defaults": {"model": "claude-cli/opus", "cliBackends": {"claude-cli": {}}}}}),
+            Some("claude"),
+        ),
+        // as a fallback only
+        (
+            Version::June,
+            json!({"agents": {"defaults": {"model": {"primary": "openai/gpt", "fallbacks": ["claude-cli/opus"]}}}}),
+            Some("claude"),
+        ),
+        (
+            Version::September,
+            json!({"models": {"providers": {"anthropic": {"agentRuntime": {"id": "claude-cli"}}}}}),
+            Some("claude"),
+        ),
+        // the agent's own entry takes it back
+        (
+            Version::September,
+            json!({"agents": {"defaults": {"model": OPUS, "models": runtime}, "entries": {"main": {"models": {OPUS: {"agentRuntime": {"id": "openclaw"}}}}}}}),
+            None,
+        ),
+        (
+            Version::September,
+            json!({"agents": {"defaults": {"model": OPUS}}}),
+            None,
+        ),
+        // another directory: of the backend, of OpenClaw's environment, which older versions keep from it
+        (
+            Version::June,
+            json!({"agents": {"defaults": {"model": "claude-cli/opus", "cliBackends": {"claude-cli": {"command": "/opt/claude", "env": {"CLAUDE_CONFIG_DIR": "~/.claude-team"}}}}}}),
+            Some("claude-team"),
+        ),
+        (
+            Version::September,
+            json!({"env": {"CLAUDE_CONFIG_DIR": "~/.claude-team"}, "agents": {"defaults": {"model": "claude-cli/opus"}}}),
+            Some("claude-team"),
+        ),
+        (
+            Version::June,
+            json!({"env": {"CLAUDE_CONFIG_DIR": "~/.claude-team"}, "agents": {"defaults": {"model": "claude-cli/opus"}}}),
+            Some("claude"),
+        ),
+    ] {
+        let home = Home::new();
+        config(&home, version, config_text.clone());
+        let _open = state_database(&home, version, None, None);
+        let wiped = wiped();
+        for dir in [".claude", ".claude-team"] {
+            home.write(&format!("{dir}/.credentials.json"), wiped.to_string());
+        }
+        let json = home.status(&[]);
+        let profiles = agent(&json, "main")["profiles"].clone();
+        let Some(login) = login else {
+            assert_eq!(profiles, json!([]), "{config_text}");
+            continue;
+        };
+        assert_eq!(
+            (
+                &profiles[0]["id"],
+                &profiles[0]["type"],
+                &profiles[0]["login"],
+                &profiles[0]["health"]
+            ),
+            (
+                &json!("claude-cli"),
+                &json!("runtime"),
+                &json!(login),
+                &json!("expired")
+            ),
+            "{config_text}"
+        );
+        let alert = alert(&home, &format!("login:{login}"));
+        assert_eq!(alert["affected"][0]["agent"], "main", "{alert}");
+    }
+}
+
+#[test]
+fn a_pasted_token_takes_the_place_of_the_runtimes_login() {
+    let home = Home::new();
+    config(
+        &home,
+        Version::Shared,
+        json!({"agents": {"defaults": {"model": "claude-cli/opus"}}}),
+    );
+    home.login("1", now() + 8 * HOUR);
+    let _open = state_database(&home, Version::Shared, None, None);
+    assert_eq!(uses(&home.status(&[]), "main", "claude-cli"), "claude-cli");
+    let pasted = json!({"anthropic:x": token("2", now() + 300 * DAY)});
+    let _open = state_database(&home, Version::Shared, Some(pasted), None);
+    assert_eq!(uses(&home.status(&[]), "main", "claude-cli"), "anthropic:x");
+}
+
+#[test]
+fn a_retired_id_is_broken_where_openclaw_refuses_it_and_nowhere_else() {
+    for (version, health) in [
+        (Version::June, "ok"),
+        (Version::September, "missing"),
+        (Version::Shared, "missing"),
+    ] {
+        let home = Home::new();
+        config(&home, version, json!({}));
+        let profiles = json!({"anthropic:claude-cli": token("1", now() + 300 * DAY)});
+        let _state = state_database(&home, version, Some(profiles.clone()), None);
+        let _main = agent_database(&home, "main", profiles, None);
+        let json = home.status(&[]);
+        assert_eq!(healths(&json, "main"), [format!("anthropic:claude-cli={health}")]);
+        let ran = home.run(&["run", "--dry-run"]);
+        assert_eq!(
+            ran.stdout.contains("its agents cannot run"),
+            health == "missing",
+            "{ran:?}"
+        );
+        assert!(
+            !ran.stdout.contains("--profile-id anthropic:claude-cli"),
+            "never suggested: {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn a_stored_access_token_lives_by_its_own_clock() {
+    let home = Home::new();
+    home.login("1", now() + 5 * HOUR);
+    config(&home, Version::Shared, json!({}));
+    // the login's own access token, pasted: its end is the login's, and no renewal reaches it
+    let pasted = json!({
+        "anthropic:pasted": {"type": "token", "provider": "anthropic", "token": access("1")},
+        "anthropic:dated": token("7", now() + 5 * HOUR),
+        "anthropic:year": token("8", now() + 300 * DAY),
+    });
+    let _open = state_database(&home, Version::Shared, Some(pasted), None);
+    let json = home.status(&[]);
+    assert_eq!(
+        healths(&json, "main"),
+        [
+            "anthropic:dated=expiring",
+            "anthropic:pasted=expiring",
+            "anthropic:year=ok"
+        ]
+    );
+    assert_eq!(agent(&json, "main")["profiles"][1]["login"], Value::Null);
+}
+
+#[test]
+fn a_reference_into_a_logins_file_hangs_on_that_login() {
+    let home = Home::new();
+    let reference = |provider: &str, id: &str| json!({"type": "token", "provider": "anthropic", "tokenRef": {"source": "file", "provider": provider, "id": id}});
+    let sources = json!({
+        "claude": {"source": "file", "path": "~/.claude/.credentials.json", "mode": "json"},
+        "other": {"source": "file", "path": "~/other.json", "mode": "json"},
+    });
+    config(&home, Version::Shared, json!({"secrets": {"providers": sources}}));
+    let profiles = json!({
+        "anthropic:a": reference("claude", "/claudeAiOauth/accessToken"),
+        "anthropic:b": reference("other", "/claudeAiOauth/accessToken"),
+    });
+    let _open = state_database(&home, Version::Shared, Some(profiles), None);
+    home.login("1", now() + 5 * HOUR);
+    assert_eq!(
+        healths(&home.status(&[]), "main"),
+        ["anthropic:a=ok", "anthropic:b=referenced"]
+    );
+    home.write(".claude/.credentials.json", wiped().to_string());
+    let json = home.status(&[]);
+    assert_eq!(
+        healths(&json, "main"),
+        ["anthropic:a=expired", "anthropic:b=referenced"]
+    );
+    assert_eq!(alert(&home, "login:claude")["affected"][0]["profile"], "anthropic:a");
+}
+
+#[test]
+fn a_change_in_a_database_wakes_the_daemon_and_other_writes_do_not() {
+    let home = Home::new();
+    config(&home, Version::Shared, json!({}));
+    let year = |n: &str| json!({"anthropic:x": token(n, now() + 300 * DAY)});
+    let shared = state_database(&home, Version::Shared, Some(year("1")), None);
+    let own = agent_database(&home, "main", json!({}), None);
+    let daemon = Daemon::start(&home);
+    // the first write to a database is looked at once; what others write after that is none of ours
+    let write = || {
+        own.execute(
+            "REPLACE INTO cache_entries VALUES (hex(randomblob(4)), hex(randomblob(500)))",
+            [],
+        )
+    };
+    write().unwrap();
+    daemon.until("a look at the first write", || daemon.passes() >= 2);
+    let quiet = daemon.passes();
+    let begun = Instant::now();
+    let mut writes = 0;
+    while begun.elapsed() < Duration::from_secs(5) {
+        write().unwrap();
+        writes += 1;
+    }
+    assert!(writes > 500, "{writes}");
+    assert!(
+        daemon.passes() <= quiet + 1,
+        "{} passes for {writes} writes",
+        daemon.passes() - quiet
+    );
+    for (round, db, sql) in [
+        (
+            1,
+            &own,
+            "REPLACE INTO auth_profile_state VALUES ('primary', '{\"order\":{\"anthropic\":[\"anthropic:x\"]}}', 2)",
+        ),
+        (
+            2,
+            &shared,
+            "UPDATE config_machine_state SET value_json = '{\"version\":1,\"profiles\":{}}' WHERE state_key = 'authProfiles.store'",
+        ),
+    ] {
+        let before = daemon.passes();
+        let begun = Instant::now();
+        db.execute(sql, []).unwrap();
+        daemon.until("a pass after the change", || daemon.passes() > before);
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{round}: {:?}",
+            begun.elapsed()
+        );
+    }
+}
