@@ -194,7 +194,7 @@ mod tests {
         host.own = ["/data/a b/nolapse", "--config", "/x"].map(String::from).into();
         assert_eq!(
             start(&host, "login:x", "-x; rm"),
-            "'/data/a b/nolapse' --config /x phone sign-in --alert=login:x '--login=-x; rm'"
+            "'/data/a b/nolapse' --config /x phone sign-in '--alert=login:x' '--login=-x; rm'"
         );
     }
 
