@@ -227,7 +227,6 @@ fn agent_view() -> AgentView {
         store: store::State::Absent,
         meta: None,
         writable: Ok(()),
-        leftover: false,
         profiles: vec![ProfileView {
             profile,
             clock: Health::Ok,

@@ -8,21 +8,25 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-BINARY = os.path.abspath(sys.argv[1])
+BINARY, SHIM = map(os.path.abspath, sys.argv[1:3])
+WHICH = os.environ.get("SWEEP", "both")
 # what changes a file, makes or removes one, or talks; by the names that exist here
 CALLS = [
     "write", "writev", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir",
-    "unlink", "unlinkat", "openat", "utimensat", "fallocate", "fchmod", "fchmodat", "sendto", "sendmsg", "connect", "recvfrom",
+    "unlink", "unlinkat", "openat", "utimensat", "fallocate", "flock", "link", "linkat", "fchmod", "fchmodat", "sendto", "sendmsg",
+    "connect", "recvfrom",
 ]
-FAULTS = {"ENOSPC": ["write", "fsync", "rename", "openat", "mkdir", "fallocate"],
-          "EIO": ["write", "fsync", "rename", "openat"],
-          "EROFS": ["openat", "rename", "mkdir", "unlink", "write"]}
+FAULTS = {"ENOSPC": ["write", "fsync", "rename", "renameat2", "openat", "mkdir", "fallocate"],
+          "EIO": ["write", "fsync", "rename", "renameat2", "openat"],
+          "EROFS": ["openat", "rename", "renameat2", "mkdir", "unlink", "write"]}
+NUMBERS = {"ENOSPC": 28, "EIO": 5, "EROFS": 30}
 
 
 class Endpoint:
@@ -80,12 +84,13 @@ class Home:
             self.login = self.store
             self.write(self.store, json.dumps({"version": 1, "profiles": {"anthropic:work": {
                 "type": "oauth", "provider": "anthropic", "access": "ACCESS-1", "refresh": "REFRESH-1",
-                "expires": expired}}}, indent=2) + "\n")
+                "expires": expired}, "openai:key": {"type": "api_key", "provider": "openai", "key": "kept"}}}, indent=2) + "\n")
             return
         self.login = self.path / ".claude/.credentials.json"
         self.write(self.login, json.dumps({"claudeAiOauth": {
             "accessToken": "ACCESS-1", "refreshToken": "REFRESH-1", "expiresAt": expired,
-            "refreshTokenExpiresAt": expired + 20 * 86_400_000, "scopes": ["user:inference"]}}, separators=(",", ":")))
+            "refreshTokenExpiresAt": expired + 20 * 86_400_000, "scopes": ["user:inference"]}, "mcpOAuth": {"kept": 1}},
+            separators=(",", ":")))
         self.write(self.store, json.dumps({"version": 1, "profiles": {"anthropic:claude-cli": {
             "type": "token", "provider": "anthropic", "token": "ACCESS-1", "expires": expired}}}, indent=2) + "\n")
 
@@ -95,29 +100,45 @@ class Home:
         path.write_text(text)
         path.chmod(0o600)
 
-    def run(self, inject=None, trace=None):
-        command = [BINARY, "run"]
-        if inject or trace:
+    def start(self, inject=None, trace=None, calls=CALLS, state=None, log=None):
+        """`inject` is strace's, or `disk:` and the fault of scripts/disk.c."""
+        command = [BINARY, *(["--state-dir", str(state)] if state else []), "run"]
+        environment = {"HOME": str(self.path), "PATH": "/usr/bin:/bin"}
+        if inject and inject.startswith("disk:"):
+            environment |= {"LD_PRELOAD": SHIM, "DISK_FAULT": inject.removeprefix("disk:")}
+        elif inject or trace:
             inject, _, only = (inject or "").partition("@")
-            options = ["-e", f"trace={','.join(CALLS)}"] if trace else ["-e", f"trace={inject.split(':')[0]}"]
+            traced = ",".join(calls) if trace else inject.split(":")[0]
+            options = ["-e", f"trace={traced}"]
             if inject:
                 options += ["-e", f"inject={inject}"]
             if only:
                 options += ["-P", str(self.path / only)]
-            command = ["strace", "-f", "-qq", "-o", str(trace or "/dev/null"), *options, *command]
-        environment = {"HOME": str(self.path), "PATH": "/usr/bin:/bin"}
-        return subprocess.run(command, env=environment, cwd=self.path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+            command = ["strace", "-f", "-qq", "-o", str(trace or log or "/dev/null"), *options, *command]
+        return subprocess.Popen(command, env=environment, cwd=self.path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+
+    def run(self, *args, **kwargs):
+        started = self.start(*args, **kwargs)
+        try:
+            return started.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            raise
 
     def age_locks(self):
         """A minute later: what a killed process held is stale by then."""
         for lock in [self.path / ".claude/.oauth_refresh.lock", self.path / ".claude.lock",
                      self.path / ".claude/.storage-write.lock", pathlib.Path(str(self.store) + ".lock")]:
-            if lock.is_dir():
-                os.utime(lock, (time.time() - 120,) * 2)
+            try:
+                if lock.is_dir():
+                    os.utime(lock, (time.time() - 120,) * 2)
+            except OSError:
+                pass
 
-    def settle_backoff(self):
+    def settle_backoff(self, state=None):
         """Later still: a back-off has passed."""
-        ledger = self.state / "ledger.json"
+        ledger = (state or self.state) / "ledger.json"
         try:
             data = json.loads(ledger.read_text())
         except (OSError, ValueError):
@@ -133,13 +154,21 @@ class Home:
         except (OSError, ValueError, KeyError):
             return None
 
-    def rescued(self):
-        rescue = self.state / "rescue"
+    def whole(self):
+        """Whether what stood beside the tokens is still there."""
+        try:
+            data = json.loads(self.login.read_text())
+            return data["profiles"]["openai:key"]["key"] == "kept" if self.own else data["mcpOAuth"] == {"kept": 1}
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def rescued(self, state=None):
+        rescue = (state or self.state) / "rescue"
         return "".join(p.read_text(errors="replace") for p in rescue.iterdir()) if rescue.is_dir() else ""
 
-    def alerted(self):
+    def alerted(self, state=None):
         try:
-            alerts = json.loads((self.state / "ledger.json").read_text())["alerts"]
+            alerts = json.loads(((state or self.state) / "ledger.json").read_text())["alerts"]
         except (OSError, ValueError, KeyError):
             return set()
         return {alert["last"]["kind"] for alert in alerts.values()}
@@ -161,6 +190,8 @@ def point(inject, own):
             home.run()
         if endpoint.reused:
             return "replayed", inject
+        if not home.whole():
+            return "emptied", inject
         if not endpoint.made:
             return ("never sent, alerted" if "unknown_outcome" in home.alerted() else "silent"), inject
         if home.refresh() == endpoint.live:
@@ -188,7 +219,7 @@ def sweep(own):
         called = re.match(r"\d+\s+(\w+)\(", line)
         if called:
             counts[called[1]] += 1
-    temp = home.login.with_name(f".{home.login.name}.nolapse-tmp").relative_to(home.path)
+    place, temp = home.login.relative_to(home.path), f".{home.login.name}."
     endpoint.close()
     shutil.rmtree(home.path)
     jobs = [("SIGKILL", call, f"{call}:signal=SIGKILL:when={n}") for call in CALLS for n in range(1, counts[call] + 2)
@@ -196,14 +227,15 @@ def sweep(own):
     for fault, calls in FAULTS.items():
         jobs += [(fault, call, f"{call}:error={fault}:when={n}") for call in calls for n in range(1, counts[call] + 1)]
     # the file's own directory gives out for good once the temp file is open, and the state directory does not
-    jobs += [(f"{fault}, lasting, in its place alone", call, f"{call}:error={fault}:when=1+@{temp}")
-             for fault in FAULTS for call in ("write", "fsync", "rename")]
+    jobs += [(f"{fault}, lasting, in its place alone", call, f"disk:{call}:{NUMBERS[fault]}:{temp}")
+             for fault in FAULTS for call in ("write", "fsync")]
+    jobs += [(f"{fault}, lasting, in its place alone", "renameat2", f"renameat2:error={fault}:when=1+@{place}") for fault in FAULTS]
     found = collections.defaultdict(collections.Counter)
     bad = []
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "4"))) as pool:
         for (fault, call, _), (verdict, inject) in zip(jobs, pool.map(lambda job: point(job[2], own), jobs)):
             found[fault, call][verdict] += 1
-            if verdict in ("lost", "replayed", "silent", "store behind"):
+            if verdict in ("lost", "replayed", "emptied", "silent", "store behind"):
                 bad.append((verdict, inject))
     columns = ["renewed, saved", "renewed by the next pass", "completed from `rescue/`", "never sent, alerted",
                "answer lost with the process, alerted"]
@@ -222,11 +254,113 @@ def sweep(own):
     return total["points"], bool(bad)
 
 
+def held_calls(own):
+    """What an undisturbed renewal calls while it holds its first lock: the name, and the how manieth of its thread. All from its
+    temp file on; of what it only looks at before that, every twentieth."""
+    endpoint = Endpoint()
+    home = Home(endpoint.url, own)
+    trace = home.path / "trace"
+    home.run(trace=trace, calls=["all"])
+    lock = f"{home.store}.lock" if own else ".oauth_refresh.lock"
+    counts, held, staged, found = collections.Counter(), False, False, []
+    for line in trace.read_text(errors="replace").splitlines():
+        called = re.match(r"(\d+)\s+(\w+)\(", line)
+        if not called:
+            continue
+        counts[called.groups()] += 1
+        held = held or called[2].startswith("mkdir") and f'{lock}"' in line
+        staged = staged or held and ".nolapse-tmp" in line
+        if staged or held and counts[called.groups()] % 20 == 0:
+            found.append((called[2], counts[called.groups()]))
+        if held and called[2] == "rmdir" and f'{lock}"' in line:
+            break
+    endpoint.close()
+    shutil.rmtree(home.path)
+    return found
+
+
+def stopped_pid(started, log):
+    """The process that strace runs, once it is stopped; None once it has ended."""
+    while started.poll() is None:
+        said = log.read_text(errors="replace") if log.exists() else ""
+        stopped = re.search(r"^(\d+)\s+--- stopped by SIGSTOP", said, re.M)
+        if stopped:
+            return int(stopped[1])
+        time.sleep(0.02)
+    return None
+
+
+def stop_point(inject, own):
+    """One renewal that is stopped, one from another state directory meanwhile, and then both go on."""
+    endpoint = Endpoint()
+    home = Home(endpoint.url, own)
+    other = home.path / "other-state"
+    try:
+        log = home.path / "log"
+        first = home.start(inject, log=log)
+        pid = stopped_pid(first, log)
+        if pid is None:
+            return "ran through", inject
+        before = endpoint.made
+        home.age_locks()
+        home.run(state=other)
+        between = endpoint.made
+        os.kill(pid, signal.SIGCONT)
+        first.wait(timeout=120)
+        for state in (None, other, None):
+            home.age_locks()
+            home.settle_backoff(state or home.state)
+            home.run(state=state)
+        if endpoint.reused:
+            return "replayed", inject
+        if not home.whole():
+            return "emptied", inject
+        if home.refresh() != endpoint.live:
+            kept = endpoint.live in home.rescued() + home.rescued(other)
+            said = home.alerted() | home.alerted(other)
+            return ("kept in `rescue/`, alerted" if kept and said else "lost"), inject
+        if not before and between:
+            return "renewed by the second", inject
+        return "renewed by the first", inject
+    finally:
+        endpoint.close()
+        shutil.rmtree(home.path, ignore_errors=True)
+
+
+def stop_sweep(own):
+    calls = held_calls(own)
+    # what a thread waits in may be called more or less often
+    jobs = sorted({(call, n) for call, n in calls if call not in ("futex", "epoll_wait", "epoll_pwait", "exit_group")})
+    found, bad = collections.defaultdict(collections.Counter), []
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "4")) * 4) as pool:
+        run = pool.map(lambda job: stop_point(f"{job[0]}:signal=SIGSTOP:when={job[1]}", own), jobs)
+        for (call, _), (verdict, inject) in zip(jobs, run):
+            found[call][verdict] += 1
+            if verdict in ("lost", "replayed", "emptied"):
+                bad.append((verdict, inject))
+    columns = ["renewed by the first", "renewed by the second", "kept in `rescue/`, alerted", "ran through", "lost", "replayed", "emptied"]
+    what = "A grant that a store owns alone" if own else "A login"
+    print(f"{what}, stopped:\n\n| stopped after | points | {' | '.join(columns)} |")
+    print("|" + " --- |" * (len(columns) + 2))
+    total = collections.Counter()
+    for call, verdicts in found.items():
+        total.update(verdicts)
+        print(f"| `{call}` | {sum(verdicts.values())} | {' | '.join(str(verdicts[column]) for column in columns)} |")
+    print(f"| all | {sum(total.values())} | {' | '.join(str(total[column]) for column in columns)} |\n", flush=True)
+    for verdict, inject in bad[:40]:
+        print(f"{verdict}: {inject}", file=sys.stderr)
+    return sum(total.values()), bool(bad)
+
+
 def main():
     begun = time.time()
-    (logins, bad), (own, also_bad) = sweep(False), sweep(True)
-    print(f"{logins + own} points in {time.time() - begun:.0f} s", file=sys.stderr)
-    sys.exit(1 if bad or also_bad else 0)
+    results = []
+    if WHICH in ("kill", "both"):
+        results += [sweep(False), sweep(True)]
+    if WHICH in ("stop", "both"):
+        results += [stop_sweep(False), stop_sweep(True)]
+    print(f"{sum(points for points, _ in results)} points in {time.time() - begun:.0f} s", file=sys.stderr)
+    sys.exit(1 if any(bad for _, bad in results) else 0)
 
 
 main()

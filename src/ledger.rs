@@ -2,6 +2,7 @@
 //! what each channel was told, the outbox. Holds fingerprints and never a token.
 
 use crate::edge::files::{self, ReadError};
+use crate::edge::replace;
 use crate::rules::alert::{Ack, Alert, Silence, Told, Trouble};
 use crate::rules::lineage::{CopyMemory, LoginMemory};
 use crate::rules::remote::RemoteMemory;
@@ -318,7 +319,7 @@ pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     if files::read_ours_most(&path, LIMIT).is_ok_and(|old| old.bytes == bytes) {
         return Ok(());
     }
-    files::replace(&path, &bytes, None).map(drop)
+    replace::replace(&path, &bytes, None)
 }
 
 /// [`save`], and certain to survive a power cut: what is written here is relied upon before a token is spent. The part that
@@ -334,7 +335,7 @@ pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     };
     let bytes = serde_json::to_vec(&fences).map_err(io::Error::other)?;
     // first: where it cannot be written the ledger says nothing of what will not happen
-    files::replace(&files::own_target(&state_dir.join(FENCES))?, &bytes, None)?;
+    replace::replace(&files::own_target(&state_dir.join(FENCES))?, &bytes, None)?;
     save(state_dir, ledger)?;
     files::sync_dir(&files::own_target(&path(state_dir))?)
 }
@@ -390,7 +391,7 @@ mod tests {
         save(dir.path(), &ledger).unwrap();
         assert_eq!(load(dir.path()).ledger, ledger);
         for bad in ["{", "{\"schema\":\"nolapse.ledger/9\"}", "\u{0}"] {
-            files::replace(&path(dir.path()), bad.as_bytes(), None).unwrap();
+            replace::replace(&path(dir.path()), bad.as_bytes(), None).unwrap();
             let loaded = load(dir.path());
             assert_eq!(loaded.problem.unwrap().kind, "ledger_corrupt");
             assert_eq!(loaded.ledger.events, 0);
@@ -398,7 +399,7 @@ mod tests {
         set_aside(dir.path(), 5).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
         for now in [30, 400, 20] {
-            files::replace(&path(dir.path()), b"{", None).unwrap();
+            replace::replace(&path(dir.path()), b"{", None).unwrap();
             set_aside(dir.path(), now).unwrap();
         }
         assert_eq!(
@@ -449,7 +450,7 @@ mod tests {
         assert_eq!(load(dir.path()).ledger, ledger);
         for bad in [Some("{"), None] {
             match bad {
-                Some(bad) => files::replace(&path(dir.path()), bad.as_bytes(), None)
+                Some(bad) => replace::replace(&path(dir.path()), bad.as_bytes(), None)
                     .map(drop)
                     .unwrap(),
                 None => std::fs::remove_file(path(dir.path())).unwrap(),

@@ -3,7 +3,6 @@
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks;
 use crate::ledger::{Healed, Kept, Ledger};
 use crate::rules::health::{self, Hangs, Known, Verdict};
 use crate::rules::lineage::{self, LoginMemory, Relation};
@@ -18,7 +17,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, Fault, Login, Source, State};
 use crate::stores::discover::{self, Agent};
 use crate::stores::dotenv::Dotenv;
-use crate::stores::families::{Generation, LockKind, StateDir};
+use crate::stores::families::{Generation, StateDir};
 use crate::stores::{aside, store};
 use crate::types::{Credential, DAY, Health, Held, Meta, Ms, Problem, Profile, Reason};
 use std::borrow::Cow;
@@ -96,8 +95,6 @@ pub struct AgentView {
     pub meta: Option<Meta>,
     /// `Err` where it may not be written, and why.
     pub writable: Result<(), String>,
-    /// A temp file of ours that a killed pass left behind.
-    pub leftover: bool,
     /// Its profiles.
     pub profiles: Vec<ProfileView>,
     /// What stands in the store beside them.
@@ -443,13 +440,6 @@ fn look_at_agent(
         )),
         _ => {}
     }
-    // only a link needs its target looked up; a real path lookup at every store would be half of all system calls
-    let link = meta.as_ref().map_or_else(|| files::is_symlink(&json), |meta| meta.link);
-    let real = if link { files::real(&json) } else { Some(json.clone()) };
-    let file_locks = state_dir.generation == Generation::Json(LockKind::File);
-    let leftover = real.is_some_and(|real| {
-        files::exists(&files::temp_path(&real)) || file_locks && !locks::leftovers(&locks::lock_path(&real)).is_empty()
-    });
     AgentView {
         agent,
         path: json,
@@ -457,7 +447,6 @@ fn look_at_agent(
         store: state,
         meta,
         writable,
-        leftover,
         profiles: Vec::new(),
         aside,
         uses: Vec::new(),

@@ -7,6 +7,7 @@ use crate::config::Share;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError, Terms};
+use crate::edge::replace::{self, NotPut, Planned, Replaced};
 use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
@@ -24,11 +25,11 @@ use crate::rules::{self, lineage, renew as renewal, spent, wording};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens, Source};
 use crate::sources::save;
-use crate::stores::families;
+use crate::stores::families::{self, Generation, LockKind};
 use crate::stores::store::{self, Edit};
 use crate::tell;
 use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
@@ -182,6 +183,9 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
     look::remember(&view, &mut ledger);
     let begun_before = under_way(&ledger);
+    if lock.is_some() {
+        sweep(&ctx.state_dir, &view);
+    }
     // what an earlier pass left half done goes before anything else
     let mut done = renew::settle(ctx, &mut ledger, &view).await;
     let view = match done.is_empty() {
@@ -588,6 +592,33 @@ fn share(ctx: &Ctx, view: &View, agent: &AgentView, id: &str) -> Share {
     }
 }
 
+/// Removes what killed passes left beside what they wrote.
+fn sweep(state_dir: &Path, view: &View) {
+    let none = |_: &Path| false;
+    replace::sweep(state_dir, none);
+    for login in view.logins.iter().filter(|login| login.login.source == Source::File) {
+        replace::sweep(&login.login.place.dir, none);
+    }
+    for dir in &view.state_dirs {
+        replace::sweep(&dir.dir.join(families::GRANT_LOCKS), none);
+    }
+    for agent in view.agents.iter().filter(|agent| agent.writable.is_ok()) {
+        replace::sweep(&agent.agent.agent.dir, none);
+        if view.state_dirs[agent.agent.state_dir].generation == Generation::Json(LockKind::File) {
+            let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
+            for path in locks::leftovers(&locks::lock_path(&real)) {
+                let _ = files::remove(&path);
+            }
+        }
+        // what was written is what a link leads to
+        if agent.meta.as_ref().is_some_and(|meta| meta.link)
+            && let Some(dir) = files::real(&agent.path).as_deref().and_then(Path::parent)
+        {
+            replace::sweep(dir, none);
+        }
+    }
+}
+
 /// Heals logins from newer copies. Returns what was done and the view after it.
 async fn heal_logins(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
     let mut done = Vec::new();
@@ -606,8 +637,7 @@ async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool)
     let mut waiting = Vec::new();
     for agent in &view.agents {
         let plan = plan(ctx, &view, agent);
-        let nothing = plan.edits.is_empty() && (dry_run || !agent.leftover);
-        if nothing || agent.writable.is_err() {
+        if plan.edits.is_empty() || agent.writable.is_err() {
             continue;
         }
         if dry_run {
@@ -685,6 +715,16 @@ pub enum Refused {
     Other(String),
 }
 
+impl From<NotPut> for Refused {
+    fn from(error: NotPut) -> Self {
+        match error {
+            NotPut::Lost => Self::Held,
+            NotPut::Changed => Self::Other("somebody else wrote it each time".into()),
+            NotPut::Io(error) => Self::Other(files::io_words(&error)),
+        }
+    }
+}
+
 /// A store's new text, and the profiles that differ in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -739,31 +779,39 @@ pub async fn edit_store(
             LockError::Held(_) => Refused::Held,
             LockError::Io(error) => Refused::Other(format!("its lock: {}", files::io_words(&error))),
         })?;
-    for path in locks::leftovers(&locks::lock_path(&target)) {
-        let _ = files::remove(&path);
-    }
     let mut written = Vec::new();
     // clawdbot's own sync writes without the lock: what we wrote is looked at again, and written again if it is gone
     for _ in 0..3 {
-        let (now, text) = look::again(ctx, ledger, view, agent);
-        let fresh = &now.agents[0];
-        fresh.writable.clone().map_err(Refused::Other)?;
-        let Some(change) = decide(&now, text.as_deref()).map_err(Refused::Other)? else {
-            let _ = files::remove(&files::temp_path(&target));
-            break;
+        let (mut text, mut ids) = (String::new(), Vec::new());
+        let plan = || {
+            let (now, before) = look::again(ctx, ledger, view, agent);
+            let fresh = &now.agents[0];
+            fresh.writable.clone().map_err(Refused::Other)?;
+            let Some(change) = decide(&now, before.as_deref()).map_err(Refused::Other)? else {
+                return Ok::<_, Refused>(None);
+            };
+            text.clone_from(&change.text);
+            ids = change.ids;
+            Ok(Some(Planned {
+                before,
+                after: change.text,
+                keep: fresh.meta.clone(),
+            }))
         };
-        let staged = files::stage(&target, fresh.meta.as_ref()).map_err(other)?;
-        if !lock.is_ours() {
-            return Err(Refused::Held);
+        match replace::edit(&target, None, plan, &|| lock.is_ours())? {
+            None => break,
+            Some(Replaced { synced: Err(error), .. }) => {
+                tracing::warn!(file = %target.display(), "may not survive a power cut: {}", files::io_words(&error));
+            }
+            Some(_) => {}
         }
-        staged.commit(change.text.as_bytes()).map_err(other)?;
-        for id in change.ids {
+        for id in ids {
             tracing::info!(agent = %agent.agent.agent.label(), profile = %id, "brought up to date");
             if !written.contains(&id) {
                 written.push(id);
             }
         }
-        if files::read(&target).is_ok_and(|read| read.bytes == change.text.as_bytes()) {
+        if files::read(&target).is_ok_and(|read| read.bytes == text.as_bytes()) {
             break;
         }
     }
@@ -849,11 +897,8 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
     if !now.blanked && now.expires.is_some_and(|at| at >= *expires) {
         return Err("the login is as new as the copy".into());
     }
-    let expected = now.refresh.token().cloned().unwrap_or_else(|| Secret::new(""));
-    let ready = save::prepare(place).map_err(|error| files::io_words(&error))?;
-    if !locks.are_ours() {
-        return Err("the lock was lost".into());
-    }
+    let expected = now.refresh.token().map_or(refresh.fingerprint(), Secret::fingerprint);
+    let ready = save::prepare(&place.file()).map_err(|error| files::io_words(&error))?;
     let new = NewTokens {
         access: access.clone(),
         refresh: refresh.clone(),
@@ -861,7 +906,7 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
         deadline: None,
     };
     ready
-        .save(place, &expected, &new)
+        .save(place, &locks, expected, &new)
         .await
         .map_err(|error| error.to_string())
 }

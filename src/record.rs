@@ -4,6 +4,7 @@
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
+use crate::edge::replace::{self, NotPut, Over};
 use crate::history::{self, Entry};
 use crate::ledger::{self, Ledger, SetupToken};
 use crate::look::{AgentView, View};
@@ -234,12 +235,14 @@ pub fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode
     };
     let written = || -> std::io::Result<bool> {
         let target = files::real_target(path)?;
-        let staged = files::stage(&target, Some(&snapshot.meta))?;
+        let mut staged = replace::stage(&target, Some(&snapshot.meta))?;
+        staged.write(patched.as_bytes())?;
         // the agents write their config without a lock: what was changed meanwhile is not overwritten
-        if files::read(&target).map_or(true, |now| now.bytes != snapshot.bytes) {
-            return Ok(false);
+        match staged.put(Over::Content(&snapshot.bytes), &|| true) {
+            Ok(_) => Ok(true),
+            Err(NotPut::Io(error)) => Err(error),
+            Err(NotPut::Changed | NotPut::Lost) => Ok(false),
         }
-        staged.commit(patched.as_bytes()).map(|_| true)
     };
     match written() {
         Ok(true) => ConfigEntry::Written(path.clone()),

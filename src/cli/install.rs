@@ -4,6 +4,7 @@ use super::run::{story, summary};
 use super::{Fatal, Setup, block_on, print};
 use crate::edge::files::{self, ReadError, io_words};
 use crate::edge::progress;
+use crate::edge::replace;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::termux;
 use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
@@ -315,7 +316,7 @@ impl<'a> Doing<'a> {
 
     fn save(&self) -> Result<(), Fatal> {
         let text = serde_json::to_string_pretty(&self.manifest).map_err(std::io::Error::other)? + "\n";
-        files::replace(
+        replace::replace(
             &files::own_target(&self.setup.state_dir.join("install.json"))?,
             text.as_bytes(),
             None,
@@ -653,6 +654,6 @@ fn write(file: &Planned) -> Result<(), Fatal> {
         mode: file.mode,
         ..above
     });
-    files::replace(&file.path, file.text.as_bytes(), keep.as_ref())?;
+    replace::replace(&file.path, file.text.as_bytes(), keep.as_ref())?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `completions` and `man`.
 
 use super::{Cli, Fatal, print};
-use crate::edge::files;
+use crate::edge::{files, replace};
 use crate::report::Exit;
 use clap::CommandFactory;
 use clap_mangen::Man;
@@ -29,7 +29,7 @@ pub(super) fn man(dir: Option<&Path>) -> Result<Exit, Fatal> {
             todo.push((sub.clone(), format!("{name}-{}", sub.get_name())));
         }
         let path = dir.join(format!("{name}.1"));
-        files::replace(&path, page(command, &name)?.as_bytes(), None)?;
+        replace::replace(&path, page(command, &name)?.as_bytes(), None)?;
     }
     Ok(Exit::Fine)
 }

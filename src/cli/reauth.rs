@@ -4,6 +4,7 @@ use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
 use crate::edge::locks::{self, LockError};
+use crate::edge::replace::{self, NotPut, Over};
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
 use crate::edge::{self, files};
@@ -471,7 +472,7 @@ fn proven(ctx: &Ctx, path: &Path) -> Result<(), Fatal> {
     let stage = || {
         let target = files::real_target(path)?;
         let keep = files::stat(&target);
-        files::stage(&target, keep.as_ref()).map(drop)
+        replace::stage(&target, keep.as_ref()).map(drop)
     };
     stage().map_err(|error| {
         Fatal::Usage(
@@ -552,7 +553,7 @@ async fn store_token(
             let write = || {
                 let target = files::real_target(path)?;
                 let keep = files::stat(&target).map(|meta| types::Meta { mode: 0o600, ..meta });
-                files::replace(&target, format!("{}\n", token.expose()).as_bytes(), keep.as_ref())
+                replace::replace(&target, format!("{}\n", token.expose()).as_bytes(), keep.as_ref())
             };
             match write() {
                 Ok(_) => {
@@ -651,9 +652,14 @@ fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
         Err(error) => return Err(error.to_string()),
     };
     let patched = dotenv::set(&text, ENV_NAME, token)?;
-    files::replace(&target, patched.as_bytes(), meta.as_ref())
-        .map(drop)
-        .map_err(io)
+    let before = meta.is_some().then_some(text.as_str());
+    let mut staged = replace::stage(&target, meta.as_ref()).map_err(io)?;
+    staged.write(patched.as_bytes()).map_err(io)?;
+    match staged.put(Over::read(before), &|| true) {
+        Ok(replaced) => replaced.synced.map_err(io),
+        Err(NotPut::Io(error)) => Err(io(error)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Result<Exit, Fatal> {

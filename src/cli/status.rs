@@ -2,7 +2,7 @@
 
 use super::{Fatal, Setup, parse_time, print, print_with, watch};
 use crate::ctx::Ctx;
-use crate::edge::files;
+use crate::edge::{files, replace};
 use crate::history;
 use crate::layout;
 use crate::ledger::Ledger;
@@ -96,7 +96,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
     let path = ctx.host.cwd.join(path);
     let write = || {
         let target = files::own_target(&path)?;
-        files::replace(&target, text.as_bytes(), files::stat(&target).as_ref())
+        replace::replace(&target, text.as_bytes(), files::stat(&target).as_ref())
     };
     write().map(drop).map_err(|error| {
         Fatal::Usage(

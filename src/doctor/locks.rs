@@ -7,6 +7,7 @@ use crate::json::Fields;
 use crate::look::View;
 use crate::rules::doctor::{LockFact, LockOf};
 use crate::sources::claude::{REFRESH_LOCK, WRITE_LOCK};
+use crate::sources::owner;
 use crate::stores::families::{GRANT_LOCK, GRANT_LOCKS, STORE_LOCK};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
         let Ok(Some(seen)) = locks::look(&path, limit) else {
             return;
         };
+        let held = record.as_deref().is_some_and(owner::is_held);
         let holder = match seen.pid {
             Some(pid) => Some((pid, process::is_alive(pid), process_name(pid))),
             None => record.as_deref().and_then(recorded),
@@ -26,7 +28,7 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
             of,
             is_dir: seen.is_dir(),
             touched: seen.touched,
-            stale: seen.stale,
+            stale: seen.stale && !held,
             limit,
             pid: holder,
         });
@@ -56,7 +58,9 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
     for agent in view.agents.iter().filter(|agent| !agent.sqlite) {
         let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
         let of = LockOf::Store(agent.agent.agent.label());
-        look(locks::lock_path(&real), of, STORE_LOCK.stale_after, None);
+        let lock = locks::lock_path(&real);
+        let record = owner::beside(&lock);
+        look(lock, of, STORE_LOCK.stale_after, Some(record));
     }
     for state_dir in &view.state_dirs {
         let dir = state_dir.dir.join(GRANT_LOCKS);

@@ -33,7 +33,7 @@ fn fact(ctx: &Ctx, ledger: &Ledger, view: &LoginView, now: Ms) -> LoginFact {
         .dead_lock
         .as_ref()
         .is_some_and(|(path, _)| *path == place.refresh_lock())
-        && claude::begun_and_not_saved(place, login.meta.as_ref());
+        && claude::begun_and_not_saved(place, &login.state, login.meta.as_ref());
     let record = files::read(&place.owner_record()).ok();
     LoginFact {
         id: place.id.clone(),

@@ -1,4 +1,4 @@
-//! Files: bounded reads that say what they saw, and the one way a file is replaced (temp file, fsync, rename, fsync).
+//! Files: bounded reads that say what they saw, and small changes of our own. How a file is replaced: [`super::replace`].
 
 use crate::types::Meta;
 use crate::types::Ms;
@@ -312,6 +312,13 @@ pub fn restrict(path: &Path, mode: u32) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777 & mode))
 }
 
+/// When what is at `path` was made, in ms with their fraction, spelled as Node's `birthtimeMs`; `None` where that is not told.
+pub fn born(path: &Path) -> Option<f64> {
+    let born = fs::symlink_metadata(path).ok()?.created().ok()?;
+    let since = born.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(since.as_secs() as f64 * 1000.0 + f64::from(since.subsec_nanos()) / 1e6)
+}
+
 /// What tells one existing place from another, whatever names lead to it: device and inode.
 pub fn place(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
@@ -419,138 +426,12 @@ pub fn can_keep_owner(uid: u32) -> bool {
     is_root() || our_uid() == uid
 }
 
-/// How [`replace`] left the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replaced {
-    /// By rename: readers saw the old file or the new one, nothing between.
-    Atomically,
-    /// Written in place, since the path is a mount point (a file bind-mounted into a container cannot be renamed onto).
-    InPlace,
-}
-
-/// The file a replacement is written to before it is renamed: one fixed name per target, so that a crash leaves at most
-/// one, and whoever holds the target's lock next knows it is nobody's.
-pub fn temp_path(target: &Path) -> PathBuf {
+/// The file that [`publish`] writes before it is renamed: one fixed name per target, which the writers lock among themselves.
+fn temp_path(target: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(target.file_name().unwrap_or_default());
     name.push(".nolapse-tmp");
     target.with_file_name(name)
-}
-
-/// A temp file opened beside its target, proving that the target can be replaced. Removed when dropped uncommitted.
-pub struct Staged {
-    target: PathBuf,
-    temp: PathBuf,
-    file: File,
-    done: bool,
-}
-
-/// Opens the temp file for `target` (a real path, see [`real_target`]) with `keep`'s mode and owner, 0600 and the
-/// directory's owner where there is no file yet. The caller holds the target's lock, so a leftover is a dead process's.
-///
-/// # Errors
-/// Whatever the system refuses; `PermissionDenied` also where the owner could not be kept.
-pub fn stage(target: &Path, keep: Option<&Meta>) -> io::Result<Staged> {
-    let temp = temp_path(target);
-    match fs::remove_file(&temp) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temp)?;
-    let staged = Staged {
-        target: target.to_owned(),
-        temp,
-        file,
-        done: false,
-    };
-    let (uid, gid) = match keep {
-        Some(meta) => (meta.uid, meta.gid),
-        None => match target.parent().and_then(stat) {
-            Some(above) if is_root() => (above.uid, above.gid),
-            _ => (our_uid(), rustix::process::getegid().as_raw()),
-        },
-    };
-    let made = staged.file.metadata()?;
-    if made.uid() != uid {
-        std::os::unix::fs::fchown(&staged.file, Some(uid), Some(gid))?;
-    } else if made.gid() != gid {
-        // a group we are not in cannot be kept; the owner can, and access by the owner is what matters
-        let _ = std::os::unix::fs::fchown(&staged.file, None, Some(gid));
-    }
-    if let Some(meta) = keep
-        && meta.mode & 0o777 != 0o600
-    {
-        staged
-            .file
-            .set_permissions(fs::Permissions::from_mode(meta.mode & 0o777))?;
-    }
-    Ok(staged)
-}
-
-impl Staged {
-    /// Sets room aside for `bytes` bytes, so that a disk that fills up meanwhile does not fail the write. Where the file
-    /// system cannot do that, nothing is set aside.
-    ///
-    /// # Errors
-    /// The disk is full.
-    pub fn reserve(&self, bytes: u64) -> io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            use rustix::fs::{FallocateFlags, fallocate};
-            use rustix::io::Errno;
-            if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS)) =
-                fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, bytes)
-            {
-                return Err(error.into());
-            }
-        }
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let _ = bytes;
-        Ok(())
-    }
-
-    /// Writes `bytes`, makes them durable, and puts them in the target's place.
-    ///
-    /// # Errors
-    /// Whatever the system refuses; the target is then as it was (except where an in-place write failed half-way on a
-    /// mount point, which is attempted only after the same bytes were durable beside it).
-    pub fn commit(mut self, bytes: &[u8]) -> io::Result<Replaced> {
-        self.file.write_all(bytes)?;
-        self.file.sync_all()?;
-        match fs::rename(&self.temp, &self.target) {
-            Ok(()) => {
-                self.done = true;
-                // the rename has happened; who depends on its being durable asks `sync_dir` again
-                let _ = sync_dir(&self.target);
-                Ok(Replaced::Atomically)
-            }
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                let mut file = OpenOptions::new().write(true).truncate(true).open(&self.target)?;
-                file.write_all(bytes)?;
-                file.sync_all()?;
-                Ok(Replaced::InPlace)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.done {
-            let _ = fs::remove_file(&self.temp);
-        }
-    }
-}
-
-/// [`stage`] and [`Staged::commit`] in one.
-pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<Replaced> {
-    stage(target, keep)?.commit(bytes)
 }
 
 /// Puts `bytes` in the place of `path` in one step and with this mode, whatever the umask; a link is replaced, not followed.
@@ -685,23 +566,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replacement_keeps_the_mode_and_leaves_no_temp_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.json");
-        fs::write(&path, "old").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let before = read(&path).unwrap();
-        fs::write(temp_path(&path), "left by a crash").unwrap();
-        assert_eq!(
-            replace(&path, b"new", Some(&before.meta)).unwrap(),
-            Replaced::Atomically
-        );
-        let after = read(&path).unwrap();
-        assert_eq!((after.bytes.as_slice(), after.meta.mode), (&b"new"[..], 0o640));
-        assert_eq!(list(dir.path()), ["store.json"]);
-    }
-
-    #[test]
     fn permissions_are_only_taken_away_and_only_from_what_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("f"), dir.path().join("l"));
@@ -773,18 +637,6 @@ mod tests {
             }
         });
         assert_eq!(list(dir.path()), ["n.prom"]);
-    }
-
-    #[test]
-    fn an_uncommitted_stage_leaves_everything_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.json");
-        fs::write(&path, "old").unwrap();
-        drop(stage(&path, None).unwrap());
-        assert_eq!(
-            (list(dir.path()), fs::read(&path).unwrap()),
-            (vec!["store.json".to_owned()], b"old".to_vec())
-        );
     }
 
     #[test]

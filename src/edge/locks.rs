@@ -63,6 +63,8 @@ pub struct Held {
     identity: (u64, u64),
     touched: Option<SystemTime>,
     taken_over: bool,
+    /// What a file lock holds: an inode alone may come back at once when a file is removed and made anew.
+    body: String,
 }
 
 /// The lock of a file is its real path with `.lock` appended, in both kinds.
@@ -413,9 +415,10 @@ pub fn pid_in(bytes: &[u8]) -> Option<i32> {
 /// Makes the lock and looks at what was made, through one handle; `None` where something is there already, or somebody
 /// removed what we made in the same moment.
 fn make(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
+    let body = body();
     let made = match kind {
         Kind::Directory => fs::DirBuilder::new().mode(0o755).create(path),
-        Kind::File => make_file(path),
+        Kind::File => make_file(path, &body),
     };
     match made {
         Ok(()) => {}
@@ -430,6 +433,7 @@ fn make(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
             identity: (meta.dev(), meta.ino()),
             touched: None,
             taken_over: false,
+            body,
         };
         held.stamp(&file)?;
         Ok(held)
@@ -446,8 +450,7 @@ fn make(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
 }
 
 /// A file that is whole from its first moment: written under another name, or under none, and linked into place.
-fn make_file(path: &Path) -> io::Result<()> {
-    let body = body();
+fn make_file(path: &Path, body: &str) -> io::Result<()> {
     if let Some(made) = link_unnamed(path, body.as_bytes()) {
         return made;
     }
@@ -550,13 +553,15 @@ impl Held {
     }
 
     /// One write of the same length: a reader that caught it half done would find the mtime fresh.
-    fn renew_body(&self) -> io::Result<bool> {
+    fn renew_body(&mut self) -> io::Result<bool> {
         let file = fs::OpenOptions::new().write(true).open(&self.path)?;
         let meta = file.metadata()?;
         if (meta.dev(), meta.ino()) != self.identity {
             return Ok(false);
         }
-        file.write_all_at(body().as_bytes(), 0)?;
+        let body = body();
+        file.write_all_at(body.as_bytes(), 0)?;
+        self.body = body;
         Ok(true)
     }
 
@@ -566,7 +571,10 @@ impl Held {
             return false;
         };
         (meta.dev(), meta.ino()) == self.identity
-            && (self.kind == Kind::File || self.touched.is_none() || meta.modified().ok() == self.touched)
+            && match self.kind {
+                Kind::Directory => self.touched.is_none() || meta.modified().ok() == self.touched,
+                Kind::File => files::read(&self.path).is_ok_and(|file| file.bytes == self.body.as_bytes()),
+            }
     }
 
     /// Whether somebody's stale lock was cleared for it. Who that was may be stopped rather than dead, with an exchange under
@@ -600,6 +608,48 @@ impl Drop for Held {
                 Kind::File => fs::remove_file(&self.path),
             };
         }
+    }
+}
+
+/// Several locks that are held together, in the order in which they were taken; they are released in the other.
+#[derive(Debug, Default)]
+pub struct Group(Vec<Held>);
+
+impl Group {
+    /// Adds one.
+    pub fn add(&mut self, held: Held) {
+        self.0.push(held);
+    }
+
+    /// Keeps all of them fresh; `false` where one was taken from us: stop, and write nothing.
+    pub fn touch(&mut self) -> bool {
+        let mut ours = true;
+        // each of them, though one is lost
+        for held in self.0.iter_mut().rev() {
+            ours &= held.touch();
+        }
+        ours
+    }
+
+    /// Whether one of them was somebody's who has stopped: see [`Held::was_taken_over`].
+    pub fn were_taken_over(&self) -> bool {
+        self.0.iter().any(Held::was_taken_over)
+    }
+
+    /// Whether all are still ours.
+    pub fn are_ours(&self) -> bool {
+        self.0.iter().all(Held::is_ours)
+    }
+
+    /// Where they are, in their order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|held| held.path.as_path())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        while self.0.pop().is_some() {}
     }
 }
 
@@ -901,6 +951,8 @@ mod tests {
         let mut held = take(&path, FILE_TERMS).unwrap().unwrap();
         let old = body().replace("\"20", "\"19");
         fs::write(&path, &old).unwrap();
+        assert!(!held.is_ours());
+        held.body.clone_from(&old);
         age(&path, Duration::from_secs(40));
         assert!(held.touch());
         let new = fs::read_to_string(&path).unwrap();
@@ -914,6 +966,7 @@ mod tests {
         assert!(!held.touch());
         drop(held);
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(files::list(dir.path()), ["s.json.lock"]);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -15,6 +15,7 @@ pub mod locks;
 pub mod net;
 pub(crate) mod process;
 pub mod progress;
+pub mod replace;
 pub mod schedule;
 pub mod screen;
 pub mod session;

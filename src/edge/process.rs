@@ -63,6 +63,11 @@ impl Identity {
     }
 }
 
+/// This host's name, as the kernel has it.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Whether a process with this number runs here. A zombie has ended.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let Some(number) = i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw) else {

@@ -45,6 +45,8 @@ pub async fn or_signal<F: Future>(work: F) -> Result<F::Output, i32> {
             streams.push((kind.as_raw_value(), stream));
         }
     }
+    // a file that is larger than the process may write (`ulimit -f`) is an error of the write then, and not the end
+    let _too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let mut work = std::pin::pin!(work);
     let mut asked = None;
     std::future::poll_fn(|cx| {

@@ -126,7 +126,6 @@ pub(super) fn look_at(
         store: store::State::Absent,
         meta: None,
         writable: Err("OpenClaw keeps it in SQLite, which nolapse reads and never writes".into()),
-        leftover: false,
         profiles: Vec::new(),
         aside: Aside::default(),
         uses: Vec::new(),

@@ -17,6 +17,7 @@ use crate::ledger::{self, Ledger};
 use crate::look::LoginView;
 use crate::rules::renew::{self as rule, Record, Stage};
 use crate::sources::claude::{self, Place, REFRESH_LOCK, State};
+use crate::sources::owner;
 use crate::types::{Ms, Problem};
 use std::path::{Path, PathBuf};
 
@@ -185,9 +186,8 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
         Ok(program) => program,
         Err(problem) => return Attempt::failed(problem),
     };
-    if locks::look(&place.refresh_lock(), REFRESH_LOCK.stale_after)
-        .is_ok_and(|seen| seen.is_some_and(|seen| !seen.stale))
-    {
+    let held = |seen: locks::Seen| !seen.stale || owner::is_held(&place.owner_record());
+    if locks::look(&place.refresh_lock(), REFRESH_LOCK.stale_after).is_ok_and(|seen| seen.is_some_and(held)) {
         return Attempt::failed(problem(
             "login_busy",
             place.refresh_lock(),

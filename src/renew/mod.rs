@@ -1,28 +1,26 @@
 //! Renewal: what can be renewed without a human, is; and never at the cost of a login.
 //!
-//! The decision is `rules::renew`; [`delegate`] and `direct` carry it out; [`settle`] makes good what a pass that died, or could
+//! The decision is `rules::renew`; [`delegate`] and the `engine` carry it out; [`settle`] makes good what a pass that died, or could
 //! not save, has left. docs/renewal.md tells the whole story.
 
 pub mod delegate;
 mod direct;
+mod engine;
 mod exchange;
-mod own;
 mod rescue;
+mod store_grant;
 
 use crate::config::RenewMode;
 use crate::ctx::Ctx;
-use crate::edge::locks::PATIENCE;
-use crate::edge::{files, target};
+use crate::edge::target;
 use crate::ledger::Ledger;
 use crate::look::{LoginView, View};
-use crate::pass::{Done, Outcome};
+use crate::pass::Done;
 use crate::rules::lineage::Relation;
-use crate::rules::renew::{self as rule, Case, Not, Record, Stage, Way};
+use crate::rules::renew::{self as rule, Case, Not, Record, Way};
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{self, Place, Source, State};
-use crate::sources::save::{self, SaveError};
+use crate::sources::claude::{self, Source};
 use crate::types::{Ms, Problem, Reason};
-use rescue::Rescue;
 use std::path::{Path, PathBuf};
 
 /// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
@@ -132,7 +130,7 @@ pub async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, d
         });
     }
     if ctx.config.renew.mode == RenewMode::Direct {
-        all.extend(own::renew(ctx, ledger, view, asked, dry_run).await);
+        all.extend(store_grant::renew(ctx, ledger, view, asked, dry_run).await);
     }
     all
 }
@@ -240,7 +238,8 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
         lead: ctx.config.renew.lead,
         rejected: &ledger.rejected,
         spent: &ledger.spent,
-        abandoned: login.login.abandoned || killed && claude::begun_and_not_saved(place, login.login.meta.as_ref()),
+        abandoned: login.login.abandoned
+            || killed && claude::begun_and_not_saved(place, &login.login.state, login.login.meta.as_ref()),
         newer_copy: profiles().any(|profile| profile.login == Some(i) && profile.relation == Relation::Newer)
             || view.agents.iter().any(|agent| {
                 crate::pass::plan(ctx, view, agent)
@@ -260,156 +259,23 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
 /// What passes before left: new tokens that wait in `rescue/` are saved in their place, fences are settled from what the files hold
 /// now, and one that cannot be settled becomes an unknown outcome. Goes before anything else touches a login.
 pub async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
-    let mut done = own::settle(ctx, ledger, view).await;
-    let mut waiting = Vec::new();
-    for (path, rescue) in rescue::all(&ctx.state_dir) {
-        let Some(login) = view.logins.iter().find(|login| login.id() == rescue.whom) else {
-            continue;
-        };
-        let outcome = complete(ctx, &login.login.place, &rescue).await;
-        let mut record = Record::of(ledger.renewals.get(&rescue.whom), rescue.spent);
-        match &outcome {
-            Completed::Saved | Completed::There | Completed::Superseded => {
-                if let Err(error) = files::remove(&path) {
-                    tracing::warn!("rescue: {}", files::io_words(&error));
-                }
-                record.stage = Stage::Idle;
-                if ledger
-                    .renewals
-                    .get(&rescue.whom)
-                    .is_some_and(|now| now.token == rescue.spent)
-                {
-                    ledger.renewals.remove(&rescue.whom);
-                }
-            }
-            Completed::Not(why) => {
-                waiting.push(rescue.spent);
-                record.stage = Stage::Rescued {
-                    at: ctx.clock.now(),
-                    why: why.clone(),
-                };
-                ledger.renewals.insert(rescue.whom.clone(), record);
-            }
-        }
-        let place = &login.login.place;
-        let outcome = match outcome {
-            Completed::There | Completed::Superseded => continue,
-            Completed::Saved => Outcome::Renewed("from tokens that an earlier pass could not save".into()),
-            Completed::Not(why) => Outcome::NotRenewed(direct::save_failed(&rescue.whom, &place.file(), &why)),
-        };
-        done.push(Done {
-            whom: rescue.whom.clone(),
-            path: place.file(),
-            outcome,
-        });
-    }
+    rescue::sweep(&ctx.state_dir);
+    let rescues = rescue::all(&ctx.state_dir);
+    let mut done = store_grant::settle(ctx, ledger, view, &rescues).await;
     for login in &view.logins {
-        let Some(record) = ledger.renewals.get(login.id()).cloned() else {
-            continue;
-        };
-        let place = &login.login.place;
-        let (expires, at, why) = match &record.stage {
-            Stage::Idle | Stage::Running { .. } => continue,
-            Stage::Rescued { .. } if waiting.contains(&record.token) => continue,
-            Stage::Rescued { at, .. } => (None, *at, "its rescued tokens are gone".to_owned()),
-            Stage::Sent { expires, at } => (*expires, *at, "the process died before the answer came".to_owned()),
-            Stage::Unknown { expires, at, why } => (*expires, *at, why.clone()),
-        };
-        // read anew: a rescue may just have been completed
-        let grant = match claude::look(&ctx.host, place).state {
-            State::Unreadable { .. } => continue,
-            State::SignedIn(grant) => Some(grant),
-            State::Absent | State::SignedOut => None,
-        };
-        if rule::moved(record.token, expires, grant.as_ref()) && !matches!(record.stage, Stage::Rescued { .. })
-            || grant
-                .as_ref()
-                .is_none_or(|grant| fingerprint(grant) != Some(record.token))
-        {
-            ledger.renewals.remove(login.id());
-            continue;
-        }
-        if !matches!(record.stage, Stage::Unknown { .. }) {
-            let problem = direct::unknown(login.id(), &place.file(), &why);
-            let mut record = record;
-            record.last = Some(rule::Failure {
-                kind: problem.kind.into(),
-                why: problem.message.clone(),
-                at: ctx.clock.now(),
-            });
-            record.stage = Stage::Unknown { expires, at, why };
-            ledger.renewals.insert(login.id().to_owned(), record);
-            done.push(Done {
-                whom: login.id().to_owned(),
-                path: place.file(),
-                outcome: Outcome::NotRenewed(problem),
-            });
-        }
+        let grant = direct::Login::new(login.id(), &login.login.place);
+        let outcomes = engine::settle(ctx, ledger, &grant, &rescues).await;
+        done.extend(outcomes.into_iter().map(|outcome| Done {
+            whom: login.id().to_owned(),
+            path: login.login.place.file(),
+            outcome,
+        }));
     }
     done
 }
 
 fn fingerprint(grant: &claude::Grant) -> Option<Fingerprint> {
     grant.refresh.token().map(Secret::fingerprint)
-}
-
-enum Completed {
-    /// Saved now.
-    Saved,
-    /// The login holds them already.
-    There,
-    /// The login holds something newer.
-    Superseded,
-    /// They still wait, and why.
-    Not(String),
-}
-
-/// Saves rescued tokens in their place, if the login still holds the token they were given for, or was wiped meanwhile.
-async fn complete(ctx: &Ctx, place: &Place, rescue: &Rescue) -> Completed {
-    let stands = || match claude::look(&ctx.host, place) {
-        login if login.source != Source::File => Err(Completed::Not("it is kept in the Keychain".into())),
-        login => match &login.state {
-            State::SignedIn(grant)
-                if fingerprint(grant) == Some(rescue.new.refresh.fingerprint())
-                    && grant.expires >= Some(rescue.new.expires) =>
-            {
-                Err(Completed::There)
-            }
-            _ if direct::superseded(place, rescue.spent) => Err(Completed::Superseded),
-            State::SignedIn(grant) => Ok(grant.refresh.token().cloned().unwrap_or_else(|| Secret::new(""))),
-            State::Unreadable { why, .. } => Err(Completed::Not(why.clone())),
-            _ => Err(Completed::Not("its directory is gone".into())),
-        },
-    };
-    if let Err(settled) = stands() {
-        return match settled {
-            // durable at last, or it would be tried again for ever
-            Completed::There if files::sync_dir(&place.file()).is_err() => {
-                Completed::Not("its directory cannot be synced".into())
-            }
-            other => other,
-        };
-    }
-    let locks = match save::lock(place, PATIENCE).await {
-        Ok(locks) => locks,
-        Err(error) => return Completed::Not(error.to_string()),
-    };
-    let expected = match stands() {
-        Ok(expected) => expected,
-        Err(settled) => return settled,
-    };
-    let saved = match save::prepare(place) {
-        Ok(ready) => ready.save(place, &expected, &rescue.new).await,
-        Err(error) => Err(SaveError::Io(error)),
-    };
-    drop(locks);
-    match saved {
-        Ok(()) => match files::sync_dir(&place.file()) {
-            Ok(()) => Completed::Saved,
-            Err(error) => Completed::Not(files::io_words(&error)),
-        },
-        Err(error) => Completed::Not(error.to_string()),
-    }
 }
 
 /// What holds for any answer of a token endpoint.

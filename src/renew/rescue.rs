@@ -1,7 +1,8 @@
 //! New tokens on their way: written here, durably, as soon as the answer is in, before they are saved in their place, and removed
 //! once they are. What a pass finds here was left by one that died or could not save; it is completed before anything else.
 
-use crate::edge::files::{self, Staged};
+use crate::edge::files;
+use crate::edge::replace::{self, NotPut, Over, Staged};
 use crate::json::{Doc, Fields, Layout};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::NewTokens;
@@ -19,6 +20,8 @@ pub(super) struct Rescue {
     pub whom: String,
     /// The refresh token that they were given for.
     pub spent: Fingerprint,
+    /// Until when the spent one's access token was good, [`Ms`]: a grant that ends later is a newer one, an older one was restored.
+    pub until: Option<Ms>,
     pub new: NewTokens,
 }
 
@@ -35,14 +38,17 @@ pub(super) fn open(state_dir: &Path, spent: Fingerprint) -> io::Result<Slot> {
     let path = path(state_dir, spent);
     let dir = files::own_target(&state_dir.join("rescue"))?;
     files::make_dirs(&dir)?;
-    let staged = files::stage(&files::own_target(&path)?, None)?;
+    let staged = replace::stage(&files::own_target(&path)?, None)?;
     staged.reserve(ROOM)?;
     Ok(Slot(staged))
 }
 
 impl Slot {
     /// Writes the tokens, durably.
-    pub fn write(self, rescue: &Rescue) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system refuses. Where the directory alone could not be synced they are there, and may not survive a power cut.
+    pub fn write(mut self, rescue: &Rescue) -> io::Result<()> {
         let doc = Doc::object([
             ("schema", Doc::string("nolapse.rescue/1")),
             ("whom", Doc::string(&rescue.whom)),
@@ -51,8 +57,14 @@ impl Slot {
             ("refresh", Doc::string(rescue.new.refresh.expose())),
             ("expires", Doc::number(rescue.new.expires)),
             ("deadline", Doc::number(rescue.new.deadline.unwrap_or(0))),
+            ("until", Doc::number(rescue.until.unwrap_or(0))),
         ]);
-        self.0.commit(doc.to_text(Layout::Pretty).as_bytes()).map(drop)
+        self.0.write(doc.to_text(Layout::Pretty).as_bytes())?;
+        match self.0.put(Over::Anything, &|| true) {
+            Ok(replaced) => replaced.synced,
+            Err(NotPut::Io(error)) => Err(error),
+            Err(other) => Err(io::Error::other(other)),
+        }
     }
 }
 
@@ -71,6 +83,19 @@ pub(super) fn all(state_dir: &Path) -> Vec<(PathBuf, Rescue)> {
         .collect()
 }
 
+/// Removes what killed passes left there and is no tokens. The caller holds the pass lock.
+pub(super) fn sweep(state_dir: &Path) {
+    let tokens = |path: &Path| {
+        let text = files::read(path)
+            .ok()
+            .and_then(|file| String::from_utf8(file.bytes).ok());
+        text.is_some_and(|text| parse(&text).is_some())
+    };
+    if let Ok(dir) = files::own_target(&state_dir.join("rescue")) {
+        replace::sweep(&dir, tokens);
+    }
+}
+
 fn parse(text: &str) -> Option<Rescue> {
     let fields = Fields::parse(text).ok()?;
     let text = |key: &str| fields.get(key).and_then(|value| value.str());
@@ -85,5 +110,6 @@ fn parse(text: &str) -> Option<Rescue> {
             expires: ms("expires")?,
             deadline: ms("deadline").filter(|at| *at > 0),
         },
+        until: ms("until").filter(|at| *at > 0),
     })
 }

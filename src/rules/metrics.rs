@@ -485,7 +485,6 @@ mod tests {
             store: store::State::Absent,
             meta: None,
             writable: Ok(()),
-            leftover: false,
             profiles,
             aside: Default::default(),
             uses: Vec::new(),

@@ -123,7 +123,7 @@ mod tests {
                 State::Warning,
                 &["a | b", "long | text", "more\nlines\u{1b}[31m"],
                 &[("it's=x|y", Some(NOW - DAY)), ("env", None)],
-                "NOLAPSE WARNING - a ¦ b | 'it''s_x¦y'=0s;604800:;1:;0 'env'=U\nlong ¦ text\nmore lines [31m\n",
+                "NOLAPSE WARNING - a ¦ b | 'it''s_x¦y'=0s;604800:;1:;0 'env'=U\nlong ¦ text\nmore\\u000alines\\u001b[31m\n",
             ),
             (
                 State::Critical,

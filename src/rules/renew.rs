@@ -411,12 +411,6 @@ pub fn moved(token: Fingerprint, expires: Option<Ms>, grant: Option<&Grant>) -> 
     }
 }
 
-/// The same for a profile in a store.
-pub fn profile_moved(token: Fingerprint, expires: Option<Ms>, credential: Option<&Credential>) -> bool {
-    credential
-        .is_none_or(|credential| credential.refresh_fingerprint() != Some(token) || credential.expires() != expires)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

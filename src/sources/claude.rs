@@ -4,6 +4,7 @@
 //! means `$HOME/.claude`), else `$CLAUDE_CONFIG_DIR` if set at all, else `$HOME/.claude`; file `D/.credentials.json`; on macOS
 //! the Keychain item `Claude Code-credentials` first.
 
+use super::owner;
 use crate::edge::files::{self, ReadError};
 use crate::edge::host::Host;
 use crate::edge::keychain;
@@ -101,7 +102,7 @@ impl Place {
 
     /// `D/.oauth_refresh.lock.owner`, the record of who refreshes.
     pub fn owner_record(&self) -> PathBuf {
-        self.dir.join(".oauth_refresh.lock.owner")
+        owner::beside(&self.refresh_lock())
     }
 }
 
@@ -360,24 +361,32 @@ pub fn look(host: &Host, place: &Place) -> Login {
                 .flatten()
                 .map(|seen| (path, seen))
         });
-        login.abandoned = seen[0].is_none() && begun_and_not_saved(place, login.meta.as_ref());
+        login.abandoned = seen[0].is_none() && begun_and_not_saved(place, &login.state, login.meta.as_ref());
         login.dead_lock = seen
             .into_iter()
             .flatten()
-            .find(|(_, seen)| seen.stale)
+            .find(|(_, seen)| seen.stale && !owner::is_held(&place.owner_record()))
             .map(|(path, seen)| (path, seen.touched));
     }
     login
 }
 
-/// Whether a refresh was begun (its holder is on record) and the file was not written since.
-pub fn begun_and_not_saved(place: &Place, file: Option<&Meta>) -> bool {
-    files::stat(&place.owner_record()).is_some_and(|record| file.is_none_or(|file| file.modified <= record.modified))
+/// Whether a refresh was begun (its holder is on record) and never saved.
+pub fn begun_and_not_saved(place: &Place, state: &State, file: Option<&Meta>) -> bool {
+    let now = match state {
+        State::SignedIn(grant) => grant.refresh.token().map(Secret::fingerprint),
+        _ => None,
+    };
+    owner::begun_and_not_saved(&place.owner_record(), now, file)
+}
+
+/// Whether this is a whole document, and not one that is being written just now.
+pub(super) fn whole(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| json::is_json(json::without_bom(text)))
 }
 
 /// Reads the credentials file alone, as is done again under the locks before anything is written.
 pub fn read(place: &Place) -> (State, Option<Meta>) {
-    let whole = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| json::is_json(json::without_bom(text)));
     match files::read_settled(&place.file(), whole) {
         Ok(snapshot) => {
             let state = match std::str::from_utf8(&snapshot.bytes) {

@@ -5,44 +5,23 @@
 //! login. The save is compare-and-set: it is made only if the stored refresh token is blank or the one expected.
 
 use super::claude::{self, NewTokens, Place, REFRESH_LOCK, Refresh, State, WRITE_LOCK};
-use crate::edge::files::{self, Staged};
-use crate::edge::locks::{self, Held, LockError, Terms, Watch};
-use crate::secret::Secret;
+use super::owner;
+use crate::edge::files;
+use crate::edge::locks::{self, Group, LockError, Terms, Watch};
+use crate::edge::replace::{self, NotPut, Over, Staged};
+use crate::secret::Fingerprint;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Both locks of a refresh, the second one missing where it cannot be made (Claude Code then goes on with the first alone).
-#[derive(Debug)]
-pub struct RefreshLocks {
-    // dropped in this order: the second lock first
-    dir: Option<Held>,
-    refresh: Held,
-}
-
-impl RefreshLocks {
-    /// Keeps both fresh; `false` where one was taken from us: stop, and write nothing.
-    pub fn touch(&mut self) -> bool {
-        self.dir.as_mut().is_none_or(Held::touch) && self.refresh.touch()
-    }
-
-    /// Whether one of them was somebody's who has stopped: see [`Held::was_taken_over`].
-    pub fn were_taken_over(&self) -> bool {
-        self.refresh.was_taken_over() || self.dir.as_ref().is_some_and(Held::was_taken_over)
-    }
-
-    /// Whether both are still ours.
-    pub fn are_ours(&self) -> bool {
-        self.dir.as_ref().is_none_or(Held::is_ours) && self.refresh.is_ours()
-    }
-}
-
-/// Takes the locks of a refresh. While the second one is held, the first is released and both are tried again, as Claude Code
-/// does, so that nobody waits for somebody who waits for him.
+/// Takes the locks of a refresh, the second one only where it can be made (Claude Code then goes on with the first alone). While
+/// the second one is held, the first is released and both are tried again, as Claude Code does, so that nobody waits for somebody
+/// who waits for him. Where the recorded holder of the locks lives, they are waited for, however old they look: it may be
+/// stopped, with an answer on its way.
 ///
 /// # Errors
 /// [`LockError::Held`] after `wait`; otherwise what the system refuses.
-pub async fn lock(place: &Place, wait: Duration) -> Result<RefreshLocks, LockError> {
+pub async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
     let begun = crate::edge::host::monotonic();
     let mut watch = Watch::default();
     watch.begin(&place.dir_lock(), REFRESH_LOCK);
@@ -51,17 +30,18 @@ pub async fn lock(place: &Place, wait: Duration) -> Result<RefreshLocks, LockErr
             wait: wait.saturating_sub(begun.elapsed()),
             ..REFRESH_LOCK
         };
-        let refresh = locks::acquire_watching(&place.refresh_lock(), terms, &mut watch).await?;
-        match locks::try_acquire(&place.dir_lock(), terms, &mut watch) {
-            Ok(Some(dir)) => {
-                return Ok(RefreshLocks {
-                    dir: Some(dir),
-                    refresh,
-                });
+        if !owner::is_held(&place.owner_record()) {
+            let mut group = Group::default();
+            group.add(locks::acquire_watching(&place.refresh_lock(), terms, &mut watch).await?);
+            match locks::try_acquire(&place.dir_lock(), terms, &mut watch) {
+                Ok(Some(dir)) => {
+                    group.add(dir);
+                    return Ok(group);
+                }
+                Err(error) if locks::is_obstacle(&error) => return Err(error.into()),
+                Err(_) => return Ok(group),
+                Ok(None) => drop(group),
             }
-            Err(error) if locks::is_obstacle(&error) => return Err(error.into()),
-            Err(_) => return Ok(RefreshLocks { dir: None, refresh }),
-            Ok(None) => drop(refresh),
         }
         if begun.elapsed() >= wait {
             return Err(LockError::Held(wait));
@@ -70,13 +50,19 @@ pub async fn lock(place: &Place, wait: Duration) -> Result<RefreshLocks, LockErr
     }
 }
 
-/// Why new tokens were not saved.
+/// Why new tokens were not saved in their place.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// Somebody else saved another refresh token meanwhile; theirs stands.
-    #[error("the login was changed by somebody else meanwhile")]
+    #[error("it was changed by somebody else meanwhile")]
     Changed,
-    /// A lock was lost or could not be had.
+    /// Somebody else wrote the file every time.
+    #[error("somebody else wrote the file each time")]
+    Crowded,
+    /// A lock was taken from us.
+    #[error("its lock was lost")]
+    Lost,
+    /// A lock could not be had.
     #[error("lock: {0}")]
     Lock(#[from] LockError),
     /// The file is not one that can be patched.
@@ -87,65 +73,100 @@ pub enum SaveError {
     Io(#[from] io::Error),
 }
 
+impl From<NotPut> for SaveError {
+    fn from(error: NotPut) -> Self {
+        match error {
+            NotPut::Changed => Self::Crowded,
+            NotPut::Lost => Self::Lost,
+            NotPut::Io(error) => Self::Io(error),
+        }
+    }
+}
+
 /// A place proven writable: its temp file is open beside it.
 pub struct Ready {
     staged: Staged,
     target: PathBuf,
 }
 
-/// The most that new tokens make the file grow by, in bytes, and some more.
-const ROOM: u64 = 16 << 10;
+/// The most that new tokens make a file grow by, in bytes, and some more.
+pub const ROOM: u64 = 16 << 10;
 
-/// Opens the temp file beside the credentials file and sets room aside in it, before anything is spent.
+/// Opens the temp file beside a file that holds tokens and sets room aside in it, before anything is spent.
 ///
 /// # Errors
 /// What the system refuses, the file's owner included: root keeps the user's, a user cannot keep another's.
-pub fn prepare(place: &Place) -> io::Result<Ready> {
-    let target = files::real_target(&place.file())?;
+pub fn prepare(file: &std::path::Path) -> io::Result<Ready> {
+    let target = files::real_target(file)?;
     let keep = files::stat(&target);
-    let staged = files::stage(&target, keep.as_ref())?;
+    let staged = replace::stage(&target, keep.as_ref())?;
     staged.reserve(keep.map_or(0, |meta| meta.size) + ROOM)?;
     Ok(Ready { staged, target })
 }
 
 impl Ready {
-    /// Saves, if the stored refresh token is blank or `expected`. The caller holds the refresh locks.
+    /// The temp file and what it is for.
+    pub fn parts(self) -> (Staged, PathBuf) {
+        (self.staged, self.target)
+    }
+
+    /// Saves new tokens of a login, if the stored refresh token is blank, the one that was spent, or the new one already. The
+    /// caller holds the refresh locks.
     ///
     /// # Errors
-    /// See [`SaveError`]; the file is then as it was.
-    pub async fn save(self, place: &Place, expected: &Secret, new: &NewTokens) -> Result<(), SaveError> {
-        let write_lock = match locks::acquire(&place.write_lock(), WRITE_LOCK).await {
-            Ok(held) => Some(held),
-            Err(error @ LockError::Held(_)) => return Err(error.into()),
-            // a directory where no lock can be made is one where Claude Code can make none either
-            Err(LockError::Io(_)) => None,
-        };
-        let text = match files::read_unmixed(&self.target) {
-            Ok(snapshot) => {
-                String::from_utf8(snapshot.bytes).map_err(|_| SaveError::NotPatchable("not UTF-8".into()))?
-            }
-            Err(error) => return Err(SaveError::NotPatchable(error.to_string())),
-        };
-        match claude::parse(&text) {
-            State::SignedIn(grant) => match &grant.refresh {
-                Refresh::Blank => {}
-                Refresh::Token(stored) if stored == expected => {}
+    /// See [`SaveError`]; the file is then as somebody else left it.
+    pub async fn save(
+        self,
+        place: &Place,
+        locks: &Group,
+        spent: Fingerprint,
+        new: &NewTokens,
+    ) -> Result<(), SaveError> {
+        let (mut staged, target) = (Some(self.staged), self.target);
+        for _ in 0..replace::TRIES {
+            let text = match files::read_settled(&target, claude::whole) {
+                Ok(snapshot) => {
+                    String::from_utf8(snapshot.bytes).map_err(|_| SaveError::NotPatchable("not UTF-8".into()))?
+                }
+                Err(error) => return Err(SaveError::NotPatchable(error.to_string())),
+            };
+            match claude::parse(&text) {
+                State::SignedIn(grant) => match &grant.refresh {
+                    Refresh::Blank => {}
+                    Refresh::Token(stored) if [spent, new.refresh.fingerprint()].contains(&stored.fingerprint()) => {}
+                    _ => return Err(SaveError::Changed),
+                },
+                State::Unreadable { why, .. } => return Err(SaveError::NotPatchable(why)),
                 _ => return Err(SaveError::Changed),
-            },
-            _ => return Err(SaveError::Changed),
+            }
+            let patched = claude::patch(&text, new).map_err(SaveError::NotPatchable)?;
+            let mut temp = match staged.take() {
+                Some(staged) => staged,
+                None => replace::stage(&target, files::stat(&target).as_ref())?,
+            };
+            temp.write(patched.as_bytes())?;
+            // for milliseconds alone: what takes long is done
+            let write_lock = match locks::acquire(&place.write_lock(), WRITE_LOCK).await {
+                Ok(held) => Some(held),
+                Err(error @ LockError::Held(_)) => return Err(error.into()),
+                // a directory where no lock can be made is one where Claude Code can make none either
+                Err(LockError::Io(_)) => None,
+            };
+            let ours = || locks.are_ours() && write_lock.as_ref().is_none_or(|lock| lock.is_ours());
+            match temp.put(Over::Content(text.as_bytes()), &ours) {
+                Ok(_) => return Ok(()),
+                Err(NotPut::Changed) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let patched = claude::patch(&text, new).map_err(SaveError::NotPatchable)?;
-        if write_lock.as_ref().is_some_and(|lock| !lock.is_ours()) {
-            return Err(SaveError::Changed);
-        }
-        self.staged.commit(patched.as_bytes())?;
-        Ok(())
+        Err(SaveError::Crowded)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
     use std::fs;
     use std::path::Path;
 
@@ -175,19 +196,78 @@ mod tests {
         let dir = home.path().join(".claude");
         fs::create_dir(&dir).unwrap();
         let place = place(&dir);
-        for (stored, saved) in [("R1", true), ("", true), ("R9", false)] {
+        for (stored, saved) in [("R1", true), ("", true), ("R2", true), ("R9", false)] {
             let text =
                 format!("{{\"claudeAiOauth\":{{\"accessToken\":\"\",\"refreshToken\":\"{stored}\",\"expiresAt\":0}}}}");
             fs::write(place.file(), &text).unwrap();
             let mut locks = lock(&place, Duration::from_secs(1)).await.unwrap();
             assert!(locks.touch());
-            let outcome = prepare(&place).unwrap().save(&place, &Secret::new("R1"), &new()).await;
+            let spent = Secret::new("R1").fingerprint();
+            let outcome = prepare(&place.file())
+                .unwrap()
+                .save(&place, &locks, spent, &new())
+                .await;
             drop(locks);
             assert_eq!(outcome.is_ok(), saved, "{stored}: {outcome:?}");
-            assert_eq!(fs::read_to_string(place.file()).unwrap().contains("\"R2\""), saved);
+            assert_eq!(fs::read_to_string(place.file()).unwrap().contains("\"A2\""), saved);
             assert_eq!(files::list(&dir), [".credentials.json"]);
             assert_eq!(files::list(home.path()), [".claude"]);
         }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn nothing_is_saved_once_a_lock_is_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".claude");
+        fs::create_dir(&dir).unwrap();
+        let place = place(&dir);
+        let text = r#"{"claudeAiOauth":{"accessToken":"","refreshToken":"R1","expiresAt":0}}"#;
+        fs::write(place.file(), text).unwrap();
+        for lock_path in [place.refresh_lock(), place.dir_lock()] {
+            let locks = lock(&place, Duration::from_secs(1)).await.unwrap();
+            // somebody found it stale, and took it
+            fs::remove_dir(&lock_path).unwrap();
+            fs::create_dir(&lock_path).unwrap();
+            let ready = prepare(&place.file()).unwrap();
+            let saved = ready
+                .save(&place, &locks, Secret::new("R1").fingerprint(), &new())
+                .await;
+            assert!(matches!(saved, Err(SaveError::Lost)), "{saved:?}");
+            assert_eq!(fs::read_to_string(place.file()).unwrap(), text);
+            assert_eq!(
+                files::list(&dir).iter().filter(|name| name.ends_with("-tmp")).count(),
+                0
+            );
+            drop(locks);
+            fs::remove_dir(&lock_path).unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn locks_whose_recorded_holder_lives_are_waited_for_however_old() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".claude");
+        fs::create_dir(&dir).unwrap();
+        let place = place(&dir);
+        let mut holder = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let record = crate::sources::owner::tests::of(holder.id());
+        fs::write(place.owner_record(), record).unwrap();
+        for path in [place.refresh_lock(), place.dir_lock()] {
+            fs::create_dir(&path).unwrap();
+            let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400);
+            let times = fs::FileTimes::new().set_modified(long_ago);
+            fs::File::open(&path).unwrap().set_times(times).unwrap();
+        }
+        assert!(matches!(
+            lock(&place, Duration::from_millis(50)).await,
+            Err(LockError::Held(_))
+        ));
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert!(lock(&place, Duration::from_secs(20)).await.unwrap().are_ours());
     }
 
     #[tokio::test(flavor = "current_thread")]

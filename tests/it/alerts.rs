@@ -417,7 +417,7 @@ fn killed_while_a_receiver_hangs_it_is_sent_again_with_the_same_id() {
         let mut pass = home.spawn(&["run"]);
         let leased = || {
             let text = std::fs::read_to_string(home.at(LEDGER)).unwrap_or_default();
-            text.contains("\"attempts\": 1") && (manner == Manner::Deaf || !phone.seen().is_empty())
+            text.contains("\"attempts\":1") && (manner == Manner::Deaf || !phone.seen().is_empty())
         };
         while !leased() {
             assert_eq!(pass.try_wait().unwrap(), None, "it waits for an answer");

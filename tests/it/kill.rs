@@ -106,53 +106,78 @@ fn a_kill_at_any_call_tears_nothing_and_the_next_pass_heals() {
     assert_eq!(seen.len(), 2, "some were killed before a write and some after");
 }
 
+/// Runs `sync` under strace with these options.
+fn traced(home: &Home, options: &[&str]) -> std::process::Output {
+    Command::new("strace")
+        .args(["-f", "-qq", "-y"])
+        .args(options)
+        .arg(env!("CARGO_BIN_EXE_nolapse"))
+        .arg("sync")
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .output()
+        .expect("strace is needed: `apt-get install strace`")
+}
+
+/// Which fsync of a pass is that of the store of `main`.
+fn its_fsync() -> usize {
+    let home = home();
+    let trace = home.at("trace");
+    traced(&home, &["-o", trace.to_str().unwrap(), "-e", "trace=fsync"]);
+    let text = fs::read_to_string(trace).unwrap();
+    let mut calls = text.lines().filter(|line| line.contains("fsync("));
+    1 + calls
+        .position(|line| line.contains("/main/agent/.auth-profiles.json."))
+        .unwrap()
+}
+
 #[test]
 fn a_full_disk_leaves_everything_as_it_was_and_is_said() {
-    for (call, error) in [
-        ("write", "ENOSPC"),
-        ("fsync", "EIO"),
-        ("rename", "EROFS"),
-        ("renameat", "EROFS"),
+    let fsync = format!("inject=fsync:error=EIO:when={}", its_fsync());
+    let rename = ["rename", "renameat2"].map(|call| format!("inject={call}:error=EROFS"));
+    for (what, options) in [
+        ("fsync", vec!["-e", "trace=fsync", "-e", &fsync]),
+        (
+            "rename",
+            vec!["-e", "trace=rename,renameat2", "-e", &rename[0], "-e", &rename[1]],
+        ),
+        // more than the process may write (SIGXFSZ) is an error too, not its end
+        ("write", vec!["-e", "trace=none"]),
     ] {
         let home = home();
-        let before: Vec<String> = AGENTS.iter().map(|agent| home.read(&store(agent))).collect();
-        let output = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
-            .arg(home.at(".clawdbot/agents/main/agent/.auth-profiles.json.nolapse-tmp"))
-            .args([
-                "-e",
-                &format!("trace={call}"),
-                "-e",
-                &format!("inject={call}:error={error}"),
-            ])
-            .arg(env!("CARGO_BIN_EXE_nolapse"))
-            .arg("sync")
-            .env_clear()
-            .env("HOME", home.path())
-            .env("PATH", "/usr/bin:/bin")
-            .stdin(Stdio::null())
-            .output()
-            .expect("strace is needed: `apt-get install strace`");
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        if call == "renameat" && output.status.code() == Some(0) {
-            continue; // this platform's rename is the other call
-        }
-        if call == "rename" && output.status.code() == Some(0) {
-            continue;
-        }
-        assert_eq!(output.status.code(), Some(3), "{call}: {stdout}");
-        assert!(stdout.contains("was not written"), "{call}: {stdout}");
-        assert_eq!(home.read(&store("main")), before[0], "{call}");
+        let path = home.at(&store("main"));
+        let mut options: Vec<String> = options.into_iter().map(str::to_owned).collect();
+        let ran = if what == "write" {
+            let mut large = home.json(&store("main"));
+            large["profiles"]["k:k"]["note"] = "x".repeat(300_000).into();
+            home.write(&store("main"), large.to_string());
+            let limited = "ulimit -f 256; exec \"$0\" sync";
+            Command::new("bash")
+                .args(["-c", limited, env!("CARGO_BIN_EXE_nolapse")])
+                .env_clear()
+                .env("HOME", home.path())
+                .env("PATH", "/usr/bin:/bin")
+                .output()
+                .unwrap()
+        } else {
+            if what == "rename" {
+                options.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
+            }
+            options.extend(["-o".to_owned(), "/dev/null".to_owned()]);
+            traced(&home, &options.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let before = home.read(&store("main"));
+        let stdout = String::from_utf8(ran.stdout).unwrap();
+        assert_eq!(ran.status.code(), Some(3), "{what}: {stdout}");
+        assert!(stdout.contains("was not written"), "{what}: {stdout}");
+        assert!(before.contains(&access("1")) && before.contains("\"K\""), "{what}");
         assert!(
             home.read(&store("work")).contains(&access("2")),
             "one store's trouble is its own"
         );
-        assert!(
-            !home
-                .at(".clawdbot/agents/main/agent/.auth-profiles.json.nolapse-tmp")
-                .exists(),
-            "{call}"
-        );
+        assert!(!home.files().keys().any(|path| path.contains("nolapse-tmp")), "{what}");
     }
 }
 

@@ -56,7 +56,8 @@ fn check(home: &Home, ran: &Ran) {
     ] {
         assert!(!home.at(left).exists(), "{left} was left behind");
     }
-    assert!(!home.at(".claude/..credentials.json.nolapse-tmp").exists());
+    assert!(!home.at(".claude/.oauth_refresh.lock.owner").exists() || record(home)["stage"].is_object());
+    assert!(!home.files().keys().any(|path| path.contains("nolapse-tmp")));
 }
 
 fn alerted(home: &Home, kind: &str) -> bool {
@@ -1024,4 +1025,94 @@ fn without_its_own_lock_a_pass_renews_nothing() {
     let before = home.read(CREDENTIALS);
     let ran = home.run(&["run"]);
     assert_eq!((home.read(CREDENTIALS), server.seen().len()), (before, 0), "{ran:?}");
+}
+
+/// Stops a direct renewal that waits for its answer, lets a second one with another state directory find its locks old, and lets
+/// the first go on. Nobody posts what was posted, and the first saves what it got.
+fn stopped(home: &Home, server: &Endpoint, locks: &[&str]) {
+    let config = server.config().replace("\"5s\"", "\"60s\"");
+    home.config(&format!("{config}always = true\n"));
+    let first = home.spawn(&["run"]);
+    until("posted", || server.seen().len() == 1);
+    let signal = |name: &str| {
+        let pid = first.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+    for lock in locks {
+        let times = fs::FileTimes::new().set_modified(long_ago);
+        fs::File::open(home.at(lock)).unwrap().set_times(times).unwrap();
+    }
+    let other = home.at("other-state");
+    let second = home.run(&["--state-dir", other.to_str().unwrap(), "refresh"]);
+    assert!(second.stdout.contains("lock"), "{second:?}");
+    assert_eq!(server.seen().len(), 1, "posted again: {second:?}");
+    signal("-CONT");
+    let ran = Ran::of(first.wait_with_output().unwrap());
+    assert!(ran.stdout.contains("renewed directly"), "{ran:?}");
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+    let left = home
+        .files()
+        .into_keys()
+        .filter(|path| path.contains("/rescue/") || path.contains(".owner"));
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_renewal_that_is_stopped_is_waited_for_however_old_its_locks_look() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
+            let home = home(&server.config());
+            stopped(&home, &server, &[".claude/.oauth_refresh.lock", ".claude.lock"]);
+            let login = home.json(CREDENTIALS);
+            assert_eq!(login["claudeAiOauth"]["refreshToken"], refresh("r1"));
+            assert_eq!(login["mcpOAuth"]["kept"], 1.0);
+        });
+        scope.spawn(|| {
+            let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
+            let home = own_home(&server);
+            let lock = format!("{STORE}.lock");
+            stopped(&home, &server, &[&lock]);
+            let store = home.json(STORE);
+            assert_eq!(store["profiles"]["anthropic:work"]["refresh"], refresh("r1"));
+            assert_eq!(store["profiles"]["openai:key"]["key"], "sk-k");
+        });
+    });
+}
+
+#[test]
+fn what_a_killed_renewal_posted_is_not_posted_from_another_state_directory() {
+    let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_secs(60))]);
+    let home = home(&server.config().replace("5s", "60s"));
+    let mut first = home.spawn(&["run"]);
+    until("posted", || server.seen().len() == 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let other = home.at("other-state");
+    // a moment later the locks are the dead process's still, and a minute later nobody's
+    for _ in 0..2 {
+        let second = home.run(&["--state-dir", other.to_str().unwrap(), "refresh", "--force"]);
+        assert_eq!(server.seen().len(), 1, "{second:?}");
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+        for lock in [".claude/.oauth_refresh.lock", ".claude.lock"].map(|lock| home.at(lock)) {
+            if let Ok(lock) = fs::File::open(lock) {
+                lock.set_times(fs::FileTimes::new().set_modified(long_ago)).unwrap();
+            }
+        }
+    }
+    // somebody signs in again: what is on record is of no interest any more
+    let expires = now() - 60_000;
+    home.login("1", expires);
+    let renewed = home
+        .json(CREDENTIALS)
+        .to_string()
+        .replace(&refresh("1"), &refresh("r1"));
+    home.write(CREDENTIALS, renewed);
+    // the dead one's locks may have been taken over only now, and then it is the next pass that renews
+    home.run(&["--state-dir", other.to_str().unwrap(), "refresh"]);
+    let second = home.run(&["--state-dir", other.to_str().unwrap(), "refresh"]);
+    assert_eq!(server.seen().len(), 2, "{second:?}");
+    assert_eq!(home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"], refresh("r2"));
 }

@@ -1,0 +1,535 @@
+//! The one way a file is replaced: a temp file beside it, written and synced; then, at once, the checks and the rename.
+//!
+//! Whoever wrote the target in between must not be overwritten, and a process that was suspended in between must not rename what
+//! is no longer its own. So [`Staged::put`] looks last of all whether the target is still what was planned from, whether every
+//! lock is still ours, and whether the temp path is still the file we opened (its name is unique). What is left is the time from
+//! the last look to the rename, microseconds, or as long as somebody stops us exactly there. On Linux the rename is an exchange
+//! (`RENAME_EXCHANGE`, `RENAME_NOREPLACE`) where the file system has it: what was displaced is compared as well, and put back.
+//!
+//! Not guaranteed: without that exchange (macOS, some network file systems) the last microseconds; and the target of two more
+//! writers that both replace it while something is put back.
+
+use super::files;
+use crate::types::Meta;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Ends the name of every temp file.
+const TEMP_END: &str = ".nolapse-tmp";
+
+/// How a file was replaced.
+#[derive(Debug)]
+pub struct Replaced {
+    /// By rename, or in place.
+    pub how: How,
+    /// Whether it survives a power cut: the error with which its directory could not be synced.
+    pub synced: io::Result<()>,
+}
+
+/// By rename, or in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By rename: readers saw the old file or the new one, nothing between.
+    Atomically,
+    /// Written in place, since the path is a mount point (a file bind-mounted into a container cannot be renamed onto).
+    InPlace,
+}
+
+/// What a file may be put over.
+#[derive(Clone, Copy, Debug)]
+pub enum Over<'a> {
+    /// Anything: the file is ours alone, in a directory of ours.
+    Anything,
+    /// Nothing.
+    Absent,
+    /// Exactly this content.
+    Content(&'a [u8]),
+}
+
+impl<'a> Over<'a> {
+    /// The content that was read, or that there was none.
+    pub fn read(text: Option<&'a str>) -> Self {
+        text.map_or(Self::Absent, |text| Self::Content(text.as_bytes()))
+    }
+}
+
+/// Why a file was not replaced; it is then as somebody else left it.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPut {
+    /// Somebody else wrote it: plan again from what it is now.
+    #[error("somebody else wrote it at the same moment")]
+    Changed,
+    /// A lock, or the temp file, was taken from us.
+    #[error("its lock was lost")]
+    Lost,
+    /// The system refused.
+    #[error("{}", files::io_words(.0))]
+    Io(#[from] io::Error),
+}
+
+/// A temp file opened beside its target, proving that the target can be replaced. Removed when dropped.
+pub struct Staged {
+    target: PathBuf,
+    temp: Temp,
+}
+
+/// A file with a name that nobody else has. Its maker holds it locked (`flock`), which tells [`sweep`] that it is alive.
+pub(super) struct Temp {
+    pub path: PathBuf,
+    pub file: File,
+    identity: (u64, u64),
+}
+
+impl Temp {
+    /// Makes one beside `target`, 0600.
+    pub fn beside(target: &Path) -> io::Result<Self> {
+        use std::hash::BuildHasher;
+        let mut tries = 0;
+        let (path, file) = loop {
+            let unique = std::hash::RandomState::new().hash_one((std::process::id(), tries));
+            let mut name = std::ffi::OsString::from(".");
+            name.push(target.file_name().unwrap_or_default());
+            name.push(format!(".{unique:016x}{TEMP_END}"));
+            let path = target.with_file_name(name);
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => break (path, file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < 8 => tries += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        // a file system without such locks has its leftovers swept by age
+        let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        let meta = file.metadata()?;
+        Ok(Self {
+            path,
+            file,
+            identity: (meta.dev(), meta.ino()),
+        })
+    }
+
+    /// Whether its path is still the file that we opened.
+    fn is_ours(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Opens the temp file for `target` (a real path, see [`files::real_target`]) with `keep`'s mode and owner, 0600 and the
+/// directory's owner where there is no file yet.
+///
+/// # Errors
+/// Whatever the system refuses; `PermissionDenied` also where the owner could not be kept.
+pub fn stage(target: &Path, keep: Option<&Meta>) -> io::Result<Staged> {
+    let temp = Temp::beside(target)?;
+    let (uid, gid) = match keep {
+        Some(meta) => (meta.uid, meta.gid),
+        None => match target.parent().and_then(files::stat) {
+            Some(above) if files::is_root() => (above.uid, above.gid),
+            _ => (files::our_uid(), rustix::process::getegid().as_raw()),
+        },
+    };
+    let made = temp.file.metadata()?;
+    if made.uid() != uid {
+        std::os::unix::fs::fchown(&temp.file, Some(uid), Some(gid))?;
+    } else if made.gid() != gid {
+        // a group we are not in cannot be kept; the owner can, and access by the owner is what matters
+        let _ = std::os::unix::fs::fchown(&temp.file, None, Some(gid));
+    }
+    if let Some(meta) = keep
+        && meta.mode & 0o777 != 0o600
+    {
+        temp.file
+            .set_permissions(fs::Permissions::from_mode(meta.mode & 0o777))?;
+    }
+    Ok(Staged {
+        target: target.to_owned(),
+        temp,
+    })
+}
+
+impl Staged {
+    /// Sets room aside for `bytes` bytes, so that a disk that fills up meanwhile does not fail the write. Where the file
+    /// system cannot do that, nothing is set aside.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn reserve(&self, bytes: u64) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            use rustix::io::Errno;
+            if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS)) =
+                fallocate(&self.temp.file, FallocateFlags::KEEP_SIZE, 0, bytes)
+            {
+                return Err(error.into());
+            }
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// Writes the new content to the temp file and makes it durable there. This is what takes long; it may be done again.
+    ///
+    /// # Errors
+    /// Whatever the system refuses.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let file = &mut self.temp.file;
+        file.rewind()?;
+        file.write_all(bytes)?;
+        if file.metadata()?.len() > bytes.len() as u64 {
+            file.set_len(bytes.len() as u64)?;
+        }
+        file.sync_all()
+    }
+
+    /// Puts what was written in the target's place, if that still holds what was planned from and `ours` says that every lock is
+    /// still held.
+    ///
+    /// # Errors
+    /// See [`NotPut`]; the target is then not ours (except where an in-place write failed half-way on a mount point, which is
+    /// attempted only after the same bytes were durable beside it).
+    pub fn put(self, over: Over<'_>, ours: &dyn Fn() -> bool) -> Result<Replaced, NotPut> {
+        if !stands(&self.target, over) {
+            return Err(NotPut::Changed);
+        }
+        if !ours() || !self.temp.is_ours() {
+            return Err(NotPut::Lost);
+        }
+        let how = match self.rename(over) {
+            Ok(()) => How::Atomically,
+            Err(NotPut::Io(error)) if error.kind() == io::ErrorKind::ResourceBusy => self.in_place()?,
+            Err(error) => return Err(error),
+        };
+        Ok(Replaced {
+            how,
+            synced: files::sync_dir(&self.target),
+        })
+    }
+
+    fn rename(&self, over: Over<'_>) -> Result<(), NotPut> {
+        match over {
+            Over::Anything => {}
+            Over::Absent => match swap::only_if_absent(&self.temp.path, &self.target) {
+                Err(error) if swap::unknown(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(NotPut::Changed),
+                other => return Ok(other?),
+            },
+            Over::Content(_) => match swap::exchange(&self.temp.path, &self.target) {
+                Err(error) if swap::unknown(&error) => {}
+                // it was removed just now
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NotPut::Changed),
+                Err(error) => return Err(error.into()),
+                Ok(()) => return self.exchanged(over),
+            },
+        }
+        Ok(fs::rename(&self.temp.path, &self.target)?)
+    }
+
+    /// What was displaced lies at the temp path now: it goes if it is what was planned from, and is put back if it is not.
+    fn exchanged(&self, over: Over<'_>) -> Result<(), NotPut> {
+        if stands(&self.temp.path, over) {
+            // a file that stays has a temp file's name, and is swept by the next pass
+            let _ = fs::remove_file(&self.temp.path);
+            return Ok(());
+        }
+        for _ in 0..3 {
+            // ours was displaced meanwhile: what stands there now is newer than both
+            if identity(&self.target) != Some(self.temp.identity) {
+                break;
+            }
+            swap::exchange(&self.temp.path, &self.target)?;
+            if self.temp.is_ours() {
+                break;
+            }
+        }
+        if !self.temp.is_ours() {
+            tracing::warn!(file = %self.target.display(), "written by two others at the same moment");
+            let _ = fs::remove_file(&self.temp.path);
+        }
+        Err(NotPut::Changed)
+    }
+
+    fn in_place(&self) -> Result<How, NotPut> {
+        let bytes = fs::read(&self.temp.path)?;
+        let mut file = OpenOptions::new().write(true).truncate(true).open(&self.target)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        Ok(How::InPlace)
+    }
+}
+
+/// Whether a path holds what it is to be put over.
+fn stands(path: &Path, over: Over<'_>) -> bool {
+    match over {
+        Over::Anything => true,
+        Over::Absent => !files::exists(path),
+        Over::Content(content) => files::read(path).is_ok_and(|now| now.bytes == content),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod swap {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::io;
+    use std::path::Path;
+
+    pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
+    pub fn only_if_absent(from: &Path, to: &Path) -> io::Result<()> {
+        Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+    }
+
+    /// The kernel or the file system does not know how.
+    pub fn unknown(error: &io::Error) -> bool {
+        use rustix::io::Errno;
+        [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod swap {
+    use std::io;
+    use std::path::Path;
+
+    pub fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn only_if_absent(_: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn unknown(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::Unsupported
+    }
+}
+
+/// Replaces a file of ours, whatever it holds, durably: its directory is synced as well.
+///
+/// # Errors
+/// Whatever the system refuses. Where only the directory could not be synced, the new file is there and an error is returned.
+pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<()> {
+    let mut staged = stage(target, keep)?;
+    staged.write(bytes)?;
+    match staged.put(Over::Anything, &|| true) {
+        Ok(replaced) => replaced.synced,
+        Err(NotPut::Io(error)) => Err(error),
+        Err(other) => Err(io::Error::other(other)),
+    }
+}
+
+/// What is to be written, and what it was planned from.
+pub struct Planned {
+    /// What the target held; `None` where there was no file.
+    pub before: Option<String>,
+    /// What it is to hold.
+    pub after: String,
+    /// Whose mode and owner are kept.
+    pub keep: Option<Meta>,
+}
+
+/// How often a change is planned anew where somebody else wrote meanwhile.
+pub const TRIES: usize = 5;
+
+/// Plans from what the target holds now, writes that, and puts it in place; from the start, a few times, where somebody else wrote
+/// the target meanwhile. `staged` is a temp file that was opened for it before. `None` where `plan` has nothing to change.
+///
+/// # Errors
+/// What `plan` says, or [`NotPut`].
+pub fn edit<E: From<NotPut>>(
+    target: &Path,
+    mut staged: Option<Staged>,
+    mut plan: impl FnMut() -> Result<Option<Planned>, E>,
+    ours: &dyn Fn() -> bool,
+) -> Result<Option<Replaced>, E> {
+    for _ in 0..TRIES {
+        let Some(planned) = plan()? else { return Ok(None) };
+        let mut temp = match staged.take() {
+            Some(staged) => staged,
+            None => stage(target, planned.keep.as_ref()).map_err(NotPut::Io)?,
+        };
+        temp.write(planned.after.as_bytes()).map_err(NotPut::Io)?;
+        match temp.put(Over::read(planned.before.as_deref()), ours) {
+            Ok(replaced) => return Ok(Some(replaced)),
+            Err(NotPut::Changed) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(NotPut::Changed.into())
+}
+
+/// Removes the temp files in `dir` that killed processes left: those that nobody holds locked, or, where the file system has no
+/// such locks, those of an hour ago. `spare` says which are kept all the same. A file that is removed while its writer lives
+/// after all makes that one's [`Staged::put`] fail, nothing else.
+pub fn sweep(dir: &Path, spare: impl Fn(&Path) -> bool) {
+    for name in files::list(dir) {
+        let path = dir.join(&name);
+        if !name.starts_with('.') || !name.ends_with(TEMP_END) || spare(&path) || !abandoned(&path) {
+            continue;
+        }
+        if fs::remove_file(&path).is_ok() {
+            tracing::debug!(file = %path.display(), "removed a temp file that a killed process left");
+        }
+    }
+}
+
+fn abandoned(path: &Path) -> bool {
+    use rustix::fs::{FlockOperation, OFlags, flock};
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path);
+    let Ok(file) = opened else { return false };
+    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+        return false;
+    }
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => true,
+        Err(rustix::io::Errno::WOULDBLOCK) => false,
+        Err(_) => file
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 3600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(target: &Path, over: Over<'_>, bytes: &[u8], ours: &dyn Fn() -> bool) -> Result<Replaced, NotPut> {
+        let mut staged = stage(target, files::stat(target).as_ref()).unwrap();
+        staged.write(bytes).unwrap();
+        staged.put(over, ours)
+    }
+
+    #[test]
+    fn a_replacement_keeps_the_mode_and_leaves_no_temp_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        for (over, new) in [(Over::Content(b"old"), "new"), (Over::Anything, "newer")] {
+            let replaced = put(&path, over, new.as_bytes(), &|| true).unwrap();
+            assert!(replaced.how == How::Atomically && replaced.synced.is_ok());
+            let after = files::read(&path).unwrap();
+            assert_eq!((after.bytes.as_slice(), after.meta.mode), (new.as_bytes(), 0o640));
+            assert_eq!(files::list(dir.path()), ["store.json"]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_twice_is_the_second_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        let mut staged = stage(&path, None).unwrap();
+        staged.reserve(1 << 14).unwrap();
+        staged.write(b"a long first content").unwrap();
+        staged.write(b"short").unwrap();
+        staged.put(Over::Absent, &|| true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"short");
+    }
+
+    #[test]
+    fn nothing_is_put_over_what_changed_or_without_the_locks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "theirs").unwrap();
+        for over in [Over::Content(b"old"), Over::Absent] {
+            assert!(matches!(put(&path, over, b"new", &|| true), Err(NotPut::Changed)));
+        }
+        assert!(matches!(
+            put(&path, Over::Content(b"theirs"), b"new", &|| false),
+            Err(NotPut::Lost)
+        ));
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        assert_eq!(files::list(dir.path()), ["store.json"]);
+    }
+
+    /// The moment between the last look and the rename, in which a process may be stopped for hours: `ours` is asked there.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn what_was_displaced_at_the_last_moment_is_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        for last_moment in ["renamed", "in place", "removed"] {
+            fs::write(&path, "old").unwrap();
+            let done = put(&path, Over::Content(b"old"), b"new", &|| {
+                match last_moment {
+                    "renamed" => {
+                        fs::write(dir.path().join("x"), "theirs").unwrap();
+                        fs::rename(dir.path().join("x"), &path).unwrap();
+                    }
+                    "in place" => fs::write(&path, "theirs").unwrap(),
+                    _ => fs::remove_file(&path).unwrap(),
+                }
+                true
+            });
+            assert!(matches!(done, Err(NotPut::Changed)), "{last_moment}: {done:?}");
+            let left = fs::read_to_string(&path).ok();
+            assert_eq!(left.as_deref(), (last_moment != "removed").then_some("theirs"));
+            assert_eq!(files::list(dir.path()).len(), left.iter().len());
+        }
+        let done = put(&dir.path().join("new.json"), Over::Absent, b"new", &|| {
+            fs::write(dir.path().join("new.json"), "theirs").unwrap();
+            true
+        });
+        assert!(matches!(done, Err(NotPut::Changed)));
+        assert_eq!(fs::read(dir.path().join("new.json")).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_temp_file_that_was_taken_away_is_not_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "old").unwrap();
+        let mut staged = stage(&path, None).unwrap();
+        staged.write(b"new").unwrap();
+        let temp = staged.temp.path.clone();
+        fs::remove_file(&temp).unwrap();
+        fs::write(&temp, "somebody else's").unwrap();
+        assert!(matches!(staged.put(Over::Content(b"old"), &|| true), Err(NotPut::Lost)));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read(&temp).unwrap(), b"somebody else's");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_a_live_one_holds_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        let staged = stage(&path, None).unwrap();
+        for name in [
+            ".store.json.0123456789abcdef.nolapse-tmp",
+            ".spared.nolapse-tmp",
+            ".store.json.other-tmp",
+        ] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        sweep(dir.path(), |path| path.ends_with(".spared.nolapse-tmp"));
+        assert_eq!(files::list(dir.path()).len(), 3);
+        assert!(staged.temp.is_ours());
+        drop(staged);
+        assert_eq!(
+            files::list(dir.path()),
+            [".spared.nolapse-tmp", ".store.json.other-tmp"]
+        );
+    }
+}

@@ -1,0 +1,526 @@
+//! One renewal by our own exchange: fence, post, rescue, save, settle. What is locked and how it is saved are its parameters
+//! ([`Grant`]): a login under Claude Code's locks, a store's own grant under its agents'.
+//!
+//! The order, each step there for a way in which a login was lost before; the caller has taken the locks, and read and decided
+//! everything again under them:
+//! 1. the temp file in the grant's place and the rescue file are opened and have room set aside: two places for the answer;
+//! 2. the fence is durable in the ledger: a pass that dies after this is recognised;
+//! 3. who posts which token is on record beside the lock, for other processes: a lock whose owner lives is not taken over, and
+//!    what an owner left that died is not posted by others;
+//! 4. the refresh token is posted, once, while the locks are kept fresh;
+//! 5. the answer is written to the rescue file and synced;
+//! 6. it is saved in its place, compare-and-set, if every lock is still ours;
+//! 7. it is read back from there; then the rescue file and the record go, the fence is cleared, the locks are released.
+//!
+//! From 2 to 7 no signal ends the process.
+
+use super::exchange::{self, Answer, Exchange, Tokens};
+use super::rescue::{self, Rescue, Slot};
+use super::{Attempt, problem};
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks::{Group, LockError};
+use crate::edge::signals::Uninterrupted;
+use crate::ledger::{self, Ledger};
+use crate::pass::Outcome;
+use crate::rules::renew::{self as rule, Not, Record, Stage};
+use crate::secret::Fingerprint;
+use crate::sources::claude::NewTokens;
+use crate::sources::owner;
+use crate::sources::save::{Ready, SaveError};
+use crate::types::{Ms, Problem};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Claude Code's holders touch their locks every 5 s.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// What a grant's place holds now.
+pub(super) enum Now {
+    /// This refresh token, whose access token is good until then, [`Ms`].
+    Holds(Fingerprint, Option<Ms>),
+    /// Its tokens were wiped.
+    Blank,
+    /// No grant, by somebody's will: signed out, removed, of another kind.
+    Gone,
+    /// It cannot be read, or not be written by us; why.
+    Unreadable(String),
+}
+
+/// What is renewed.
+pub(super) trait Grant {
+    /// Its key in the ledger, which is its name for people too.
+    fn key(&self) -> &str;
+    /// The file that holds it.
+    fn file(&self) -> &Path;
+    /// Where the owner of its lock is recorded.
+    fn owner_record(&self) -> PathBuf;
+    /// Takes the locks of a refresh.
+    async fn lock(&self) -> Result<Group, LockError>;
+    /// Opens a temp file in its place.
+    fn prepare(&self) -> io::Result<Ready>;
+    /// Saves new tokens, compare-and-set, if the locks are still ours.
+    async fn save(&self, ready: Ready, locks: &Group, rescue: &Rescue) -> Result<(), SaveError>;
+    /// What its place holds now.
+    fn now(&self, ctx: &Ctx) -> Now;
+    /// What is said where its place, or ours, cannot be written.
+    fn not_writable(&self, what: &str, error: &io::Error) -> Problem;
+    /// What is said where somebody else holds its lock.
+    fn busy(&self) -> Problem;
+}
+
+/// What is posted.
+pub(super) struct Spend<'a> {
+    pub ask: Exchange<'a>,
+    /// Until when its access token is good, [`Ms`].
+    pub expires: Option<Ms>,
+    /// What its agents take off the end, [`Ms`].
+    pub margin: Ms,
+}
+
+/// Renews a grant. The caller holds its locks and has decided under them.
+pub(super) async fn renew<G: Grant>(
+    ctx: &Ctx,
+    ledger: &mut Ledger,
+    grant: &G,
+    mut locks: Group,
+    spend: Spend<'_>,
+) -> Attempt {
+    let token = spend.ask.refresh.fingerprint();
+    let not_writable = |what: &str, error: &io::Error| Attempt::failed(grant.not_writable(what, error));
+    let ready = match grant.prepare() {
+        Ok(ready) => ready,
+        Err(error) => return not_writable("its new tokens could not be saved", &error),
+    };
+    let slot = match rescue::open(&ctx.state_dir, token) {
+        Ok(slot) => slot,
+        Err(error) => return not_writable("there is no second place for its new tokens", &error),
+    };
+    // between the fence and the request there is nothing that takes time
+    if let Err(why) = ctx.http.warm() {
+        return Attempt::failed(unreachable(grant, &why.to_string()));
+    }
+    let _whole = Uninterrupted::begin();
+    let mut fence = match Fence::raise(ctx, ledger, grant.key(), token, spend.expires) {
+        Ok(fence) => fence,
+        Err(error) => return not_writable("nothing could be written down about it", &error),
+    };
+    let recorded = record_owner(grant, &locks, token);
+    let owner = match recorded {
+        Ok(owner) if locks.touch() => owner,
+        other => {
+            let attempt = match other {
+                Ok(owner) => {
+                    owner.remove();
+                    Attempt::failed(grant.busy())
+                }
+                Err(error) => not_writable("its lock's owner could not be recorded", &error),
+            };
+            fence.lower(ctx, ledger);
+            return attempt;
+        }
+    };
+    let answer = keeping(&mut locks, exchange::exchange(ctx, &spend.ask)).await;
+    let attempt = match answer {
+        Answer::Tokens(tokens) => {
+            let rescue = Rescue {
+                whom: grant.key().to_owned(),
+                spent: token,
+                new: new_tokens(ctx, tokens, &spend),
+                until: spend.expires,
+            };
+            let places = Places { ready, slot, locks };
+            keep(ctx, grant, places, &rescue, &mut fence).await
+        }
+        other => without_tokens(ledger, &mut fence, other, grant),
+    };
+    // what may have been spent and is not in its place stays on record, for all who could post it again
+    if !fence.record.stuck() {
+        owner.remove();
+    }
+    fence.lower(ctx, ledger);
+    attempt
+}
+
+fn record_owner<G: Grant>(grant: &G, locks: &Group, token: Fingerprint) -> io::Result<owner::Record> {
+    let mut paths = locks.paths();
+    let (first, second) = (paths.next(), paths.next());
+    owner::Record::write(&grant.owner_record(), first.unwrap_or(grant.file()), second, token)
+}
+
+/// What is remembered of a token from before it is posted until its outcome is known.
+struct Fence {
+    key: String,
+    record: Record,
+    expires: Option<Ms>,
+    sent_at: Ms,
+}
+
+impl Fence {
+    fn raise(ctx: &Ctx, ledger: &mut Ledger, key: &str, token: Fingerprint, expires: Option<Ms>) -> io::Result<Self> {
+        let sent_at = ctx.clock.now();
+        let mut record = Record::of(ledger.renewals.get(key), token);
+        record.stage = Stage::Sent { expires, at: sent_at };
+        let remembered = ledger.renewals.insert(key.to_owned(), record.clone());
+        if let Err(error) = ledger::save_durably(&ctx.state_dir, ledger) {
+            match remembered {
+                Some(before) => ledger.renewals.insert(key.to_owned(), before),
+                None => ledger.renewals.remove(key),
+            };
+            return Err(error);
+        }
+        record.stage = Stage::Idle;
+        Ok(Self {
+            key: key.to_owned(),
+            record,
+            expires,
+            sent_at,
+        })
+    }
+
+    fn unknown(&mut self, at: Ms, why: &str) {
+        self.record.stage = Stage::Unknown {
+            expires: self.expires,
+            at,
+            why: why.to_owned(),
+        };
+    }
+
+    /// Makes the end of an exchange known to the next pass. Should that fail, the fence is found there and settled from the files.
+    fn lower(self, ctx: &Ctx, ledger: &mut Ledger) {
+        ledger.renewals.insert(self.key, self.record);
+        if let Err(error) = ledger::save_durably(&ctx.state_dir, ledger) {
+            tracing::warn!("the fence could not be cleared: {}", files::io_words(&error));
+        }
+    }
+}
+
+/// The two places for an answer, and the locks under which the first is written.
+struct Places {
+    ready: Ready,
+    slot: Slot,
+    locks: Group,
+}
+
+/// Keeps an answer: in `rescue/` first, then in its place.
+async fn keep<G: Grant>(ctx: &Ctx, grant: &G, places: Places, rescue: &Rescue, fence: &mut Fence) -> Attempt {
+    let stored = places.slot.write(rescue);
+    let renewed = Attempt::Renewed {
+        expires: rescue.new.expires,
+        by: "directly",
+    };
+    let first = match grant.save(places.ready, &places.locks, rescue).await {
+        // what is saved exists nowhere else in its place: once more from the start where the system refused
+        Err(error @ (SaveError::Io(_) | SaveError::Lock(_) | SaveError::Crowded)) => {
+            tracing::warn!("saving the new tokens: {error}; once more");
+            match grant.prepare() {
+                Ok(ready) => grant.save(ready, &places.locks, rescue).await,
+                Err(error) => Err(SaveError::Io(error)),
+            }
+        }
+        other => other,
+    };
+    let outcome = match first {
+        Ok(()) => there(ctx, grant, rescue),
+        Err(SaveError::Changed) => stands(ctx, grant, rescue),
+        // stopped for long, and somebody took the locks: they are taken again, and all is read again
+        Err(SaveError::Lost) => {
+            drop(places.locks);
+            complete(ctx, grant, rescue).await
+        }
+        Err(error) => Completed::Not(error.to_string()),
+    };
+    match outcome {
+        Completed::Saved | Completed::There => {
+            forget(ctx, rescue.spent);
+            renewed
+        }
+        // what was rescued is compared with the file at the next pass, and removed then
+        Completed::NotSynced(why) => {
+            tracing::warn!("the save may not survive a power cut: {why}");
+            renewed
+        }
+        Completed::Superseded => {
+            forget(ctx, rescue.spent);
+            Attempt::failed(problem(
+                "login_changed",
+                grant.file(),
+                format!(
+                    "`{}` was changed by somebody else while it was renewed; theirs stands",
+                    grant.key()
+                ),
+                "nothing to do",
+            ))
+        }
+        Completed::Not(why) => match stored {
+            Ok(()) => {
+                fence.record.stage = Stage::Rescued {
+                    at: ctx.clock.now(),
+                    why: why.clone(),
+                };
+                Attempt::failed(save_failed(grant, &why))
+            }
+            Err(error) => {
+                let why = format!(
+                    "the answer came and could be saved nowhere ({why}; {})",
+                    files::io_words(&error)
+                );
+                fence.unknown(ctx.clock.now(), &why);
+                Attempt::failed(unknown(grant, &why))
+            }
+        },
+    }
+}
+
+/// What follows from an answer that brings no tokens.
+fn without_tokens<G: Grant>(ledger: &mut Ledger, fence: &mut Fence, answer: Answer, grant: &G) -> Attempt {
+    let (key, file) = (grant.key(), grant.file());
+    match answer {
+        // handled where they are kept
+        Answer::Tokens(_) => Attempt::Not(Not::OutcomeUnknown),
+        Answer::NotSent(why) => Attempt::failed(unreachable(grant, &why)),
+        Answer::Unknown(why) => {
+            fence.unknown(fence.sent_at, &why);
+            Attempt::failed(unknown(grant, &why))
+        }
+        Answer::Rejected(why) => {
+            if !ledger.rejected.contains(&fence.record.token) {
+                ledger.rejected.push(fence.record.token);
+            }
+            Attempt::failed(problem(
+                "rejected",
+                file,
+                format!("the refresh token of `{key}` was refused for good: {why}"),
+                "sign in again, for Claude Code with `claude auth login`",
+            ))
+        }
+        Answer::NoVerdict { kind, why, retry_after } => Attempt::Failed {
+            problem: problem(
+                kind,
+                file,
+                format!("`{key}` was not renewed: {why}; its token is kept"),
+                match kind {
+                    "endpoint_blocked" => "see whether a proxy, a VPN or the server's filter stands in between",
+                    _ => "nothing to do: it is tried again later",
+                },
+            ),
+            retry_after,
+        },
+    }
+}
+
+fn unreachable<G: Grant>(grant: &G, why: &str) -> Problem {
+    problem(
+        "endpoint_unreachable",
+        grant.file(),
+        format!("`{}` was not renewed: {why}", grant.key()),
+        "see whether this host reaches the token endpoint; the next pass tries again",
+    )
+}
+
+/// What is said where an answer never came.
+fn unknown<G: Grant>(grant: &G, why: &str) -> Problem {
+    problem(
+        "unknown_outcome",
+        grant.file(),
+        format!(
+            "the refresh token of `{}` was posted and what the server did is not known: {why}; it is not posted again",
+            grant.key()
+        ),
+        "use `claude` once: it works, or it asks you to sign in; `claude auth login` helps in any case",
+    )
+}
+
+/// What is said where new tokens lie in `rescue/` only.
+fn save_failed<G: Grant>(grant: &G, why: &str) -> Problem {
+    problem(
+        "save_failed",
+        grant.file(),
+        format!(
+            "the new tokens of `{}` could not be saved in their place: {why}; they are kept in `rescue/`",
+            grant.key()
+        ),
+        "make its directory writable, then run `nolapse refresh`; do not use `claude` before that",
+    )
+}
+
+/// Waits for the answer and keeps the locks fresh. The token has left: a lock that is lost meanwhile is found when the answer is
+/// saved.
+async fn keeping<F: Future>(locks: &mut Group, answer: F) -> F::Output {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(HEARTBEAT) => {
+                if !locks.touch() {
+                    tracing::warn!("a lock was lost while waiting for the answer");
+                }
+            }
+        }
+    }
+}
+
+fn new_tokens(ctx: &Ctx, tokens: Tokens, spend: &Spend<'_>) -> NewTokens {
+    let now = ctx.clock.now();
+    NewTokens {
+        access: tokens.access,
+        refresh: tokens.refresh.unwrap_or_else(|| spend.ask.refresh.clone()),
+        expires: now + tokens.expires_in - spend.margin,
+        deadline: tokens.login_ends_in.map(|span| now + span),
+    }
+}
+
+/// Removes what was rescued. A file that stays is compared at the next pass.
+fn forget(ctx: &Ctx, spent: Fingerprint) {
+    if let Err(error) = files::remove(&rescue::path(&ctx.state_dir, spent)) {
+        tracing::warn!("rescue: {}", files::io_words(&error));
+    }
+}
+
+/// How it stands with rescued tokens.
+enum Completed {
+    /// Saved now.
+    Saved,
+    /// Their place holds them already.
+    There,
+    /// Their place holds them, and may lose them in a power cut; why.
+    NotSynced(String),
+    /// Their place holds something newer, or nothing, by somebody's will.
+    Superseded,
+    /// They still wait, and why.
+    Not(String),
+}
+
+/// Reads new tokens back from their place and makes them durable there.
+fn there<G: Grant>(ctx: &Ctx, grant: &G, rescue: &Rescue) -> Completed {
+    match stands(ctx, grant, rescue) {
+        Completed::There => match files::real_target(grant.file()).and_then(|file| files::sync_dir(&file)) {
+            Ok(()) => Completed::There,
+            Err(error) => Completed::NotSynced(files::io_words(&error)),
+        },
+        other => other,
+    }
+}
+
+/// Compares rescued tokens with their place; [`Completed::Not`] where they still have to be saved, or cannot be.
+fn stands<G: Grant>(ctx: &Ctx, grant: &G, rescue: &Rescue) -> Completed {
+    match grant.now(ctx) {
+        Now::Holds(token, end) if token == rescue.new.refresh.fingerprint() && end >= Some(rescue.new.expires) => {
+            Completed::There
+        }
+        Now::Holds(token, _) if token == rescue.spent => Completed::Not("it was not written".into()),
+        Now::Holds(_, end) if rescue.until.is_none() || end > rescue.until => Completed::Superseded,
+        Now::Holds(..) => Completed::Not("an older state of the file was restored".into()),
+        Now::Blank => Completed::Not("it was wiped".into()),
+        Now::Gone => Completed::Superseded,
+        Now::Unreadable(why) => Completed::Not(why),
+    }
+}
+
+/// Saves rescued tokens in their place, if that still holds the token they were given for, or was wiped meanwhile.
+async fn complete<G: Grant>(ctx: &Ctx, grant: &G, rescue: &Rescue) -> Completed {
+    let before = there(ctx, grant, rescue);
+    if !matches!(before, Completed::Not(_)) {
+        return before;
+    }
+    let locks = match grant.lock().await {
+        Ok(locks) => locks,
+        Err(error) => return Completed::Not(error.to_string()),
+    };
+    let saved = match grant.prepare() {
+        Ok(ready) => grant.save(ready, &locks, rescue).await,
+        Err(error) => Err(SaveError::Io(error)),
+    };
+    let outcome = match (saved, there(ctx, grant, rescue)) {
+        (Ok(()), Completed::There) => Completed::Saved,
+        (Ok(()) | Err(SaveError::Changed), other) => other,
+        (Err(error), _) => Completed::Not(error.to_string()),
+    };
+    drop(locks);
+    outcome
+}
+
+/// What earlier passes left of one grant: rescued tokens are saved in their place, a fence is settled from what its place holds
+/// now, and one that cannot be becomes an unknown outcome. Says what is worth saying.
+pub(super) async fn settle<G: Grant>(
+    ctx: &Ctx,
+    ledger: &mut Ledger,
+    grant: &G,
+    rescues: &[(PathBuf, Rescue)],
+) -> Vec<Outcome> {
+    let mut said = Vec::new();
+    let mut waiting = false;
+    for (path, rescue) in rescues.iter().filter(|(_, rescue)| rescue.whom == grant.key()) {
+        let outcome = complete(ctx, grant, rescue).await;
+        let saved = matches!(outcome, Completed::Saved);
+        match outcome {
+            Completed::Saved | Completed::There | Completed::Superseded => {
+                if let Err(error) = files::remove(path) {
+                    tracing::warn!("rescue: {}", files::io_words(&error));
+                }
+                if ledger
+                    .renewals
+                    .get(grant.key())
+                    .is_some_and(|now| now.token == rescue.spent)
+                {
+                    ledger.renewals.remove(grant.key());
+                }
+                owner::forget(&grant.owner_record(), rescue.spent);
+                if saved {
+                    said.push(Outcome::Renewed(
+                        "from tokens that an earlier pass could not save".into(),
+                    ));
+                }
+            }
+            Completed::Not(why) | Completed::NotSynced(why) => {
+                waiting = true;
+                let mut record = Record::of(ledger.renewals.get(grant.key()), rescue.spent);
+                record.stage = Stage::Rescued {
+                    at: ctx.clock.now(),
+                    why: why.clone(),
+                };
+                ledger.renewals.insert(grant.key().to_owned(), record);
+                said.push(Outcome::NotRenewed(save_failed(grant, &why)));
+            }
+        }
+    }
+    if !waiting {
+        said.extend(settle_fence(ctx, ledger, grant));
+    }
+    said
+}
+
+fn settle_fence<G: Grant>(ctx: &Ctx, ledger: &mut Ledger, grant: &G) -> Option<Outcome> {
+    let mut record = ledger.renewals.get(grant.key()).cloned()?;
+    let (expires, at, why) = match &record.stage {
+        Stage::Idle | Stage::Running { .. } => return None,
+        Stage::Rescued { at, .. } => (None, *at, "its rescued tokens are gone".to_owned()),
+        Stage::Sent { expires, at } => (*expires, *at, "the process died before the answer came".to_owned()),
+        Stage::Unknown { expires, at, why } => (*expires, *at, why.clone()),
+    };
+    let moved = match (grant.now(ctx), &record.stage) {
+        (Now::Unreadable(_), _) => return None,
+        // of rescued tokens the end is not known: only another token tells
+        (Now::Holds(token, _), Stage::Rescued { .. }) => token != record.token,
+        (Now::Holds(token, end), _) => token != record.token || end != expires,
+        (Now::Blank | Now::Gone, _) => true,
+    };
+    if moved {
+        owner::forget(&grant.owner_record(), record.token);
+        ledger.renewals.remove(grant.key());
+        return None;
+    }
+    if matches!(record.stage, Stage::Unknown { .. }) {
+        return None;
+    }
+    let problem = unknown(grant, &why);
+    record.last = Some(rule::Failure {
+        kind: problem.kind.into(),
+        why: problem.message.clone(),
+        at: ctx.clock.now(),
+    });
+    record.stage = Stage::Unknown { expires, at, why };
+    ledger.renewals.insert(grant.key().to_owned(), record);
+    Some(Outcome::NotRenewed(problem))
+}

@@ -1,0 +1,453 @@
+//! Renewal of a grant that one store owns alone: its own lineage, a provider of the table, `mode = "direct"`.
+//!
+//! The [`engine`] does it, the locks are the agents': every JSON generation holds
+//! `<store>.lock` over the exchange, a directory or a file, and openclaw from 2026.4.20 on a lock of the grant around it
+//! ([`families::refresh_lock_target`]). So both are held here, in that order. Where it cannot be told what the agents lock, the
+//! store is left alone.
+
+use super::engine::{self, Grant, Now, Spend};
+use super::exchange::Exchange;
+use super::rescue::Rescue;
+use super::{Asked, Attempt, Seen, What, note_failure, problem, unfit};
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks::{self, Group, LockError, PATIENCE, Terms};
+use crate::edge::process;
+use crate::edge::replace::{self, Planned};
+use crate::ledger::Ledger;
+use crate::look::{self, AgentView, View, copy_key};
+use crate::pass::Done;
+use crate::rules::neighbours::{self, Neighbours, Place};
+use crate::rules::renew::{self as rule, Not, OwnCase, Record};
+use crate::secret::{Fingerprint, SecretUrl};
+use crate::sources::owner;
+use crate::sources::providers::{self, Provider};
+use crate::sources::save::{self, Ready, SaveError};
+use crate::stores::families::{self, Generation, LockKind, RefreshLocks, StateDir};
+use crate::stores::store::{self, Edit, Put};
+use crate::types::{Credential, Ms, Problem, Profile};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A store's own grant as the engine sees it.
+struct StoreGrant<'a> {
+    key: String,
+    agent: &'a AgentView,
+    state_dir: &'a StateDir,
+    profile: &'a Profile,
+}
+
+impl<'a> StoreGrant<'a> {
+    fn new(view: &'a View, agent: &'a AgentView, profile: &'a Profile) -> Self {
+        Self {
+            key: copy_key(&agent.agent.agent.label(), &profile.id),
+            agent,
+            state_dir: &view.state_dirs[agent.agent.state_dir],
+            profile,
+        }
+    }
+
+    fn grant_lock(&self) -> PathBuf {
+        locks::lock_path(&families::refresh_lock_target(
+            &self.state_dir.dir,
+            &self.profile.provider,
+            &self.profile.id,
+        ))
+    }
+
+    fn target(&self) -> io::Result<PathBuf> {
+        files::real_target(&self.agent.path)
+    }
+
+    async fn lock_all(&self, wait: Duration) -> Result<Group, LockError> {
+        let mut group = Group::default();
+        if let Ok(RefreshLocks::GrantThenStore) = self.state_dir.refresh_locks {
+            let path = self.grant_lock();
+            // in the agents' state directory, which is theirs to make
+            if files::is_dir(&self.state_dir.dir)
+                && let Some(dir) = path.parent()
+            {
+                files::make_dirs(dir)?;
+            }
+            let terms = Terms {
+                wait,
+                ..families::GRANT_LOCK
+            };
+            group.add(locks::acquire(&path, terms).await?);
+        }
+        let store = locks::lock_path(&self.target()?);
+        let terms = families::store_lock(&self.state_dir.generation).map_err(io::Error::other)?;
+        group.add(locks::acquire(&store, Terms { wait, ..terms }).await?);
+        Ok(group)
+    }
+
+    /// Puts the new tokens into the profile if it still holds the spent one.
+    fn planned(&self, target: &Path, rescue: &Rescue) -> Result<Option<Planned>, SaveError> {
+        let (state, before, keep) = store::read(target);
+        let store::State::Read(profiles) = &state else {
+            return Err(SaveError::NotPatchable("the store cannot be read".into()));
+        };
+        let there = profiles.iter().find(|profile| profile.id == self.profile.id);
+        let there = there.map(|profile| &profile.credential);
+        let new = rescue.new.refresh.fingerprint();
+        match there.and_then(Credential::refresh_fingerprint) {
+            // an agent wrote the store once more, and kept what we had saved
+            Some(token) if token == new && there.and_then(Credential::expires) >= Some(rescue.new.expires) => {
+                return Ok(None);
+            }
+            Some(token) if token == rescue.spent || token == new => {}
+            _ => return Err(SaveError::Changed),
+        }
+        let edit = Edit {
+            id: self.profile.id.clone(),
+            provider: String::new(),
+            put: Put::Oauth {
+                access: rescue.new.access.clone(),
+                refresh: rescue.new.refresh.clone(),
+                expires: rescue.new.expires,
+            },
+        };
+        let after = store::patch(before.as_deref(), &[edit]).map_err(SaveError::NotPatchable)?;
+        Ok(Some(Planned { before, after, keep }))
+    }
+}
+
+impl Grant for StoreGrant<'_> {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn file(&self) -> &Path {
+        &self.agent.path
+    }
+
+    fn owner_record(&self) -> PathBuf {
+        let target = self.target().unwrap_or_else(|_| self.agent.path.clone());
+        owner::beside(&locks::lock_path(&target))
+    }
+
+    async fn lock(&self) -> Result<Group, LockError> {
+        let begun = crate::edge::host::monotonic();
+        // the recorded holder may be stopped, with an answer on its way
+        while owner::is_held(&self.owner_record()) {
+            if begun.elapsed() >= PATIENCE {
+                return Err(LockError::Held(PATIENCE));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.lock_all(PATIENCE.saturating_sub(begun.elapsed())).await
+    }
+
+    fn prepare(&self) -> io::Result<Ready> {
+        save::prepare(&self.agent.path)
+    }
+
+    /// The agents' own sync writes without the lock, so what was written is looked at again.
+    async fn save(&self, ready: Ready, locks: &Group, rescue: &Rescue) -> Result<(), SaveError> {
+        let (staged, target) = ready.parts();
+        let mut staged = Some(staged);
+        for _ in 0..3 {
+            let plan = || self.planned(&target, rescue);
+            match replace::edit(&target, staged.take(), plan, &|| locks.are_ours())? {
+                None => return Ok(()),
+                Some(replaced) => replaced.synced?,
+            }
+            if matches!(self.planned(&target, rescue), Ok(None)) {
+                return Ok(());
+            }
+        }
+        Err(SaveError::Crowded)
+    }
+
+    fn now(&self, _: &Ctx) -> Now {
+        let (state, ..) = store::read(&self.agent.path);
+        match &state {
+            store::State::Read(profiles) => {
+                let profile = profiles.iter().find(|profile| profile.id == self.profile.id);
+                match profile.map(|profile| &profile.credential) {
+                    Some(now) => now
+                        .refresh_fingerprint()
+                        .map_or(Now::Gone, |token| Now::Holds(token, now.expires())),
+                    None => Now::Gone,
+                }
+            }
+            store::State::Absent => Now::Gone,
+            store::State::Malformed(why) | store::State::Refused(why) => Now::Unreadable(why.clone()),
+        }
+    }
+
+    fn not_writable(&self, what: &str, error: &io::Error) -> Problem {
+        problem(
+            "store_not_written",
+            &self.agent.path,
+            format!(
+                "`{}` was not renewed, since {what}: {}",
+                self.key,
+                files::io_words(error)
+            ),
+            "make room, and make the store writable for the user who runs nolapse",
+        )
+    }
+
+    fn busy(&self) -> Problem {
+        problem(
+            "store_locked",
+            locks::lock_path(&self.agent.path),
+            format!(
+                "`{}` was not renewed: it or its store is locked by another process",
+                self.key
+            ),
+            "nothing to do if it passes",
+        )
+    }
+}
+
+/// Renews what is due.
+pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, dry_run: bool) -> Vec<Seen> {
+    let mut all = Vec::new();
+    let mut taken_over = Vec::new();
+    for agent in &view.agents {
+        let label = agent.agent.agent.label();
+        for profile in &agent.profiles {
+            let key = copy_key(&label, &profile.profile.id);
+            let named = asked.login.as_ref().is_none_or(|id| *id == key);
+            let Some(provider) = providers::provider(&profile.profile.provider) else {
+                continue;
+            };
+            let Some(token) = profile.profile.credential.refresh_fingerprint() else {
+                continue;
+            };
+            if profile.login.is_some() || !named {
+                continue;
+            }
+            let due = rule::own_due(
+                &case(ctx, ledger, view, agent, &profile.profile.credential, &key, asked),
+                view.now,
+            );
+            let unfit = || unfit(ctx, "store_not_written", &key, &agent.path);
+            let what = match due {
+                Err(why) => {
+                    let end = profile.profile.credential.expires();
+                    if end.is_some_and(|end| end - ctx.config.renew.lead <= view.now) {
+                        remember(ledger, &key, token, &why, view.now);
+                    }
+                    What::Not(why)
+                }
+                Ok(_) if let Some(problem) = unfit() => {
+                    if !dry_run {
+                        note_failure(ctx, ledger, &key, token, &problem, None);
+                    }
+                    What::Failed(problem)
+                }
+                Ok(_) if dry_run => What::Would("directly, under its agents' locks".into()),
+                // whoever held the store's lock may have posted any of its grants
+                Ok(_) if taken_over.contains(&&agent.path) => What::Not(Not::TakenOver),
+                Ok(_) => match one(
+                    ctx,
+                    ledger,
+                    &StoreGrant::new(view, agent, &profile.profile),
+                    provider,
+                    asked,
+                )
+                .await
+                {
+                    Attempt::Renewed { expires, by } => {
+                        if !ledger.renewals.get(&key).is_some_and(Record::stuck) {
+                            ledger.renewals.remove(&key);
+                        }
+                        What::Renewed { expires, by }
+                    }
+                    Attempt::Not(why) => {
+                        if why == Not::TakenOver {
+                            taken_over.push(&agent.path);
+                        }
+                        What::Not(why)
+                    }
+                    Attempt::Failed { problem, retry_after } => {
+                        note_failure(ctx, ledger, &key, token, &problem, retry_after);
+                        What::Failed(problem)
+                    }
+                },
+            };
+            all.push(Seen {
+                whom: key,
+                path: agent.path.clone(),
+                what,
+            });
+        }
+    }
+    all
+}
+
+fn case<'a>(
+    ctx: &Ctx,
+    ledger: &'a Ledger,
+    view: &'a View,
+    agent: &'a AgentView,
+    credential: &'a Credential,
+    key: &str,
+    asked: &Asked,
+) -> OwnCase<'a> {
+    let token = credential.refresh_fingerprint();
+    let holders = view
+        .agents
+        .iter()
+        .flat_map(|agent| &agent.profiles)
+        .filter(|other| other.profile.credential.refresh_fingerprint() == token)
+        .count();
+    OwnCase {
+        credential,
+        lead: ctx.config.renew.lead,
+        shared: holders > 1,
+        writable: agent.writable.as_ref().copied().map_err(String::as_str),
+        known_locks: known_locks(&view.state_dirs[agent.agent.state_dir]),
+        rejected: &ledger.rejected,
+        spent: &ledger.spent,
+        force: asked.force,
+        record: ledger.renewals.get(key),
+    }
+}
+
+/// Keeps why a grant is left alone although it is due, so that the alert of its end can say it.
+fn remember(ledger: &mut Ledger, key: &str, token: Fingerprint, why: &Not, now: Ms) {
+    let Not::OtherLock(_) = why else { return };
+    let why = why.words(&|_| String::new());
+    let mut record = Record::of(ledger.renewals.get(key), token);
+    if record.last.as_ref().is_none_or(|last| last.why != why) {
+        let kind = "locks_not_seen".into();
+        record.last = Some(rule::Failure { kind, why, at: now });
+        ledger.renewals.insert(key.to_owned(), record);
+    }
+}
+
+/// Whether it is known what this store's agents lock, and whether a holder can be told from a dead one.
+fn known_locks(state_dir: &StateDir) -> Result<(), &str> {
+    state_dir.refresh_locks.as_ref().map_err(String::as_str)?;
+    match state_dir.generation {
+        Generation::Json(LockKind::File) => neighbours::seen(openclaw()),
+        _ => Ok(()),
+    }
+}
+
+/// What the process list shows of OpenClaw, by the names that its processes have: `openclaw`, `openclaw-gateway`, or node with the
+/// package's own file.
+fn openclaw() -> Neighbours {
+    let levels = process::levels(|command| {
+        let mut words = command.split(|byte| *byte == 0).take(2).map(String::from_utf8_lossy);
+        words.any(|word| {
+            let name = word.rsplit('/').next().unwrap_or_default();
+            name.starts_with("openclaw") || word.contains("/node_modules/openclaw/")
+        })
+    });
+    Neighbours {
+        place: match (process::place(), process::others_are_hidden()) {
+            (process::Place::Below, _) => Place::Container,
+            (process::Place::Host, true) => Place::HostHidden,
+            (process::Place::Host, false) => Place::Host,
+        },
+        here: levels.iter().filter(|level| **level == 0).count(),
+        below: levels.iter().filter(|level| **level > 0).count(),
+    }
+}
+
+async fn one(
+    ctx: &Ctx,
+    ledger: &mut Ledger,
+    before: &StoreGrant<'_>,
+    provider: &'static Provider,
+    asked: &Asked,
+) -> Attempt {
+    let locks = match before.lock().await {
+        Ok(locks) => locks,
+        Err(LockError::Held(_)) => return Attempt::failed(before.busy()),
+        Err(LockError::Io(error)) => {
+            return Attempt::failed(before.not_writable("its store cannot be locked", &error));
+        }
+    };
+    if locks.were_taken_over() {
+        return Attempt::Not(Not::TakenOver);
+    }
+    // everything again, the other stores as well: another may hold this token by now
+    let view = look::look(ctx, ledger);
+    let found = view
+        .agents
+        .iter()
+        .find(|other| other.path == before.agent.path)
+        .and_then(|agent| {
+            let profile = agent
+                .profiles
+                .iter()
+                .find(|other| other.profile.id == before.profile.id)?;
+            Some((agent, profile))
+        });
+    let Some((agent, found)) = found.filter(|(_, profile)| profile.login.is_none()) else {
+        return Attempt::Not(Not::SignedOut);
+    };
+    let now = StoreGrant::new(&view, agent, &found.profile);
+    // what was locked is no longer what would have to be
+    let lock_of = |grant: &StoreGrant<'_>| {
+        (
+            grant.state_dir.generation.clone(),
+            grant.state_dir.refresh_locks.clone(),
+        )
+    };
+    if lock_of(&now) != lock_of(before) || now.profile.provider != before.profile.provider {
+        return Attempt::failed(before.busy());
+    }
+    let credential = &found.profile.credential;
+    let refresh = match rule::own_due(&case(ctx, ledger, &view, agent, credential, &now.key, asked), view.now) {
+        Ok(refresh) => refresh.clone(),
+        Err(why) => return Attempt::Not(why),
+    };
+    // a process that ended, or gave up, posted it
+    if owner::begun_and_not_saved(&now.owner_record(), Some(refresh.fingerprint()), agent.meta.as_ref()) {
+        return Attempt::Not(Not::Abandoned);
+    }
+    let default_url = SecretUrl::new(provider.token_url);
+    let config = &ctx.config.renew;
+    let anthropic = provider.name == providers::ANTHROPIC.name;
+    let ask = Exchange {
+        provider,
+        url: if anthropic { &config.token_url } else { &default_url },
+        client_id: if anthropic {
+            &config.client_id
+        } else {
+            provider.client_id
+        },
+        refresh: &refresh,
+        // the scopes of a store's own grant are not on record: what it was given is what it gets
+        scope: None,
+        other_scope: None,
+        timeout: config.timeout,
+    };
+    let spend = Spend {
+        ask,
+        expires: credential.expires(),
+        margin: provider.margin,
+    };
+    engine::renew(ctx, ledger, &now, locks, spend).await
+}
+
+/// What passes before left of such renewals.
+pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View, rescues: &[(PathBuf, Rescue)]) -> Vec<Done> {
+    let mut done = Vec::new();
+    for agent in &view.agents {
+        if agent.sqlite || !matches!(agent.store, store::State::Read(_)) {
+            continue;
+        }
+        for profile in &agent.profiles {
+            let grant = StoreGrant::new(view, agent, &profile.profile);
+            if !ledger.renewals.contains_key(&grant.key) && rescues.iter().all(|(_, rescue)| rescue.whom != grant.key) {
+                continue;
+            }
+            let outcomes = engine::settle(ctx, ledger, &grant, rescues).await;
+            done.extend(outcomes.into_iter().map(|outcome| Done {
+                whom: grant.key.clone(),
+                path: agent.path.clone(),
+                outcome,
+            }));
+        }
+    }
+    done
+}
