@@ -8,6 +8,7 @@ mod doctor;
 mod examples;
 mod history;
 mod install;
+mod link;
 mod metrics;
 mod order;
 mod pages;
@@ -91,6 +92,12 @@ enum Command {
     /// Record, list or remove setup tokens, other tokens and API keys in agents' stores
     #[command(subcommand, after_help = examples::TOKEN)]
     Token(token::TokenCommand),
+    /// Let OpenClaw's agents refer to a login
+    #[command(subcommand, after_help = examples::LINK)]
+    Link(link::LinkCommand),
+    /// Undo `link`
+    #[command(subcommand, after_help = examples::UNLINK)]
+    Unlink(link::UnlinkCommand),
     /// Show or set the order in which an agent tries a provider's profiles
     #[command(subcommand, after_help = examples::ORDER)]
     Order(order::OrderCommand),
@@ -220,6 +227,8 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Sync(args) => run::sync(&setup, &args),
         Command::Reauth(args) => reauth::reauth(&setup, &args),
         Command::Token(command) => token::token(&setup, &command),
+        Command::Link(command) => link::link(&setup, &command),
+        Command::Unlink(command) => link::unlink(&setup, &command),
         Command::Order(command) => order::order(&setup, &command),
         Command::Alert(command) => alert::alert(&setup, &command),
         Command::Refresh(args) => refresh::refresh(&setup, &args),

@@ -5,6 +5,7 @@ use crate::edge::files::{self, ReadError};
 use crate::edge::replace;
 use crate::rules::alert::{Ack, Alert, Silence, Told, Trouble};
 use crate::rules::lineage::{CopyMemory, LoginMemory};
+use crate::rules::link::Link;
 use crate::rules::remote::RemoteMemory;
 use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
@@ -60,6 +61,9 @@ pub struct Ledger {
     /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
     #[serde(default)]
     pub renewals: BTreeMap<String, Record>,
+    /// OpenClaws whose agents refer to a login, by their state directory.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub openclaw: BTreeMap<String, Link>,
     /// What fails at every pass, as it was noted in the history last: by what and whom.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stuck: BTreeMap<String, String>,

@@ -49,6 +49,8 @@ pub mod pass;
 pub mod metrics;
 
 pub(crate) mod doctor;
+pub(crate) mod link;
+pub(crate) mod openclaw;
 pub mod reauth;
 pub mod record;
 

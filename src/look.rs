@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 mod openclaw;
 mod reach;
 mod team;
-pub(crate) use openclaw::Databases;
+pub(crate) use openclaw::{Databases, RETIRED_ID};
 pub(crate) use reach::{ignored_words, key, misplaced, replaced};
 pub(crate) use team::unwatched;
 

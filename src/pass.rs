@@ -12,6 +12,7 @@ use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
 use crate::ledger::{self, Healed, Ledger, Outgoing};
+use crate::link;
 use crate::look::{self, AgentView, LoginView, View};
 use crate::metrics;
 use crate::notify::heartbeat::Stage;
@@ -223,6 +224,11 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     if scope == Scope::Whole {
         remotes::note(ctx, &mut ledger, answers, now);
     }
+    // without our own lock another pass might tell the same gateway
+    let reloads = match lock {
+        Some(_) => link::due(&mut ledger, &view),
+        None => Vec::new(),
+    };
     let alerts = firing(ctx, &view, &ledger, now);
     let mut leased = Vec::new();
     if scope == Scope::Whole {
@@ -256,6 +262,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     if !told.is_empty() {
         ledger = record(ctx, &channels, &told, &mut problems).await;
     }
+    problems.extend(link::reload_all(ctx, reloads).await);
     problems.extend(tell::failing(&ledger));
     if scope == Scope::Whole {
         problems.extend(heard::unheard(ctx, &ledger, &alerts, now));
@@ -379,6 +386,7 @@ pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
 pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
     let mut firing = alerts(ctx, view);
     firing.extend(rules::alert::channel_alerts(&ledger.troubles));
+    firing.extend(rules::link::alerts(&ledger.openclaw));
     firing.extend(remotes::alerts(ctx, ledger, now));
     firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     firing

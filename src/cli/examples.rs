@@ -68,6 +68,15 @@ Examples:
   nolapse token remove anthropic:manual --agent clawdbot/main
   nolapse token remove openai:default --agent '*/*' --yes";
 
+pub(super) const LINK: &str = "\
+Examples:
+  nolapse link openclaw --dry-run
+  nolapse link openclaw --agent openclaw/main";
+
+pub(super) const UNLINK: &str = "\
+Examples:
+  nolapse unlink openclaw";
+
 pub(super) const ORDER: &str = "\
 Examples:
   nolapse order get

@@ -4,8 +4,9 @@ use super::{Fatal, Setup, agents_named, examples, print, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::layout::one_line;
-use crate::ledger;
+use crate::ledger::{self, Ledger};
 use crate::look::{self, AgentView, View};
+use crate::openclaw;
 use crate::record;
 use crate::report::Exit;
 use crate::stores::{families, store};
@@ -70,10 +71,10 @@ pub(super) fn order(setup: &Setup, command: &OrderCommand) -> Result<Exit, Fatal
 
 /// Openclaw from 2026.4.25 on keeps the order elsewhere.
 fn elsewhere(view: &View, agent: &AgentView) -> Option<&'static str> {
-    let state_dir = &view.state_dirs[agent.agent.state_dir];
     if agent.sqlite {
-        return Some("OpenClaw keeps its order in SQLite");
+        return None;
     }
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
     let apart = files::exists(&agent.agent.agent.dir.join("auth-state.json"))
         || families::keeps_state_apart(state_dir.version.as_deref());
     apart.then_some("this OpenClaw keeps its order in `auth-state.json`")
@@ -102,6 +103,7 @@ fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
     for agent in chosen(&view, which)? {
         let whom = one_line(&agent.agent.agent.label());
         let order = match (elsewhere(&view, agent), store::read(&agent.path).1) {
+            (None, _) if agent.sqlite => Ok(stored(agent, &provider)),
             (Some(why), _) => Err(format!("{why}; see `openclaw models auth order get`")),
             (None, Some(text)) => store::order(&text, &provider),
             (None, None) => Ok(None),
@@ -119,6 +121,38 @@ fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
     Ok(exit)
 }
 
+/// What an agent's database says, or the one that it shares.
+fn stored(agent: &AgentView, provider: &str) -> Option<Vec<String>> {
+    let mut orders = agent.aside.order.iter();
+    let of_this = orders.find(|(name, _)| record::normalise_provider(name) == provider);
+    of_this.map(|(_, ids)| ids.clone())
+}
+
+/// Has OpenClaw write it, and reads it again.
+async fn in_database(
+    ctx: &Ctx,
+    (ledger, view): (&Ledger, &View),
+    agent: &AgentView,
+    provider: &str,
+    ids: &[String],
+) -> Result<bool, String> {
+    for id in ids {
+        if !agent.profiles.iter().any(|profile| profile.profile.id == *id) {
+            return Err(format!("there is no profile `{id}`"));
+        }
+    }
+    openclaw::set_order(ctx, view, agent, provider, ids).await?;
+    let after = look::look(ctx, ledger);
+    let label = agent.agent.agent.label();
+    let now = after.agents.iter().find(|other| other.agent.agent.label() == label);
+    let now = now.and_then(|agent| stored(agent, provider)).unwrap_or_default();
+    // an order that is shared shows again where the agent's own was cleared
+    match ids.is_empty() || now == ids {
+        true => Ok(true),
+        false => Err("`openclaw models auth order` ended well and the order is not there".into()),
+    }
+}
+
 async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal> {
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(ctx, &ledger);
@@ -128,6 +162,7 @@ async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal>
         let whom = one_line(&agent.agent.agent.label());
         let result = match elsewhere(&view, agent) {
             Some(why) => Err(format!("{why}; use `openclaw models auth order`")),
+            None if agent.sqlite => in_database(ctx, (&ledger, &view), agent, &provider, ids).await,
             None => record::set_order(ctx, &ledger, &view, agent, &provider, ids).await,
         };
         let _ = match result {

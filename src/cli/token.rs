@@ -2,10 +2,12 @@
 
 use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, until_signal};
 use crate::ctx::Ctx;
+use crate::edge::progress;
 use crate::edge::terminal::{self, Input, Line, Signals};
 use crate::layout::one_line;
 use crate::ledger::{self, Ledger, SetupToken};
 use crate::look::{self, AgentView, View};
+use crate::openclaw;
 use crate::record::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
 use crate::report::Exit;
 use crate::rules::shape::{self, Flaw, KeptAs};
@@ -186,12 +188,13 @@ pub(super) async fn store_everywhere(
     let mut state_dirs = Vec::new();
     for agent in chosen {
         let label = one_line(&agent.agent.agent.label());
-        match record::add(ctx, ledger, view, agent, wanted).await {
+        match put(ctx, (ledger, view), agent, wanted).await {
             Ok(changed) => {
                 let did = if changed { "recorded" } else { "has already" };
                 let fingerprint = secret.fingerprint();
                 let _ = writeln!(out, "{label}: {did} {} ({kind}{until}, #{fingerprint})", wanted.id);
-                if !state_dirs.contains(&agent.agent.state_dir) {
+                // OpenClaw names in its config what its own command puts in
+                if !agent.sqlite && !state_dirs.contains(&agent.agent.state_dir) {
                     state_dirs.push(agent.agent.state_dir);
                 }
                 out.push_str(&order_hint(agent, &wanted.provider, &wanted.id));
@@ -207,6 +210,24 @@ pub(super) async fn store_everywhere(
         out.push_str(&config_words(ctx, &entry, wanted, mode));
     }
     (out, fine)
+}
+
+/// Writes it, or has OpenClaw put it into its database.
+async fn put(ctx: &Ctx, (ledger, view): (&Ledger, &View), agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
+    if !agent.sqlite {
+        return record::add(ctx, ledger, view, agent, wanted).await;
+    }
+    match &wanted.credential {
+        Recorded::Token(token, expires) => {
+            let under = (wanted.provider.as_str(), wanted.id.as_str());
+            let _waiting = progress::waiting(|| "openclaw models auth paste-token".into());
+            openclaw::paste(ctx, (ledger, view), agent, under, (token, *expires)).await
+        }
+        Recorded::ApiKey(_) => Err(format!(
+            "OpenClaw keeps it in SQLite; run `openclaw models auth paste-api-key --provider {}`",
+            wanted.provider
+        )),
+    }
 }
 
 fn config_words(ctx: &Ctx, entry: &ConfigEntry, wanted: &Wanted, mode: Mode) -> String {
@@ -241,6 +262,11 @@ pub(super) fn for_writing<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result
     let named = agents_named(view, globs)?;
     if !globs.is_empty() {
         return Ok(named);
+    }
+    // what OpenClaw's own command puts in: for the agent whose profiles all others share, where nothing else is to be written
+    let by_openclaw = |agent: &&AgentView| agent.sqlite && agent.agent.agent.id == "main";
+    if !named.iter().any(|agent| agent.writable.is_ok()) && named.iter().any(by_openclaw) {
+        return Ok(named.into_iter().filter(by_openclaw).collect());
     }
     let chosen: Vec<&AgentView> = named
         .into_iter()

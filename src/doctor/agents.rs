@@ -2,6 +2,7 @@
 
 use super::spot;
 use crate::ctx::Ctx;
+use crate::edge::openclaw;
 use crate::look::{AgentView, View};
 use crate::pass::{Done, Outcome};
 use crate::rules::doctor::{AgentFact, Agents, Behind, CopyFact};
@@ -9,6 +10,7 @@ use crate::rules::lineage::Relation;
 use crate::stores::families::Generation;
 use crate::stores::store;
 use crate::types::Reason;
+use std::path::Path;
 
 /// `rehearsed` is what a pass would do; nothing where that would go by another configuration than the one that is meant.
 pub(super) fn gather(ctx: &Ctx, view: &View, rehearsed: &[Done]) -> Agents {
@@ -16,7 +18,27 @@ pub(super) fn gather(ctx: &Ctx, view: &View, rehearsed: &[Done]) -> Agents {
         behind: rehearsed.iter().filter_map(|done| behind(ctx, done)).collect(),
         all: view.agents.iter().map(|agent| fact(ctx, view, agent)).collect(),
         copies: copies(view),
+        openclaw: view.agents.iter().any(|agent| agent.sqlite).then(|| program(ctx)),
     }
+}
+
+/// Which `openclaw` is run.
+fn program(ctx: &Ctx) -> Result<String, (String, String)> {
+    let shown = |path: &Path| ctx.host.tilde(path);
+    let words = |missing: openclaw::Missing| {
+        let (why, hint) = missing.words(&ctx.host);
+        (why, hint.to_owned())
+    };
+    let program = openclaw::find(&ctx.host).map_err(words)?;
+    let version = program
+        .version
+        .map_or_else(|| "of an unknown version".into(), |version| version.to_string());
+    let node = program.node.map(|node| format!(", run by {}", shown(&node)));
+    Ok(format!(
+        "openclaw {version} at {}{}",
+        shown(&program.path),
+        node.unwrap_or_default()
+    ))
 }
 
 fn behind(ctx: &Ctx, done: &Done) -> Option<Behind> {

@@ -13,6 +13,7 @@ pub mod keychain;
 pub mod listen;
 pub mod locks;
 pub mod net;
+pub(crate) mod openclaw;
 pub(crate) mod process;
 pub mod progress;
 pub mod replace;

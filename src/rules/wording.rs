@@ -4,6 +4,7 @@ use super::alert::{
     Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_SCOPES, NOT_A_FILE,
     NOT_CONFIGURED, NOT_RENEWED, Why,
 };
+use super::link::RELOAD_FAILED;
 use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
 
@@ -145,6 +146,10 @@ fn subject(alert: &Alert) -> String {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
+        "reload" => format!(
+            "the OpenClaw gateway in {}",
+            name(alert.path.as_deref().unwrap_or(rest))
+        ),
         "store" => format!("the auth store of {}", name(rest)),
         "agent" => {
             let (agent, provider) = rest.rsplit_once('#').unwrap_or((rest, "a provider"));
@@ -180,6 +185,7 @@ fn headline(alert: &Alert, now: Ms) -> String {
             "has no usable credential".into()
         }
         ("profile_retired", _) => "is refused by OpenClaw".into(),
+        (RELOAD_FAILED, _) => "was not told of a login's new token".into(),
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused", _) => "does not get through".into(),
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
@@ -226,6 +232,7 @@ fn cause(alert: &Alert) -> String {
         "copy_stale" if !alert.id.starts_with("copies:") => detail("its own grant was not renewed"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
+        RELOAD_FAILED => detail("it goes on with the old token until that ends"),
         "no_token" => detail("what stands there is no token or key"),
         "profile_retired" => "OpenClaw has retired this profile id since 2026.8: its agents cannot run, whatever it holds".into(),
         "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
@@ -290,6 +297,7 @@ fn remedy(alert: &Alert) -> Remedy {
                 _ => "nolapse status".to_owned().into(),
             }
         }
+        (_, RELOAD_FAILED) => "openclaw secrets reload".to_owned().into(),
         (_, "silent") => format!("ssh {path} nolapse status").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
@@ -391,16 +399,25 @@ fn own(one: &Affected) -> Remedy {
     if provider != "anthropic" {
         return format!("{} models auth login {}", one.family, option("--provider", provider)).into();
     }
-    // newer versions of OpenClaw refuse the id that the older agents use
-    let id = match (one.family, one.profile.as_str()) {
-        (Family::Openclaw, "anthropic:claude-cli") => "anthropic:nolapse",
-        (_, id) => id,
+    let paste = match one.family {
+        // it puts `--agent` where each version wants it, and verifies; newer versions refuse the id of the older agents
+        Family::Openclaw => format!(
+            "nolapse token add {} {}",
+            option("--agent", &one.label()),
+            option(
+                "--profile",
+                match one.profile.as_str() {
+                    "anthropic:claude-cli" => "anthropic:nolapse",
+                    id => id,
+                }
+            )
+        ),
+        _ => format!(
+            "{} models auth paste-token --provider anthropic {}",
+            one.family,
+            option("--profile-id", &one.profile)
+        ),
     };
-    let paste = format!(
-        "{} models auth paste-token --provider anthropic {}",
-        one.family,
-        option("--profile-id", id)
-    );
     Remedy {
         first: "claude setup-token".into(),
         second: Some(("then give its token to", paste)),

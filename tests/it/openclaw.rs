@@ -5,6 +5,7 @@ use crate::home::{DAY, HOUR, Home, access, credentials, now, token};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// The version that made a home.
@@ -406,6 +407,309 @@ fn a_reference_into_a_logins_file_hangs_on_that_login() {
         ["anthropic:a=expired", "anthropic:b=referenced"]
     );
     assert_eq!(alert(&home, "login:claude")["affected"][0]["profile"], "anthropic:a");
+}
+
+/// An `openclaw` as npm installs it: a link to a script of a package, run by a `node` beside it. It notes how it was called and what
+/// it read, and puts a token in as the real one does.
+fn stand_in(home: &Home, version: &str) {
+    let package = "lib/node_modules/openclaw";
+    home.write(
+        &format!("{package}/package.json"),
+        json!({"name": "openclaw", "version": version}).to_string(),
+    );
+    home.write(&format!("{package}/openclaw.mjs"), "");
+    let node = home.write(
+        "bin/node",
+        r#"#!/bin/sh
+shift
+echo "$*" >> "$HOME/called"
+env > "$HOME/environment"
+while [ $# -gt 0 ]; do
+  case $1 in --profile-id) id=$2 ;; --agent) agent=$2 ;; set) verb=set ;; clear) verb=clear ;; paste-token) verb=paste ;; esac
+  case $1 in --from) plan=$2 ;; logout) verb=logout; id=$2 ;; apply) verb=apply ;; reload) verb=reload ;; esac
+  last=$1; shift
+done
+config="$OPENCLAW_STATE_DIR/openclaw.json"
+ask() { sqlite3 :memory: "$1"; }
+db="$OPENCLAW_STATE_DIR/agents/$agent/agent/openclaw-agent.sqlite"
+case $verb in
+  paste) read -r token
+    [ -e "$HOME/refuse" ] && { echo "refused: $token" >&2; echo "the store is busy" >&2; exit 1; }
+    sqlite3 "$db" "UPDATE auth_profile_store SET store_json = json_set(store_json, '$.profiles.\"$id\"', json_object('type','token','provider','anthropic','token','$token'))" ;;
+  set) sqlite3 "$db" "REPLACE INTO auth_profile_state VALUES ('primary', json_object('order', json_object('anthropic', json_array('$last'))), 1)" ;;
+  clear) sqlite3 "$db" "DELETE FROM auth_profile_state" ;;
+  logout) sqlite3 "$db" "UPDATE auth_profile_store SET store_json = json_remove(store_json, '$.profiles.\"$id\"')" ;;
+  reload)
+    [ -e "$HOME/unwell" ] && { echo '{"ok":false,"error":{"message":"the gateway said no"}}'; exit 1; }
+    echo '{"ok":true,"warningCount":0}' ;;
+  apply)
+    read="CAST(readfile('$plan') AS TEXT)"; was="CAST(readfile('$config') AS TEXT)"
+    for agent in $(ask "SELECT json_extract(value, '$.agentId') FROM json_each($read, '$.targets')"); do
+      sqlite3 "$OPENCLAW_STATE_DIR/agents/$agent/agent/openclaw-agent.sqlite" "UPDATE auth_profile_store SET store_json = json_set(store_json,
+        '$.profiles.\"anthropic:nolapse\"', json_object('type', 'token', 'provider', 'anthropic', 'tokenRef',
+        json((SELECT json_extract(value, '$.ref') FROM json_each($read, '$.targets') LIMIT 1))))"
+    done
+    new=$(ask "SELECT json_set($was, '$.secrets', CASE WHEN json_extract($read, '$.providerUpserts') IS NULL THEN json('{}')
+      ELSE json_object('providers', json(json_extract($read, '$.providerUpserts'))) END)")
+    printf '%s' "$new" > "$config"
+    [ -e "$HOME/die" ] && kill -9 $$
+    echo '{"changed":true}' ;;
+esac
+"#,
+    );
+    let script = home.at(&format!("{package}/openclaw.mjs"));
+    for path in [&node, &script] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::os::unix::fs::symlink(script, home.at("bin/openclaw")).unwrap();
+}
+
+/// A home with two agents and an `openclaw`.
+fn installed(version: Version, text: &str) -> Home {
+    let mut home = Home::new();
+    config(&home, version, json!({"agents": agents(&["main", "work"])}));
+    drop(state_database(&home, version, None, None));
+    for agent in ["main", "work"] {
+        drop(agent_database(&home, agent, json!({}), None));
+    }
+    stand_in(&home, text);
+    let path = format!("{}:/usr/bin:/bin", home.at("bin").display());
+    home.env.insert("PATH".into(), path);
+    home
+}
+
+#[test]
+fn a_setup_token_is_put_in_by_openclaws_own_command_and_read_back() {
+    for (version, text, call) in [
+        (
+            Version::June,
+            "2026.6.6",
+            "models auth --agent work paste-token --provider anthropic --profile-id anthropic:year --expires-in 8760h",
+        ),
+        (
+            Version::September,
+            "2026.9.6",
+            "models auth paste-token --provider anthropic --profile-id anthropic:year --expires-in 8760h --agent work",
+        ),
+    ] {
+        let home = installed(version, text);
+        let add = [
+            "token",
+            "add",
+            "--agent",
+            "openclaw/work",
+            "--profile",
+            "anthropic:year",
+        ];
+        let ran = home.run_with(&add, access("year").as_bytes());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(
+            home.read("called").ends_with(&format!("{call}\n")),
+            "{}",
+            home.read("called")
+        );
+        assert!(!home.read("called").contains("sk-ant-") && !home.read("environment").contains("sk-ant-"));
+        let json = home.status(&[]);
+        assert_eq!(
+            healths(&json, "work"),
+            ["anthropic:year=ok"],
+            "its end is remembered: {ran:?}"
+        );
+        assert_eq!(healths(&json, "main"), Vec::<String>::new());
+        // a second time there is nothing to do
+        home.write("called", "");
+        assert_eq!(home.run_with(&add, access("year").as_bytes()).code, 0);
+        assert_eq!(home.read("called"), "");
+        // what was not put in is said, without the token
+        home.write("refuse", "");
+        let ran = home.run_with(&add, access("other").as_bytes());
+        assert!(ran.code == 3 && ran.stdout.contains("the store is busy"), "{ran:?}");
+        assert!(!format!("{ran:?}").contains("ACCESS"), "{ran:?}");
+    }
+    let home = installed(Version::September, "2026.9.6");
+    let add = [
+        "token",
+        "add",
+        "--agent",
+        "openclaw/work",
+        "--profile",
+        "anthropic:claude-cli",
+    ];
+    let ran = home.run_with(&add, access("year").as_bytes());
+    assert!(
+        ran.code == 3 && ran.stdout.contains("refuses profiles named"),
+        "{ran:?}"
+    );
+    assert!(!home.at("called").exists(), "a retired id is never pasted");
+}
+
+#[test]
+fn an_order_is_set_and_cleared_by_openclaws_own_command() {
+    let home = installed(Version::September, "2026.9.6");
+    let two = json!({"anthropic:a": token("1", now() + 300 * DAY), "anthropic:b": token("2", now() + 300 * DAY)});
+    drop(agent_database(&home, "work", two, None));
+    let get = || home.run(&["order", "get", "--agent", "openclaw/work"]).stdout;
+    assert!(get().contains("none stored"), "{}", get());
+    let ran = home.run(&["order", "set", "--agent", "openclaw/work", "anthropic:b"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        home.read("called"),
+        "models auth order set --provider anthropic --agent work anthropic:b\n"
+    );
+    assert_eq!(get(), "openclaw/work: anthropic:b\n");
+    let ran = home.run(&["order", "set", "--agent", "openclaw/work", "anthropic:c"]);
+    assert!(
+        ran.code == 3 && ran.stdout.contains("no profile `anthropic:c`"),
+        "{ran:?}"
+    );
+    assert_eq!(home.run(&["order", "clear", "--agent", "openclaw/work"]).code, 0);
+    assert!(get().contains("none stored"), "{}", get());
+}
+
+#[test]
+fn a_link_follows_the_login_and_is_taken_away_without_a_trace() {
+    let home = installed(Version::September, "2026.9.6");
+    home.login("1", now() + 5 * HOUR);
+    let before = home.read(".openclaw/openclaw.json");
+    let rows = |home: &Home| {
+        let db = Connection::open(home.at(".openclaw/agents/work/agent/openclaw-agent.sqlite")).unwrap();
+        let row = db.query_row("SELECT store_json FROM auth_profile_store", [], |row| {
+            row.get::<_, String>(0)
+        });
+        row.unwrap()
+    };
+    let row = rows(&home);
+    let reloads = || {
+        home.read("called")
+            .lines()
+            .filter(|line| line.starts_with("secrets reload"))
+            .count()
+    };
+
+    let files = home.files();
+    let ran = home.run(&["link", "openclaw", "--dry-run"]);
+    assert!(
+        ran.code == 0 && ran.stdout.contains("The Claude CLI runtime") && ran.stdout.contains("providerUpserts"),
+        "{ran:?}"
+    );
+    assert_eq!(home.files(), files, "nothing is done");
+    assert!(!home.at("called").exists());
+
+    let ran = home.run(&["link", "openclaw", "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let json = home.status(&[]);
+    for agent_id in ["main", "work"] {
+        assert_eq!(healths(&json, agent_id), ["anthropic:nolapse=ok"]);
+        assert_eq!(agent(&json, agent_id)["profiles"][0]["login"], "claude");
+    }
+    assert_eq!(reloads(), 1);
+    home.run(&["run"]);
+    assert_eq!(reloads(), 1, "the gateway knows this token");
+
+    // a new token: told once
+    home.login("2", now() + 6 * HOUR);
+    home.run(&["run"]);
+    home.run(&["run"]);
+    assert_eq!(reloads(), 2);
+    // a failure is told, and not tried again for the same token
+    home.write("unwell", "");
+    home.login("3", now() + 7 * HOUR);
+    home.run(&["run"]);
+    home.run(&["run"]);
+    assert_eq!(reloads(), 3);
+    let id = format!("reload:{}", fs::canonicalize(home.at(".openclaw")).unwrap().display());
+    let told = alert(&home, &id);
+    assert!(
+        told["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("the gateway said no")),
+        "{told}"
+    );
+    fs::remove_file(home.at("unwell")).unwrap();
+    home.login("4", now() + 8 * HOUR);
+    home.run(&["run"]);
+    assert_eq!(alert(&home, &id), Value::Null);
+    assert_eq!(reloads(), 4);
+    // a blanked login has no token to tell of
+    home.write(".claude/.credentials.json", wiped().to_string());
+    home.run(&["run"]);
+    assert_eq!(reloads(), 4);
+
+    let ran = home.run(&["unlink", "openclaw", "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(home.read(".openclaw/openclaw.json"), before, "byte for byte: {ran:?}");
+    assert_eq!(rows(&home), row);
+    assert!(
+        home.run(&["unlink", "openclaw", "--yes"])
+            .stdout
+            .contains("nothing is linked")
+    );
+    assert!(
+        !home
+            .files()
+            .keys()
+            .any(|path| path.contains("nolapse/plan-") || path.contains("nolapse/openclaw/"))
+    );
+    assert!(!home.read("environment").contains("sk-ant-"));
+}
+
+#[test]
+fn a_link_that_died_midway_is_taken_away_all_the_same() {
+    let home = installed(Version::September, "2026.9.6");
+    home.login("1", now() + 5 * HOUR);
+    let before = home.read(".openclaw/openclaw.json");
+    home.write("die", "");
+    let ran = home.run(&["link", "openclaw", "--yes"]);
+    assert!(
+        ran.code == 3 && ran.stderr.contains("nolapse unlink openclaw"),
+        "{ran:?}"
+    );
+    fs::remove_file(home.at("die")).unwrap();
+    let ran = home.run(&["unlink", "openclaw", "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(home.read(".openclaw/openclaw.json"), before);
+    assert_eq!(healths(&home.status(&[]), "work"), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_linked_says_why_and_changes_nothing() {
+    let refused = |home: &Home, args: &[&str], words: &str| {
+        let files = home.files();
+        let mut all = vec!["link", "openclaw", "--yes"];
+        all.extend(args);
+        let ran = home.run(&all);
+        assert!(ran.code == 3 && ran.stderr.contains(words), "{words}: {ran:?}");
+        assert_eq!(home.files(), files, "{words}");
+    };
+    let home = installed(Version::September, "2026.9.6");
+    refused(&home, &[], "there is no login that works");
+    home.login("1", now() + 5 * HOUR);
+    refused(&home, &["--id", "anthropic:claude-cli"], "refuses profiles named");
+    drop(agent_database(
+        &home,
+        "work",
+        json!({"anthropic:nolapse": token("1", now() + DAY)}),
+        None,
+    ));
+    refused(&home, &[], "has a profile `anthropic:nolapse` already");
+    let home = installed(Version::June, "2026.6.6");
+    home.login("1", now() + 5 * HOUR);
+    refused(&home, &[], "has no command that takes a reference out again");
+}
+
+#[test]
+fn doctor_says_which_openclaw_is_run() {
+    let mut home = installed(Version::September, "2026.9.6");
+    let stdout = |home: &Home| home.run(&["doctor"]).stdout;
+    let said = stdout(&home);
+    assert!(
+        said.contains("openclaw 2026.9.6 at ~/bin/openclaw, run by ~/bin/node"),
+        "{said}"
+    );
+    fs::remove_file(home.at("bin/openclaw")).unwrap();
+    home.env.insert("PATH".into(), home.at("nothing").display().to_string());
+    let said = stdout(&home);
+    assert!(said.contains("`openclaw` is not on PATH"), "{said}");
 }
 
 #[test]

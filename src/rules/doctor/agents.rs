@@ -38,6 +38,9 @@ pub(crate) struct Agents {
     pub copies: Vec<CopyFact>,
     /// What `sync` would write.
     pub behind: Vec<Behind>,
+    /// The `openclaw` that is run for stores in SQLite: path, version, Node.js; or why there is none, and what to do. `None` where no
+    /// agent keeps such a store.
+    pub openclaw: Option<Result<String, (String, String)>>,
 }
 
 /// A store or login that `sync` would write.
@@ -58,11 +61,33 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         found.extend(not_written(agent));
     }
     found.extend(facts.agents.behind.iter().map(behind));
+    found.extend(
+        facts
+            .agents
+            .openclaw
+            .iter()
+            .filter_map(|one| one.as_ref().err())
+            .map(no_openclaw),
+    );
     found
 }
 
 pub(super) fn checked(facts: &Facts) -> Option<String> {
-    Some(counted(facts.agents.all.len(), "store"))
+    let stores = counted(facts.agents.all.len(), "store");
+    Some(match &facts.agents.openclaw {
+        Some(Ok(openclaw)) => format!("{stores}; {openclaw}"),
+        _ => stores,
+    })
+}
+
+fn no_openclaw((why, hint): &(String, String)) -> Finding {
+    finding(
+        "no_openclaw",
+        Level::Note,
+        why.clone(),
+        "its stores are judged all the same; tokens and orders are put in by its own commands",
+    )
+    .advice(hint.clone())
 }
 
 fn finding(kind: &str, level: Level, what: String, why: impl Into<String>) -> Finding {

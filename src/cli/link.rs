@@ -1,0 +1,218 @@
+//! `nolapse link` and `nolapse unlink`: OpenClaw's agents refer to a login instead of holding a copy of its token.
+
+use super::{Fatal, Setup, agents_named, examples, print, until_signal};
+use crate::edge::{progress, terminal};
+use crate::layout::one_line;
+use crate::ledger;
+use crate::link::{self, Wanted};
+use crate::look::{self, RETIRED_ID, View};
+use crate::openclaw;
+use crate::report::Exit;
+use crate::rules::openclaw as commands;
+use crate::sources::claude::Source;
+use crate::stores::families::{Generation, StateDir};
+use crate::types::Family;
+use clap::{Args, Subcommand};
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum LinkCommand {
+    /// Let OpenClaw's agents use a login by reference, and tell the gateway of each new token
+    #[command(after_help = examples::LINK)]
+    Openclaw(LinkArgs),
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum UnlinkCommand {
+    /// Take away what `link openclaw` made, and nothing else
+    #[command(after_help = examples::UNLINK)]
+    Openclaw(UnlinkArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LinkArgs {
+    /// Of these agents: openclaw/ID, with `*` and `?` [default: all of OpenClaw's]
+    #[arg(long = "agent", value_name = "AGENT")]
+    agents: Vec<glob::Pattern>,
+    /// The profile id
+    #[arg(long, value_name = "ID", default_value = "anthropic:nolapse")]
+    id: String,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct UnlinkArgs {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+const CHOICES: &str = "\
+OpenClaw can use your Claude login in three ways:
+  1. The Claude CLI runtime: agents run `claude`, which uses and renews its own login. OpenClaw recommends it for subscriptions, and
+     nothing has to be linked:
+       openclaw config set 'agents.defaults.models[\"anthropic/claude-opus-5\"].agentRuntime.id' claude-cli
+  2. A setup token for a year, which Anthropic makes for this: `nolapse reauth --setup-token`.
+  3. A reference to the login's access token (this command). OpenClaw's documentation prefers the first for OAuth logins; whether
+     Anthropic allows it for your plan is for you to know.
+";
+
+pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    let view = look::look(&ctx, &ledger);
+    crate::record::check_id(&args.id, "anthropic").map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
+    if args.id == RETIRED_ID {
+        return Err(Fatal::Usage(
+            format!("OpenClaw refuses profiles named `{RETIRED_ID}`"),
+            "give another id with `--id`".into(),
+        ));
+    }
+    let wanted = wanted(&view, args)?;
+    let (program, version) = openclaw::program(&ctx).map_err(|why| Fatal::Usage(why, "see `nolapse doctor`".into()))?;
+    let mut out = CHOICES.to_owned();
+    let _ = writeln!(
+        out,
+        "\nThe plan for {}:\n{:#}",
+        ctx.host.tilde(&program.path),
+        wanted.plan()
+    );
+    if let Some(why) = commands::unlinkable(version) {
+        let hint = "use the Claude CLI runtime, or a setup token: `nolapse reauth --setup-token`";
+        return Err(Fatal::Usage(why, hint.into()));
+    }
+    print(&out)?;
+    if args.dry_run {
+        return Ok(Exit::Fine);
+    }
+    if !args.yes && !agreed("link these agents to the login?")? {
+        return Ok(Exit::Fine);
+    }
+    let _waiting = progress::waiting(|| "openclaw secrets apply".into());
+    match until_signal(link::link(&ctx, &view, &wanted))? {
+        Ok(lines) => {
+            print(&(lines.join("\n") + "\n"))?;
+            Ok(Exit::Fine)
+        }
+        Err(why) => Err(Fatal::Usage(
+            format!("not linked: {}", one_line(&why)),
+            "`nolapse unlink openclaw` takes away what was begun".into(),
+        )),
+    }
+}
+
+pub(super) fn unlink(setup: &Setup, UnlinkCommand::Openclaw(args): &UnlinkCommand) -> Result<Exit, Fatal> {
+    let ctx = setup.ctx(None)?;
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    let view = look::look(&ctx, &ledger);
+    let linked: Vec<_> = view
+        .state_dirs
+        .iter()
+        .filter_map(|state_dir| Some((state_dir, ledger.openclaw.get(&link::key(state_dir))?)))
+        .collect();
+    if linked.is_empty() {
+        print("nothing is linked\n")?;
+        return Ok(Exit::Fine);
+    }
+    for (_, link) in &linked {
+        print(&format!(
+            "{} of {} is removed\n",
+            one_line(&link.id),
+            one_line(&link.agents.join(", "))
+        ))?;
+    }
+    if !args.yes && !agreed("take the link away?")? {
+        return Ok(Exit::Fine);
+    }
+    let mut exit = Exit::Fine;
+    let _waiting = progress::waiting(|| "openclaw".into());
+    for (state_dir, link) in linked {
+        match until_signal(link::unlink(&ctx, &view, state_dir, link))? {
+            Ok(lines) => print(&lines.iter().fold(String::new(), |all, line| all + line + "\n"))?,
+            Err(why) => {
+                exit = Exit::Unknown;
+                print(&format!("not taken away: {}\n", one_line(&why)))?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// The agents, and the login that they are to refer to.
+fn wanted(view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
+    let of_openclaw =
+        |state_dir: &StateDir| state_dir.family == Family::Openclaw && state_dir.generation == Generation::Sqlite;
+    let named = agents_named(view, &args.agents)?;
+    let agents: Vec<_> = named
+        .into_iter()
+        .filter(|agent| agent.sqlite && of_openclaw(&view.state_dirs[agent.agent.state_dir]))
+        .collect();
+    let Some(first) = agents.first() else {
+        return Err(Fatal::Usage(
+            "none of these agents is of an OpenClaw with SQLite (2026.6.5 and later)".into(),
+            "see `nolapse status`".into(),
+        ));
+    };
+    if agents
+        .iter()
+        .any(|agent| agent.agent.state_dir != first.agent.state_dir)
+    {
+        return Err(Fatal::Usage(
+            "these agents are of several OpenClaws".into(),
+            "name those of one with `--agent`".into(),
+        ));
+    }
+    for agent in &agents {
+        let there = agent.profiles.iter().any(|profile| profile.profile.id == args.id);
+        if there && !link::is_linked(agent, &args.id) {
+            return Err(Fatal::Usage(
+                format!(
+                    "{} has a profile `{}` already",
+                    agent.agent.agent.label(),
+                    one_line(&args.id)
+                ),
+                "give another id with `--id`".into(),
+            ));
+        }
+    }
+    let login = look::mirrored_login(&view.logins, &first.agent.agent.label()).map(|i| &view.logins[i]);
+    let Some(login) = login.filter(|login| login.verdict.fine()) else {
+        return Err(Fatal::Usage(
+            "there is no login that works".into(),
+            "run `claude auth login` first".into(),
+        ));
+    };
+    if login.login.source != Source::File {
+        return Err(Fatal::Usage(
+            "the login is kept in the Keychain, where OpenClaw cannot read it".into(),
+            "use the Claude CLI runtime, or a setup token: `nolapse reauth --setup-token`".into(),
+        ));
+    }
+    Ok(Wanted {
+        state_dir: first.agent.state_dir,
+        agents: agents.iter().map(|agent| agent.agent.agent.id.clone()).collect(),
+        id: args.id.clone(),
+        login: login.id().to_owned(),
+        file: login.login.place.file(),
+    })
+}
+
+fn agreed(question: &str) -> Result<bool, Fatal> {
+    if !terminal::stdin_is_terminal() {
+        return Err(Fatal::Usage(question.into(), "say so with `--yes`".into()));
+    }
+    let _ = write!(std::io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    if !yes {
+        print("nothing was changed\n")?;
+    }
+    Ok(yes)
+}

@@ -1,0 +1,109 @@
+//! What nolapse has OpenClaw do to its own stores, by OpenClaw's own commands: tokens, orders, references to a login.
+
+use crate::ctx::Ctx;
+use crate::edge::openclaw::{self, Of, Program};
+use crate::edge::subprocess::{Output, Status};
+use crate::ledger::Ledger;
+use crate::look::{self, AgentView, View};
+use crate::rules::openclaw::{self as commands, Version};
+use crate::secret::Secret;
+use crate::stores::families::StateDir;
+use crate::types::{Credential, Ms};
+
+/// Taken where the package does not tell: the newest that was looked at.
+const NEWEST: Version = Version(2026, 9, 6);
+
+/// The program, or why there is none, in words.
+pub(crate) fn program(ctx: &Ctx) -> Result<(Program, Version), String> {
+    let program = openclaw::find(&ctx.host).map_err(|missing| {
+        let (why, hint) = missing.words(&ctx.host);
+        format!("{why}; {hint}")
+    })?;
+    let version = program.version.unwrap_or(NEWEST);
+    Ok((program, version))
+}
+
+/// Which installation a state directory is.
+pub(crate) fn of(state_dir: &StateDir) -> Of<'_> {
+    Of {
+        dir: &state_dir.dir,
+        config: state_dir.config_path.as_deref(),
+    }
+}
+
+/// Puts a token under `id` into what the agent sees, and reads it back. `Ok(false)` where it is there already.
+///
+/// # Errors
+/// In words; never holds the token.
+pub(crate) async fn paste(
+    ctx: &Ctx,
+    (ledger, view): (&Ledger, &View),
+    agent: &AgentView,
+    (provider, id): (&str, &str),
+    (token, expires): (&Secret, Option<Ms>),
+) -> Result<bool, String> {
+    if holds(agent, id, token) {
+        return Ok(false);
+    }
+    if agent.retires_claude_cli && id == look::RETIRED_ID {
+        return Err(format!(
+            "OpenClaw refuses profiles named `{id}`; give another id with `--profile`"
+        ));
+    }
+    let (program, version) = program(ctx)?;
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    let name = &agent.agent.agent.id;
+    let left = expires.map(|at| at.saturating_sub(ctx.clock.now()));
+    let args = commands::paste_token(version, name, provider, id, left);
+    let output = openclaw::run(&ctx.host, &program, of(state_dir), &args, Some(token)).await?;
+    let label = agent.agent.agent.label();
+    let after = look::look(ctx, ledger);
+    let there = after.agents.iter().find(|other| other.agent.agent.label() == label);
+    match there.is_some_and(|agent| holds(agent, id, token)) {
+        true => Ok(true),
+        false => Err(format!(
+            "`openclaw models auth paste-token` did not put it there: {}",
+            said(&output, Some(token))
+        )),
+    }
+}
+
+fn holds(agent: &AgentView, id: &str, token: &Secret) -> bool {
+    let held = agent.profiles.iter().find(|profile| profile.profile.id == id);
+    let held = held.map(|profile| &profile.profile.credential);
+    matches!(held, Some(Credential::Token { token: Some(held), .. }) if held.fingerprint() == token.fingerprint())
+}
+
+/// Sets an agent's stored order of a provider, or clears it where `ids` is empty.
+///
+/// # Errors
+/// In words.
+pub(crate) async fn set_order(
+    ctx: &Ctx,
+    view: &View,
+    agent: &AgentView,
+    provider: &str,
+    ids: &[String],
+) -> Result<bool, String> {
+    let (program, _) = program(ctx)?;
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    let args = commands::order(&agent.agent.agent.id, provider, ids);
+    let output = openclaw::run(&ctx.host, &program, of(state_dir), &args, None).await?;
+    match output.status {
+        Status::Exit(0) => Ok(true),
+        _ => Err(said(&output, None)),
+    }
+}
+
+/// The last line that a program said, without a token that it may have repeated.
+pub(crate) fn said(output: &Output, token: Option<&Secret>) -> String {
+    let texts = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let mut lines = texts
+        .iter()
+        .flat_map(|text| text.lines().rev())
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let clean = |line: &&str| !line.contains("sk-ant-") && token.is_none_or(|token| !line.contains(token.expose()));
+    let line: Option<String> = lines.find(clean).map(|line| line.chars().take(200).collect());
+    line.unwrap_or_else(|| format!("it ended with {:?}", output.status))
+}

@@ -1,0 +1,58 @@
+//! What is remembered of a link between OpenClaw's agents and a login, and what is told of it.
+
+use super::alert::Alert;
+use crate::secret::Fingerprint;
+use crate::types::{Ms, Severity};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A link; by the state directory that it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The login's id.
+    pub login: String,
+    /// The profile that refers to it.
+    pub id: String,
+    /// The agents that have this profile.
+    pub agents: Vec<String>,
+    /// A copy of the config as it was before is kept.
+    #[serde(default)]
+    pub before: bool,
+    /// The access token that the gateway was told of last, by a reload or a try of one.
+    #[serde(default)]
+    pub reloaded: Option<Fingerprint>,
+    /// What went wrong with that.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a gateway was not told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// When, [`Ms`].
+    pub at: Ms,
+    /// In words.
+    pub why: String,
+}
+
+/// The kind of the alert.
+pub(crate) const RELOAD_FAILED: &str = "reload_failed";
+
+/// An alert for each gateway that was not told of a new token.
+pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
+    let one = |(dir, link): (&String, &Link)| {
+        let trouble = link.trouble.as_ref()?;
+        Some(Alert {
+            id: format!("reload:{dir}"),
+            kind: RELOAD_FAILED.to_owned(),
+            severity: Severity::Warning,
+            lapsed: true,
+            ends: Some(trouble.at),
+            login: None,
+            affected: Vec::new(),
+            path: Some(dir.clone()),
+            detail: Some(trouble.why.clone()),
+        })
+    };
+    links.iter().filter_map(one).collect()
+}
