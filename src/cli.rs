@@ -1,6 +1,8 @@
 //! The command tree. Data goes to stdout, logs and errors to stderr; exit codes are the agents' own, wrong usage is 3.
 
 mod alert;
+mod ask;
+mod channel;
 mod config;
 mod daemon;
 mod demo;
@@ -11,11 +13,13 @@ mod install;
 mod link;
 mod metrics;
 mod order;
+mod overview;
 mod pages;
 mod phone;
 mod reauth;
 mod refresh;
 mod run;
+mod setup;
 mod status;
 mod token;
 mod watch;
@@ -37,32 +41,35 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// Keeps Claude Code logins from lapsing, and tells a person in time when only a person can help.
+/// Keeps your Claude Code logins alive, and warns you in time when you must sign in again.
 #[derive(Parser, Debug)]
 #[command(name = "nolapse", version, max_term_width = 100, after_help = examples::ALL)]
 struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
+
+/// The heading of what every command takes.
+const GLOBAL: &str = "Global options";
 
 #[derive(Args, Debug)]
 struct Global {
     /// The configuration file [default: $XDG_CONFIG_HOME/nolapse/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the ledger and history live [default: $XDG_STATE_HOME/nolapse]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Look at this home instead of $HOME
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     home: Option<PathBuf>,
     /// Say more on stderr; twice or thrice for even more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     verbose: u8,
     /// The form of the log on stderr
-    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FORM", default_value = "text")]
     log_format: LogFormat,
 }
 
@@ -74,6 +81,9 @@ enum LogFormat {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Set up alerts and automatic checks, step by step
+    #[command(after_help = examples::SETUP)]
+    Setup(setup::SetupArgs),
     /// Show every login and profile with the time it has left
     #[command(after_help = examples::STATUS)]
     Status(status::StatusArgs),
@@ -87,7 +97,7 @@ enum Command {
     #[command(after_help = examples::SYNC)]
     Sync(run::SyncArgs),
     /// Sign in again, guided: shows the link, takes the code, brings every agent up to date
-    #[command(after_help = examples::REAUTH)]
+    #[command(name = "login", visible_alias = "reauth", after_help = examples::REAUTH)]
     Reauth(reauth::ReauthArgs),
     /// Record, list or remove setup tokens, other tokens and API keys in agents' stores
     #[command(subcommand, after_help = examples::TOKEN)]
@@ -126,7 +136,10 @@ enum Command {
     /// Show the whole job on a made-up home, in two seconds
     #[command(after_help = examples::DEMO)]
     Demo,
-    /// Make, check or show the configuration
+    /// Add, list, test or remove the channels that notify you
+    #[command(subcommand, after_help = examples::CHANNEL)]
+    Channel(channel::ChannelCommand),
+    /// Make, check, change or show the configuration
     #[command(subcommand, after_help = examples::CONFIG)]
     Config(config::ConfigCommand),
     /// What a phone's notifications and widgets start (Termux)
@@ -180,7 +193,18 @@ pub fn main(invocation: Invocation) -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // clap exits with 2, which means "expiring" here
-            let _ = error.print();
+            match meant(&error) {
+                Some((word, command)) => {
+                    let text = format!(
+                        "nolapse: there is no command `{}`\nhint: did you mean `nolapse {command}`? See `nolapse --help`\n",
+                        layout::one_line(&word)
+                    );
+                    let _ = Shown(std::io::stderr()).write_all(text.as_bytes());
+                }
+                None => {
+                    let _ = error.print();
+                }
+            }
             return if error.use_stderr() {
                 Exit::Unknown.code()
             } else {
@@ -206,8 +230,25 @@ pub fn main(invocation: Invocation) -> u8 {
     }
 }
 
+/// A command that there is not, and the one that was probably meant.
+fn meant(error: &clap::Error) -> Option<(String, &'static str)> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => Some((word.clone(), crate::rules::overview::meant(word)?)),
+        _ => None,
+    }
+}
+
 fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
     let Cli { global, command } = cli;
+    let Some(command) = command else {
+        let setup = Setup::new(&global, invocation)?;
+        progress::to_terminal(setup.host.var("TERM"));
+        return overview::overview(&setup);
+    };
     match command {
         Command::Demo => return demo::demo(&invocation),
         Command::Completions { shell } => return pages::completions(shell),
@@ -221,6 +262,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         progress::to_terminal(setup.host.var("TERM"));
     }
     match command {
+        Command::Setup(args) => setup::setup(&setup, &args),
         Command::Status(args) => status::status(&setup, &args),
         Command::Check(args) => status::check(&setup, &args),
         Command::Run(args) => run::run(&setup, &args),
@@ -240,6 +282,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Metrics(args) => metrics::metrics(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
+        Command::Channel(command) => channel::channel(&setup, &command),
         Command::Config(command) => config::config(&setup, &command),
         Command::Phone(command) => phone::phone(&setup, &command),
     }
@@ -492,7 +535,7 @@ fn init_log(cli: &Cli) {
             "nolapse::alert",
             match (&cli.command, &global.log_format) {
                 // what fires is on its stdout
-                (Command::Run(_), LogFormat::Text) => LevelFilter::OFF,
+                (Some(Command::Run(_)), LogFormat::Text) => LevelFilter::OFF,
                 _ => level.max(LevelFilter::INFO),
             },
         );

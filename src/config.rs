@@ -1,5 +1,6 @@
 //! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
+pub(crate) mod edit;
 pub(crate) mod schema;
 pub(crate) mod show;
 mod written;

@@ -1,7 +1,9 @@
 //! What each platform needs to run nolapse by itself: files from `contrib` with the real paths filled in, and the commands
 //! that switch them on and off. [`plan`] only says it; `cli/install` does it and keeps the [`Manifest`].
 
-use crate::edge::termux;
+use crate::edge::host::Host;
+use crate::edge::{files, termux};
+use crate::notify;
 use crate::notify::termux::{LOUD, QUIET};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,6 +48,26 @@ impl Platform {
             Self::Openrc => "openrc",
             Self::Runit => "runit",
         }
+    }
+}
+
+/// What this system has to run it.
+pub(crate) fn here(host: &Host) -> Platform {
+    let there = |path: &str| files::is_dir(Path::new(path));
+    if host.termux() {
+        Platform::Termux
+    } else if cfg!(target_os = "macos") {
+        Platform::Launchd
+    } else if there("/run/systemd/system") {
+        Platform::Systemd
+    } else if there("/run/openrc") {
+        Platform::Openrc
+    } else if notify::find_program(host, "crontab").is_some() {
+        Platform::Cron
+    } else if notify::find_program(host, "runsvdir").is_some() {
+        Platform::Runit
+    } else {
+        Platform::Systemd
     }
 }
 

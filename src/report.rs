@@ -718,7 +718,8 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
     }
 }
 
-fn health_word(health: Health, style: Style) -> String {
+/// A health in its colour, eight cells wide.
+pub(crate) fn health_word(health: Health, style: Style) -> String {
     let colour = match health {
         Health::Ok | Health::Static | Health::Referenced => "32",
         Health::Expiring => "33",

@@ -168,7 +168,7 @@ fn named<'c>(channels: &'c [Channel], name: &str) -> Result<&'c Channel, Fatal> 
         .ok_or_else(|| unknown("channel", name, channels.iter().map(|channel| channel.name.as_str())))
 }
 
-fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
+pub(super) fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
     let channels = ctx.channels();
     let chosen: Vec<&Channel> = match (&args.channel, args.all, channels.as_slice()) {
         (Some(name), ..) => vec![named(&channels, name)?],
@@ -186,22 +186,9 @@ fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
         Loudness::Warning => Severity::Warning,
         Loudness::Critical => Severity::Critical,
     };
-    let mut results: Vec<(&Channel, Result<Receipt, SendError>)> = Vec::new();
+    let mut results: Fared<'_> = Vec::new();
     for channel in chosen {
-        let firing = test_event(ctx, channel, severity);
-        let sent = send(ctx, channel, &firing)?;
-        // what is kept open elsewhere until it is closed would stay open for ever
-        let close = sent.is_ok() && channel.keeps_open();
-        results.push((channel, sent));
-        if close {
-            let closing = Event {
-                event_id: format!("{}_end", firing.event_id),
-                status: Status::Resolved,
-                title: format!("The test of `{}` is over", channel.name),
-                ..firing
-            };
-            results.push((channel, send(ctx, channel, &closing)?));
-        }
+        results.extend(try_out(ctx, channel, severity)?);
     }
     let now = ctx.clock.now();
     let remembered = change(ctx, |ledger| {
@@ -238,6 +225,28 @@ fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
         true => Exit::Fine,
         false => Exit::Unknown,
     })
+}
+
+/// How each message of a test went.
+pub(super) type Fared<'c> = Vec<(&'c Channel, Result<Receipt, SendError>)>;
+
+/// Sends a test through one channel and prints its receipts.
+pub(super) fn try_out<'c>(ctx: &Ctx, channel: &'c Channel, severity: Severity) -> Result<Fared<'c>, Fatal> {
+    let firing = test_event(ctx, channel, severity);
+    let sent = send(ctx, channel, &firing)?;
+    // what is kept open elsewhere until it is closed would stay open for ever
+    let close = sent.is_ok() && channel.keeps_open();
+    let mut results = vec![(channel, sent)];
+    if close {
+        let closing = Event {
+            event_id: format!("{}_end", firing.event_id),
+            status: Status::Resolved,
+            title: format!("The test of `{}` is over", channel.name),
+            ..firing
+        };
+        results.push((channel, send(ctx, channel, &closing)?));
+    }
+    Ok(results)
 }
 
 /// Sends one event and prints its receipt.

@@ -1,5 +1,7 @@
 //! `config init|check|show|path|schema|reference`.
 
+mod set;
+
 use super::{Fatal, Setup, examples, print};
 use crate::config as conf;
 use crate::edge::files;
@@ -21,6 +23,9 @@ pub(super) enum ConfigCommand {
     /// Show what is in force, every key with where it comes from, secrets masked
     #[command(after_help = examples::CONFIG_SHOW)]
     Show,
+    /// Change one key; comments stay, and what is not valid is not written
+    #[command(after_help = examples::CONFIG_SET)]
+    Set(set::SetArgs),
     /// Print where the configuration is looked for
     #[command(after_help = examples::CONFIG_PATH)]
     Path,
@@ -53,6 +58,7 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
                 "wrote {path}; every key in it is optional and commented out\n"
             ))?;
         }
+        ConfigCommand::Set(args) => return set::set(setup, args),
         ConfigCommand::Path => print(&format!("{}\n", setup.config_path.display()))?,
         ConfigCommand::Check => {
             setup.ctx(None)?;

@@ -2,11 +2,11 @@
 
 pub(super) const ALL: &str = "\
 Examples:
-  nolapse run                 one whole pass: sync, judge, alert, remember
-  nolapse run --dry-run       what it would do, and nothing done
-  nolapse status              every login and profile with the time it has left
-  nolapse check               silent unless something needs you; for timers
-  nolapse demo                the whole job on a made-up home
+  nolapse                     where you stand, and the next step
+  nolapse setup               set up alerts and automatic checks
+  nolapse login               sign in again
+  nolapse run --dry-run       preview a check: file changes and alerts
+  nolapse demo                see it at work on a made-up home
 
 Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
 
@@ -40,11 +40,11 @@ Examples:
 
 pub(super) const REAUTH: &str = "\
 Examples:
-  nolapse reauth                                      repair the login: a link to open, a code to paste
-  nolapse reauth --qr                                 with the link as a QR code, for a phone
-  nolapse reauth --login claude-team                  another login
-  nolapse reauth --setup-token                        a token for a year, for agents on their own
-  nolapse reauth --setup-token --store file:/srv/t    into a file, mode 600";
+  nolapse login                                      repair the login: a link to open, a code to paste
+  nolapse login --qr                                 with the link as a QR code, for a phone
+  nolapse login --login claude-team                  another login
+  nolapse login --setup-token                        a token for a year, for agents on their own
+  nolapse login --setup-token --store file:/srv/t    into a file, mode 600";
 
 pub(super) const TOKEN: &str = "\
 Examples:
@@ -176,8 +176,56 @@ Examples:
 pub(super) const CONFIG: &str = "\
 Examples:
   nolapse config init                write an example with every key
+  nolapse config set alerts.grace 1h
   nolapse config check
   nolapse config schema > config.schema.json";
+
+pub(super) const SETUP: &str = "\
+Examples:
+  nolapse setup                                     asks for everything
+  nolapse setup --yes --channel ntfy                without a question
+  nolapse setup --yes --no-install --channel webhook=http://127.0.0.1:8080/hook
+  nolapse setup --channel slack --daemon
+
+Again on a machine that is set up, it proposes what is missing";
+
+pub(super) const CHANNEL: &str = "\
+Examples:
+  nolapse channel add ntfy           push to your phone; the topic is made up
+  nolapse channel add slack          asks for the webhook URL, unseen
+  nolapse channel test slack
+  nolapse channel list";
+
+pub(super) const CHANNEL_ADD: &str = "\
+Examples:
+  nolapse channel add ntfy
+  nolapse channel add telegram chat_id=123456789
+  nolapse channel add slack url_file=/run/secrets/slack
+  nolapse channel add email to=you@example.org host=smtp.example.org from=you@example.org user=you password=- < password.txt
+  nolapse channel add command='~/bin/notify-me --now' name=mine";
+
+pub(super) const CHANNEL_LIST: &str = "\
+Examples:
+  nolapse channel list
+  nolapse channel list --json";
+
+pub(super) const CHANNEL_REMOVE: &str = "\
+Examples:
+  nolapse channel remove slack";
+
+pub(super) const CHANNEL_TEST: &str = "\
+Examples:
+  nolapse channel test slack
+  nolapse channel test --all";
+
+pub(super) const CONFIG_SET: &str = "\
+Examples:
+  nolapse config set alerts.grace 1h
+  nolapse config set channel.slack.quiet_hours 22:00-07:00
+  nolapse config set alerts.steps 7d,1d
+  nolapse config set heartbeat.url - < url.txt
+
+A secret given as `-` is read from stdin and kept in a file of mode 600";
 
 pub(super) const CONFIG_INIT: &str = "\
 Examples:

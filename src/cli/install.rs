@@ -18,15 +18,27 @@ use std::time::Duration;
 
 #[derive(Args, Debug)]
 pub(super) struct InstallArgs {
-    /// What runs it
+    /// What runs it [default: what this system has]
     #[arg(value_enum)]
-    platform: Platform,
+    pub(super) platform: Option<Platform>,
     /// Stay resident instead of a pass every few minutes
     #[arg(long)]
-    daemon: bool,
+    pub(super) daemon: bool,
     /// Print every file and command, and do nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    /// systemd: keep it running while you are logged out (`loginctl enable-linger`)
+    #[arg(long)]
+    pub(super) linger: bool,
+}
+
+/// What is done where services end with the last logout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linger {
+    /// It is said.
+    Leave,
+    /// It is switched on.
+    Enable,
 }
 
 #[derive(Args, Debug)]
@@ -46,9 +58,10 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     // what the service would stumble over is said now
     let ctx = setup.ctx(None)?;
     let place = place(setup)?;
-    let word = args.platform.word();
+    let platform = args.platform.unwrap_or_else(|| install::here(&setup.host));
+    let word = platform.word();
     // these know one form alone
-    let daemon = match args.platform {
+    let daemon = match platform {
         Platform::Openrc | Platform::Runit => true,
         Platform::Cron if args.daemon => {
             return Err(Fatal::Usage(
@@ -58,8 +71,11 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         }
         _ => args.daemon,
     };
-    let plan = install::plan(args.platform, daemon, &place);
+    let plan = install::plan(platform, daemon, &place);
     let mut doing = Doing::new(setup)?;
+    if args.platform.is_none() {
+        doing.say(&format!("this system has {word}"))?;
+    }
     if args.dry_run {
         return doing.rehearse(&plan);
     }
@@ -67,7 +83,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     let was = match was {
         Some(entry) if entry.daemon != daemon => {
             doing.say("the other form is taken out first")?;
-            doing.take_out(args.platform, &place)?;
+            doing.take_out(platform, &place)?;
             None
         }
         was => was,
@@ -161,8 +177,9 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         doing.save()?;
     }
     doing.next(&plan)?;
-    if args.platform == Platform::Systemd {
-        doing.linger(&place)?;
+    if platform == Platform::Systemd {
+        let linger = if args.linger { Linger::Enable } else { Linger::Leave };
+        doing.linger(&place, linger)?;
     }
     for line in plan.by_hand {
         doing.say(line)?;
@@ -267,6 +284,15 @@ pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
         words,
         claude_dir: claude_dir.map(Into::into),
     })
+}
+
+/// Whether systemd ends the user's services with the last logout.
+pub(super) fn linger_is_off(setup: &Setup, place: &Place) -> Result<bool, Fatal> {
+    Ok(Doing::new(setup)?.lingers_not(place))
+}
+
+fn user(place: &Place) -> String {
+    place.user.clone().unwrap_or_else(|| place.uid.to_string())
 }
 
 /// A crontab as it is to become.
@@ -496,21 +522,30 @@ impl<'a> Doing<'a> {
         ))
     }
 
-    fn linger(&self, place: &Place) -> Result<(), Fatal> {
-        let user = place.user.clone().unwrap_or_else(|| place.uid.to_string());
-        let show = Call {
-            words: ["loginctl", "show-user", "--property=Linger", "--value", &user]
-                .map(Into::into)
-                .to_vec(),
-            done: Done::Success,
-            from: "systemd",
-        };
-        if self.call(&show).is_ok_and(|said| said.trim() == "no") {
-            self.say(&format!(
-                "linger is off: it runs only while you are logged in\n  hint: loginctl enable-linger {user}"
-            ))?;
+    fn linger(&self, place: &Place, linger: Linger) -> Result<(), Fatal> {
+        if !self.lingers_not(place) {
+            return Ok(());
         }
-        Ok(())
+        let user = user(place);
+        let enable = Call::new("systemd", Done::Success, &["loginctl", "enable-linger", &user]);
+        if linger == Linger::Enable {
+            self.say(&format!("$ {}", enable.line()))?;
+            match self.call(&enable) {
+                Ok(_) => return Ok(()),
+                Err(why) => self.say(&format!("  {why}"))?,
+            }
+        }
+        self.say(&format!(
+            "linger is off: it runs only while you are logged in\n  hint: {}",
+            enable.line()
+        ))
+    }
+
+    /// Whether the user's services end with the last logout.
+    fn lingers_not(&self, place: &Place) -> bool {
+        let words = ["loginctl", "show-user", "--property=Linger", "--value", &user(place)];
+        let show = Call::new("systemd", Done::Success, &words);
+        self.call(&show).is_ok_and(|said| said.trim() == "no")
     }
 
     /// Switches one platform off and removes what was written for it.
@@ -525,7 +560,10 @@ impl<'a> Doing<'a> {
                 Some(text) if text.contains(block.as_str()) => {
                     let rest = text.replacen(block.as_str(), "", 1);
                     let rest = (!(rest.is_empty() && entry.crontab_made)).then_some(rest);
-                    self.say("taken out of the crontab")?;
+                    self.say(match self.dry {
+                        true => "would take its lines out of the crontab",
+                        false => "taken out of the crontab",
+                    })?;
                     if !self.dry {
                         self.write_crontab(rest.as_deref())?;
                     }
@@ -578,7 +616,8 @@ impl<'a> Doing<'a> {
     fn remove_unedited(&mut self, written: &Written) -> Result<(), Fatal> {
         match files::read(&written.path) {
             Ok(there) if sha256(&there.bytes) == written.sha256 => {
-                self.say(&format!("removed {}", self.tilde(&written.path)))?;
+                let removed = if self.dry { "would remove" } else { "removed" };
+                self.say(&format!("{removed} {}", self.tilde(&written.path)))?;
                 if !self.dry {
                     files::remove(&written.path)?;
                 }

@@ -52,13 +52,25 @@ pub(crate) struct Exam {
 
 /// Who makes passes on this home; `place` is `None` where a service would not look at it.
 pub(crate) async fn runs(ctx: &Ctx, place: Option<&install::Place>) -> Runs {
+    run_by(ctx, place).await.0
+}
+
+/// The same, and what makes them, in words; nothing but the number of a daemon that was started by hand.
+pub(crate) async fn run_by(ctx: &Ctx, place: Option<&install::Place>) -> (Runs, Vec<String>) {
     let daemons = running::daemons(ctx);
     let ways = match place {
         Some(place) => ways::ask_all(ctx, ways::find(ctx, place)).await,
-        None if daemons.is_empty() => return Runs::Unknown,
+        None if daemons.is_empty() => return (Runs::Unknown, Vec::new()),
         None => Vec::new(),
     };
-    rule::runs(&ways, &daemons)
+    let on = ways
+        .iter()
+        .filter(|way| matches!(way.on, rule::On::Yes | rule::On::Likely));
+    let mut by: Vec<String> = on.map(|way| way.name.clone()).collect();
+    if by.is_empty() {
+        by.extend(daemons.iter().map(|pid| format!("`nolapse daemon` (process {pid})")));
+    }
+    (rule::runs(&ways, &daemons), by)
 }
 
 /// Looks at everything. Writes nothing, and holds no lock.

@@ -6,7 +6,7 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::subprocess::{self, Status};
 use crate::edge::termux;
-use crate::install::{Call, Done};
+use crate::install::{self, Call, Done};
 use crate::ledger;
 use crate::look::View;
 use crate::notify::{self, ChannelKind};
@@ -26,7 +26,7 @@ pub(super) async fn gather(ctx: &Ctx, view: &View, about: &About<'_>) -> Running
         exe: about
             .exe
             .map(|exe| spot(ctx, &files::real(exe).unwrap_or_else(|| exe.to_owned()))),
-        platform: platform_here(ctx),
+        platform: install::here(&ctx.host).word(),
         cli: cli(ctx, view),
         ..RunningFact::default()
     };
@@ -91,25 +91,6 @@ pub(super) fn daemons(ctx: &Ctx) -> Vec<u32> {
             }
         })
         .collect()
-}
-
-fn platform_here(ctx: &Ctx) -> &'static str {
-    let there = |path: &str| files::is_dir(Path::new(path));
-    if ctx.host.termux() {
-        "termux"
-    } else if cfg!(target_os = "macos") {
-        "launchd"
-    } else if there("/run/systemd/system") {
-        "systemd"
-    } else if there("/run/openrc") {
-        "openrc"
-    } else if notify::find_program(&ctx.host, "crontab").is_some() {
-        "cron"
-    } else if notify::find_program(&ctx.host, "runsvdir").is_some() {
-        "runit"
-    } else {
-        "systemd"
-    }
 }
 
 /// Whether Termux:API answers; asked with what changes nothing.

@@ -16,6 +16,7 @@ pub mod net;
 pub(crate) mod openclaw;
 pub(crate) mod process;
 pub mod progress;
+pub(crate) mod random;
 pub mod replace;
 pub mod schedule;
 pub mod screen;

@@ -1,13 +1,16 @@
 //! The person on the other side: lines read from stdin, unseen where it is a terminal, and the signals that end us.
 //!
 //! A terminal is taken out of echo and line mode while a line is awaited, so that ^C comes as a byte and nothing can end
-//! this process between switching the echo off and on again; it is put back when the [`Input`] is dropped.
+//! this process between switching the echo off and on again; it is put back when the [`Input`] is dropped. A line that may be
+//! seen is echoed from here; what was typed before it was asked for never is.
 
 use crate::secret::Secret;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
 };
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -69,6 +72,7 @@ impl Signals {
 pub struct Input {
     lines: mpsc::UnboundedReceiver<Line>,
     quiet: Option<Quiet>,
+    shown: Arc<AtomicBool>,
 }
 
 impl Input {
@@ -80,10 +84,20 @@ impl Input {
         let quiet = stdin_is_terminal().then(Quiet::on).transpose()?;
         let (sender, lines) = mpsc::unbounded_channel();
         let terminal = quiet.is_some();
+        let shown = Arc::new(AtomicBool::new(false));
+        let echo = shown.clone();
         std::thread::Builder::new()
             .name("stdin".into())
-            .spawn(move || read_lines(terminal, &sender))?;
-        Ok(Self { lines, quiet })
+            .spawn(move || read_lines(terminal, &echo, &sender))?;
+        Ok(Self { lines, quiet, shown })
+    }
+
+    /// The next line, shown while it is typed.
+    pub async fn shown_line(&mut self) -> Line {
+        self.shown.store(true, Ordering::SeqCst);
+        let line = self.line().await;
+        self.shown.store(false, Ordering::SeqCst);
+        line
     }
 
     /// The next line. [`Line::Closed`] is said once, then this waits for ever.
@@ -113,7 +127,7 @@ pub(super) fn read(stdin: &mut io::StdinLock<'_>, chunk: &mut [u8]) -> usize {
     }
 }
 
-fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
+fn read_lines(terminal: bool, shown: &AtomicBool, sender: &mpsc::UnboundedSender<Line>) {
     let mut stdin = io::stdin().lock();
     let mut line = Vec::new();
     let mut chunk = [0; 1024];
@@ -121,7 +135,15 @@ fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
     let send = |line: &mut Vec<u8>| {
         let text = String::from_utf8_lossy(line).trim().to_owned();
         line.clear();
+        // what follows may be the answer to another question
+        shown.store(false, Ordering::SeqCst);
         sender.send(Line::Text(Secret::new(text))).is_ok()
+    };
+    let echo = |bytes: &[u8]| {
+        if terminal && shown.load(Ordering::SeqCst) {
+            let mut stderr = io::stderr();
+            let _ = stderr.write_all(bytes).and_then(|()| stderr.flush());
+        }
     };
     loop {
         let count = read(&mut stdin, &mut chunk);
@@ -139,10 +161,16 @@ fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
                 0x03 if terminal => sender.send(Line::Interrupted).is_ok(),
                 0x04 if terminal && line.is_empty() => sender.send(Line::Closed).is_ok(),
                 0x08 | 0x7f if terminal => {
+                    if !line.is_empty() {
+                        echo(b"\x08 \x08");
+                    }
                     while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
                     true
                 }
                 0x15 if terminal => {
+                    for _ in String::from_utf8_lossy(&line).chars() {
+                        echo(b"\x08 \x08");
+                    }
                     line.clear();
                     true
                 }
@@ -157,6 +185,9 @@ fn read_lines(terminal: bool, sender: &mpsc::UnboundedSender<Line>) {
                     true
                 }
                 byte if line.len() < MAX_LINE => {
+                    if byte >= 0x20 {
+                        echo(&[byte]);
+                    }
                     line.push(byte);
                     true
                 }

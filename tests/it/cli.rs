@@ -10,7 +10,7 @@ fn wrong_usage_is_three_and_help_is_zero() {
         &["statsu"][..],
         &["status", "--jsno"],
         &["status", "--at", "yesterday"],
-        &[],
+        &["--config", "none.toml"],
         &["--config", "none.toml", "status"],
     ] {
         let ran = home.run(args);

@@ -11,6 +11,7 @@
 
 mod alerts;
 mod canary;
+mod channel;
 mod cli;
 mod config;
 mod daemon;
@@ -40,6 +41,7 @@ mod remotes;
 mod renew;
 mod root;
 mod schema;
+mod setup;
 mod shape;
 mod tokens;
 mod watch;

@@ -1,0 +1,416 @@
+//! `nolapse setup`: from nothing to an alert that arrived. Everything is asked and tried first; then it is written at once, so that
+//! ^C at any question leaves all as it was.
+
+use super::ask::{Asker, Seen, Usual};
+use super::install::{self, InstallArgs, Linger};
+use super::{Fatal, Setup, alert, block_on, channel, overview, print, unknown};
+use crate::config::edit::{self, Draft, Setting, Takes};
+use crate::ctx::Ctx;
+use crate::doctor;
+use crate::install::Platform;
+use crate::layout::one_line;
+use crate::look::{self, View};
+use crate::notify::ChannelKind;
+use crate::report::{Exit, Style};
+use crate::rules::doctor::Runs;
+use crate::rules::menu;
+use crate::rules::wording::quote;
+use crate::types::Severity;
+use crate::{ledger, report};
+use clap::Args;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub(super) struct SetupArgs {
+    /// Accept every proposal without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Add this channel: TYPE, TYPE=VALUE or TYPE=VALUE,KEY=VALUE; repeat for more
+    #[arg(long = "channel", value_name = "TYPE[=VALUE]")]
+    channels: Vec<String>,
+    /// Watch this Claude Code directory too; repeat for more [default: asks; with --yes, all that are found]
+    #[arg(long = "login", value_name = "DIR")]
+    logins: Vec<PathBuf>,
+    /// Watch no further logins
+    #[arg(long, conflicts_with = "logins")]
+    no_logins: bool,
+    /// Send no test message
+    #[arg(long)]
+    no_test: bool,
+    /// Install nothing that runs it
+    #[arg(long, conflicts_with_all = ["platform", "daemon"])]
+    no_install: bool,
+    /// What runs it [default: what this system has]
+    #[arg(long, value_enum)]
+    platform: Option<Platform>,
+    /// Install the daemon instead of a timer
+    #[arg(long)]
+    daemon: bool,
+    /// systemd: do not keep it running while you are logged out
+    #[arg(long)]
+    no_linger: bool,
+}
+
+/// A setup under way.
+struct Doing<'a> {
+    setup: &'a Setup,
+    args: &'a SetupArgs,
+    style: Style,
+    asker: Asker,
+    draft: Draft<'a>,
+    /// The names of new channels.
+    added: Vec<String>,
+}
+
+/// What is to run it from now on.
+struct Install {
+    platform: Platform,
+    daemon: bool,
+    linger: Linger,
+}
+
+pub(super) fn setup(setup: &Setup, args: &SetupArgs) -> Result<Exit, Fatal> {
+    if !args.yes && !Asker::somebody() {
+        return Err(Fatal::Usage(
+            "there is no terminal to ask at".into(),
+            "run `nolapse setup --yes --channel TYPE=VALUE`; see `nolapse setup --help`".into(),
+        ));
+    }
+    let ctx = setup.ctx(None)?;
+    let draft = Draft::open(&setup.config_path, &setup.host)?;
+    let view = look::look(&ctx, &ledger::load(&ctx.state_dir).ledger);
+    let mut doing = Doing {
+        setup,
+        args,
+        style: setup.style(),
+        asker: Asker::default(),
+        draft,
+        added: Vec::new(),
+    };
+    doing.say_found(&ctx, &view)?;
+    doing.logins(&ctx, &view)?;
+    doing.channels(&ctx)?;
+    let install = doing.what_runs_it(&ctx)?;
+    doing.apply(install)
+}
+
+impl Doing<'_> {
+    fn say(&self, text: &str) -> Result<(), Fatal> {
+        Ok(print(&format!("{}\n", crate::layout::hang(text, 0, self.style.width)))?)
+    }
+
+    fn heading(&self, text: &str) -> Result<(), Fatal> {
+        Ok(print(&format!("\n{}\n", report::bold(text, self.style)))?)
+    }
+
+    fn say_found(&self, ctx: &Ctx, view: &View) -> Result<(), Fatal> {
+        print(overview::found(ctx, view, self.style).trim_start())?;
+        match report::nothing(view) {
+            true => self.say("Sign in with `claude auth login`; what comes later is found by itself."),
+            false => Ok(()),
+        }
+    }
+
+    /// Further logins that lie beside the default one.
+    fn logins(&mut self, ctx: &Ctx, view: &View) -> Result<(), Fatal> {
+        let host = &self.setup.host;
+        let found: Vec<PathBuf> = look::unwatched(ctx, &view.logins)
+            .into_iter()
+            .map(|login| login.place.dir)
+            .collect();
+        let mut wanted: Vec<PathBuf> = Vec::new();
+        if self.args.no_logins {
+            return Ok(());
+        }
+        for dir in &self.args.logins {
+            let dir = host.cwd.join(dir);
+            if !crate::edge::files::is_dir(&dir) {
+                return Err(Fatal::Usage(
+                    format!("`{}` is no directory", host.tilde(&dir)),
+                    "name a directory of Claude Code, as `~/.claude-team`".into(),
+                ));
+            }
+            let known = view.logins.iter().any(|login| login.login.place.dir == dir);
+            if !known && !wanted.contains(&dir) {
+                wanted.push(dir);
+            }
+        }
+        if self.args.logins.is_empty() && !found.is_empty() {
+            self.heading("More logins")?;
+            for dir in found {
+                let shown = one_line(&host.tilde(&dir));
+                let watch = self.args.yes || self.asker.agrees(&format!("Watch {shown} too?"), Usual::Yes)?;
+                if watch {
+                    wanted.push(dir);
+                }
+            }
+        }
+        for dir in wanted {
+            let shown = self.setup.host.tilde(&dir);
+            self.say(&format!("also watched from now on: {}", one_line(&shown)))?;
+            let setting = Setting {
+                key: "dir".into(),
+                given: edit::value(Takes::Text, &shown),
+            };
+            self.draft.append("[[login]]", "login", &[setting]);
+        }
+        self.draft.config()?;
+        Ok(())
+    }
+
+    /// Who is notified.
+    fn channels(&mut self, ctx: &Ctx) -> Result<(), Fatal> {
+        self.heading("Alerts")?;
+        for spec in &self.args.channels {
+            let asked = channel::asked(spec, &[])?;
+            self.add(ctx, asked)?;
+        }
+        if !self.added.is_empty() {
+            return Ok(());
+        }
+        self.say(&overview::notified_words(ctx))?;
+        let reaches = |kind: &ChannelKind| !matches!(kind, ChannelKind::Log(_));
+        let reached = ctx.channels().iter().any(|channel| reaches(&channel.kind));
+        if self.args.yes || (reached && !ctx.config.channels.is_empty()) {
+            return Ok(());
+        }
+        loop {
+            let Some(word) = self.choose(reached || !self.added.is_empty())? else {
+                return Ok(());
+            };
+            let asked = channel::asked(word, &[])?;
+            self.add(ctx, asked)?;
+            if !self.asker.agrees("Add another channel?", Usual::No)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A type out of the menu; `None` for none.
+    fn choose(&mut self, reached: bool) -> Result<Option<&'static str>, Fatal> {
+        self.say("How do you want to be notified?")?;
+        for (n, offer) in menu::OFFERS.iter().enumerate() {
+            let line = format!("{:>2}  {:<13} {}", n + 1, offer.word, offer.about);
+            print(&format!("{}\n", crate::layout::hang(&line, 18, self.style.width)))?;
+        }
+        let empty = if reached {
+            "Enter: as it is"
+        } else {
+            "Enter: none for now"
+        };
+        loop {
+            let answer = self.asker.line(&format!("Number or name ({empty}): "), Seen::Yes)?;
+            let answer = answer.expose().to_lowercase();
+            if answer.is_empty() {
+                return Ok(None);
+            }
+            let by_number = answer
+                .parse::<usize>()
+                .ok()
+                .and_then(|n| menu::OFFERS.get(n.checked_sub(1)?));
+            if let Some(offer) = by_number.or_else(|| menu::offer(&answer)) {
+                return Ok(Some(offer.word));
+            }
+            let words = menu::OFFERS.iter().map(|offer| offer.word);
+            print(&format!("{}\n", unknown("type of channel", &answer, words)))?;
+        }
+    }
+
+    /// Adds one channel to the draft, sends a test, and asks whether it arrived.
+    fn add(&mut self, ctx: &Ctx, asked: channel::Asked) -> Result<(), Fatal> {
+        let word = asked.word.clone();
+        let mut asked = Some(asked);
+        loop {
+            let before = self.draft.clone();
+            let these = match asked.take() {
+                Some(asked) => asked,
+                None => channel::asked(&word, &[])?,
+            };
+            let (name, said) = match channel::put(&mut self.draft, these, &mut self.asker) {
+                Err(Fatal::Config(error)) if !self.args.yes && self.args.channels.is_empty() => {
+                    print(&format!("{}\n", error.message))?;
+                    self.draft = before;
+                    continue;
+                }
+                other => other?,
+            };
+            for line in said {
+                print(&format!("{line}\n"))?;
+            }
+            match self.tried(ctx, &name)? {
+                Tried::Good => {
+                    self.added.push(name);
+                    return Ok(());
+                }
+                Tried::Again => self.draft = before,
+                Tried::Dropped => {
+                    self.draft = before;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn tried(&mut self, ctx: &Ctx, name: &str) -> Result<Tried, Fatal> {
+        if self.args.no_test {
+            return Ok(Tried::Good);
+        }
+        let config = self.draft.config()?;
+        let ctx = Ctx { config, ..ctx.clone() };
+        let Some(channel) = ctx.config.channels.iter().find(|channel| channel.name == name) else {
+            return Ok(Tried::Good);
+        };
+        self.say(&format!("Sending a test through `{}` …", one_line(name)))?;
+        let delivered = alert::try_out(&ctx, channel, Severity::Warning)?
+            .iter()
+            .all(|(_, result)| result.is_ok());
+        if self.args.yes {
+            return match delivered {
+                true => Ok(Tried::Good),
+                false => Err(Fatal::Usage(
+                    format!("the test through `{}` failed; nothing was changed", one_line(name)),
+                    "correct the channel, or add `--no-test`".into(),
+                )),
+            };
+        }
+        if matches!(channel.kind, ChannelKind::Log(_)) {
+            return Ok(Tried::Good);
+        }
+        if delivered && self.asker.agrees("Did it arrive?", Usual::Yes)? {
+            return Ok(Tried::Good);
+        }
+        match self.asker.agrees("Enter it again?", Usual::Yes)? {
+            true => Ok(Tried::Again),
+            false if self.asker.agrees("Keep it as it is?", Usual::No)? => Ok(Tried::Good),
+            false => Ok(Tried::Dropped),
+        }
+    }
+
+    /// What is to run it, if nothing does yet.
+    fn what_runs_it(&mut self, ctx: &Ctx) -> Result<Option<Install>, Fatal> {
+        if self.args.no_install {
+            return Ok(None);
+        }
+        self.heading("Automatic checks")?;
+        let place = install::place(self.setup)?;
+        let (runs, by) = block_on(doctor::run_by(ctx, Some(&place)))?;
+        let asked_for = self.args.platform.is_some() || self.args.daemon;
+        if runs == Runs::Alone && !asked_for {
+            let by = if by.is_empty() {
+                "a daemon".into()
+            } else {
+                by.join(", ")
+            };
+            self.say(&format!("already run by {by}"))?;
+            return Ok(None);
+        }
+        let platform = self
+            .args
+            .platform
+            .unwrap_or_else(|| crate::install::here(&self.setup.host));
+        let what = match (platform, self.args.daemon) {
+            (Platform::Systemd, false) => "a systemd timer, every 4 minutes",
+            (Platform::Systemd, true) => "a systemd service (daemon)",
+            (Platform::Termux, _) => "Android's job scheduler and Termux:Boot",
+            (Platform::Cron, _) => "a line in your crontab, every 4 minutes",
+            (Platform::Launchd, _) => "a launchd agent",
+            (Platform::Openrc, _) => "a user service of OpenRC",
+            (Platform::Runit, _) => "a service of runit",
+        };
+        if !self.args.yes && !self.asker.agrees(&format!("Install {what}?"), Usual::Yes)? {
+            return Ok(None);
+        }
+        let linger = match platform {
+            Platform::Systemd if !self.args.no_linger && install::linger_is_off(self.setup, &place)? => {
+                let question = "Keep it running while you are logged out (loginctl enable-linger)?";
+                match self.args.yes || self.asker.agrees(question, Usual::Yes)? {
+                    true => Linger::Enable,
+                    false => Linger::Leave,
+                }
+            }
+            _ => Linger::Leave,
+        };
+        Ok(Some(Install {
+            platform,
+            daemon: self.args.daemon,
+            linger,
+        }))
+    }
+
+    /// Writes everything, and says how to undo it.
+    fn apply(self, install: Option<Install>) -> Result<Exit, Fatal> {
+        let Self {
+            setup,
+            args,
+            style,
+            asker,
+            draft,
+            added,
+        } = self;
+        // the terminal is as it was from here on
+        drop(asker);
+        let path = setup.host.tilde(&setup.config_path);
+        print(&format!("\n{}\n", report::bold("Done", style)))?;
+        let mut undo = Vec::new();
+        if draft.changed() {
+            let wrote = draft.write()?;
+            print(&format!("{}wrote {path}\n", channel::wrote_words(setup, &wrote)))?;
+            undo.extend(
+                added
+                    .iter()
+                    .map(|name| format!("nolapse channel remove {}", quote(name))),
+            );
+        }
+        let mut exit = Exit::Fine;
+        if let Some(install) = install {
+            let installed = InstallArgs {
+                platform: Some(install.platform),
+                daemon: install.daemon,
+                dry_run: false,
+                linger: install.linger == Linger::Enable,
+            };
+            undo.insert(0, "nolapse uninstall".into());
+            if install.linger == Linger::Enable {
+                undo.push("loginctl disable-linger".into());
+            }
+            exit = super::install::install(setup, &installed)?;
+        }
+        let ctx = setup.ctx(None)?;
+        let mut out = String::new();
+        match undo.is_empty() {
+            true => out.push_str("nothing changed: all of it is set up\n"),
+            false => {
+                out.push_str("to undo:\n");
+                for command in undo {
+                    let _ = writeln!(out, "  {command}");
+                }
+            }
+        }
+        let unheard = ctx
+            .channels()
+            .iter()
+            .all(|channel| matches!(channel.kind, ChannelKind::Log(_)));
+        if unheard {
+            out.push_str("nobody is notified yet; add a channel:\n  nolapse channel add ntfy\n");
+            // what is asked for here is that somebody hears
+            exit = Exit::Unknown;
+        }
+        out.push_str(match args.no_install {
+            true => "next: see where things stand\n  nolapse\n",
+            false => "see where things stand at any time:\n  nolapse\n",
+        });
+        print(&out)?;
+        Ok(exit)
+    }
+}
+
+/// How a test went.
+enum Tried {
+    /// It is kept.
+    Good,
+    /// It is entered again.
+    Again,
+    /// It is left out.
+    Dropped,
+}

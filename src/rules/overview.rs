@@ -1,0 +1,177 @@
+//! The one next step, for who typed `nolapse` and nothing else.
+
+/// How things stand, as far as the next step depends on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// There is neither a login nor an agent, nor another host to look at.
+    pub nothing: bool,
+    /// The logins (ids) that a person must sign in to again; the first one of all is the `None`.
+    pub sign_in: Vec<Option<String>>,
+    /// The commands that fix the worst alert, if anything fires.
+    pub fix: Option<String>,
+    /// Something fires.
+    pub firing: bool,
+    /// Whether somebody would be notified.
+    pub reached: Reached,
+    /// Whether something makes passes.
+    pub runs: Runs,
+}
+
+/// Whether anybody would be notified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Reached {
+    /// Somebody.
+    #[default]
+    Somebody,
+    /// The log alone.
+    Nobody,
+}
+
+/// Whether something makes passes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Runs {
+    /// Something does, or it cannot be told.
+    #[default]
+    Alone,
+    /// Nothing does.
+    ByHand,
+}
+
+/// What to do next: the reason, and the command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// Why.
+    pub why: &'static str,
+    /// The command.
+    pub command: String,
+}
+
+/// The one next step; `None` where nothing is left to do.
+pub(crate) fn next(standing: &Standing) -> Option<Next> {
+    let step = |why, command: String| Some(Next { why, command });
+    if standing.nothing {
+        return step("sign in to Claude Code", "claude auth login".into());
+    }
+    match standing.sign_in.first() {
+        Some(Some(id)) => {
+            let id = super::wording::quote(id);
+            return step("sign in again", format!("nolapse login --login {id}"));
+        }
+        Some(None) => return step("sign in again", "nolapse login".into()),
+        None => {}
+    }
+    match (standing.reached, standing.runs) {
+        (Reached::Nobody, Runs::ByHand) => return step("set up alerts and automatic checks", "nolapse setup".into()),
+        (Reached::Nobody, _) => return step("choose how you are notified", "nolapse setup".into()),
+        (_, Runs::ByHand) => return step("have it run by itself", "nolapse install".into()),
+        _ => {}
+    }
+    match &standing.fix {
+        Some(command) => step("fix what fires", command.clone()),
+        None if standing.firing => step("see what fires", "nolapse alert list".into()),
+        None => None,
+    }
+}
+
+/// What people type and what they mean by it, where it is no slip of the fingers.
+pub(crate) fn meant(word: &str) -> Option<&'static str> {
+    const WORDS: &[(&[&str], &str)] = &[
+        (
+            &[
+                "start",
+                "enable",
+                "up",
+                "service",
+                "autostart",
+                "schedule",
+                "cron",
+                "systemd",
+            ],
+            "install",
+        ),
+        (&["stop", "disable", "down", "remove", "purge"], "uninstall"),
+        (&["init", "configure", "onboard", "wizard", "begin"], "setup"),
+        (&["signin", "sign-in", "auth", "relogin", "authenticate"], "login"),
+        (&["channels", "notify", "notifier", "notifications"], "channel"),
+        (&["renew", "rotate"], "refresh"),
+        (&["log", "logs", "events", "journal"], "history"),
+        (&["ls", "list", "show", "info", "state"], "status"),
+        (&["diagnose", "repair", "fix"], "doctor"),
+        (&["verify", "ping"], "check"),
+        (&["watch", "top", "monitor"], "status --watch"),
+        (&["serve", "agent"], "daemon"),
+        (&["copy", "push", "update"], "sync"),
+        (&["test"], "alert test"),
+        (&["ack", "acknowledge"], "alert ack"),
+        (&["silence", "mute", "snooze"], "alert silence"),
+        (&["tokens", "key", "keys"], "token"),
+        (&["get", "set", "edit", "settings"], "config"),
+        (&["manual"], "man"),
+    ];
+    let found = WORDS.iter().find(|(words, _)| words.contains(&word));
+    found.map(|(_, command)| *command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_step_is_what_is_most_urgent() {
+        let base = Standing::default;
+        for (standing, want) in [
+            (base(), None),
+            (
+                Standing {
+                    nothing: true,
+                    reached: Reached::Nobody,
+                    ..base()
+                },
+                Some("claude auth login"),
+            ),
+            (
+                Standing {
+                    sign_in: vec![None],
+                    reached: Reached::Nobody,
+                    runs: Runs::ByHand,
+                    ..base()
+                },
+                Some("nolapse login"),
+            ),
+            (
+                Standing {
+                    sign_in: vec![Some("a b".into())],
+                    ..base()
+                },
+                Some("nolapse login --login 'a b'"),
+            ),
+            (
+                Standing {
+                    reached: Reached::Nobody,
+                    firing: true,
+                    ..base()
+                },
+                Some("nolapse setup"),
+            ),
+            (
+                Standing {
+                    runs: Runs::ByHand,
+                    ..base()
+                },
+                Some("nolapse install"),
+            ),
+            (
+                Standing {
+                    firing: true,
+                    fix: Some("x".into()),
+                    ..base()
+                },
+                Some("x"),
+            ),
+            (Standing { firing: true, ..base() }, Some("nolapse alert list")),
+        ] {
+            let next = next(&standing);
+            assert_eq!(next.as_ref().map(|next| next.command.as_str()), want, "{standing:?}");
+        }
+    }
+}
