@@ -498,6 +498,14 @@ fn print(text: &str) -> std::io::Result<()> {
     print_with(|out| out.write_all(text.as_bytes()))
 }
 
+/// Sentences for a person: on a terminal, broken between words.
+fn say(text: &str) -> std::io::Result<()> {
+    match terminal::columns() {
+        Some(width) => print(&layout::wrapped(text, usize::from(width).max(20))),
+        None => print(text),
+    }
+}
+
 /// For what is long: written in pieces as it is made.
 fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
     progress::make_room();

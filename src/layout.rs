@@ -96,6 +96,77 @@ pub fn hang(text: &str, indent: usize, width: Option<usize>) -> String {
     }
 }
 
+/// Lines for a screen of this width: each is broken at blanks and goes on below its own text. What stands between backquotes and a
+/// command at a line's end (`run: …`, `hint: …`) stay whole where they fit. There must be no escape codes in it.
+pub fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let (line, end) = match line.strip_suffix('\n') {
+            Some(line) => (line, "\n"),
+            None => (line, ""),
+        };
+        if cells(line) <= width {
+            out.push_str(line);
+        } else {
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            let below = (indent + 2).min(width / 2);
+            out.push_str(&" ".repeat(indent));
+            let mut used = indent;
+            for (n, word) in atoms(line.trim_start_matches(' ')).into_iter().enumerate() {
+                let wide = cells(word);
+                let fits = used + usize::from(n > 0) + wide <= width;
+                if n > 0 && !fits {
+                    out.push('\n');
+                    out.push_str(&" ".repeat(below));
+                    used = below;
+                } else if n > 0 {
+                    out.push(' ');
+                    used += 1;
+                }
+                out.push_str(word);
+                used += wide;
+            }
+        }
+        out.push_str(end);
+    }
+    out
+}
+
+/// What a line may be broken between.
+fn atoms(line: &str) -> Vec<&str> {
+    const COMMANDS: [&str; 3] = ["run: ", "hint: ", "$ "];
+    let mut atoms = Vec::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let mut end = None;
+        let mut quoted = false;
+        for (at, c) in rest.char_indices() {
+            match c {
+                '`' => quoted = !quoted,
+                ' ' if !quoted => {
+                    end = Some(at);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let Some(end) = end else {
+            atoms.push(rest);
+            break;
+        };
+        atoms.push(&rest[..end]);
+        rest = rest[end..].trim_start_matches(' ');
+        let before = &line[..line.len() - rest.len()];
+        let program =
+            rest.starts_with("nolapse ") || rest.starts_with("claude ") || rest.starts_with("CLAUDE_CONFIG_DIR=");
+        if program && COMMANDS.iter().any(|word| before.ends_with(word)) {
+            atoms.push(rest);
+            break;
+        }
+    }
+    atoms
+}
+
 /// `a`, `a and b`, `a, b and c`, `a, b, c and 7 more` for names of which `more` are not here.
 pub fn list(names: &[String], most: usize, more: usize) -> String {
     let shown = &names[..names.len().min(most)];
@@ -148,6 +219,28 @@ mod tests {
         assert!(wrap(&format!("a {long} b"), 16).iter().all(|line| cells(line) <= 16));
         assert_eq!(hang("aaaa bbbb cccc", 4, Some(12)), "aaaa\n    bbbb\n    cccc");
         assert_eq!(hang("aaaa bbbb cccc", 4, None), "aaaa bbbb cccc");
+    }
+
+    #[test]
+    fn a_screen_breaks_between_words_and_keeps_commands_whole() {
+        for (text, width, want) in [
+            ("short\n", 20, "short\n"),
+            ("  one two three four\n", 14, "  one two\n    three four\n"),
+            ("see `a b c d` now", 10, "see\n  `a b c d`\n  now"),
+            (
+                "to fix it, run: nolapse login --login x",
+                30,
+                "to fix it, run:\n  nolapse login --login x",
+            ),
+            ("a\n\nb\n", 8, "a\n\nb\n"),
+        ] {
+            assert_eq!(wrapped(text, width), want, "{text}");
+        }
+        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let long = "  critical: Claude login `claude` was logged out on vm; two programs refreshed the same token";
+        for width in [20, 40, 80] {
+            assert_eq!(plain(&wrapped(long, width)), plain(long));
+        }
     }
 
     #[test]

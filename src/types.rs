@@ -164,12 +164,8 @@ pub enum Reason {
     AbandonedRefresh,
     /// It is to be renewed although no agent uses it, and its access token has been over for longer than the grace.
     NotRenewed,
-    /// An environment variable or `.env` entry takes precedence over the login.
-    ShadowedByEnv,
     /// The file is there and cannot be read or parsed.
     Unreadable,
-    /// Looks valid, and the API refuses it (found by `probe`).
-    Revoked,
     /// The store was superseded by another format and is not used any more.
     StoreRetired,
     /// A setup token whose date of issue nobody recorded.
@@ -196,9 +192,7 @@ impl Reason {
             Self::CopyDiverged => "copy_diverged",
             Self::AbandonedRefresh => "abandoned_refresh",
             Self::NotRenewed => "not_renewed",
-            Self::ShadowedByEnv => "shadowed_by_env",
             Self::Unreadable => "unreadable",
-            Self::Revoked => "revoked",
             Self::StoreRetired => "store_retired",
             Self::IssueDateUnknown => "issue_date_unknown",
             Self::NoToken => "no_token",

@@ -1,6 +1,6 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
-use super::{Fatal, Setup, block_on, examples, parse_time, print, unknown};
+use super::{Fatal, Setup, block_on, examples, parse_time, print, say, unknown};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
@@ -264,7 +264,7 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
         Status::Firing => event.severity.word(),
         Status::Resolved => "recovered",
     };
-    print(&match &result {
+    say(&match &result {
         Ok(receipt) => format!("{name}: {what} delivered in {took} ms: {}\n", one_line(&receipt.detail)),
         Err(SendError::Passing { why, .. }) => {
             format!(
@@ -342,7 +342,7 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
         Ok(out)
     })?;
     history::note(&ctx.state_dir, &noted);
-    print(match out.as_str() {
+    say(match out.as_str() {
         "" => "nothing is firing\n",
         out => out,
     })?;
@@ -390,7 +390,7 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     if let Some(problem) = words.pop() {
         let entry = of_scope("silenced", &scope, &problem.message, now);
         history::note(&ctx.state_dir, &[entry]);
-        print(&format!(
+        say(&format!(
             "{}\n{}\n",
             one_line(&problem.message),
             one_line(&problem.hint)
@@ -454,7 +454,7 @@ fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
     let now = ctx.clock.now();
     let entry = |scope: &Scope| of_scope("unsilenced", scope, "the silence was ended", now);
     history::note(&ctx.state_dir, &ended.iter().map(entry).collect::<Vec<_>>());
-    print(&match ended.len() {
+    say(&match ended.len() {
         0 => "nothing was silenced\n".to_owned(),
         1 => "one silence ended\n".to_owned(),
         n => format!("{n} silences ended\n"),
@@ -529,7 +529,7 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
         Ok(tell::lease(&ctx.host.name, ledger, |out| of_it(&out.channel), now))
     })?;
     if leased.is_empty() {
-        print("nothing waits to be delivered\n")?;
+        say("nothing waits to be delivered\n")?;
         return Ok(Exit::Fine);
     }
     let mut problems = Vec::new();
@@ -549,7 +549,7 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
     for problem in &problems {
         let _ = writeln!(out, "{}\n  hint: {}", problem.message, problem.hint);
     }
-    print(&out)?;
+    say(&out)?;
     let fine = problems.is_empty() && told.iter().all(|(_, result)| result.is_ok());
     Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
@@ -566,7 +566,7 @@ fn list(ctx: &Ctx, as_json: bool) -> Result<Exit, Fatal> {
             text.push('\n');
             print(&text)?;
         }
-        false => print(&list_words(ctx, &ledger, now))?,
+        false => say(&list_words(ctx, &ledger, now))?,
     }
     Ok(Exit::Fine)
 }

@@ -1,7 +1,7 @@
 //! `channel add|list|remove|test`: who is notified, without an editor.
 
 use super::ask::{Asker, Seen};
-use super::{Fatal, Setup, alert, examples, print, unknown};
+use super::{Fatal, Setup, alert, examples, print, say, unknown};
 use crate::config::edit::{self, Draft, Given, Setting, Takes, Wrote};
 use crate::edge::random;
 use crate::layout::one_line;
@@ -218,7 +218,7 @@ fn missing(
         return Ok(());
     }
     if Asker::somebody() && !offer.from.is_empty() {
-        print(&format!("{word}: {}\n", offer.from))?;
+        say(&format!("{word}: {}\n", offer.from))?;
     }
     for ask in lacks {
         let takes = keys.iter().find(|key| key.name == ask.key).map(|key| key.takes);
@@ -266,7 +266,7 @@ fn answer(ask: &menu::Ask, takes: Takes, asker: &mut Asker) -> Result<Secret, Fa
         if !answer.is_empty() || ask.need != Need::Needed {
             return Ok(answer);
         }
-        print("This is needed; ^C ends without changing anything.\n")?;
+        say("This is needed; ^C ends without changing anything.\n")?;
     }
 }
 
@@ -305,7 +305,7 @@ fn add(setup: &Setup, args: &AddArgs) -> Result<Exit, Fatal> {
         "next: send a test\n  nolapse channel test {}",
         crate::rules::wording::quote(&name)
     );
-    print(&out)?;
+    say(&out)?;
     Ok(Exit::Fine)
 }
 
@@ -340,6 +340,7 @@ fn list(setup: &Setup, json: bool) -> Result<Exit, Fatal> {
         return Ok(Exit::Fine);
     }
     let mut out = String::new();
+    let width = setup.style().width;
     for channel in &channels {
         let name = one_line(&channel.name);
         let kind = channel.kind.word();
@@ -349,8 +350,7 @@ fn list(setup: &Setup, json: bool) -> Result<Exit, Fatal> {
             format!(" ({kind})")
         };
         let to = to(channel).map_or(String::new(), |to| format!(", to {}", one_line(&to)));
-        let _ = writeln!(
-            out,
+        let line = format!(
             "{name}{what}{to}: {} and worse{}",
             channel.min_severity.word(),
             if configured {
@@ -359,8 +359,9 @@ fn list(setup: &Setup, json: bool) -> Result<Exit, Fatal> {
                 "; used while no channel is configured"
             }
         );
+        let _ = writeln!(out, "{}", crate::layout::hang(&line, 2, width));
     }
-    print(&out)?;
+    say(&out)?;
     Ok(Exit::Fine)
 }
 

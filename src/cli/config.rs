@@ -2,7 +2,7 @@
 
 mod set;
 
-use super::{Fatal, Setup, examples, print};
+use super::{Fatal, Setup, examples, print, say};
 use crate::config as conf;
 use crate::edge::files;
 use crate::report::Exit;
@@ -54,7 +54,7 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
                 };
                 Fatal::Usage(format!("`{path}`: {}", files::io_words(&error)), hint.into())
             })?;
-            print(&format!(
+            say(&format!(
                 "wrote {path}; every key in it is optional and commented out\n"
             ))?;
         }
@@ -65,7 +65,7 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
             if files::is_file(&setup.config_path) {
                 conf::trusted(&setup.config_path, &setup.host)?;
             }
-            print(&match files::is_file(&setup.config_path) {
+            say(&match files::is_file(&setup.config_path) {
                 true => format!("{path}: valid\n"),
                 false => format!("{path}: not there, which is fine: everything has a default\n"),
             })?;

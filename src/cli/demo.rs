@@ -1,7 +1,7 @@
 //! `demo`: the real pass on a made-up home, so that anyone sees the whole job on a machine with neither login nor agent.
 
 use super::run::{story, summary};
-use super::{Fatal, Invocation, Style, block_on, print};
+use super::{Fatal, Invocation, Style, block_on, print, say};
 use crate::config;
 use crate::ctx::Ctx;
 use crate::edge::host::{Clock, Host};
@@ -81,26 +81,26 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
         width: None,
     };
 
-    print("A made-up home: three logins, six agents. First what `nolapse run --dry-run` says of it:\n\n")?;
+    say("A made-up home: three logins, six agents. First what `nolapse run --dry-run` says of it:\n\n")?;
     let first = ctx(now);
     let rehearsed = block_on(pass::rehearse(&first))?;
-    print(&story(&first, &rehearsed))?;
+    say(&story(&first, &rehearsed))?;
 
-    print("\nThen `nolapse run`, for the first time:\n\n")?;
+    say("\nThen `nolapse run`, for the first time:\n\n")?;
     let report = block_on(pass::run(&first, Scope::Whole))?;
-    print(&story(&first, &report))?;
-    print(&summary(&first, &report, false))?;
+    say(&story(&first, &report))?;
+    say(&summary(&first, &report, false))?;
 
-    print("\nFour minutes later `nolapse run` again: nothing to write, nobody told twice:\n\n")?;
+    say("\nFour minutes later `nolapse run` again: nothing to write, nobody told twice:\n\n")?;
     let second = ctx(now + 4 * MINUTE);
     let report = block_on(pass::run(&second, Scope::Whole))?;
-    print(&story(&second, &report))?;
+    say(&story(&second, &report))?;
     let told = report.told.len();
-    print(&format!("stores written: {}, alerts told: {told}\n", report.done.len()))?;
+    say(&format!("stores written: {}, alerts told: {told}\n", report.done.len()))?;
 
-    print("\nAnd `nolapse status`:\n\n")?;
+    say("\nAnd `nolapse status`:\n\n")?;
     print(&report::table(&second, &report.view, &report.problems, style))?;
-    print("\nThe made-up home is gone again. On your own: `nolapse status`, then `nolapse run --dry-run`.\n")?;
+    say("\nThe made-up home is gone again. On your own: `nolapse status`, then `nolapse run --dry-run`.\n")?;
     Ok(Exit::Fine)
 }
 

@@ -15,7 +15,7 @@ Examples:
   nolapse status
   nolapse status --watch      a live view; `q` quits
   nolapse status --html ~/status.html   a page for a browser or a phone
-  nolapse status --json       for other programs; the README has the keys
+  nolapse status --json       for other programs; docs/json.md has the keys
   nolapse status --check      the same table, and the exit code of `nolapse check`";
 
 pub(super) const CHECK: &str = "\

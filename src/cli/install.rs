@@ -1,7 +1,7 @@
 //! `install` and `uninstall`: carries out an [`install::Plan`], and writes down what it wrote.
 
 use super::run::{story, summary};
-use super::{Fatal, Setup, block_on, print};
+use super::{Fatal, Setup, block_on, print, say};
 use crate::edge::files::{self, ReadError, io_words};
 use crate::edge::progress;
 use crate::edge::replace;
@@ -165,7 +165,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     } else {
         out.push_str(&summary(&ctx, &report, false));
     }
-    print(&out)?;
+    say(&out)?;
     if fresh_state {
         doing.manifest.state = memory_files(&setup.state_dir)
             .into_iter()
@@ -333,7 +333,7 @@ impl<'a> Doing<'a> {
     }
 
     fn say(&self, text: &str) -> Result<(), Fatal> {
-        Ok(print(&format!("{text}\n"))?)
+        Ok(say(&format!("{text}\n"))?)
     }
 
     fn tilde(&self, path: &Path) -> String {
@@ -352,15 +352,16 @@ impl<'a> Doing<'a> {
 
     fn rehearse(&self, plan: &Plan) -> Result<Exit, Fatal> {
         for file in &plan.files {
-            self.say(&format!(
-                "== {} (mode {:o})\n{}",
+            // a file's text stays as it is
+            print(&format!(
+                "== {} (mode {:o})\n{}\n",
                 self.tilde(&file.path),
                 file.mode,
                 file.text
             ))?;
         }
         if let Some(block) = &plan.crontab {
-            self.say(&format!("== added to the crontab, by `crontab -`\n{block}"))?;
+            print(&format!("== added to the crontab, by `crontab -`\n{block}\n"))?;
         }
         for call in &plan.on {
             self.say(&format!("$ {}", call.line()))?;

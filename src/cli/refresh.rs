@@ -1,6 +1,6 @@
 //! `refresh`.
 
-use super::{Fatal, Setup, block_on, print, run, unknown, until_signal};
+use super::{Fatal, Setup, block_on, run, say, unknown, until_signal};
 use crate::layout::one_line;
 use crate::pass::{self, Outcome, Report, Scope};
 use crate::renew::{Asked, What};
@@ -55,7 +55,7 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
     if out.is_empty() {
         out.push_str("there is no login to renew\n");
     }
-    print(&out)?;
+    say(&out)?;
     let failed = report
         .done
         .iter()

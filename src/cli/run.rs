@@ -1,6 +1,6 @@
 //! `run` and `sync`.
 
-use super::{Fatal, Setup, block_on, parse_time, print, until_signal};
+use super::{Fatal, Setup, block_on, parse_time, print, say, until_signal};
 use crate::config::Create;
 use crate::ctx::Ctx;
 use crate::heard;
@@ -48,7 +48,11 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
     } else {
         out.push_str(&summary(&ctx, &report, args.dry_run));
     }
-    print(&out)?;
+    match args.dry_run {
+        // diffs stay as they are
+        true => print(&out)?,
+        false => say(&out)?,
+    }
     Ok(exit(&ctx, &report))
 }
 
@@ -72,7 +76,10 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
             false => "`sync.enabled` is false: nothing is written\n",
         });
     }
-    print(&out)?;
+    match args.dry_run {
+        true => print(&out)?,
+        false => say(&out)?,
+    }
     // a sync is judged by what it was asked to do, not by the health of what it found
     let failed = report
         .done

@@ -3,7 +3,7 @@
 
 use super::ask::{Asker, Seen, Usual};
 use super::install::{self, InstallArgs, Linger};
-use super::{Fatal, Setup, alert, block_on, channel, overview, print, unknown};
+use super::{Fatal, Setup, alert, block_on, channel, overview, print, say, unknown};
 use crate::config::edit::{self, Draft, Setting, Takes};
 use crate::ctx::Ctx;
 use crate::doctor;
@@ -213,7 +213,7 @@ impl Doing<'_> {
                 return Ok(Some(offer.word));
             }
             let words = menu::OFFERS.iter().map(|offer| offer.word);
-            print(&format!("{}\n", unknown("type of channel", &answer, words)))?;
+            say(&format!("{}\n", unknown("type of channel", &answer, words)))?;
         }
     }
 
@@ -229,14 +229,14 @@ impl Doing<'_> {
             };
             let (name, said) = match channel::put(&mut self.draft, these, &mut self.asker) {
                 Err(Fatal::Config(error)) if !self.args.yes && self.args.channels.is_empty() => {
-                    print(&format!("{}\n", error.message))?;
+                    say(&format!("{}\n", error.message))?;
                     self.draft = before;
                     continue;
                 }
                 other => other?,
             };
             for line in said {
-                print(&format!("{line}\n"))?;
+                say(&format!("{line}\n"))?;
             }
             match self.tried(ctx, &name)? {
                 Tried::Good => {
@@ -355,7 +355,7 @@ impl Doing<'_> {
         let mut undo = Vec::new();
         if draft.changed() {
             let wrote = draft.write()?;
-            print(&format!("{}wrote {path}\n", channel::wrote_words(setup, &wrote)))?;
+            say(&format!("{}wrote {path}\n", channel::wrote_words(setup, &wrote)))?;
             undo.extend(
                 added
                     .iter()
@@ -400,7 +400,7 @@ impl Doing<'_> {
             true => "next: see where things stand\n  nolapse\n",
             false => "see where things stand at any time:\n  nolapse\n",
         });
-        print(&out)?;
+        say(&out)?;
         Ok(exit)
     }
 }

@@ -1,6 +1,6 @@
 //! `status` and `check`.
 
-use super::{Fatal, Setup, parse_time, print, print_with, watch};
+use super::{Fatal, Setup, parse_time, print, print_with, say, watch};
 use crate::ctx::Ctx;
 use crate::edge::{files, replace};
 use crate::history;
@@ -171,7 +171,7 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
     if !out.is_empty() {
         out.push('\n');
     }
-    print(&out)?;
+    say(&out)?;
     Ok(exit)
 }
 

@@ -462,7 +462,7 @@ grace = \"45m\" # long
 [[channel]]
 type = \"log\"
 name = \"journal\"
-title = \"\"\"
+body = \"\"\"
 # no comment
 \"\"\"
 
@@ -522,9 +522,9 @@ type = \"desktop\" # at home
         );
         assert!(without(1).ends_with("# the second\n\n# the end\n"), "{}", without(1));
         // the example is all comments
-        let example = super::super::EXAMPLE;
+        let example = &super::super::written::example();
         let added = format!("{example}\n[[channel]]\ntype = \"log\"\n");
-        assert_eq!(without_table(&added, 0).unwrap(), example);
+        assert_eq!(&without_table(&added, 0).unwrap(), example);
         assert_eq!(without_table("[[channel]]\ntype = \"log\"\n", 0).unwrap(), "");
     }
 

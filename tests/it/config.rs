@@ -179,7 +179,8 @@ fn the_readme_names_what_each_type_of_channel_needs_and_takes() {
         .collect();
     for section in sections() {
         let table = section.heading.trim_matches(['[', ']']);
-        assert!(README.contains(&format!("[{table}]")), "no word of `{table}`");
+        let reference = include_str!("../../docs/configuration.md");
+        assert!(reference.contains(&format!("[{table}]")), "no word of `{table}`");
         let Some(kind) = section.channel_type() else { continue };
         let row = rows.get(kind).unwrap_or_else(|| panic!("no row for `{kind}`"));
         let keys = asked(&section.toml(), home.path());

@@ -133,3 +133,100 @@ fn the_labels_for_alertmanager_are_those_that_are_sent() {
         "{labels:?}"
     );
 }
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The words in backquotes from `begin` on, to the end of that item.
+fn quoted(page: &str, begin: &str) -> std::collections::BTreeSet<String> {
+    let (_, rest) = page.split_once(begin).unwrap_or_else(|| panic!("no `{begin}`"));
+    let item = rest.split("\n- ").next().unwrap().split("\n\n").next().unwrap();
+    item.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_is_short_and_begins_with_what_runs() {
+    let readme = read("README.md");
+    let words = readme.split_whitespace().count();
+    assert!(words <= 1500, "{words} words");
+    let first = blocks(&readme, "sh").remove(0);
+    let commands: Vec<&str> = first
+        .lines()
+        .map(|line| line.split('#').next().unwrap().trim())
+        .collect();
+    assert_eq!(commands, ["cargo run --release -- demo", "scripts/test"]);
+    assert!(readme.find("```sh").unwrap() < 20);
+}
+
+#[test]
+fn every_link_leads_somewhere_and_the_index_has_every_page() {
+    let mut followed = 0;
+    for (name, page) in pages() {
+        let dir = Path::new(&name).parent().unwrap();
+        for link in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let path = link.split('#').next().unwrap();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            assert!(dir.join(path).exists(), "{name}: {link}");
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "only {followed}");
+    let index = read("docs/README.md");
+    for (name, _) in pages() {
+        let file = Path::new(&name).file_name().unwrap().to_str().unwrap();
+        assert!(file == "README.md" || index.contains(&format!("]({file})")), "{file}");
+    }
+}
+
+#[test]
+fn every_command_in_the_documentation_can_be_typed() {
+    let home = Home::new();
+    let mut typed = 0;
+    for (name, page) in pages() {
+        for line in blocks(&page, "sh").iter().flat_map(|block| block.lines()) {
+            let command = line
+                .split(" #")
+                .next()
+                .unwrap()
+                .split([';', '|', '>', '<'])
+                .next()
+                .unwrap();
+            let words: Vec<&str> = command.split_whitespace().collect();
+            if words.first() != Some(&"nolapse") || command.contains(['\'', '"', '$', '\\', '…']) {
+                continue;
+            }
+            let ran = home.run(&[&words[1..], &["--help"]].concat());
+            assert_eq!(ran.code, 0, "{name}: {line}: {ran:?}");
+            typed += 1;
+        }
+    }
+    assert!(typed > 20, "only {typed}");
+    assert!(home.files().is_empty());
+}
+
+#[test]
+fn the_documented_reasons_are_those_of_the_code() {
+    let said = quoted(&read("docs/json.md"), "- `reason` (or `null`): ");
+    let types = read("src/types.rs");
+    let (_, variants) = types.split_once("pub enum Reason {").unwrap();
+    let lines = variants.split("\n}").next().unwrap().lines().map(str::trim);
+    let names = lines.filter_map(|line| line.strip_suffix(',').filter(|line| !line.starts_with("//")));
+    let snake = |name: &str| {
+        let mut word = String::new();
+        for c in name.chars() {
+            if c.is_uppercase() && !word.is_empty() {
+                word.push('_');
+            }
+            word.extend(c.to_lowercase());
+        }
+        word
+    };
+    let mut code: std::collections::BTreeSet<String> = names.map(snake).collect();
+    assert!(code.len() > 12, "{code:?}");
+    // stands beside one of them
+    code.insert("looks_like".into());
+    assert_eq!(said, code);
+}

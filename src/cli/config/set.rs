@@ -1,7 +1,7 @@
 //! `config set`.
 
 use super::super::ask::{Asker, Seen};
-use super::super::{Fatal, Setup, channel, print, unknown};
+use super::super::{Fatal, Setup, channel, say, unknown};
 use crate::config::Config;
 use crate::config::edit::{self, At, Draft, Given, Key, Setting, Takes};
 use crate::edge::host::Host;
@@ -80,13 +80,13 @@ pub(super) fn set(setup: &Setup, args: &SetArgs) -> Result<Exit, Fatal> {
     draft.config()?;
     let path = setup.host.tilde(&setup.config_path);
     if !draft.changed() {
-        print(&format!("`{}` is that already in {path}; nothing changed\n", args.key))?;
+        say(&format!("`{}` is that already in {path}; nothing changed\n", args.key))?;
         return Ok(Exit::Fine);
     }
     let wrote = draft.write()?;
     let mut out = channel::wrote_words(setup, &wrote);
     out.push_str(&format!("set `{}` in {path}\n", args.key));
-    print(&out)?;
+    say(&out)?;
     Ok(Exit::Fine)
 }
 

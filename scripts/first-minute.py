@@ -1,0 +1,114 @@
+"""What scripts/first-minute does as the new user."""
+
+import http.server
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+HOME = Path(os.environ["HOME"])
+GOT = []
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        GOT.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def new_home():
+    """A login that Claude Code signed out of, and an agent that used it."""
+    for name in (".claude", ".clawdbot", ".config", ".local"):
+        shutil.rmtree(HOME / name, ignore_errors=True)
+    now = int(time.time() * 1000)
+    login = HOME / ".claude/.credentials.json"
+    login.parent.mkdir()
+    login.write_text(json.dumps({"claudeAiOauth": {
+        "accessToken": "", "refreshToken": "", "expiresAt": 0, "refreshTokenExpiresAt": now + 20 * 86400 * 1000}}))
+    store = HOME / ".clawdbot/agents/main/agent/auth-profiles.json"
+    store.parent.mkdir(parents=True)
+    store.write_text(json.dumps({"version": 1, "profiles": {"anthropic:claude-cli": {
+        "type": "token", "provider": "anthropic", "token": "sk-ant-oat01-example" + "x" * 88, "expires": now - 3600000}}}))
+    GOT.clear()
+
+
+def run(words, answers=()):
+    """One command in a terminal; what it said, once every answer was typed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(words[0], words)
+    said, at, waiting, until = "", 0, list(answers), time.monotonic() + 60
+    while time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                more = os.read(terminal, 4096)
+            except OSError:
+                break
+            if not more:
+                break
+            said += more.decode(errors="replace")
+        if waiting and (found := said.find(waiting[0][0], at)) >= 0:
+            at = found + len(waiting[0][0])
+            os.write(terminal, (waiting.pop(0)[1] + "\r").encode())
+    _, status = os.waitpid(pid, 0)
+    if waiting:
+        sys.exit(f"never asked: {waiting[0][0]}\n{said}")
+    return os.waitstatus_to_exitcode(status), said
+
+
+def journey(name, commands):
+    new_home()
+    begun, shown = time.monotonic(), []
+    for words, answers in commands:
+        code, said = run(words, answers)
+        shown.append(f"$ {' '.join(words)}\n{said}")
+        if words[1] == "setup" and code != 0:
+            sys.exit(f"{name}: exit {code}\n{said}")
+    took = time.monotonic() - begun
+    kinds = [event["kind"] for event in GOT]
+    if "test" not in kinds or not any(event["severity"] == "critical" and event["kind"] != "test" for event in GOT):
+        sys.exit(f"{name}: the receiver got {kinds}\n" + "\n".join(shown))
+    alert = next(event for event in GOT if event["kind"] != "test")
+    print(f"{name}: {len(commands)} commands, {took:.1f} s, {len(GOT)} messages received; the alert: {alert['title']}")
+    if len(commands) > 2 or took > 60:
+        sys.exit(f"{name}: more than 2 commands or 60 s")
+    for file in (HOME / ".config/nolapse").iterdir():
+        if file.stat().st_mode & 0o077:
+            sys.exit(f"{file} can be read by others")
+    return "\n".join(shown)
+
+
+def main():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+    journey("by flags", [
+        (["nolapse", "setup", "--yes", "--no-install", "--channel", f"webhook={url}"], ()),
+        (["nolapse", "run"], ()),
+    ])
+    shown = journey("by answers", [
+        (["nolapse", "setup", "--no-install"], [
+            ("Number or name", "webhook"),
+            ("URL (not shown):", url),
+            ("Did it arrive?", "y"),
+            ("Add another channel?", "n"),
+        ]),
+        (["nolapse", "run"], ()),
+    ])
+    if url in shown:
+        sys.exit("the URL was shown")
+    if len(sys.argv) > 1:
+        print(re.sub(r"\x1b\[[0-9;]*m", "", shown))
+
+
+main()
