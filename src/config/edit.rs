@@ -7,6 +7,7 @@
 use super::{Config, parse};
 use crate::edge::files::{self, ReadError, Snapshot};
 use crate::edge::host::Host;
+use crate::edge::replace;
 use crate::rules::keys::{self as table, Kind, SECTIONS, Without};
 use crate::secret::Secret;
 use crate::table::{ConfigError, Source};
@@ -372,9 +373,17 @@ impl<'a> Draft<'a> {
             return Err(fail(&self.path, "it was changed meanwhile".into(), "run this again"));
         }
         let keep: Option<&Meta> = self.before.as_ref().map(|before| &before.meta);
-        files::real_target(&self.path)
-            .and_then(|target| files::replace(&target, self.text.as_bytes(), keep))
-            .map_err(|error| io(&self.path, &error))?;
+        let put =
+            files::real_target(&self.path).and_then(|target| replace::replace(&target, self.text.as_bytes(), keep));
+        match put {
+            // where only its directory could not be made durable, it is there, and names the secrets' files
+            Err(error)
+                if files::read(&self.path).map(|now| now.bytes).ok().as_deref() != Some(self.text.as_bytes()) =>
+            {
+                return Err(io(&self.path, &error));
+            }
+            _ => {}
+        }
         Ok(())
     }
 }
