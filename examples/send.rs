@@ -12,7 +12,7 @@
     reason = "a tool for developers, outside the library"
 )]
 
-use nolapse::ctx::{Clock, Host};
+use nolapse::edge::host::{Clock, Host};
 use nolapse::edge::http::Http;
 use nolapse::notify::{SendCtx, SendError, read_channels, send};
 use nolapse::table::{Source, Table};

@@ -16,24 +16,27 @@
     reason = "a program of its own; the edges hold in `src/`"
 )]
 
-use nolapse::config::{AlertsConfig, Config};
-use nolapse::ctx::{Clock, Ctx, Host};
+use nolapse::config::Config;
+use nolapse::ctx::Ctx;
+use nolapse::deliver;
+use nolapse::edge::host::{Clock, Host};
 use nolapse::edge::http::Http;
 use nolapse::edge::progress;
-use nolapse::ledger::{Ledger, Outgoing};
-use nolapse::look::{AgentView, LoginView, ProfileView, View};
 use nolapse::notify::{Channel, Receipt, SendError, read_channels};
+use nolapse::rules::agent;
+use nolapse::rules::agent::Agent;
+use nolapse::rules::agent::{Generation, StateDir};
 use nolapse::rules::health::{self, Hangs, Known};
 use nolapse::rules::lineage::Relation;
+use nolapse::rules::login::{Grant, Login, Place, Refresh, Source, State};
+use nolapse::rules::memory::{Ledger, Outgoing};
+use nolapse::rules::policy::AlertsConfig;
 use nolapse::rules::resolve::{self, AuthConfig, Candidate, Resolved, Rules};
+use nolapse::rules::view::{AgentView, LoginView, ProfileView, View};
 use nolapse::rules::{alert, health::Verdict};
 use nolapse::secret::Secret;
-use nolapse::sources::claude::{Grant, Login, Place, Refresh, Source, State};
-use nolapse::stores::discover::Agent;
-use nolapse::stores::families::{Generation, LockKind, StateDir};
-use nolapse::stores::store;
 use nolapse::table::{Source as TomlSource, Table};
-use nolapse::tell;
+use nolapse::types::LockKind;
 use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Ms, Profile, Severity, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -224,7 +227,7 @@ fn agent_view() -> AgentView {
         },
         path: PathBuf::from("/home/u/.openclaw/agents/main/agent/auth-profiles.json"),
         sqlite: false,
-        store: store::State::Absent,
+        store: agent::Store::Absent,
         meta: None,
         writable: Ok(()),
         profiles: vec![ProfileView {
@@ -501,8 +504,8 @@ impl Machine {
         agent.uses = vec![uses(&agent.profiles[0], now)];
         let mut alerts = alert::collect(&self.view, false, policy.grace, &|path| path.display().to_string());
         alerts.extend(alert::channel_alerts(&self.ledger.troubles));
-        tell::queue(ctx, &mut self.ledger, channels, &alerts, now);
-        let due = tell::due(ctx, &mut self.ledger, channels, now);
+        deliver::queue(ctx, &mut self.ledger, channels, &alerts, now);
+        let due = deliver::due(ctx, &mut self.ledger, channels, now);
         let tried: Vec<(Outgoing, Result<Receipt, SendError>)> = due
             .into_iter()
             .map(|out| {
@@ -525,7 +528,7 @@ impl Machine {
                 self.hear(out, at, now, skew, dice, counts);
             }
         }
-        tell::record(&mut self.ledger, channels, &tried, now);
+        deliver::record(&mut self.ledger, channels, &tried, now);
     }
 
     /// A message arrives.

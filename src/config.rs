@@ -10,13 +10,20 @@ use crate::edge::host::Host;
 use crate::notify::heartbeat::Heartbeat;
 use crate::notify::{self, Channel};
 use crate::rules::keys;
-pub use crate::rules::plan::Create;
+use crate::rules::policy::AlertsConfig;
+use crate::rules::policy::Create;
+use crate::rules::policy::LoginConfig;
+use crate::rules::policy::RenewMode;
+use crate::rules::policy::Share;
+use crate::rules::policy::SyncConfig;
 use crate::rules::renew::{Way, lead};
 use crate::secret::SecretUrl;
 use crate::sources::providers::ANTHROPIC;
 use crate::table::{ConfigError, Source, Table};
 use crate::types;
-use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
+use crate::types::MINUTE;
+use crate::types::Ms;
+use crate::types::SECOND;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,30 +70,6 @@ pub struct MetricsConfig {
     pub textfile: Option<PathBuf>,
 }
 
-/// `[sync]`: what is copied from logins into agents' stores.
-#[derive(Clone, Debug)]
-pub struct SyncConfig {
-    /// Whether stores are written at all.
-    pub enabled: bool,
-    /// What a profile that does not exist yet is given.
-    pub share: Share,
-    /// Where a profile that does not exist yet is made.
-    pub create: Create,
-    /// The profile id that mirrors the login.
-    pub profile: String,
-    /// Agents (`family/agent`) that are judged and never written; globs.
-    pub exclude_agents: Vec<glob::Pattern>,
-}
-
-/// What a profile that does not exist yet is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// The access token alone: the agent can work, and can never spend the login's refresh token.
-    Access,
-    /// Access and refresh token, as Clawdbot's own sync wrote it.
-    Full,
-}
-
 /// `[renew]`: who renews a login whose access token ends.
 #[derive(Clone, Debug)]
 pub struct RenewConfig {
@@ -106,48 +89,6 @@ pub struct RenewConfig {
     pub client_id: String,
     /// direct: how long the answer is waited for.
     pub timeout: Duration,
-}
-
-/// How a login is renewed without a human.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenewMode {
-    /// The unmodified Claude Code CLI is run so that it renews its own login.
-    Delegate,
-    /// nolapse makes the token exchange itself, under Claude Code's locks.
-    Direct,
-    /// Nobody here; Claude Code and the agents renew when they are used.
-    Off,
-}
-
-/// `[alerts]`: when people are told.
-#[derive(Clone, Debug)]
-pub struct AlertsConfig {
-    /// Warnings before a deadline, longest first, [`Ms`].
-    pub steps: Vec<Ms>,
-    /// How long a copy may be expired while its login is being renewed, [`Ms`].
-    pub grace: Ms,
-}
-
-impl Default for AlertsConfig {
-    fn default() -> Self {
-        Self {
-            steps: vec![7 * DAY, 3 * DAY, DAY, 6 * HOUR],
-            grace: 30 * MINUTE,
-        }
-    }
-}
-
-/// `[[login]]`.
-#[derive(Clone, Debug)]
-pub struct LoginConfig {
-    /// Claude Code's directory.
-    pub dir: PathBuf,
-    /// Its id in messages.
-    pub name: Option<String>,
-    /// The agents (globs) that get this login; without it, only the first login is given to agents.
-    pub agents: Option<Vec<glob::Pattern>>,
-    /// The profile id that mirrors this login, if not `sync.profile`.
-    pub profile: Option<String>,
 }
 
 /// `[[remote]]`: another host, asked by SSH.

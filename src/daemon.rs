@@ -13,12 +13,15 @@ use crate::edge::listen::{Answer, Listener};
 use crate::edge::wake::{Alarm, Asked, Changed, Signals, Watch, manager};
 use crate::edge::{files, schedule, signals};
 use crate::layout;
-use crate::ledger::{self, Ledger};
-use crate::look::{self, View};
+use crate::ledger;
+use crate::look;
 use crate::metrics;
-use crate::pass::{self, Outcome, Report, Scope};
+use crate::outcome::{Outcome, Report};
+use crate::pass::{self, Scope};
 use crate::report;
-use crate::rules::due;
+use crate::rules::memory::Ledger;
+use crate::rules::next_change;
+use crate::rules::view::View;
 use crate::rules::wording::span;
 use crate::types::{Family, HOUR, MINUTE, Ms, SECOND};
 use std::collections::BTreeSet;
@@ -399,7 +402,7 @@ async fn wait(
 fn wake_at(ctx: &Ctx, report: &Report, ledger: &Ledger, begun: Ms) -> Ms {
     let now = ctx.clock.now();
     let scheduled = schedule::next(&ctx.config.daemon.schedule).ok().flatten();
-    let clock = due::next(&report.view, &ctx.config.alerts, ctx.config.renew.lead);
+    let clock = next_change::next(&report.view, &ctx.config.alerts, ctx.config.renew.lead);
     let outbox = ledger.outbox.iter().map(|out| out.next_at).filter(|at| *at > now).min();
     let nearest = [scheduled, clock, outbox]
         .into_iter()

@@ -4,11 +4,13 @@
 use crate::edge::http::Reply;
 use crate::edge::session::{Link, Screen};
 use crate::json::without_bom;
+use crate::rules::agent::{Edit, Put};
+use crate::rules::login::State;
 use crate::rules::remote::{self, RemoteMemory};
 use crate::secret::Secret;
-use crate::sources::claude::{self, NewTokens, State};
+use crate::sources::claude::{self, NewTokens};
 use crate::stores::dotenv::{self, Dotenv};
-use crate::stores::store::{self, Edit, Put, Recorded};
+use crate::stores::store::{self, Recorded};
 use crate::stores::{agent_config, families};
 use crate::types::{Credential, DAY, Profile};
 use crate::{reauth, renew};

@@ -1,11 +1,12 @@
 //! Who has heard of what fires, and who would: the channels and the ledger, asked by `rules/heard`.
 
 use crate::ctx::Ctx;
-use crate::ledger::{AlertMemory, Ledger};
+use crate::deliver;
 use crate::notify::{Channel, ChannelKind};
 use crate::rules::alert::{self, Alert};
+use crate::rules::heard::UNHEARD;
 use crate::rules::heard::{self, HoldsBack, Known, Reach, Standing, Taker, Unheard};
-use crate::tell;
+use crate::rules::memory::{AlertMemory, Ledger};
 use crate::types::{Ms, Problem, Severity};
 use std::collections::BTreeMap;
 
@@ -63,9 +64,6 @@ pub(crate) fn unheard<'a>(
         .collect()
 }
 
-/// The kind of a [`Problem`] that says so.
-pub(crate) const UNHEARD: &str = "unheard";
-
 fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {
     let last_error = || {
         let ours = |id: &str| alerts.iter().any(|alert| alert.id == id);
@@ -103,8 +101,8 @@ fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {
 /// What would be sent now, as channel and title, if these alerts were all that fires. The ledger is a copy and is thrown away.
 pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, String)> {
     let channels = ctx.channels();
-    tell::queue(ctx, &mut ledger, &channels, alerts, now);
-    let due = tell::due(ctx, &mut ledger, &channels, now);
+    deliver::queue(ctx, &mut ledger, &channels, alerts, now);
+    let due = deliver::due(ctx, &mut ledger, &channels, now);
     due.into_iter().map(|out| (out.channel, out.event.title)).collect()
 }
 

@@ -3,13 +3,13 @@
 
 use crate::edge::files::{self, ReadError};
 use crate::edge::replace;
-use crate::rules::alert::{Ack, Alert, Silence, Told, Trouble};
-use crate::rules::lineage::{CopyMemory, LoginMemory};
-use crate::rules::link::Link;
-use crate::rules::remote::RemoteMemory;
+use crate::rules::memory::Ledger;
+use crate::rules::memory::Passes;
+
 use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
-use crate::types::{Event, Ms, Problem};
+use crate::types::Ms;
+use crate::types::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -17,204 +17,6 @@ use std::path::{Path, PathBuf};
 
 /// The format's name and version; another version is set aside, not guessed at.
 const SCHEMA: &str = "nolapse.ledger/1";
-
-/// The ledger.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Ledger {
-    schema: String,
-    /// By login id.
-    #[serde(default)]
-    pub logins: BTreeMap<String, LoginMemory>,
-    /// What a login's file was a link to, by login id.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub links: BTreeMap<String, PathBuf>,
-    /// By `family/agent#profile`.
-    #[serde(default)]
-    pub copies: BTreeMap<String, CopyMemory>,
-    /// Refresh tokens that the server refused for good.
-    #[serde(default)]
-    pub rejected: Vec<Fingerprint>,
-    /// Refresh tokens that were used up, and until when each one's login could live, [`Ms`].
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub spent: BTreeMap<Fingerprint, Ms>,
-    /// Logins that were brought up to date from an agent's copy, by login id, while that is still worth a word.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub healed: BTreeMap<String, Healed>,
-    /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
-    #[serde(default)]
-    pub setup_tokens: BTreeMap<Fingerprint, SetupToken>,
-    /// By alert id.
-    #[serde(default)]
-    pub alerts: BTreeMap<String, AlertMemory>,
-    /// By the remote's name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub remotes: BTreeMap<String, RemoteMemory>,
-    /// What is still to be delivered.
-    #[serde(default)]
-    pub outbox: Vec<Outgoing>,
-    /// Channels that could not be told something, by name, until they can again.
-    #[serde(default)]
-    pub troubles: BTreeMap<String, Trouble>,
-    /// What nobody wants to hear of for a while.
-    #[serde(default)]
-    pub silences: Vec<Silence>,
-    /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
-    #[serde(default)]
-    pub renewals: BTreeMap<String, Record>,
-    /// OpenClaws whose agents refer to a login, by their state directory.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub openclaw: BTreeMap<String, Link>,
-    /// What fails at every pass, as it was noted in the history last: by what and whom.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub stuck: BTreeMap<String, String>,
-    /// Counts up, so that event ids differ within a millisecond.
-    #[serde(default)]
-    pub events: u64,
-    /// What has been done since the ledger was begun.
-    #[serde(default)]
-    pub counts: Counts,
-}
-
-/// What has been done since the ledger was begun; counts up and never down.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counts {
-    /// Renewals of logins and of grants that stores own alone.
-    pub renewed: u64,
-    /// Renewals that were due and failed.
-    pub not_renewed: u64,
-    /// Stores brought up to date.
-    pub stores_written: u64,
-    /// Logins brought up to date from a newer copy.
-    pub logins_healed: u64,
-    /// Writes of stores and logins that failed.
-    pub writes_failed: u64,
-    /// Deliveries, by the channel's name.
-    pub deliveries: BTreeMap<String, Deliveries>,
-}
-
-/// How often one channel was told something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Deliveries {
-    /// It accepted the event.
-    pub delivered: u64,
-    /// It did not.
-    pub failed: u64,
-}
-
-/// How whole passes went, in a small file of its own: the ledger is written only where something changed. A pass is good if it
-/// could do its work and tell whom it had to; what it found is another matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Passes {
-    /// When the last one ended, [`Ms`].
-    pub last_at: Option<Ms>,
-    /// How long it took, [`Ms`].
-    pub last_took: Ms,
-    /// When the last good one ended, [`Ms`].
-    pub last_good_at: Option<Ms>,
-    /// How many were good. Two that end in the same moment may count as one.
-    pub good: u64,
-    /// How many were not.
-    pub bad: u64,
-}
-
-impl Passes {
-    /// Notes one more.
-    pub fn note(&mut self, good: bool, now: Ms, took: Ms) {
-        self.last_at = Some(now);
-        self.last_took = took;
-        if good {
-            self.last_good_at = Some(now);
-            self.good += 1;
-        } else {
-            self.bad += 1;
-        }
-    }
-}
-
-/// That a login was brought up to date from an agent's copy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Healed {
-    /// When, [`Ms`].
-    pub at: Ms,
-    /// The agent's label.
-    pub from: String,
-}
-
-/// When a setup token was issued and when it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetupToken {
-    /// [`Ms`].
-    pub issued_at: Ms,
-    /// [`Ms`].
-    pub expires_at: Ms,
-    /// Where it was put, if not into agents' stores, so that its end is told of while it is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Kept>,
-}
-
-/// A file that holds a setup token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// The file.
-    pub path: PathBuf,
-    /// The variable, where the file is a `.env`.
-    pub var: Option<String>,
-}
-
-/// What is remembered of an alert.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AlertMemory {
-    /// When it was first seen, [`Ms`].
-    pub since: Ms,
-    /// How it was last seen, to word its recovery.
-    pub last: Alert,
-    /// What each channel (by name) was told last.
-    #[serde(default)]
-    pub channels: BTreeMap<String, Told>,
-    /// That somebody knows of it.
-    #[serde(default)]
-    pub ack: Option<Ack>,
-}
-
-impl AlertMemory {
-    /// Since when it has been so: since it happened, where that is known, else since it was first seen, [`Ms`].
-    pub fn begun(&self, now: Ms) -> Ms {
-        let happened = self.last.ends.filter(|ends| self.last.lapsed && *ends <= now);
-        happened.unwrap_or(self.since)
-    }
-}
-
-/// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outgoing {
-    /// The channel's name.
-    pub channel: String,
-    /// What is told.
-    pub event: Event,
-    /// What will be remembered once it was delivered.
-    pub told: Told,
-    /// When it was decided, [`Ms`].
-    pub queued_at: Ms,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was tried last, [`Ms`].
-    #[serde(default)]
-    pub tried_at: Ms,
-    /// Not to be tried before, [`Ms`].
-    pub next_at: Ms,
-    /// Why the last try failed; no secrets.
-    #[serde(default)]
-    pub last_error: Option<String>,
-    /// That it is told in a digest alone: there were too many at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub brief: bool,
-    /// The events that this one is the digest of; never in the ledger itself.
-    #[serde(skip)]
-    pub covers: Vec<String>,
-}
 
 /// A ledger as it was found.
 #[derive(Debug)]
@@ -386,6 +188,7 @@ pub fn save_passes(state_dir: &Path, passes: &Passes) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::memory::Counts;
 
     #[test]
     fn a_ledger_comes_back_as_it_was_and_a_broken_one_is_kept() {

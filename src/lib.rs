@@ -32,15 +32,19 @@ pub mod stores;
 
 pub mod rules;
 
+pub mod outcome;
+
 pub mod look;
 
+pub mod deliver;
 pub mod history;
+pub mod judge;
 pub mod ledger;
+pub mod note;
 pub mod notify;
 pub(crate) mod phone;
 pub mod remotes;
 pub mod renew;
-pub mod tell;
 
 mod heard;
 
@@ -48,11 +52,11 @@ pub mod pass;
 
 pub mod metrics;
 
+pub mod by_hand;
 pub(crate) mod doctor;
 pub(crate) mod link;
 pub(crate) mod openclaw;
 pub mod reauth;
-pub mod record;
 
 pub mod daemon;
 pub mod install;

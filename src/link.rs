@@ -7,14 +7,17 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
 use crate::edge::openclaw::{self as program, Of, Program};
+use crate::edge::replace::{self, NotPut, Over};
 use crate::edge::subprocess::{Output, Status};
-use crate::ledger::{self, Ledger};
-use crate::look::{self, AgentView, View};
+use crate::ledger;
+use crate::look;
 use crate::openclaw;
+use crate::rules::agent::StateDir;
 use crate::rules::link::{Link, Trouble};
+use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Reloaded};
+use crate::rules::view::{AgentView, View};
 use crate::secret::{Fingerprint, Secret};
-use crate::stores::families::StateDir;
 use crate::types::{Held, Problem};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -315,12 +318,14 @@ fn put_config_back(ctx: &Ctx, state_dir: &StateDir) -> Result<bool, String> {
     );
     if same && now.bytes != before.bytes {
         let target = files::real_target(config).map_err(words)?;
-        let staged = files::stage(&target, Some(&now.meta)).map_err(words)?;
+        let mut staged = replace::stage(&target, Some(&now.meta)).map_err(words)?;
+        staged.write(&before.bytes).map_err(words)?;
         // OpenClaw writes it without a lock: what was changed meanwhile is not overwritten
-        if files::read(&target).map_or(true, |again| again.bytes != now.bytes) {
-            return Ok(false);
+        match staged.put(Over::Content(&now.bytes), &|| true) {
+            Ok(_) => {}
+            Err(NotPut::Io(error)) => return Err(words(error)),
+            Err(_) => return Ok(false),
         }
-        staged.commit(&before.bytes).map_err(words)?;
     }
     files::remove(&from).map_err(words)?;
     Ok(same)

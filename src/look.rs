@@ -1,23 +1,37 @@
 //! What there is: every login, every agent's store, judged as of now. Reads only; writes nothing, locks nothing.
 
-use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::ledger::{Healed, Kept, Ledger};
-use crate::rules::health::{self, Hangs, Known, Verdict};
+use crate::rules::agent;
+use crate::rules::health;
+use crate::rules::health::Hangs;
+use crate::rules::health::Known;
 use crate::rules::lineage::{self, LoginMemory, Relation};
-use crate::rules::plan::Offer;
-use crate::rules::renew::Record;
-use crate::rules::resolve::{self, Aside, Resolved};
-use crate::rules::shape::{self, Flaw, KeptAs};
+use crate::rules::login;
+use crate::rules::login::Kept;
+use crate::rules::memory::Ledger;
+use crate::rules::policy::RenewMode;
+use crate::rules::view::AgentView;
+use crate::rules::view::LoginView;
+use crate::rules::view::ProfileView;
+use crate::rules::view::View;
+use crate::rules::view::copy_key;
+use crate::rules::view::mirror_id;
+use crate::rules::view::mirrored_login;
+
+use crate::rules::resolve;
+use crate::rules::resolve::Aside;
+
+use crate::rules::agent::Agent;
+use crate::rules::agent::{Generation, StateDir};
+use crate::rules::login::{Fault, Login, Source, State};
 use crate::rules::spent;
 use crate::rules::target::Unfit;
 use crate::rules::wording;
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{self, Fault, Login, Source, State};
-use crate::stores::discover::{self, Agent};
+use crate::sources::claude;
+use crate::stores::discover;
 use crate::stores::dotenv::Dotenv;
-use crate::stores::families::{Generation, StateDir};
 use crate::stores::{aside, store};
 use crate::types::{Credential, DAY, Health, Held, Meta, Ms, Problem, Profile, Reason};
 use std::borrow::Cow;
@@ -28,111 +42,11 @@ mod openclaw;
 mod reach;
 mod team;
 pub(crate) use openclaw::{Databases, RETIRED_ID};
-pub(crate) use reach::{ignored_words, key, misplaced, replaced};
+pub(crate) use reach::{key, misplaced};
 pub(crate) use team::unwatched;
 
 /// An OpenClaw agent's own database.
 const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
-
-/// The judged world at one moment.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// As of when, [`Ms`].
-    pub now: Ms,
-    /// The logins, the environment's own first.
-    pub logins: Vec<LoginView>,
-    /// The agents, sorted by label.
-    pub agents: Vec<AgentView>,
-    /// The products' state directories.
-    pub state_dirs: Vec<StateDir>,
-    /// What could not be understood, or is worth a word.
-    pub problems: Vec<Problem>,
-    /// Every place that was looked at.
-    pub looked_at: Vec<PathBuf>,
-}
-
-/// A login, judged.
-#[derive(Clone, Debug)]
-pub struct LoginView {
-    /// As found.
-    pub login: Login,
-    /// The judgement.
-    pub verdict: Verdict,
-    /// What is known of it over time, this look included.
-    pub memory: Option<LoginMemory>,
-    /// How its renewals went.
-    pub renewal: Option<Record>,
-    /// That it was healed within a day.
-    pub healed: Option<Healed>,
-}
-
-impl LoginView {
-    /// Its id.
-    pub fn id(&self) -> &str {
-        &self.login.place.id
-    }
-
-    /// Whether it is renewed without a human.
-    pub fn renews(&self) -> bool {
-        self.login.grant().is_some_and(|grant| grant.refresh.token().is_some())
-            && !matches!(self.verdict.health, Health::Expired | Health::Missing)
-            && !matches!(self.verdict.reason, Some(Reason::Rejected | Reason::OlderState))
-    }
-}
-
-/// An agent with its store, judged.
-#[derive(Clone, Debug)]
-pub struct AgentView {
-    /// Who, and in which state directory.
-    pub agent: Agent,
-    /// Where its store is.
-    pub path: PathBuf,
-    /// `true` for SQLite.
-    pub sqlite: bool,
-    /// What the store's path holds; its entries are in `profiles`.
-    pub store: store::State,
-    /// The store's `stat`, where it is a file.
-    pub meta: Option<Meta>,
-    /// `Err` where it may not be written, and why.
-    pub writable: Result<(), String>,
-    /// Its profiles.
-    pub profiles: Vec<ProfileView>,
-    /// What stands in the store beside them.
-    pub aside: Aside,
-    /// What it uses for each provider that its models need, and for others where something is wrong.
-    pub uses: Vec<Resolved>,
-    /// It belongs to another user.
-    pub foreign: bool,
-    /// Its OpenClaw refuses profiles named `anthropic:claude-cli`.
-    pub retires_claude_cli: bool,
-}
-
-impl AgentView {
-    /// What it uses for a provider, as spelled in a profile.
-    pub fn resolved(&self, provider: &str) -> Option<&Resolved> {
-        let provider = resolve::normalise_provider(provider);
-        self.uses.iter().find(|one| one.provider == provider)
-    }
-}
-
-/// A profile, judged.
-#[derive(Clone, Debug)]
-pub struct ProfileView {
-    /// As found.
-    pub profile: Profile,
-    /// The agents' own arithmetic.
-    pub clock: Health,
-    /// The judgement.
-    pub verdict: Verdict,
-    /// Index of the login it hangs on.
-    pub login: Option<usize>,
-    /// How it descends from it.
-    pub relation: Relation,
-    /// How its own renewals went, if its store owns it alone.
-    pub renewal: Option<Box<Record>>,
-    /// The directory of the login whose tokens it holds, where that is not watched, `~` for the home.
-    pub elsewhere: Option<String>,
-}
 
 /// Looks at everything.
 pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
@@ -315,7 +229,7 @@ fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<LoginView> {
 
 /// A token outside any store is a login of its own: it works until a day that only the ledger may know.
 fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) -> LoginView {
-    let place = claude::Place {
+    let place = login::Place {
         id: id.into(),
         dir: PathBuf::new(),
         configured: true,
@@ -323,9 +237,9 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
         profile: None,
         dir_var: None,
     };
-    let grant = claude::Grant {
+    let grant = login::Grant {
         access: Some(token.clone()),
-        refresh: claude::Refresh::None,
+        refresh: login::Refresh::None,
         expires: None,
         deadline: None,
         ended_by_limit: false,
@@ -396,14 +310,14 @@ fn look_at_agent(
     let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref()).and_then(|()| fit(&state, &aside));
     let here = ctx.host.tilde(&json);
     let foreign = match &state {
-        store::State::Refused(_) => another_owner(&agent.agent.dir, &json),
+        agent::Store::Refused(_) => another_owner(&agent.agent.dir, &json),
         _ => meta
             .as_ref()
             .map(|meta| meta.uid)
             .filter(|uid| !files::can_keep_owner(*uid)),
     };
     match &state {
-        store::State::Malformed(why) if why == store::BYTE_ORDER_MARK => problems.push(Problem::at(
+        agent::Store::Malformed(why) if why == store::BYTE_ORDER_MARK => problems.push(Problem::at(
             "byte_order_mark",
             &json,
             format!(
@@ -414,13 +328,13 @@ fn look_at_agent(
                 wording::strip_mark(&here)
             ),
         )),
-        store::State::Malformed(why) => problems.push(Problem::at(
+        agent::Store::Malformed(why) => problems.push(Problem::at(
             "store_malformed",
             &json,
             format!("`{here}` is no store: {why}; its agent takes it for empty and replaces it, keys and all"),
             "restore it from a backup, or move it away so that the agent starts anew",
         )),
-        store::State::Refused(why) => problems.push(Problem::at(
+        agent::Store::Refused(why) => problems.push(Problem::at(
             "unreadable",
             &json,
             format!("`{here}` cannot be read: {why}{}", owned_by(foreign)),
@@ -429,7 +343,7 @@ fn look_at_agent(
                 None => "run nolapse as the user who runs the agent".into(),
             },
         )),
-        store::State::Absent if files::exists(&agent.agent.dir.join("auth.json")) => problems.push(Problem::at(
+        agent::Store::Absent if files::exists(&agent.agent.dir.join("auth.json")) => problems.push(Problem::at(
             "legacy_store",
             agent.agent.dir.join("auth.json"),
             format!(
@@ -473,7 +387,7 @@ fn writable(
     ctx: &Ctx,
     agent: &Agent,
     state_dir: &StateDir,
-    state: &store::State,
+    state: &agent::Store,
     meta: Option<&Meta>,
 ) -> Result<(), String> {
     if let Generation::Unknown(why) = &state_dir.generation {
@@ -490,9 +404,9 @@ fn writable(
         return Err("excluded by `sync.exclude_agents`".into());
     }
     match state {
-        store::State::Malformed(why) => return Err(format!("no store: {why}")),
-        store::State::Refused(why) => return Err(why.clone()),
-        store::State::Absent if files::exists(&agent.agent.dir.join("auth.json")) => {
+        agent::Store::Malformed(why) => return Err(format!("no store: {why}")),
+        agent::Store::Refused(why) => return Err(why.clone()),
+        agent::Store::Absent if files::exists(&agent.agent.dir.join("auth.json")) => {
             return Err("the agent has to take over its legacy `auth.json` first".into());
         }
         _ => {}
@@ -513,7 +427,7 @@ struct Around<'a> {
 }
 
 /// A file of another form than a store is not made one: what stands in it would be lost with the agent's next write.
-fn fit(state: &store::State, aside: &Aside) -> Result<(), String> {
+fn fit(state: &agent::Store, aside: &Aside) -> Result<(), String> {
     let outside = aside.ignored.iter().any(|one| one.why == resolve::Unread::Outside);
     match outside && state.profiles().is_empty() {
         true => Err("its entries stand outside `profiles`".into()),
@@ -665,54 +579,9 @@ fn hangs_on(
     };
     let login = (!own).then(|| mirrored_login(logins, label)).flatten();
     (
-        login.filter(|i| mirror_id(ctx, &logins[*i]) == profile.id),
+        login.filter(|i| mirror_id(&ctx.config.sync, &logins[*i]) == profile.id),
         Relation::Unknown,
     )
-}
-
-/// The key of a copy in the ledger.
-pub fn copy_key(label: &str, profile: &str) -> String {
-    format!("{label}#{profile}")
-}
-
-/// Index of the login that is given to an agent: the first one whose `agents` name it, else the first that names none.
-pub fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
-    let stored = || {
-        logins
-            .iter()
-            .enumerate()
-            .filter(|(_, login)| login.login.source != Source::Env)
-    };
-    let named = |login: &LoginView| {
-        login
-            .login
-            .place
-            .agents
-            .as_ref()
-            .is_some_and(|globs| globs.iter().any(|glob| glob.matches(label)))
-    };
-    stored()
-        .find(|(_, login)| named(login))
-        .or_else(|| stored().next().filter(|(_, login)| login.login.place.agents.is_none()))
-        .map(|(i, _)| i)
-}
-
-/// The profile id that mirrors a login.
-pub fn mirror_id<'c>(ctx: &'c Ctx, login: &'c LoginView) -> &'c str {
-    login.login.place.profile.as_deref().unwrap_or(&ctx.config.sync.profile)
-}
-
-/// What each login has to give.
-pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
-    let grant = login.login.grant()?;
-    let put_back = login.verdict.reason == Some(Reason::OlderState);
-    // what is no token is given to nobody; a cut one is not told from a short one of a fake or a future server
-    let flaw =
-        |access: &Secret| shape::flaw("anthropic", KeptAs::Token, access.expose()).filter(|flaw| *flaw != Flaw::Cut);
-    if grant.access.as_ref().and_then(flaw).is_some() {
-        return None;
-    }
-    (!grant.blanked && !put_back).then(|| Offer::of(grant)).flatten()
 }
 
 /// What a look leaves to be remembered: each login's memory, and which of its refresh tokens each copy held.
@@ -754,7 +623,7 @@ pub fn remember(view: &View, ledger: &mut Ledger) {
                 copies.insert(key, held);
             }
         }
-        if matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_)) {
+        if matches!(agent.store, agent::Store::Malformed(_) | agent::Store::Refused(_)) {
             let of_this = |(key, _): &(&String, &lineage::CopyMemory)| key.starts_with(&format!("{label}#"));
             copies.extend(
                 ledger

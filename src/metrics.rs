@@ -2,12 +2,14 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::ledger::{Ledger, Passes};
-use crate::look::View;
+use crate::judge;
 use crate::notify::Channel;
-use crate::pass::{self, Outcome, Report};
+use crate::outcome::{Outcome, Report};
+
 use crate::report;
+use crate::rules::memory::{Ledger, Passes};
 use crate::rules::metrics::{self, Facts};
+use crate::rules::view::View;
 use crate::types::Problem;
 use std::path::Path;
 
@@ -16,7 +18,7 @@ const MODE: u32 = 0o644;
 
 /// The page of this view. `problems` are those beside the view's own.
 pub fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: &[&Problem]) -> String {
-    let alerts = pass::firing(ctx, view, ledger, view.now);
+    let alerts = judge::firing(ctx, view, ledger, view.now);
     let channels = ctx.channels();
     let channels: Vec<&str> = channels.iter().map(|channel: &Channel| channel.name.as_str()).collect();
     let remotes: Vec<&str> = ctx.config.remotes.iter().map(|remote| remote.name.as_str()).collect();

@@ -3,11 +3,12 @@
 use crate::ctx::Ctx;
 use crate::edge::openclaw::{self, Of, Program};
 use crate::edge::subprocess::{Output, Status};
-use crate::ledger::Ledger;
-use crate::look::{self, AgentView, View};
+use crate::look;
+use crate::rules::agent::StateDir;
+use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Version};
+use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
-use crate::stores::families::StateDir;
 use crate::types::{Credential, Ms};
 
 /// Taken where the package does not tell: the newest that was looked at.

@@ -3,97 +3,57 @@
 //! A pass never fails and never retries: what went wrong is a finding, the next pass tries again. Nothing is written that was
 //! not read again under its lock just before.
 
-use crate::config::Share;
+use crate::judge;
+use crate::note;
+use crate::outcome;
+use crate::outcome::Done;
+use crate::outcome::Outcome;
+use crate::outcome::Report;
+
+use crate::rules::login;
+
 use crate::ctx::Ctx;
+use crate::deliver;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError, Terms};
 use crate::edge::replace::{self, NotPut, Planned, Replaced};
 use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
-use crate::ledger::{self, Healed, Ledger, Outgoing};
+use crate::ledger;
 use crate::link;
-use crate::look::{self, AgentView, LoginView, View};
+use crate::look;
 use crate::metrics;
 use crate::notify::heartbeat::Stage;
 use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
+use crate::outcome::{Asked, What};
 use crate::remotes;
-use crate::renew::{self, Asked, What};
+use crate::renew;
+use crate::rules;
+use crate::rules::agent::Edit;
+use crate::rules::agent::Generation;
 use crate::rules::alert::{Alert, Why};
 use crate::rules::heard::Repairs;
-use crate::rules::plan::{self, Decision, Keep};
-use crate::rules::{self, lineage, renew as renewal, spent, wording};
+use crate::rules::login::Healed;
+use crate::rules::login::Source;
+use crate::rules::memory::{Ledger, Outgoing};
+use crate::rules::plan;
+use crate::rules::renew as renewal;
+use crate::rules::spent;
+use crate::rules::view::{AgentView, LoginView, View};
+use crate::rules::wording;
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{self, NewTokens, Source};
+use crate::sources::claude::{self, NewTokens};
 use crate::sources::save;
-use crate::stores::families::{self, Generation, LockKind};
-use crate::stores::store::{self, Edit};
-use crate::tell;
+use crate::stores::families;
+use crate::stores::store;
+use crate::types::LockKind;
 use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(25);
-
-/// What was done, or would be, to one store or login.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// The agent's label or the login's id.
-    pub whom: String,
-    /// The file.
-    pub path: PathBuf,
-    /// How it went.
-    pub outcome: Outcome,
-}
-
-/// How it went with one store or login.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Written: these profiles, or the login.
-    Written(Vec<String>),
-    /// Would be written; the exact change, secrets as fingerprints.
-    WouldWrite(String),
-    /// A login was healed from the copy of this agent.
-    Healed(String),
-    /// It would be.
-    WouldHeal(String),
-    /// A login was renewed, and how.
-    Renewed(String),
-    /// It would be, and how.
-    WouldRenew(String),
-    /// It was due and not renewed, and why; the next pass tries again.
-    NotRenewed(Problem),
-    /// Not written, and what was wrong.
-    Failed(Problem),
-}
-
-/// What a pass saw and did.
-#[derive(Debug)]
-pub struct Report {
-    /// The world after it.
-    pub view: View,
-    /// What was done to stores and logins.
-    pub done: Vec<Done>,
-    /// What needs a human.
-    pub alerts: Vec<Alert>,
-    /// What was told to whom, and how that went.
-    pub told: Vec<(Outgoing, Result<Receipt, SendError>)>,
-    /// What went wrong with the pass itself.
-    pub problems: Vec<Problem>,
-    /// How each login's renewal went, or why there was none.
-    pub renewals: Vec<renew::Seen>,
-}
-
-impl Report {
-    /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
-    pub fn good(&self) -> bool {
-        let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
-        // that nobody has heard of an alert is no fault of the pass where no channel takes it; where one fails, that is said too
-        let faults = |problem: &Problem| problem.kind != heard::UNHEARD;
-        !self.problems.iter().any(faults) && !self.done.iter().any(failed)
-    }
-}
 
 /// What a pass is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,8 +176,8 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let (written, view) = write_stores(ctx, &ledger, view, false).await;
     done.extend(written);
     look::remember(&view, &mut ledger);
-    count(&mut ledger.counts, &done);
-    let (mut noted, mut once) = history::of_done(&mut ledger, &view, &done, &renewals, view.now);
+    note::count(&mut ledger.counts, &done);
+    let (mut noted, mut once) = note::of_done(&mut ledger, &view, &done, &renewals, view.now);
 
     let channels = ctx.channels();
     let now = ctx.clock.now();
@@ -229,18 +189,16 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         Some(_) => link::due(&mut ledger, &view),
         None => Vec::new(),
     };
-    let alerts = firing(ctx, &view, &ledger, now);
+    let alerts = judge::firing(ctx, &view, &ledger, now);
     let mut leased = Vec::new();
     if scope == Scope::Whole {
         let before = ledger.alerts.clone();
-        let given_up = tell::given_up(&ledger, now);
-        tell::queue(ctx, &mut ledger, &channels, &alerts, now);
+        let given_up = deliver::given_up(&ledger, now);
+        deliver::queue(ctx, &mut ledger, &channels, &alerts, now);
         let host = &ctx.host.name;
         once.extend(given_up);
-        once.extend(history::of_alerts(&before, &ledger.alerts, host, now, &|at| {
-            ctx.when(at)
-        }));
-        leased = tell::due(ctx, &mut ledger, &channels, now);
+        once.extend(note::of_alerts(&before, &ledger.alerts, host, now, &|at| ctx.when(at)));
+        leased = deliver::due(ctx, &mut ledger, &channels, now);
     }
     // what was used up is relied upon when an older state is put back: it survives a power cut, and a lost ledger
     let saved = match ledger.spent == spent_before {
@@ -263,7 +221,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
         ledger = record(ctx, &channels, &told, &mut problems).await;
     }
     problems.extend(link::reload_all(ctx, reloads).await);
-    problems.extend(tell::failing(&ledger));
+    problems.extend(deliver::failing(&ledger));
     if scope == Scope::Whole {
         problems.extend(heard::unheard(ctx, &ledger, &alerts, now));
     }
@@ -335,7 +293,7 @@ pub async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
     done.extend(renewals.iter().filter_map(renewed));
     let (written, view) = write_stores(ctx, &loaded.ledger, view, true).await;
     done.extend(written);
-    let alerts = rules::heard::after(firing(ctx, &view, &loaded.ledger, view.now), &repairs(&done));
+    let alerts = rules::heard::after(judge::firing(ctx, &view, &loaded.ledger, view.now), &repairs(&done));
     Report {
         view,
         done,
@@ -360,7 +318,7 @@ fn repairs(done: &[Done]) -> Repairs {
 }
 
 /// What a renewal leaves to be said in a pass; that nothing was due is not.
-fn renewed(seen: &renew::Seen) -> Option<Done> {
+fn renewed(seen: &outcome::Seen) -> Option<Done> {
     let outcome = match &seen.what {
         What::Renewed { by, .. } => Outcome::Renewed((*by).to_owned()),
         What::Would(how) => Outcome::WouldRenew(how.clone()),
@@ -372,24 +330,6 @@ fn renewed(seen: &renew::Seen) -> Option<Done> {
         path: seen.path.clone(),
         outcome,
     })
-}
-
-/// What needs a human, as of this view.
-pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
-    let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
-        .iter()
-        .any(|name| ctx.host.var_nonblank(name).is_some());
-    rules::alert::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path))
-}
-
-/// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
-pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
-    let mut firing = alerts(ctx, view);
-    firing.extend(rules::alert::channel_alerts(&ledger.troubles));
-    firing.extend(rules::link::alerts(&ledger.openclaw));
-    firing.extend(remotes::alerts(ctx, ledger, now));
-    firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
-    firing
 }
 
 fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
@@ -437,7 +377,7 @@ pub async fn record(
     let now = ctx.clock.now();
     let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
     let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    tell::record(&mut ledger, channels, told, now);
+    deliver::record(&mut ledger, channels, told, now);
     let saved = ledger::save(&ctx.state_dir, &ledger);
     drop(lock);
     if let Err(error) = saved {
@@ -453,7 +393,7 @@ pub async fn record(
             tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");
         }
     }
-    history::note(&ctx.state_dir, &history::of_deliveries(told, now));
+    history::note(&ctx.state_dir, &note::of_deliveries(told, now));
     ledger
 }
 
@@ -474,19 +414,6 @@ fn note_pass(ctx: &Ctx, report: &mut Report, ledger: &Ledger, took: Duration) {
     }
     if let Err(error) = ledger::save_passes(&ctx.state_dir, &passes) {
         tracing::debug!("{}: {}", ctx.state_dir.display(), files::io_words(&error));
-    }
-}
-
-fn count(counts: &mut ledger::Counts, done: &[Done]) {
-    for one in done {
-        match one.outcome {
-            Outcome::Written(_) => counts.stores_written += 1,
-            Outcome::Healed(_) => counts.logins_healed += 1,
-            Outcome::Failed(_) => counts.writes_failed += 1,
-            Outcome::Renewed(_) => counts.renewed += 1,
-            Outcome::NotRenewed(_) => counts.not_renewed += 1,
-            Outcome::WouldWrite(_) | Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => {}
-        }
     }
 }
 
@@ -524,80 +451,6 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
         lines.extend(words.message.lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")
-}
-
-/// What is to be done to one agent's store.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// The changes.
-    pub edits: Vec<Edit>,
-    /// Profiles that are left as they are, and why.
-    pub kept: Vec<(String, Keep)>,
-    /// The login (by index) to be healed, from this profile.
-    pub heal: Option<(usize, String)>,
-}
-
-/// Plans one agent's store from what was seen.
-pub fn plan(ctx: &Ctx, view: &View, agent: &AgentView) -> Plan {
-    let label = agent.agent.agent.label();
-    let mut plan = Plan::default();
-    let mirrored = look::mirrored_login(&view.logins, &label);
-    let add = |plan: &mut Plan, id: &str, provider: &str, login: usize, decision: Decision| match decision {
-        Decision::Write(put) => plan.edits.push(Edit {
-            id: id.to_owned(),
-            provider: provider.to_owned(),
-            put,
-        }),
-        Decision::Keep(why) => plan.kept.push((id.to_owned(), why)),
-        Decision::Heal => plan.heal = Some((login, id.to_owned())),
-    };
-    if let Some(i) = mirrored {
-        let login = &view.logins[i];
-        let id = look::mirror_id(ctx, login);
-        let existing = agent.profiles.iter().find(|profile| profile.profile.id == id);
-        let relation = existing
-            .filter(|p| p.login == Some(i))
-            .map_or(lineage::Relation::Unknown, |p| p.relation);
-        let offer = look::offer(login);
-        let decision = plan::mirror(
-            offer.as_ref(),
-            existing.map(|p| &p.profile),
-            relation,
-            share(ctx, view, agent, id),
-            view.now,
-        );
-        let decision = match decision {
-            Decision::Write(_) if existing.is_none() && !makes(ctx, view, agent) => Decision::Keep(Keep::NotMade),
-            decision => decision,
-        };
-        add(&mut plan, id, "anthropic", i, decision);
-    }
-    for profile in &agent.profiles {
-        let Some(i) = profile.login else { continue };
-        if Some(i) == mirrored && profile.profile.id == look::mirror_id(ctx, &view.logins[i]) {
-            continue;
-        }
-        let offer = look::offer(&view.logins[i]);
-        let decision = plan::follow(offer.as_ref(), &profile.profile, profile.relation, view.now);
-        add(&mut plan, &profile.profile.id, &profile.profile.provider, i, decision);
-    }
-    plan
-}
-
-/// Whether a profile that is not there is made in this agent's store.
-fn makes(ctx: &Ctx, view: &View, agent: &AgentView) -> bool {
-    let state_dir = &view.state_dirs[agent.agent.state_dir];
-    let emptied =
-        matches!(agent.store, store::State::Read(_)) && agent.profiles.is_empty() && agent.agent.agent.id != "main";
-    plan::makes(ctx.config.sync.create, families::reads_claude(state_dir), emptied)
-}
-
-/// How much a profile is given: no refresh token where the agents' config takes only a `token` under this id.
-fn share(ctx: &Ctx, view: &View, agent: &AgentView, id: &str) -> Share {
-    match view.state_dirs[agent.agent.state_dir].auth.mode(id) {
-        Some(rules::resolve::Mode::Token) => Share::Access,
-        _ => ctx.config.sync.share,
-    }
 }
 
 /// Removes what killed passes left beside what they wrote.
@@ -644,7 +497,7 @@ async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool)
     }
     let mut waiting = Vec::new();
     for agent in &view.agents {
-        let plan = plan(ctx, &view, agent);
+        let plan = plan::store(&ctx.config.sync, &view, agent);
         if plan.edits.is_empty() || agent.writable.is_err() {
             continue;
         }
@@ -751,7 +604,7 @@ async fn write_store(
     wait: Duration,
 ) -> Result<Vec<String>, Refused> {
     edit_store(ctx, ledger, view, agent, wait, |now, text| {
-        let plan = plan(ctx, now, &now.agents[0]);
+        let plan = plan::store(&ctx.config.sync, now, &now.agents[0]);
         if plan.edits.is_empty() {
             return Ok(None);
         }
@@ -836,7 +689,7 @@ async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bo
             .agents
             .iter()
             .filter_map(|agent| {
-                let (at, id) = plan(ctx, view, agent).heal?;
+                let (at, id) = plan::store(&ctx.config.sync, view, agent).heal?;
                 let profile = agent.profiles.iter().find(|p| at == i && p.profile.id == id)?;
                 Some((profile.profile.credential.expires(), agent, profile))
             })
@@ -894,7 +747,7 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
     }
     // what we knew of the login must still be so: either its tokens have not changed, or it was blanked meanwhile
     let (state, _) = claude::read(place);
-    let claude::State::SignedIn(now) = &state else {
+    let login::State::SignedIn(now) = &state else {
         return Err("the login is gone".into());
     };
     let before = login.login.grant();

@@ -6,11 +6,11 @@
 //! refused, so only the token itself is success. Until a code was typed, ending the program harms nothing; afterwards it is
 //! left alone for at least a minute, since it may be between the exchange and its save.
 
+use crate::by_hand::{SETUP_LIFE, SETUP_PREFIX};
 use crate::edge::session::{Event, Link, Screen, Session, Spec};
 use crate::edge::terminal::{Input, Line, Signals};
 use crate::edge::{files, progress};
 use crate::layout::one_line;
-use crate::record::{SETUP_LIFE, SETUP_PREFIX};
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
 use crate::types::{DAY, HOUR, Ms};

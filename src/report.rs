@@ -3,19 +3,22 @@
 use crate::ctx::Ctx;
 use crate::layout;
 use crate::layout::one_line;
-use crate::ledger::Ledger;
-use crate::look::{self, AgentView, LoginView, ProfileView, View};
+use crate::look;
+use crate::rules::agent;
 use crate::rules::alert::Alert;
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
+use crate::rules::login::{Source, State};
+use crate::rules::memory::Ledger;
 use crate::rules::remote::Silence;
 use crate::rules::resolve::{self, JsonResolved, Key, PassedOver, Resolved, key_names};
 use crate::rules::shape::Flaw;
 use crate::rules::stopped;
+use crate::rules::view;
+use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 use crate::rules::wording::span;
 use crate::secret::Fingerprint;
-use crate::sources::claude::{Source, State};
-use crate::stores::store;
+
 use crate::types::{DAY, Family, HOUR, Health, Held, Ms, Problem, Reason, Severity};
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
@@ -57,7 +60,7 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
     let profiles = || counted(view).map(|profile| profile.verdict.health);
     let logins = || {
         let all = view.logins.iter().enumerate();
-        all.filter(|(i, login)| !refused(login) && !look::replaced(login, &view.logins, &view.agents, *i))
+        all.filter(|(i, login)| !refused(login) && !view::replaced(login, &view.logins, &view.agents, *i))
             .map(|(_, login)| login.verdict.health)
     };
     let grace = ctx.config.alerts.grace;
@@ -66,7 +69,7 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
         agent.uses.iter().any(|resolved| why(resolved).is_some())
     };
     let store_unknown =
-        |agent: &AgentView| matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_));
+        |agent: &AgentView| matches!(agent.store, agent::Store::Malformed(_) | agent::Store::Refused(_));
     if profiles().chain(logins()).any(lapsed) || view.agents.iter().any(stopped) {
         Exit::Lapsed
     } else if view.logins.iter().any(refused) || view.agents.iter().any(store_unknown) {
@@ -477,8 +480,8 @@ pub fn agent_rows(view: &View) -> Vec<Row> {
         let label = one_line(&agent.agent.agent.label());
         if agent.profiles.is_empty() {
             let what = match &agent.store {
-                store::State::Malformed(_) => "broken store",
-                store::State::Refused(_) => "unreadable store",
+                agent::Store::Malformed(_) => "broken store",
+                agent::Store::Refused(_) => "unreadable store",
                 _ => "no profiles",
             };
             rows.push(Row {
@@ -777,7 +780,7 @@ pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
     let stores = view
         .agents
         .iter()
-        .filter(|agent| agent.store != store::State::Absent)
+        .filter(|agent| agent.store != agent::Store::Absent)
         .count();
     let key = key_anywhere(ctx, view);
     let mut out = match (stores, &key) {
@@ -787,7 +790,7 @@ pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
         (n, _) => format!("found no Claude Code login, and {n} agents' stores without a profile in them"),
     };
     for agent in view.agents.iter().filter(|agent| !agent.aside.ignored.is_empty()) {
-        let (path, words) = (ctx.host.tilde(&agent.path), look::ignored_words(agent));
+        let (path, words) = (ctx.host.tilde(&agent.path), view::ignored_words(agent));
         let _ = write!(out, "; {}", one_line(&format!("`{path}` {words}")));
     }
     if let Some((name, place)) = key {

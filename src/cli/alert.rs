@@ -4,18 +4,20 @@ use super::{Fatal, Setup, block_on, examples, parse_time, print, say, unknown};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError};
-use crate::history::{self, Entry};
+use crate::history;
 use crate::layout::one_line;
-use crate::ledger::{self, AlertMemory, Ledger};
+use crate::ledger;
 use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
 use crate::report::Exit;
 use crate::rules::alert::{self, Ack, Scope, Silence, Until, Why};
 use crate::rules::heard::Standing;
 use crate::rules::keys::LONGEST_SILENCE;
+use crate::rules::memory::Entry;
+use crate::rules::memory::{AlertMemory, Ledger};
 use crate::rules::wording::{self, span};
 use crate::table::parse_duration;
 use crate::types::{DAY, Event, HOUR, Ms, SECOND, Severity, Status};
-use crate::{heard, look, pass, tell};
+use crate::{deliver, heard, look, pass};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -194,9 +196,9 @@ pub(super) fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
     let remembered = change(ctx, |ledger| {
         for channel in &channels {
             let of_it = results.iter().filter(|(tested, _)| tested.name == channel.name);
-            tell::fared(ledger, channel, of_it.clone().map(|(_, result)| result), now);
+            deliver::fared(ledger, channel, of_it.clone().map(|(_, result)| result), now);
             if of_it.clone().any(|(_, result)| result.is_ok()) {
-                tell::hurry(ledger, &channel.name, now);
+                deliver::hurry(ledger, &channel.name, now);
             }
         }
         Ok(())
@@ -385,7 +387,7 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
         }
         ledger.silences.retain(|other| other.scope != silence.scope);
         ledger.silences.push(silence.clone());
-        Ok(tell::silenced(ctx, &[silence], now))
+        Ok(deliver::silenced(ctx, &[silence], now))
     })?;
     if let Some(problem) = words.pop() {
         let entry = of_scope("silenced", &scope, &problem.message, now);
@@ -526,7 +528,7 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
     let now = ctx.clock.now();
     let leased = change(ctx, |ledger| {
         let of_it = |name: &str| channel.is_none_or(|wanted| wanted == name);
-        Ok(tell::lease(&ctx.host.name, ledger, |out| of_it(&out.channel), now))
+        Ok(deliver::lease(&ctx.host.name, ledger, |out| of_it(&out.channel), now))
     })?;
     if leased.is_empty() {
         say("nothing waits to be delivered\n")?;
@@ -713,9 +715,9 @@ fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
                 .map_or(String::new(), |why| format!("; last: {}", one_line(why))),
         );
     }
-    let words = tell::silenced(ctx, &ledger.silences, now)
+    let words = deliver::silenced(ctx, &ledger.silences, now)
         .into_iter()
-        .chain(tell::failing(ledger));
+        .chain(deliver::failing(ledger));
     let words: Vec<_> = words.collect();
     if !words.is_empty() {
         out.push_str("worth a word\n");

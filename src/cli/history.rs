@@ -2,11 +2,12 @@
 
 use super::{Fatal, Setup, parse_time, print, unknown};
 use crate::ctx::Ctx;
-use crate::history::{self, Entry};
+use crate::history;
 use crate::layout;
 use crate::layout::one_line;
 use crate::ledger;
 use crate::report::{self, Exit, Style};
+use crate::rules::memory::Entry;
 use crate::rules::story::{self, Mark, Scene};
 use crate::rules::wording::span;
 use crate::sources::claude;

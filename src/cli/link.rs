@@ -5,12 +5,14 @@ use crate::edge::{progress, terminal};
 use crate::layout::one_line;
 use crate::ledger;
 use crate::link::{self, Wanted};
-use crate::look::{self, RETIRED_ID, View};
+use crate::look::{self, RETIRED_ID};
 use crate::openclaw;
 use crate::report::Exit;
+use crate::rules::agent::{Generation, StateDir};
+use crate::rules::login::Source;
 use crate::rules::openclaw as commands;
-use crate::sources::claude::Source;
-use crate::stores::families::{Generation, StateDir};
+use crate::rules::view;
+use crate::rules::view::View;
 use crate::types::Family;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -67,7 +69,8 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
     let ctx = setup.ctx(None)?;
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(&ctx, &ledger);
-    crate::record::check_id(&args.id, "anthropic").map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
+    crate::by_hand::check_id(&args.id, "anthropic")
+        .map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
     if args.id == RETIRED_ID {
         return Err(Fatal::Usage(
             format!("OpenClaw refuses profiles named `{RETIRED_ID}`"),
@@ -181,7 +184,7 @@ fn wanted(view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
             ));
         }
     }
-    let login = look::mirrored_login(&view.logins, &first.agent.agent.label()).map(|i| &view.logins[i]);
+    let login = view::mirrored_login(&view.logins, &first.agent.agent.label()).map(|i| &view.logins[i]);
     let Some(login) = login.filter(|login| login.verdict.fine()) else {
         return Err(Fatal::Usage(
             "there is no login that works".into(),

@@ -3,7 +3,7 @@
 use super::{Fatal, Setup, parse_time, print};
 use crate::report::Exit;
 use crate::types::{Ms, Problem};
-use crate::{ledger, look, metrics, tell};
+use crate::{deliver, ledger, look, metrics};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub(super) fn metrics(setup: &Setup, args: &MetricsArgs) -> Result<Exit, Fatal> 
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
     let mut problems: Vec<Problem> = loaded.problem.into_iter().collect();
-    problems.extend(tell::failing(&loaded.ledger));
+    problems.extend(deliver::failing(&loaded.ledger));
     let problems: Vec<&Problem> = problems.iter().collect();
     let passes = ledger::passes(&ctx.state_dir);
     let page = metrics::page(&ctx, &view, &loaded.ledger, &passes, &problems);

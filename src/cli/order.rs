@@ -1,14 +1,17 @@
 //! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
 
 use super::{Fatal, Setup, agents_named, examples, print, until_signal};
+use crate::by_hand;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::layout::one_line;
-use crate::ledger::{self, Ledger};
-use crate::look::{self, AgentView, View};
+use crate::ledger;
+use crate::look;
 use crate::openclaw;
-use crate::record;
 use crate::report::Exit;
+use crate::rules::agent;
+use crate::rules::memory::Ledger;
+use crate::rules::view::{AgentView, View};
 use crate::stores::{families, store};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
@@ -85,7 +88,7 @@ fn chosen<'v>(view: &'v View, which: &Which) -> Result<Vec<&'v AgentView>, Fatal
     let all = !which.agents.is_empty();
     let chosen: Vec<&AgentView> = named
         .into_iter()
-        .filter(|agent| all || agent.store != store::State::Absent)
+        .filter(|agent| all || agent.store != agent::Store::Absent)
         .collect();
     match chosen.is_empty() {
         false => Ok(chosen),
@@ -98,7 +101,7 @@ fn chosen<'v>(view: &'v View, which: &Which) -> Result<Vec<&'v AgentView>, Fatal
 
 fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
     let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
-    let provider = record::normalise_provider(&which.provider);
+    let provider = by_hand::normalise_provider(&which.provider);
     let (mut out, mut exit) = (String::new(), Exit::Fine);
     for agent in chosen(&view, which)? {
         let whom = one_line(&agent.agent.agent.label());
@@ -124,7 +127,7 @@ fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
 /// What an agent's database says, or the one that it shares.
 fn stored(agent: &AgentView, provider: &str) -> Option<Vec<String>> {
     let mut orders = agent.aside.order.iter();
-    let of_this = orders.find(|(name, _)| record::normalise_provider(name) == provider);
+    let of_this = orders.find(|(name, _)| by_hand::normalise_provider(name) == provider);
     of_this.map(|(_, ids)| ids.clone())
 }
 
@@ -156,14 +159,14 @@ async fn in_database(
 async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal> {
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(ctx, &ledger);
-    let provider = record::normalise_provider(&which.provider);
+    let provider = by_hand::normalise_provider(&which.provider);
     let (mut out, mut exit) = (String::new(), Exit::Fine);
     for agent in chosen(&view, which)? {
         let whom = one_line(&agent.agent.agent.label());
         let result = match elsewhere(&view, agent) {
             Some(why) => Err(format!("{why}; use `openclaw models auth order`")),
             None if agent.sqlite => in_database(ctx, (&ledger, &view), agent, &provider, ids).await,
-            None => record::set_order(ctx, &ledger, &view, agent, &provider, ids).await,
+            None => by_hand::set_order(ctx, &ledger, &view, agent, &provider, ids).await,
         };
         let _ = match result {
             Ok(true) if ids.is_empty() => writeln!(out, "{whom}: order of {provider} cleared"),

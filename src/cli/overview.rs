@@ -3,15 +3,17 @@
 use super::{Fatal, Setup, block_on, install, print};
 use crate::ctx::Ctx;
 use crate::doctor;
+use crate::judge;
 use crate::layout::{cells, cut, hang, one_line};
 use crate::ledger;
-use crate::look::{self, View};
+use crate::look;
 use crate::notify::ChannelKind;
-use crate::pass;
+
 use crate::report::{self, Exit, Row, Style};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::doctor::Runs;
 use crate::rules::overview::{self as rule, Reached, Standing};
+use crate::rules::view::View;
 use crate::rules::wording;
 use crate::sources::claude;
 use crate::types::Severity;
@@ -21,7 +23,7 @@ pub(super) fn overview(setup: &Setup) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(None)?;
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(&ctx, &ledger);
-    let firing = pass::firing(&ctx, &view, &ledger, view.now);
+    let firing = judge::firing(&ctx, &view, &ledger, view.now);
     let place = install::place(setup).ok();
     let (runs, by) = block_on(doctor::run_by(&ctx, place.as_ref()))?;
     let style = setup.style();

@@ -1,6 +1,7 @@
 //! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
 
 use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
+use crate::by_hand::{self, Wanted};
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
 use crate::edge::locks::{self, LockError};
@@ -8,18 +9,23 @@ use crate::edge::replace::{self, NotPut, Over};
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
 use crate::edge::{self, files};
-use crate::history::{self, Entry};
+use crate::history;
 use crate::layout::one_line;
-use crate::ledger::{self, Kept, Ledger, SetupToken};
-use crate::look::{self, View};
+use crate::ledger;
+use crate::look;
 use crate::notify::{self, Job as Sending, SendCtx};
+use crate::outcome;
 use crate::pass::{self, Scope};
 use crate::phone::{SignIn, Stage};
 use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
-use crate::record::{self, Wanted};
 use crate::report::Exit;
+use crate::rules::login::{Kept, SetupToken};
+use crate::rules::login::{Place, State};
+use crate::rules::memory::Entry;
+use crate::rules::memory::Ledger;
+use crate::rules::view::View;
 use crate::secret::Secret;
-use crate::sources::claude::{self, Place, State};
+use crate::sources::claude;
 use crate::stores::dotenv;
 use crate::stores::store::Recorded;
 use crate::types;
@@ -421,7 +427,7 @@ impl Target {
     fn find(ctx: &Ctx, view: &View, args: &ReauthArgs) -> Result<Self, Fatal> {
         match args.store.as_ref().unwrap_or(&Where::Agents) {
             Where::Agents => {
-                record::check_id(&args.profile, "anthropic")
+                by_hand::check_id(&args.profile, "anthropic")
                     .map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
                 let chosen = token::for_writing(view, &args.agents)?;
                 for agent in &chosen {
@@ -634,7 +640,7 @@ fn note(ctx: &Ctx, entry: Entry) {
 }
 
 async fn remember(ctx: &Ctx, token: &Secret, dates: SetupToken, told: &Told, fine: &mut bool) {
-    if let Err(why) = record::remember(ctx, token, dates).await {
+    if let Err(why) = by_hand::remember(ctx, token, dates).await {
         *fine = false;
         told.text(&format!("{why}\n"));
     }
@@ -678,7 +684,7 @@ async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Res
 
 /// A login is believed when its file tells, whatever the CLI said. Then a pass brings every agent up to date; when the login ends,
 /// [`Ms`].
-async fn arrived(ctx: &Ctx, place: &Place, before: &State) -> Result<(Option<Ms>, pass::Report), Fatal> {
+async fn arrived(ctx: &Ctx, place: &Place, before: &State) -> Result<(Option<Ms>, outcome::Report), Fatal> {
     let now = claude::look(&ctx.host, place);
     let new = match (&now.state, before) {
         (State::SignedIn(now), State::SignedIn(before)) => {

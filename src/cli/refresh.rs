@@ -2,8 +2,9 @@
 
 use super::{Fatal, Setup, block_on, run, say, unknown, until_signal};
 use crate::layout::one_line;
-use crate::pass::{self, Outcome, Report, Scope};
-use crate::renew::{Asked, What};
+use crate::outcome::{Asked, What};
+use crate::outcome::{Outcome, Report};
+use crate::pass::{self, Scope};
 use crate::report::Exit;
 use clap::Args;
 use std::fmt::Write;

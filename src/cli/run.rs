@@ -1,17 +1,19 @@
 //! `run` and `sync`.
 
 use super::{Fatal, Setup, block_on, parse_time, print, say, until_signal};
-use crate::config::Create;
 use crate::ctx::Ctx;
 use crate::heard;
 use crate::layout::one_line;
 use crate::ledger;
 use crate::notify::ChannelKind;
-use crate::pass::{self, Done, Outcome, Report, Scope};
+use crate::outcome::{Done, Outcome, Report};
+use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
 use crate::rules::alert::Why;
+use crate::rules::plan;
 use crate::rules::plan::Keep;
-use crate::rules::wording;
+use crate::rules::policy::Create;
+use crate::rules::{self, wording};
 use crate::types::{Ms, Problem};
 use clap::Args;
 use std::fmt::Write;
@@ -96,7 +98,7 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
 fn offer(ctx: &Ctx, report: &Report) -> Option<String> {
     let mut out = String::new();
     for agent in report.view.agents.iter().filter(|agent| agent.writable.is_ok()) {
-        for (id, keep) in pass::plan(ctx, &report.view, agent).kept {
+        for (id, keep) in plan::store(&ctx.config.sync, &report.view, agent).kept {
             if keep == Keep::NotMade {
                 let label = agent.agent.agent.label();
                 let _ = writeln!(out, "{}: {} is {}", one_line(&label), one_line(&id), keep.words());
@@ -109,7 +111,7 @@ fn offer(ctx: &Ctx, report: &Report) -> Option<String> {
 /// That nobody has heard of an alert, or that nothing can be remembered, outweighs all. Then what has lapsed, what else went
 /// wrong with the pass, and what ends soon.
 fn exit(ctx: &Ctx, report: &Report) -> Exit {
-    let unheard = |problem: &Problem| matches!(problem.kind, heard::UNHEARD | "state_dir");
+    let unheard = |problem: &Problem| matches!(problem.kind, rules::heard::UNHEARD | "state_dir");
     if report.problems.iter().any(unheard) {
         return Exit::Unknown;
     }

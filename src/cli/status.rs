@@ -2,19 +2,23 @@
 
 use super::{Fatal, Setup, parse_time, print, print_with, say, watch};
 use crate::ctx::Ctx;
+use crate::deliver;
 use crate::edge::{files, replace};
+use crate::heard;
 use crate::history;
+use crate::judge;
 use crate::layout;
-use crate::ledger::Ledger;
-use crate::look::{self, View};
+use crate::ledger;
+use crate::look;
 use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
 use crate::rules::alert::{Alert, Why};
+use crate::rules::memory::Ledger;
 use crate::rules::nagios::{self, State};
 use crate::rules::story;
+use crate::rules::view::View;
 use crate::rules::wording;
 use crate::types::{DAY, Ms, Problem};
-use crate::{heard, ledger, pass, tell};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +58,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     let exit = if args.by_clock {
         report::exit_by_clock(&ctx, &view)
     } else {
-        let firing = pass::firing(&ctx, &view, &loaded.ledger, view.now);
+        let firing = judge::firing(&ctx, &view, &loaded.ledger, view.now);
         report::exit_with(report::exit(&ctx, &view), &firing)
     };
     if args.json {
@@ -79,7 +83,7 @@ const EVENTS: Ms = 30 * DAY;
 
 fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Path) -> Result<(), Fatal> {
     let history = history::read(&ctx.state_dir, view.now - EVENTS).unwrap_or_default();
-    let alerts = pass::firing(ctx, view, ledger, view.now);
+    let alerts = judge::firing(ctx, view, ledger, view.now);
     let problems: Vec<Problem> = problems.iter().chain(&view.problems).cloned().collect();
     let text = page::page(&Page {
         ctx,
@@ -113,10 +117,10 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
 /// What is worth a word of the telling itself.
 pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Problem> {
     let mut problems: Vec<Problem> = loaded.problem.clone().into_iter().collect();
-    problems.extend(tell::failing(&loaded.ledger));
+    problems.extend(deliver::failing(&loaded.ledger));
     let known = loaded.ledger.alerts.values().map(|memory| &memory.last);
     problems.extend(heard::unheard(ctx, &loaded.ledger, known, now));
-    problems.extend(tell::silenced(ctx, &loaded.ledger.silences, now));
+    problems.extend(deliver::silenced(ctx, &loaded.ledger.silences, now));
     problems
 }
 
@@ -154,7 +158,7 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
     };
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
-    let firing = pass::firing(&ctx, &view, &loaded.ledger, view.now);
+    let firing = judge::firing(&ctx, &view, &loaded.ledger, view.now);
     let (judged, exit) = match args.by_clock {
         true => (report::exit_by_clock(&ctx, &view), report::exit_by_clock(&ctx, &view)),
         false => {

@@ -1,16 +1,20 @@
 //! `nolapse token`: credentials that a person records by hand.
 
 use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, until_signal};
+use crate::by_hand::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
 use crate::ctx::Ctx;
 use crate::edge::progress;
 use crate::edge::terminal::{self, Input, Line, Signals};
 use crate::layout::one_line;
-use crate::ledger::{self, Ledger, SetupToken};
-use crate::look::{self, AgentView, View};
+use crate::ledger;
+use crate::look;
 use crate::openclaw;
-use crate::record::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
 use crate::report::Exit;
+use crate::rules::agent;
+use crate::rules::login::SetupToken;
+use crate::rules::memory::Ledger;
 use crate::rules::shape::{self, Flaw, KeptAs};
+use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
 use crate::stores::agent_entry::{self, Mode};
 use crate::stores::store::{self, Recorded};
@@ -105,12 +109,12 @@ pub(super) fn token(setup: &Setup, command: &TokenCommand) -> Result<Exit, Fatal
 }
 
 async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
-    let provider = record::normalise_provider(&args.provider);
+    let provider = by_hand::normalise_provider(&args.provider);
     let id = args.profile.clone().unwrap_or_else(|| match args.kind {
         Kind::Token => format!("{provider}:manual"),
         Kind::ApiKey => format!("{provider}:default"),
     });
-    record::check_id(&id, &provider).map_err(|why| Fatal::Usage(why, format!("write `{provider}:NAME`")))?;
+    by_hand::check_id(&id, &provider).map_err(|why| Fatal::Usage(why, format!("write `{provider}:NAME`")))?;
     if args.kind == Kind::ApiKey && (args.expires_in.is_some() || args.remember_only) {
         return Err(Fatal::Usage(
             "an API key does not expire by the clock".into(),
@@ -174,7 +178,7 @@ pub(super) async fn store_everywhere(
         Recorded::ApiKey(key) => (key, String::new()),
     };
     if let Some(setup) = setup {
-        match record::remember(ctx, secret, setup).await {
+        match by_hand::remember(ctx, secret, setup).await {
             Ok(()) if chosen.is_empty() => {
                 let _ = writeln!(out, "remembered: #{}{until}", secret.fingerprint());
             }
@@ -206,7 +210,7 @@ pub(super) async fn store_everywhere(
         }
     }
     for index in state_dirs {
-        let entry = record::name_in_config(&view.state_dirs[index], &wanted.id, &wanted.provider, mode);
+        let entry = by_hand::name_in_config(&view.state_dirs[index], &wanted.id, &wanted.provider, mode);
         out.push_str(&config_words(ctx, &entry, wanted, mode));
     }
     (out, fine)
@@ -215,7 +219,7 @@ pub(super) async fn store_everywhere(
 /// Writes it, or has OpenClaw put it into its database.
 async fn put(ctx: &Ctx, (ledger, view): (&Ledger, &View), agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
     if !agent.sqlite {
-        return record::add(ctx, ledger, view, agent, wanted).await;
+        return by_hand::add(ctx, ledger, view, agent, wanted).await;
     }
     match &wanted.credential {
         Recorded::Token(token, expires) => {
@@ -275,9 +279,9 @@ pub(super) fn for_writing<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result
             let main = |other: &&AgentView| {
                 other.agent.state_dir == agent.agent.state_dir
                     && other.agent.agent.id == "main"
-                    && other.store != store::State::Absent
+                    && other.store != agent::Store::Absent
             };
-            agent.store != store::State::Absent || !view.agents.iter().any(|other| main(&other))
+            agent.store != agent::Store::Absent || !view.agents.iter().any(|other| main(&other))
         })
         .collect();
     match chosen.is_empty() {
@@ -456,7 +460,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
     let (mut out, mut fine) = (String::new(), true);
     until_signal(async {
         for (agent, whom) in chosen.iter().zip(&whom) {
-            match record::remove(ctx, &ledger, &view, agent, &args.profile).await {
+            match by_hand::remove(ctx, &ledger, &view, agent, &args.profile).await {
                 Ok(_) => {
                     let _ = writeln!(out, "{whom}: removed {}", one_line(&args.profile));
                 }

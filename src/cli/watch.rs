@@ -6,14 +6,17 @@ use crate::ctx::Ctx;
 use crate::edge::progress;
 use crate::edge::screen::{self, Screen, Wish, Wishes};
 use crate::edge::wake::{Alarm, Watch};
-use crate::ledger::{self, Ledger};
-use crate::look::{self, View};
-use crate::pass;
+use crate::judge;
+use crate::ledger;
+use crate::look;
+
 use crate::report::frame::{self, Scene};
 use crate::report::{Exit, Style};
 use crate::rules::alert::Alert;
 use crate::rules::doctor::Runs;
-use crate::rules::due;
+use crate::rules::memory::Ledger;
+use crate::rules::next_change;
+use crate::rules::view::View;
 use crate::types::{MINUTE, Ms, Problem};
 use crate::{daemon, doctor};
 
@@ -56,7 +59,7 @@ impl Found {
     fn look(ctx: &Ctx) -> Self {
         let loaded = ledger::load(&ctx.state_dir);
         let view = look::look(ctx, &loaded.ledger);
-        let alerts = pass::firing(ctx, &view, &loaded.ledger, view.now);
+        let alerts = judge::firing(ctx, &view, &loaded.ledger, view.now);
         let mut problems = problems(ctx, &loaded, view.now);
         problems.extend(view.problems.iter().cloned());
         Self {
@@ -71,7 +74,7 @@ impl Found {
         let (columns, rows) = screen::size();
         let outbox = self.ledger.outbox.iter().map(|out| out.next_at);
         let next = outbox
-            .chain(due::next(&self.view, &ctx.config.alerts, ctx.config.renew.lead))
+            .chain(next_change::next(&self.view, &ctx.config.alerts, ctx.config.renew.lead))
             .min();
         let scene = Scene {
             ctx,

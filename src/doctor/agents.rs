@@ -3,12 +3,13 @@
 use super::spot;
 use crate::ctx::Ctx;
 use crate::edge::openclaw;
-use crate::look::{AgentView, View};
-use crate::pass::{Done, Outcome};
+use crate::outcome::{Done, Outcome};
+use crate::rules::agent;
+use crate::rules::agent::Generation;
 use crate::rules::doctor::{AgentFact, Agents, Behind, CopyFact};
 use crate::rules::lineage::Relation;
-use crate::stores::families::Generation;
-use crate::stores::store;
+use crate::rules::view::{AgentView, View};
+
 use crate::types::Reason;
 use std::path::Path;
 
@@ -80,9 +81,9 @@ fn fact(ctx: &Ctx, view: &View, agent: &AgentView) -> AgentFact {
     let meant = ctx.config.sync.exclude_agents.iter().any(|glob| glob.matches(&label))
         || !ctx.config.sync.enabled
         || *generation == Generation::Sqlite;
-    let said = matches!(agent.store, store::State::Malformed(_) | store::State::Refused(_));
+    let said = matches!(agent.store, agent::Store::Malformed(_) | agent::Store::Refused(_));
     // an agent that never ran has no store to be written
-    let empty = agent.store == store::State::Absent;
+    let empty = agent.store == agent::Store::Absent;
     AgentFact {
         store: spot(ctx, &agent.path),
         not_written: agent.writable.clone().err().filter(|_| !meant && !said && !empty),

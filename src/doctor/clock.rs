@@ -3,8 +3,8 @@
 use super::stored;
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::ledger::Ledger;
-use crate::look::View;
+use crate::rules::memory::Ledger;
+use crate::rules::view::View;
 use crate::types::{MINUTE, Ms};
 use std::path::Path;
 

@@ -1,12 +1,12 @@
 //! Who holds which refresh token.
 
 use super::{spot, stored};
-use crate::config::Share;
 use crate::ctx::Ctx;
-use crate::look::View;
+use crate::rules::agent::RefreshLocks;
 use crate::rules::doctor::{Grants, Holder, Who};
-use crate::sources::claude::Login;
-use crate::stores::families::RefreshLocks;
+use crate::rules::login::Login;
+use crate::rules::policy::Share;
+use crate::rules::view::View;
 
 /// Of what is watched, and of the logins in `unwatched`.
 pub(super) fn gather(ctx: &Ctx, view: &View, unwatched: &[Login]) -> Grants {

@@ -1,15 +1,17 @@
 //! What a pass would say of the same moment.
 
 use crate::ctx::Ctx;
+use crate::judge;
 use crate::ledger::Loaded;
-use crate::look::{self, View};
-use crate::pass;
+use crate::look;
+
+use crate::deliver;
 use crate::remotes;
 use crate::report;
 use crate::rules::alert::{self, Why};
 use crate::rules::doctor::Judged;
+use crate::rules::view::View;
 use crate::rules::wording;
-use crate::tell;
 
 pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
     let (ledger, now) = (&loaded.ledger, view.now);
@@ -21,7 +23,7 @@ pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
         }
     }
     problems.extend(loaded.problem.clone());
-    let mut alerts = pass::alerts(ctx, view);
+    let mut alerts = judge::alerts(ctx, view);
     alerts.extend(alert::channel_alerts(&ledger.troubles));
     alerts.extend(remotes::alerts(ctx, ledger, now));
     let alerts = alerts.into_iter().map(|alert| {
@@ -32,6 +34,6 @@ pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
         nothing: report::nothing(view) && report::exit(ctx, view) != report::Exit::Fine,
         problems,
         alerts: alerts.collect(),
-        silenced: tell::silenced(ctx, &ledger.silences, now),
+        silenced: deliver::silenced(ctx, &ledger.silences, now),
     }
 }

@@ -4,8 +4,10 @@ use super::{pid, spot, stored};
 use crate::ctx::Ctx;
 use crate::edge::{files, locks, process};
 use crate::json::Fields;
-use crate::look::View;
 use crate::rules::doctor::{LockFact, LockOf};
+use crate::rules::login;
+use crate::rules::view::View;
+use crate::sources::claude;
 use crate::sources::claude::{REFRESH_LOCK, WRITE_LOCK};
 use crate::sources::owner;
 use crate::stores::families::{GRANT_LOCK, GRANT_LOCKS, STORE_LOCK};
@@ -43,7 +45,7 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
             record.clone(),
         );
         look(
-            place.dir_lock(),
+            claude::dir_lock(place),
             LockOf::Refresh(id.into()),
             REFRESH_LOCK.stale_after,
             record,
@@ -59,7 +61,7 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
         let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
         let of = LockOf::Store(agent.agent.agent.label());
         let lock = locks::lock_path(&real);
-        let record = owner::beside(&lock);
+        let record = login::owner_beside(&lock);
         look(lock, of, STORE_LOCK.stale_after, Some(record));
     }
     for state_dir in &view.state_dirs {

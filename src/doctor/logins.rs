@@ -3,11 +3,12 @@
 use super::{pid, spot, stored};
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::ledger::Ledger;
-use crate::look::{LoginView, View};
 use crate::rules::doctor::{LoginFact, Logins};
+use crate::rules::login::{Login, Source, State};
+use crate::rules::memory::Ledger;
+use crate::rules::view::{LoginView, View};
 use crate::secret::Secret;
-use crate::sources::claude::{self, Login, Source, State, TOKEN_VAR};
+use crate::sources::claude::{self, TOKEN_VAR};
 use crate::types::{Health, Ms};
 use std::path::PathBuf;
 

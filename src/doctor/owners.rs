@@ -3,11 +3,11 @@
 use super::{spot, stored};
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::ledger::Ledger;
-use crate::look::View;
 use crate::renew;
 use crate::rules::doctor::{Files, Holds, ModeFact, StateFact};
+use crate::rules::memory::Ledger;
 use crate::rules::renew::Stage;
+use crate::rules::view::View;
 use crate::types::Meta;
 use std::path::Path;
 

@@ -3,9 +3,11 @@
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, Cleared, LockError, Terms, Watch};
-use crate::history::{self, Entry};
-use crate::pass::{self, Done, Outcome, Scope};
+use crate::history;
+use crate::outcome::{Done, Outcome};
+use crate::pass::{self, Scope};
 use crate::rules::doctor::{Finding, Fix};
+use crate::rules::memory::Entry;
 use crate::rules::wording;
 use crate::stores::families::STORE_LOCK;
 use std::collections::BTreeMap;

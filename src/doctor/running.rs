@@ -1,18 +1,18 @@
 //! Who runs nolapse, and with which `claude`.
 
 use super::{About, spot, stored, ways};
-use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::subprocess::{self, Status};
 use crate::edge::termux;
 use crate::install::{self, Call, Done};
 use crate::ledger;
-use crate::look::View;
 use crate::notify::{self, ChannelKind};
 use crate::renew::delegate;
 use crate::rules::doctor::{RunningFact, TermuxApi, patience};
-use crate::sources::claude::Source;
+use crate::rules::login::Source;
+use crate::rules::policy::RenewMode;
+use crate::rules::view::View;
 use crate::types::Problem;
 use std::path::{Path, PathBuf};
 

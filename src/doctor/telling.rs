@@ -4,9 +4,9 @@ use super::PATIENCE;
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
 use crate::edge::{files, net};
-use crate::ledger::Ledger;
 use crate::notify::{self, Endpoint};
 use crate::rules::doctor::{ChannelFact, Probe};
+use crate::rules::memory::Ledger;
 use std::path::PathBuf;
 use tokio::task::JoinSet;
 

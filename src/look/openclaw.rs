@@ -4,18 +4,22 @@
 //! Source: openclaw 2026.6.6, 2026.7.35, 2026.8.2 and 2026.9.6. Profiles merge by id and the agent's own win. What they share lies in
 //! the main agent's database, or in `state/openclaw.sqlite` once its `auth.sharedStore` says `state-db`.
 
-use super::{AGENT_DATABASE, AgentView, LoginView, ProfileView};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::host::{Host, expand_home};
 use crate::json::Fields;
+use crate::look::AGENT_DATABASE;
+use crate::rules::agent;
 use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
 use crate::rules::lineage::Relation;
+use crate::rules::login;
 use crate::rules::resolve::{Aside, normalise_provider};
-use crate::sources::claude;
-use crate::stores::discover::Agent;
-use crate::stores::families::{self, StateDir};
+use crate::rules::view::{AgentView, LoginView, ProfileView};
+
+use crate::rules::agent::Agent;
+use crate::rules::agent::StateDir;
+use crate::stores::families;
 use crate::stores::sqlite::{self, Cells, Which};
 use crate::stores::{aside, store};
 use crate::types::{Credential, Family, Health, Held, Problem, Profile, Reason, SecretRef};
@@ -37,7 +41,7 @@ pub(super) struct Shared {
 }
 
 /// What one database holds, or why that cannot be told.
-type Content = Result<(Vec<Profile>, Aside), store::State>;
+type Content = Result<(Vec<Profile>, Aside), agent::Store>;
 
 /// Reads what the agents of a state directory share. `main` is the main agent's directory.
 pub(super) fn shared(state_dir: &StateDir, main: &Path) -> Shared {
@@ -53,7 +57,7 @@ pub(super) fn shared(state_dir: &StateDir, main: &Path) -> Shared {
             Ok(cells) if in_state_database(&cells) => Some(content(cells)),
             Ok(_) => None,
             // where it is cannot be told either
-            Err(error) => Some(Err(store::State::Refused(error.to_string()))),
+            Err(error) => Some(Err(agent::Store::Refused(error.to_string()))),
         };
         if held.is_some() {
             return Shared {
@@ -86,17 +90,17 @@ fn in_state_database(cells: &Cells) -> bool {
 fn read(path: &Path) -> Content {
     match sqlite::read_cells(path, Which::Agent) {
         Ok(cells) => content(cells),
-        Err(error) => Err(store::State::Refused(error.to_string())),
+        Err(error) => Err(agent::Store::Refused(error.to_string())),
     }
 }
 
 fn content(cells: Cells) -> Content {
     let text = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).map(str::to_owned);
-        text.map_err(|_| store::State::Malformed("not UTF-8".into()))
+        text.map_err(|_| agent::Store::Malformed("not UTF-8".into()))
     };
     let (profiles, mut beside) = match &cells.store {
-        Some(bytes) => store::parse_all(&text(bytes)?).map_err(store::State::Malformed)?,
+        Some(bytes) => store::parse_all(&text(bytes)?).map_err(agent::Store::Malformed)?,
         None => Default::default(),
     };
     if let Some(bytes) = &cells.state {
@@ -123,7 +127,7 @@ pub(super) fn look_at(
         agent,
         path: json,
         sqlite: true,
-        store: store::State::Absent,
+        store: agent::Store::Absent,
         meta: None,
         writable: Err("OpenClaw keeps it in SQLite, which nolapse reads and never writes".into()),
         profiles: Vec::new(),
@@ -146,7 +150,7 @@ pub(super) fn look_at(
     ];
     for (path, side) in sides {
         let Some(Err(state)) = side else { continue };
-        let (store::State::Malformed(why) | store::State::Refused(why)) = state else {
+        let (agent::Store::Malformed(why) | agent::Store::Refused(why)) = state else {
             continue;
         };
         let problem = Problem::at(
@@ -166,7 +170,7 @@ pub(super) fn look_at(
     if let [None, None] = sides {
         // no database anywhere: a JSON store that this generation does not read is shown, and judged as retired
         if view.path.extension().is_some_and(|extension| extension == "json")
-            && let (state @ store::State::Read(_), _, meta) = store::read(&view.path)
+            && let (state @ agent::Store::Read(_), _, meta) = store::read(&view.path)
         {
             view.store = state;
             view.meta = meta;
@@ -176,7 +180,7 @@ pub(super) fn look_at(
     let [own, base] = sides;
     let (profiles, beside) = merged(own, base);
     if !profiles.is_empty() || own.is_some() && is_base {
-        view.store = store::State::Read(profiles);
+        view.store = agent::Store::Read(profiles);
     }
     view.aside = beside;
     view
@@ -229,7 +233,7 @@ pub(crate) struct Databases {
 impl Databases {
     /// The databases that a look found, and where further ones may appear. What was seen before is kept where they are the same.
     pub(crate) fn of(view: &super::View, before: Option<Self>) -> Self {
-        let sqlite = |state_dir: &&StateDir| state_dir.generation == families::Generation::Sqlite;
+        let sqlite = |state_dir: &&StateDir| state_dir.generation == agent::Generation::Sqlite;
         let shared = view.state_dirs.iter().filter(sqlite);
         let shared = shared.map(|state_dir| (state_dir.dir.join(families::SHARED_DATABASE), Which::Shared));
         let agents = view.agents.iter().filter(|agent| agent.sqlite);
@@ -318,7 +322,7 @@ fn runtime_dir(host: &Host, state_dir: &StateDir) -> PathBuf {
 fn login_in(logins: &[LoginView], dir: &Path) -> Option<usize> {
     let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
     let wanted = real(dir);
-    let kept = |login: &LoginView| login.login.source != claude::Source::Env && real(&login.login.place.dir) == wanted;
+    let kept = |login: &LoginView| login.login.source != login::Source::Env && real(&login.login.place.dir) == wanted;
     logins.iter().position(kept)
 }
 
@@ -416,7 +420,7 @@ pub(super) fn with_the_logins_end(profile: &Profile, logins: &[LoginView]) -> Op
     };
     let fingerprint = token.fingerprint();
     let grants = logins.iter().filter_map(|login| login.login.grant());
-    let same = |grant: &&claude::Grant| {
+    let same = |grant: &&login::Grant| {
         grant
             .access
             .as_ref()

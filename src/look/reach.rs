@@ -1,16 +1,20 @@
 //! What each agent really uses, and what in its store it does not read: the facts for `rules/resolve`, and what is said of them.
 
-use super::{AgentView, Around, LoginView, ProfileView, retired};
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::look::{Around, retired};
+use crate::rules::agent;
+use crate::rules::agent::StateDir;
 use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
+use crate::rules::view::ignored_words;
+
 use crate::rules::resolve::{self, Candidate, Generation, Key, Rules, Unread, normalise_provider};
 use crate::rules::shape::{self, Flaw};
+use crate::rules::view::AgentView;
+use crate::rules::view::ProfileView;
 use crate::secret::Secret;
-use crate::sources::claude::Source;
 use crate::stores::dotenv::Dotenv;
-use crate::stores::families::StateDir;
 use crate::stores::store;
 use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
 use std::collections::{BTreeMap, BTreeSet};
@@ -236,7 +240,7 @@ pub(super) fn wants(agent: &AgentView) -> bool {
         .uses
         .iter()
         .any(|resolved| resolved.in_use && resolved.uses.is_none());
-    !agent.sqlite && (agent.store == store::State::Absent || nothing)
+    !agent.sqlite && (agent.store == agent::Store::Absent || nothing)
 }
 
 /// A store one level too high, `agents/ID/auth-profiles.json`, which no agent reads.
@@ -273,27 +277,6 @@ fn unread_store(ctx: &Ctx, path: PathBuf, read: &Path) -> Option<Problem> {
     ))
 }
 
-/// `holds N entries that the agent ignores: …`.
-pub(crate) fn ignored_words(agent: &AgentView) -> String {
-    const NAMED: usize = 3;
-    let ignored = &agent.aside.ignored;
-    let named: Vec<String> = ignored
-        .iter()
-        .take(NAMED)
-        .map(|one| format!("`{}` {}", one.id, one.why.words()))
-        .collect();
-    let more = match ignored.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        n => format!("; and {n} more"),
-    };
-    let entries = if ignored.len() == 1 { "entry" } else { "entries" };
-    format!(
-        "holds {} {entries} that the agent ignores: {}{more}",
-        ignored.len(),
-        named.join("; ")
-    )
-}
-
 fn ignored_hint(agent: &AgentView) -> String {
     let outside = agent.aside.ignored.iter().any(|one| one.why == Unread::Outside);
     match outside {
@@ -312,14 +295,4 @@ fn flaw_hint(flaw: Flaw, profile: &ProfileView) -> String {
         _ => "",
     };
     format!("run `nolapse token add --provider {provider} --profile {id}{kind}` and paste all of it")
-}
-
-/// Whether a login that has ended hurts nobody: a token of the environment that works is used before it, and no agent hangs on it.
-pub(crate) fn replaced(login: &LoginView, logins: &[LoginView], agents: &[AgentView], index: usize) -> bool {
-    let from_env = |other: &LoginView| other.login.source == Source::Env && other.id() == "env" && other.verdict.fine();
-    let hangs = agents
-        .iter()
-        .flat_map(|agent| &agent.profiles)
-        .any(|profile| profile.login == Some(index) && profile.verdict.reason != Some(Reason::StoreRetired));
-    login.login.source != Source::Env && logins.iter().any(from_env) && !hangs
 }

@@ -1,12 +1,13 @@
 //! Logins of Claude Code that lie beside those that are watched, as homes of teams have them: `~/.claude-alice`, `~/.claude-bob`.
 
-use super::{AgentView, LoginView};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::lineage::Relation;
+use crate::rules::login::{Login, Place, Source};
 use crate::rules::resolve::normalise_provider;
+use crate::rules::view::{AgentView, LoginView};
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{self, Login, Place, Source};
+use crate::sources::claude;
 use crate::types::{Credential, Problem};
 use std::path::{Path, PathBuf};
 

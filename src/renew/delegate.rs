@@ -13,10 +13,13 @@ use crate::edge::process::{Fate, Identity};
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::{locks, progress};
 use crate::json::Fields;
-use crate::ledger::{self, Ledger};
-use crate::look::LoginView;
+use crate::ledger;
+use crate::rules::login;
+use crate::rules::login::{Place, State};
+use crate::rules::memory::Ledger;
 use crate::rules::renew::{self as rule, Record, Stage};
-use crate::sources::claude::{self, Place, REFRESH_LOCK, State};
+use crate::rules::view::LoginView;
+use crate::sources::claude::{self, REFRESH_LOCK};
 use crate::sources::owner;
 use crate::types::{Ms, Problem};
 use std::path::{Path, PathBuf};
@@ -256,7 +259,7 @@ fn judge(
 ) -> Attempt {
     let after = claude::look(&ctx.host, place);
     match &after.state {
-        State::SignedIn(grant) if grant.blanked || grant.refresh == claude::Refresh::Blank => {
+        State::SignedIn(grant) if grant.blanked || grant.refresh == login::Refresh::Blank => {
             return Attempt::failed(problem(
                 "login_wiped",
                 place.file(),

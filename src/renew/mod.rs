@@ -10,64 +10,27 @@ mod exchange;
 mod rescue;
 mod store_grant;
 
-use crate::config::RenewMode;
 use crate::ctx::Ctx;
 use crate::edge::target;
-use crate::ledger::Ledger;
-use crate::look::{LoginView, View};
-use crate::pass::Done;
+use crate::outcome::Asked;
+use crate::outcome::Done;
+use crate::outcome::Seen;
+use crate::outcome::What;
 use crate::rules::lineage::Relation;
+use crate::rules::login;
+use crate::rules::login::Source;
+use crate::rules::memory::Ledger;
+use crate::rules::policy::RenewMode;
 use crate::rules::renew::{self as rule, Case, Not, Record, Way};
+use crate::rules::view::{LoginView, View};
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{self, Source};
+use crate::sources::claude;
 use crate::types::{Ms, Problem, Reason};
 use std::path::{Path, PathBuf};
 
 /// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
 pub fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
     rescue::all(state_dir).into_iter().map(|(path, _)| path).collect()
-}
-
-/// What was asked for; a pass asks for nothing in particular.
-#[derive(Clone, Debug, Default)]
-pub struct Asked {
-    /// This login alone.
-    pub login: Option<String>,
-    /// Whether or not an agent needs it.
-    pub by_hand: bool,
-    /// Neither the clock nor a back-off holds it up.
-    pub force: bool,
-}
-
-/// How it went with one login.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// The login's id.
-    pub whom: String,
-    /// Its file.
-    pub path: PathBuf,
-    /// What was done, or why not.
-    pub what: What,
-}
-
-/// What was done, or why not.
-#[derive(Clone, Debug)]
-pub enum What {
-    /// Renewed; until when its access token is good now, [`Ms`], and how.
-    Renewed {
-        /// [`Ms`].
-        expires: Ms,
-        /// `by Claude Code`, `directly`.
-        by: &'static str,
-    },
-    /// Would be renewed, and how.
-    Would(String),
-    /// Not now, and why.
-    Not(Not),
-    /// `renew.mode` is `off`.
-    Off,
-    /// It was tried, or could not be.
-    Failed(Problem),
 }
 
 /// How one attempt went.
@@ -242,7 +205,7 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
             || killed && claude::begun_and_not_saved(place, &login.login.state, login.login.meta.as_ref()),
         newer_copy: profiles().any(|profile| profile.login == Some(i) && profile.relation == Relation::Newer)
             || view.agents.iter().any(|agent| {
-                crate::pass::plan(ctx, view, agent)
+                crate::rules::plan::store(&ctx.config.sync, view, agent)
                     .heal
                     .is_some_and(|(login, _)| login == i)
             }),
@@ -274,7 +237,7 @@ pub async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
     done
 }
 
-fn fingerprint(grant: &claude::Grant) -> Option<Fingerprint> {
+fn fingerprint(grant: &login::Grant) -> Option<Fingerprint> {
     grant.refresh.token().map(Secret::fingerprint)
 }
 

@@ -8,23 +8,30 @@
 use super::engine::{self, Grant, Now, Spend};
 use super::exchange::Exchange;
 use super::rescue::Rescue;
-use super::{Asked, Attempt, Seen, What, note_failure, problem, unfit};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, Group, LockError, PATIENCE, Terms};
 use crate::edge::process;
 use crate::edge::replace::{self, Planned};
-use crate::ledger::Ledger;
-use crate::look::{self, AgentView, View, copy_key};
-use crate::pass::Done;
+use crate::look;
+use crate::outcome::Done;
+use crate::outcome::{Asked, Seen, What};
+use crate::renew::{Attempt, note_failure, problem, unfit};
+use crate::rules::agent;
+use crate::rules::agent::{Edit, Put};
+use crate::rules::agent::{Generation, RefreshLocks, StateDir};
+use crate::rules::login;
+use crate::rules::memory::Ledger;
 use crate::rules::neighbours::{self, Neighbours, Place};
 use crate::rules::renew::{self as rule, Not, OwnCase, Record};
+use crate::rules::view::{AgentView, View, copy_key};
 use crate::secret::{Fingerprint, SecretUrl};
 use crate::sources::owner;
 use crate::sources::providers::{self, Provider};
 use crate::sources::save::{self, Ready, SaveError};
-use crate::stores::families::{self, Generation, LockKind, RefreshLocks, StateDir};
-use crate::stores::store::{self, Edit, Put};
+use crate::stores::families;
+use crate::stores::store;
+use crate::types::LockKind;
 use crate::types::{Credential, Ms, Problem, Profile};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -85,7 +92,7 @@ impl<'a> StoreGrant<'a> {
     /// Puts the new tokens into the profile if it still holds the spent one.
     fn planned(&self, target: &Path, rescue: &Rescue) -> Result<Option<Planned>, SaveError> {
         let (state, before, keep) = store::read(target);
-        let store::State::Read(profiles) = &state else {
+        let agent::Store::Read(profiles) = &state else {
             return Err(SaveError::NotPatchable("the store cannot be read".into()));
         };
         let there = profiles.iter().find(|profile| profile.id == self.profile.id);
@@ -124,7 +131,7 @@ impl Grant for StoreGrant<'_> {
 
     fn owner_record(&self) -> PathBuf {
         let target = self.target().unwrap_or_else(|_| self.agent.path.clone());
-        owner::beside(&locks::lock_path(&target))
+        login::owner_beside(&locks::lock_path(&target))
     }
 
     async fn lock(&self) -> Result<Group, LockError> {
@@ -163,7 +170,7 @@ impl Grant for StoreGrant<'_> {
     fn now(&self, _: &Ctx) -> Now {
         let (state, ..) = store::read(&self.agent.path);
         match &state {
-            store::State::Read(profiles) => {
+            agent::Store::Read(profiles) => {
                 let profile = profiles.iter().find(|profile| profile.id == self.profile.id);
                 match profile.map(|profile| &profile.credential) {
                     Some(now) => now
@@ -172,8 +179,8 @@ impl Grant for StoreGrant<'_> {
                     None => Now::Gone,
                 }
             }
-            store::State::Absent => Now::Gone,
-            store::State::Malformed(why) | store::State::Refused(why) => Now::Unreadable(why.clone()),
+            agent::Store::Absent => Now::Gone,
+            agent::Store::Malformed(why) | agent::Store::Refused(why) => Now::Unreadable(why.clone()),
         }
     }
 
@@ -433,7 +440,7 @@ async fn one(
 pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View, rescues: &[(PathBuf, Rescue)]) -> Vec<Done> {
     let mut done = Vec::new();
     for agent in &view.agents {
-        if agent.sqlite || !matches!(agent.store, store::State::Read(_)) {
+        if agent.sqlite || !matches!(agent.store, agent::Store::Read(_)) {
             continue;
         }
         for profile in &agent.profiles {

@@ -5,11 +5,11 @@
 use crate::ctx::Ctx;
 use crate::layout::one_line;
 use crate::layout::{cells, cut, fit, tail, wrap};
-use crate::ledger::Ledger;
-use crate::look::View;
 use crate::report::{Row, Style, agent_rows, bar, health, health_word, login_rows, paint};
 use crate::rules::alert::Alert;
 use crate::rules::doctor::Runs;
+use crate::rules::memory::Ledger;
+use crate::rules::view::View;
 use crate::rules::wording::{self, span};
 use crate::types::{Health, MINUTE, Ms, Problem};
 
@@ -360,7 +360,7 @@ mod tests {
         let ctx = ctx(home);
         let ledger = Ledger::default();
         let view = look::look(&ctx, &ledger);
-        let alerts = crate::pass::alerts(&ctx, &view);
+        let alerts = crate::judge::alerts(&ctx, &view);
         let scene = Scene {
             ctx: &ctx,
             view: &view,

@@ -5,11 +5,11 @@
 use crate::ctx::Ctx;
 use crate::layout::cut;
 use crate::layout::one_line;
-use crate::ledger::Ledger;
-use crate::look::View;
 use crate::report::{Row, Style, agent_rows, health, login_rows};
 use crate::rules::alert::{Alert, Why};
+use crate::rules::memory::Ledger;
 use crate::rules::story::{Mark, Scene};
+use crate::rules::view::View;
 use crate::rules::wording::{self, span};
 use crate::types::{DAY, Health, Ms, Problem};
 use base64::Engine as _;

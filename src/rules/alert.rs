@@ -7,9 +7,11 @@ use super::lineage::Relation;
 use super::renew::{Record, Stage};
 use super::resolve::{PassedOver, Resolved, normalise_provider};
 use super::shape::{self, KeptAs};
-use crate::look::{AgentView, LoginView, ProfileView, View};
+use crate::rules::agent;
+use crate::rules::login::{Fault, Grant, Source, State};
+use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 use crate::secret::Secret;
-use crate::sources::claude::{Fault, Grant, SIMPLE, Source, State};
+use crate::sources::claude::SIMPLE;
 use crate::stores::store;
 use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Held, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
@@ -99,7 +101,7 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         let severity = match verdict.health {
             _ if refused => Severity::Warning,
             // what is used instead works, and nobody hangs on this one
-            _ if crate::look::replaced(login, &view.logins, &view.agents, i) => Severity::Info,
+            _ if crate::rules::view::replaced(login, &view.logins, &view.agents, i) => Severity::Info,
             _ if matches!(verdict.reason, Some(Reason::Rejected | Reason::OlderState)) => Severity::Critical,
             Health::Expiring => urgency(verdict.ends, view.now),
             _ => Severity::Critical,
@@ -414,10 +416,10 @@ fn another_ended(agent: &AgentView, profile: &ProfileView) -> bool {
 fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let broken = view.agents.iter().filter_map(|agent| {
         let (kind, severity, why) = match &agent.store {
-            store::State::Malformed(why) if why == store::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
-            store::State::Malformed(why) => ("store_malformed", Severity::Critical, why),
-            store::State::Refused(why) if agent.foreign => (FOREIGN_OWNER, Severity::Warning, why),
-            store::State::Refused(why) => ("unreadable", Severity::Warning, why),
+            agent::Store::Malformed(why) if why == store::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
+            agent::Store::Malformed(why) => ("store_malformed", Severity::Critical, why),
+            agent::Store::Refused(why) if agent.foreign => (FOREIGN_OWNER, Severity::Warning, why),
+            agent::Store::Refused(why) => ("unreadable", Severity::Warning, why),
             _ => return None,
         };
         Some(Alert {
@@ -435,7 +437,7 @@ fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     broken.collect()
 }
 
-fn affected(view: &View, which: impl Fn(&crate::look::ProfileView) -> bool) -> Vec<Affected> {
+fn affected(view: &View, which: impl Fn(&crate::rules::view::ProfileView) -> bool) -> Vec<Affected> {
     let mut list = Vec::new();
     for agent in &view.agents {
         for profile in agent.profiles.iter().filter(|profile| which(profile)) {
@@ -752,7 +754,7 @@ pub fn told_resolved(before: &Told, now: Ms) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AlertsConfig;
+    use crate::rules::policy::AlertsConfig;
     use crate::types::Family;
     use proptest::prelude::*;
 

@@ -5,10 +5,10 @@
 
 use super::lineage::Relation;
 use super::shape::{self, Flaw, KeptAs};
-use crate::config::AlertsConfig;
-use crate::ledger::SetupToken;
+use crate::rules::login::SetupToken;
+use crate::rules::login::{Grant, Refresh, State};
+use crate::rules::policy::AlertsConfig;
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{Grant, Refresh, State};
 use crate::types::{Credential, DAY, Health, Held, Ms, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

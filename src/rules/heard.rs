@@ -6,6 +6,9 @@ use crate::types::{DAY, Ms, Severity, Status};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The kind of a [`Problem`] that says so.
+pub const UNHEARD: &str = "unheard";
+
 /// A channel whose filters let an alert through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taker {

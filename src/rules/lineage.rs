@@ -4,8 +4,8 @@
 //! was seen. A copy in an agent's store is the login's present token, an older one (spent, or about to be), a newer one (an
 //! agent renewed it and the login's own file still holds the spent one), or of unknown descent.
 
+use crate::rules::login::Grant;
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::Grant;
 use crate::types::{Credential, DAY, MINUTE, Ms, Profile};
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +156,7 @@ pub fn relation(copy: &Credential, copy_memory: Option<&CopyMemory>, login: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::claude::Refresh;
+    use crate::rules::login::Refresh;
     fn grant(access: &str, refresh: &str, deadline: Option<Ms>) -> Grant {
         Grant {
             access: (!access.is_empty()).then(|| Secret::new(access)),

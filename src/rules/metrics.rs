@@ -5,8 +5,8 @@
 
 use super::alert::{self, Alert};
 use super::health;
-use crate::ledger::{Deliveries, Ledger, Passes};
-use crate::look::View;
+use crate::rules::memory::{Deliveries, Ledger, Passes};
+use crate::rules::view::View;
 use crate::types::{Health, Ms, Problem, Reason, Severity};
 use crate::visible;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ fn logins(page: &mut Page, facts: &Facts<'_>) {
     for login in &view.logins {
         let name = name(login.id());
         let badness = login.verdict.health.badness();
-        let worse = |seen: &&crate::look::LoginView| badness > seen.verdict.health.badness();
+        let worse = |seen: &&crate::rules::view::LoginView| badness > seen.verdict.health.badness();
         if logins.get(&name).is_none_or(worse) {
             logins.insert(name, login);
         }
@@ -460,11 +460,10 @@ fn seconds(ms: Ms) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::look::{AgentView, ProfileView};
+    use crate::rules::agent::Agent;
     use crate::rules::health::Verdict;
     use crate::rules::lineage::Relation;
-    use crate::stores::discover::Agent;
-    use crate::stores::store;
+    use crate::rules::view::{AgentView, ProfileView};
     use crate::types::{AgentRef, Credential, Family, Profile};
 
     const NOW: Ms = 1_769_000_000_123;
@@ -482,7 +481,7 @@ mod tests {
             },
             path: "/a/auth-profiles.json".into(),
             sqlite: false,
-            store: store::State::Absent,
+            store: crate::rules::agent::Store::Absent,
             meta: None,
             writable: Ok(()),
             profiles,

@@ -1,23 +1,27 @@
 //! The decisions. Pure: no I/O, no clock (`now` is an argument), no log; none can fail, and each says why.
 
+pub mod agent;
 pub mod alert;
 pub mod backoff;
 pub(crate) mod claude_cli;
 pub(crate) mod digest;
 pub(crate) mod doctor;
-pub mod due;
 pub mod health;
 pub mod heard;
 pub(crate) mod keys;
 pub mod lineage;
 pub mod link;
+pub mod login;
+pub mod memory;
 pub(crate) mod menu;
 pub mod metrics;
 pub mod nagios;
 pub(crate) mod neighbours;
+pub mod next_change;
 pub(crate) mod openclaw;
 pub(crate) mod overview;
 pub mod plan;
+pub mod policy;
 pub mod remote;
 pub mod renew;
 pub mod resolve;
@@ -28,4 +32,5 @@ pub(crate) mod stopped;
 pub mod story;
 pub(crate) mod target;
 pub mod text;
+pub mod view;
 pub mod wording;

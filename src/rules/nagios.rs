@@ -1,8 +1,8 @@
 //! A look as the monitoring plugins' convention has it (Monitoring Plugins Development Guidelines): one line with the state and
 //! performance data behind a `|`, then long text; 0 is OK, 1 warning, 2 critical, 3 unknown.
 
-use crate::look::View;
 use crate::rules::alert::Alert;
+use crate::rules::view::View;
 use crate::types::{Ms, Severity};
 use std::fmt::Write;
 
@@ -81,7 +81,7 @@ pub fn text(state: State, lines: &[String], ends: &[(String, Option<Ms>)], warn:
 
 /// Each login with the moment at which it needs a human, where that is known.
 pub fn ends(view: &View) -> Vec<(String, Option<Ms>)> {
-    let one = |login: &crate::look::LoginView| (login.id().to_owned(), login.verdict.ends);
+    let one = |login: &crate::rules::view::LoginView| (login.id().to_owned(), login.verdict.ends);
     view.logins.iter().map(one).collect()
 }
 

@@ -3,12 +3,19 @@
 //! Asked once to plan and again under the store's lock. The source of truth is the login; the rules that keep a pass from
 //! doing harm come first.
 
+use super::agent::Edit;
 use super::health::FARTHEST_END;
 use super::lineage::{LONGEST_ACCESS, Relation};
-use crate::config::Share;
+use super::policy::SyncConfig;
+use super::shape::{self, Flaw, KeptAs};
+use super::view::{AgentView, LoginView, View, mirror_id, mirrored_login};
+use crate::rules::agent::Put;
+use crate::rules::agent::Store;
+use crate::rules::login::Grant;
+use crate::rules::policy::Create;
+use crate::rules::policy::Share;
 use crate::secret::Secret;
-use crate::sources::claude::Grant;
-use crate::stores::store::Put;
+use crate::types::Reason;
 use crate::types::{Credential, MINUTE, Ms, Profile};
 
 /// Clawdbot's own sync leaves an oauth copy alone while it has more than 10 min left (2026.1.24-3).
@@ -107,17 +114,6 @@ impl Keep {
             Self::StillGood => "of unknown descent and still good",
         }
     }
-}
-
-/// Where a profile that does not exist yet is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Create {
-    /// Where the agent itself would make it: clawdbot up to 2026.1.24-3, which reads Claude Code's file on every start.
-    AsAgentsDo,
-    /// Everywhere.
-    Always,
-    /// Nowhere.
-    Never,
 }
 
 /// Whether a profile that is not there is made. `reads_claude`: this generation of agent reads Claude Code's file itself.
@@ -240,6 +236,92 @@ pub fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation,
         }
         _ => Decision::Keep(Keep::StillGood),
     }
+}
+
+/// What each login has to give.
+pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
+    let grant = login.login.grant()?;
+    let put_back = login.verdict.reason == Some(Reason::OlderState);
+    // what is no token is given to nobody; a cut one is not told from a short one of a fake or a future server
+    let flaw =
+        |access: &Secret| shape::flaw("anthropic", KeptAs::Token, access.expose()).filter(|flaw| *flaw != Flaw::Cut);
+    if grant.access.as_ref().and_then(flaw).is_some() {
+        return None;
+    }
+    (!grant.blanked && !put_back).then(|| Offer::of(grant)).flatten()
+}
+
+/// What is to be done to one agent's store.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The changes.
+    pub edits: Vec<Edit>,
+    /// Profiles that are left as they are, and why.
+    pub kept: Vec<(String, Keep)>,
+    /// The login (by index) to be healed, from this profile.
+    pub heal: Option<(usize, String)>,
+}
+
+/// Plans one agent's store from what was seen.
+pub fn store(sync: &SyncConfig, view: &View, agent: &AgentView) -> Plan {
+    let label = agent.agent.agent.label();
+    let mut plan = Plan::default();
+    let mirrored = mirrored_login(&view.logins, &label);
+    let add = |plan: &mut Plan, id: &str, provider: &str, login: usize, decision: Decision| match decision {
+        Decision::Write(put) => plan.edits.push(Edit {
+            id: id.to_owned(),
+            provider: provider.to_owned(),
+            put,
+        }),
+        Decision::Keep(why) => plan.kept.push((id.to_owned(), why)),
+        Decision::Heal => plan.heal = Some((login, id.to_owned())),
+    };
+    if let Some(i) = mirrored {
+        let login = &view.logins[i];
+        let id = mirror_id(sync, login);
+        let existing = agent.profiles.iter().find(|profile| profile.profile.id == id);
+        let relation = existing
+            .filter(|p| p.login == Some(i))
+            .map_or(Relation::Unknown, |p| p.relation);
+        let offer = offer(login);
+        let decision = mirror(
+            offer.as_ref(),
+            existing.map(|p| &p.profile),
+            relation,
+            share(sync, view, agent, id),
+            view.now,
+        );
+        let decision = match decision {
+            Decision::Write(_) if existing.is_none() && !makes_in(sync, view, agent) => Decision::Keep(Keep::NotMade),
+            decision => decision,
+        };
+        add(&mut plan, id, "anthropic", i, decision);
+    }
+    for profile in &agent.profiles {
+        let Some(i) = profile.login else { continue };
+        if Some(i) == mirrored && profile.profile.id == mirror_id(sync, &view.logins[i]) {
+            continue;
+        }
+        let offer = offer(&view.logins[i]);
+        let decision = follow(offer.as_ref(), &profile.profile, profile.relation, view.now);
+        add(&mut plan, &profile.profile.id, &profile.profile.provider, i, decision);
+    }
+    plan
+}
+
+/// How much a profile is given: no refresh token where the agents' config takes only a `token` under this id.
+fn share(sync: &SyncConfig, view: &View, agent: &AgentView, id: &str) -> Share {
+    match view.state_dirs[agent.agent.state_dir].auth.mode(id) {
+        Some(super::resolve::Mode::Token) => Share::Access,
+        _ => sync.share,
+    }
+}
+
+/// Whether a profile that is not there is made in this agent's store.
+fn makes_in(sync: &SyncConfig, view: &View, agent: &AgentView) -> bool {
+    let state_dir = &view.state_dirs[agent.agent.state_dir];
+    let emptied = matches!(agent.store, Store::Read(_)) && agent.profiles.is_empty() && agent.agent.agent.id != "main";
+    makes(sync.create, super::agent::reads_claude(state_dir), emptied)
 }
 
 #[cfg(test)]

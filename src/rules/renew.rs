@@ -6,8 +6,8 @@
 use super::backoff::gap;
 use super::health;
 use super::spent::Spent;
+use crate::rules::login::{Grant, Refresh, Source, State};
 use crate::secret::{Fingerprint, Secret};
-use crate::sources::claude::{Grant, Refresh, Source, State};
 use crate::types::{Credential, HOUR, MINUTE, Ms};
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 //! they would hold up a retry, a question or a reminder for as long as the clock was wrong.
 
 use super::renew::Stage;
-use crate::ledger::Ledger;
+use crate::rules::memory::Ledger;
 use crate::types::Ms;
 
 /// Brings what is remembered as past, and is ahead of `now`, to `now`. What waits for its next try keeps how long it was to wait.
@@ -56,8 +56,8 @@ pub fn settle(ledger: &mut Ledger, now: Ms) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{AlertMemory, Outgoing};
     use crate::rules::alert::{self, Alert, Decision, Told, Trouble, Why};
+    use crate::rules::memory::{AlertMemory, Outgoing};
     use crate::rules::remote::RemoteMemory;
     use crate::rules::renew::Record;
     use crate::secret::Secret;

@@ -3,7 +3,7 @@
 
 use super::alert::Alert;
 use super::resolve::{PassedOver, Resolved};
-use crate::look::{AgentView, ProfileView, View};
+use crate::rules::view::{AgentView, ProfileView, View};
 use crate::types::{Affected, HOUR, Health, Ms, Severity};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -150,7 +150,7 @@ fn alert(agent: &AgentView, resolved: &Resolved, why: Why, now: Ms, tilde: &dyn 
         affected: affected.collect(),
         path: Some(tilde(&agent.path)),
         detail: Some(match why {
-            Why::Ignored => crate::look::ignored_words(agent),
+            Why::Ignored => crate::rules::view::ignored_words(agent),
             _ => resolved.why(),
         }),
     }

@@ -3,8 +3,8 @@
 //! An alert and who was told of it are one scene, and so are a renewal and the stores it reached. Times stay in order.
 
 use super::wording::span;
-use crate::history::Entry;
 use crate::layout::list;
+use crate::rules::memory::Entry;
 use crate::types::{MINUTE, Ms, Severity};
 
 /// What happened at one moment, with all that belongs to it.

@@ -10,9 +10,16 @@ use crate::edge::host::Host;
 use crate::edge::keychain;
 use crate::edge::locks::{self, Terms};
 use crate::json::{self, Doc, Fields};
+use crate::rules::login::Fault;
+use crate::rules::login::Grant;
+use crate::rules::login::Login;
+use crate::rules::login::Place;
+use crate::rules::login::Refresh;
+use crate::rules::login::Source;
+use crate::rules::login::State;
 use crate::secret::Secret;
 use crate::types::{LockKind, Meta, Ms};
-use serde::Serialize;
+
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,188 +57,22 @@ pub const WRITE_LOCK: Terms = Terms {
     ..REFRESH_LOCK
 };
 
-/// Where a login is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// `D/.credentials.json`.
-    File,
-    /// The macOS Keychain.
-    Keychain,
-    /// A token in the environment.
-    Env,
-}
-
-/// A place where a login may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// A short stable name: `claude`, or the directory's name.
-    pub id: String,
-    /// Claude Code's directory D.
-    pub dir: PathBuf,
-    /// Named by the configuration, so that its absence is worth a word.
-    pub configured: bool,
-    /// The agents (globs) that get this login; `None`: those that no other login names, if this is the first.
-    pub agents: Option<Vec<glob::Pattern>>,
-    /// The profile id that mirrors this login, if not `sync.profile`.
-    pub profile: Option<String>,
-    /// The directory string as Claude Code sees it in `CLAUDE_CONFIG_DIR`, for the Keychain item's name.
-    pub dir_var: Option<String>,
-}
-
-impl Place {
-    /// `D/.credentials.json`.
-    pub fn file(&self) -> PathBuf {
-        self.dir.join(".credentials.json")
-    }
-
-    /// `D/.oauth_refresh.lock`, the first lock.
-    pub fn refresh_lock(&self) -> PathBuf {
-        self.dir.join(".oauth_refresh.lock")
-    }
-
-    /// The real path of D with `.lock` appended, the second lock (the only one up to 2.1.112).
-    pub fn dir_lock(&self) -> PathBuf {
-        locks::lock_path(&files::real(&self.dir).unwrap_or_else(|| self.dir.clone()))
-    }
-
-    /// `D/.storage-write.lock`, held for milliseconds around a save.
-    pub fn write_lock(&self) -> PathBuf {
-        self.dir.join(".storage-write.lock")
-    }
-
-    /// `D/.oauth_refresh.lock.owner`, the record of who refreshes.
-    pub fn owner_record(&self) -> PathBuf {
-        owner::beside(&self.refresh_lock())
-    }
-}
-
-/// A login as it was found.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// Where.
-    pub place: Place,
-    /// How it is kept.
-    pub source: Source,
-    /// What is there.
-    pub state: State,
-    /// The file, where it is one.
-    pub meta: Option<Meta>,
-    /// What else takes precedence over it; names, never values.
-    pub shadowed_by: Vec<String>,
-    /// A refresh was begun (`.owner` written) and its lock is gone.
-    pub abandoned: bool,
-    /// A refresh lock's last touch, where one is held by nobody any more.
-    pub dead_lock: Option<(PathBuf, Ms)>,
-    /// Owner of the directory, to see that somebody else (root) took the file.
-    pub dir_uid: Option<u32>,
-    /// What the file is a link to. Claude Code replaces the link when it next saves (anthropics/claude-code#76561).
-    pub link: Option<PathBuf>,
-}
-
-/// What a login's place holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing.
-    Absent,
-    /// Something that stays unreadable; the cause, without content.
-    Unreadable {
-        /// In words.
-        why: String,
-        /// Of what kind.
-        fault: Fault,
-    },
-    /// Readable, and no login in it (signed out).
-    SignedOut,
-    /// A login.
-    SignedIn(Grant),
-}
-
-/// Why a login's file stays unreadable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The system refused to read it, so Claude Code may well be able to.
-    Refused,
-    /// The same, and it or its directory belongs to another user.
-    Foreign,
-    /// What it holds is no credentials document.
-    Content,
-    /// It would be one but for the byte order mark that it begins with: Claude Code 2.1.330 says "Not logged in".
-    ByteOrderMark,
-    /// A directory is in its place. Claude Code says that a sign-in succeeded, and saves nothing.
-    Directory,
-    /// Something else that is no file is in its place.
-    Special,
-}
-
-impl Fault {
-    /// Whether it is only from here that it cannot be read.
-    pub fn only_here(self) -> bool {
-        matches!(self, Self::Refused | Self::Foreign)
-    }
-}
-
-/// Claude Code's `claudeAiOauth`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// `accessToken`; `None` where it is missing or `""`.
-    pub access: Option<Secret>,
-    /// `refreshToken`.
-    pub refresh: Refresh,
-    /// `expiresAt`, [`Ms`]; `None` where it is no number.
-    pub expires: Option<Ms>,
-    /// `refreshTokenExpiresAt`, [`Ms`], as stored.
-    pub deadline: Option<Ms>,
-    /// `loginEnded` is `"time_limit"`.
-    pub ended_by_limit: bool,
-    /// `scopes`; `None` where it is no array, which Claude Code reads as "not logged in".
-    pub scopes: Option<Vec<String>>,
-    /// `clientId`.
-    pub client_id: Option<String>,
-    /// `subscriptionType`.
-    pub subscription: Option<String>,
-    /// `accessToken` and `refreshToken` are both there and both `""`: Claude Code blanked a dead login.
-    pub blanked: bool,
-}
-
-/// `refreshToken`, where the difference between missing and blanked tells what happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refresh {
-    /// Missing or `null`: a token that cannot be renewed.
-    None,
-    /// `""`: blanked by Claude Code.
-    Blank,
-    /// There.
-    Token(Secret),
-}
-
-impl Refresh {
-    /// The token, if there is one.
-    pub fn token(&self) -> Option<&Secret> {
-        match self {
-            Self::Token(token) => Some(token),
-            _ => None,
-        }
-    }
-}
-
-impl Login {
-    /// The grant, where signed in.
-    pub fn grant(&self) -> Option<&Grant> {
-        match &self.state {
-            State::SignedIn(grant) => Some(grant),
-            _ => None,
-        }
-    }
+/// The real path of D with `.lock` appended, the second lock (the only one up to 2.1.112).
+pub fn dir_lock(place: &Place) -> PathBuf {
+    locks::lock_path(&files::real(&place.dir).unwrap_or_else(|| place.dir.clone()))
 }
 
 /// The places to look at: the environment's own, then the configured ones.
-pub fn places(host: &Host, configured: &[crate::config::LoginConfig]) -> Vec<Place> {
+pub fn places(host: &Host, configured: &[crate::rules::policy::LoginConfig]) -> Vec<Place> {
     places_with(host, configured, &[])
 }
 
 /// The same, then further directories that agents use; their logins are given to no store.
-pub(crate) fn places_with(host: &Host, configured: &[crate::config::LoginConfig], further: &[PathBuf]) -> Vec<Place> {
+pub(crate) fn places_with(
+    host: &Host,
+    configured: &[crate::rules::policy::LoginConfig],
+    further: &[PathBuf],
+) -> Vec<Place> {
     let (dir, dir_var) = match (
         host.var("CLAUDE_SECURESTORAGE_CONFIG_DIR"),
         host.var("CLAUDE_CONFIG_DIR"),
@@ -354,7 +195,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
     }
     if login.grant().is_some() {
         login.shadowed_by.extend(shadows_in_settings(host, &place.dir));
-        let locks = [place.refresh_lock(), place.dir_lock()];
+        let locks = [place.refresh_lock(), dir_lock(place)];
         let seen = locks.map(|path| {
             locks::look(&path, REFRESH_LOCK.stale_after)
                 .ok()
@@ -718,7 +559,7 @@ mod tests {
                 "{vars:?}"
             );
         }
-        let more = |dir: &str| crate::config::LoginConfig {
+        let more = |dir: &str| crate::rules::policy::LoginConfig {
             dir: dir.into(),
             name: None,
             agents: None,

@@ -111,13 +111,6 @@ impl Owner {
     }
 }
 
-/// Where the owner of a lock is recorded.
-pub fn beside(lock: &Path) -> PathBuf {
-    let mut name = lock.as_os_str().to_owned();
-    name.push(".owner");
-    PathBuf::from(name)
-}
-
 /// Whether a lock whose holder is on record at `path` must be waited for, however old it looks.
 pub fn is_held(path: &Path) -> bool {
     Owner::read(path).is_some_and(|owner| owner.holder() == Holder::Alive)

@@ -4,12 +4,13 @@
 //! around the save itself `D/.storage-write.lock`, for milliseconds: a CLI that wants to save while that one is held loses its
 //! login. The save is compare-and-set: it is made only if the stored refresh token is blank or the one expected.
 
-use super::claude::{self, NewTokens, Place, REFRESH_LOCK, Refresh, State, WRITE_LOCK};
 use super::owner;
 use crate::edge::files;
 use crate::edge::locks::{self, Group, LockError, Terms, Watch};
 use crate::edge::replace::{self, NotPut, Over, Staged};
+use crate::rules::login::{Place, Refresh, State};
 use crate::secret::Fingerprint;
+use crate::sources::claude::{self, NewTokens, REFRESH_LOCK, WRITE_LOCK};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
     let begun = crate::edge::host::monotonic();
     let mut watch = Watch::default();
-    watch.begin(&place.dir_lock(), REFRESH_LOCK);
+    watch.begin(&claude::dir_lock(place), REFRESH_LOCK);
     loop {
         let terms = Terms {
             wait: wait.saturating_sub(begun.elapsed()),
@@ -33,7 +34,7 @@ pub async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
         if !owner::is_held(&place.owner_record()) {
             let mut group = Group::default();
             group.add(locks::acquire_watching(&place.refresh_lock(), terms, &mut watch).await?);
-            match locks::try_acquire(&place.dir_lock(), terms, &mut watch) {
+            match locks::try_acquire(&claude::dir_lock(place), terms, &mut watch) {
                 Ok(Some(dir)) => {
                     group.add(dir);
                     return Ok(group);
@@ -223,7 +224,7 @@ mod tests {
         let place = place(&dir);
         let text = r#"{"claudeAiOauth":{"accessToken":"","refreshToken":"R1","expiresAt":0}}"#;
         fs::write(place.file(), text).unwrap();
-        for lock_path in [place.refresh_lock(), place.dir_lock()] {
+        for lock_path in [place.refresh_lock(), claude::dir_lock(&place)] {
             let locks = lock(&place, Duration::from_secs(1)).await.unwrap();
             // somebody found it stale, and took it
             fs::remove_dir(&lock_path).unwrap();
@@ -255,7 +256,7 @@ mod tests {
             .unwrap();
         let record = crate::sources::owner::tests::of(holder.id());
         fs::write(place.owner_record(), record).unwrap();
-        for path in [place.refresh_lock(), place.dir_lock()] {
+        for path in [place.refresh_lock(), claude::dir_lock(&place)] {
             fs::create_dir(&path).unwrap();
             let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400);
             let times = fs::FileTimes::new().set_modified(long_ago);
@@ -276,11 +277,11 @@ mod tests {
         let dir = home.path().join(".claude");
         fs::create_dir(&dir).unwrap();
         let place = place(&dir);
-        fs::create_dir(place.dir_lock()).unwrap();
+        fs::create_dir(claude::dir_lock(&place)).unwrap();
         assert!(matches!(
             lock(&place, Duration::from_millis(50)).await,
             Err(LockError::Held(_))
         ));
-        assert!(!files::exists(&place.refresh_lock()) && files::exists(&place.dir_lock()));
+        assert!(!files::exists(&place.refresh_lock()) && files::exists(&claude::dir_lock(&place)));
     }
 }

@@ -8,6 +8,7 @@
 
 use super::families::normalise_agent_id;
 use crate::edge::files::{self, ReadError};
+use crate::rules::agent::{ClaudeCommand, SecretSource};
 use crate::rules::claude_cli::{self, Entry, Policies};
 use crate::rules::resolve::{AuthConfig, Mode};
 use crate::rules::shape;
@@ -34,28 +35,6 @@ pub struct AgentConfig {
     pub(crate) claude: ClaudeCommand,
     /// `secrets.providers`: where referenced secrets lie.
     pub(crate) secrets: Vec<SecretSource>,
-}
-
-/// `agents.defaults.cliBackends.claude-cli`, and what the config sets in the agents' environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClaudeCommand {
-    /// `command`, if one is given: a program that may use any login.
-    pub command: Option<String>,
-    /// `CLAUDE_CONFIG_DIR` of its `env`.
-    pub dir: Option<String>,
-    /// `CLAUDE_CONFIG_DIR` of the config's `env`, for all that OpenClaw starts.
-    pub env_dir: Option<String>,
-}
-
-/// An entry of `secrets.providers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretSource {
-    /// Its name.
-    pub name: String,
-    /// `file`, `exec`, `env` …
-    pub source: String,
-    /// `path` of a file, `command` of a program.
-    pub path: String,
 }
 
 impl Default for AgentConfig {

@@ -6,23 +6,16 @@
 
 use super::agent_config::{self, AgentConfig, AgentDir};
 use super::dotenv::Dotenv;
-use super::families::{self, FAMILIES, FamilyRow, Generation, Signs, StateDir, normalise_agent_id};
 use crate::edge::files::{self, ReadError};
 use crate::edge::host::Host;
 use crate::edge::host::expand_home;
+use crate::rules::agent::Agent;
+use crate::rules::agent::{Generation, StateDir};
 use crate::secret::Secret;
+use crate::stores::families::{self, FAMILIES, FamilyRow, Signs, normalise_agent_id};
 use crate::types::{AgentRef, Family, Problem};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
-
-/// An agent with the index of its state directory in [`Found::state_dirs`].
-#[derive(Clone, Debug)]
-pub struct Agent {
-    /// Who it is and where it lives.
-    pub agent: AgentRef,
-    /// Index into [`Found::state_dirs`].
-    pub state_dir: usize,
-}
 
 /// All that was found.
 #[derive(Clone, Debug, Default)]
@@ -566,7 +559,7 @@ fn dedupe(list: Vec<PathBuf>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::families::LockKind;
+    use crate::types::LockKind;
     use std::fs;
     use std::os::unix::fs::symlink;
 

@@ -3,10 +3,13 @@
 //! Source: clawdbot 2026.1.24-3, moltbot, openclaw 2026.1.29 to 2026.9.6 (`src/config/paths.ts`, `agent-paths.ts`), as
 //! run and read. Adding a family is one row of [`FAMILIES`].
 
-use super::agent_config::{ClaudeCommand, SecretSource};
+use crate::rules::agent;
+use crate::rules::agent::Generation;
+use crate::rules::agent::RefreshLocks;
+use crate::rules::agent::Version;
+
 use crate::edge::locks::{self, Terms};
-use crate::rules::resolve::AuthConfig;
-use crate::rules::shape::Flaw;
+
 use crate::types::Family;
 pub use crate::types::LockKind;
 use sha2::{Digest, Sha256};
@@ -103,17 +106,6 @@ pub fn by_config_name(name: &str) -> Option<Family> {
     }
 }
 
-/// The generation of the product that last touched a state directory, which decides format and lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Generation {
-    /// JSON stores with this lock.
-    Json(LockKind),
-    /// JSON stores may not be written, since what lives here cannot be told; says why.
-    Unknown(String),
-    /// SQLite stores (openclaw 2026.6.5 and later): JSON beside them must be neither made nor written.
-    Sqlite,
-}
-
 /// What tells a generation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signs<'a> {
@@ -133,7 +125,7 @@ pub fn generation(family: Family, signs: Signs<'_>) -> Generation {
     if signs.sqlite {
         return Generation::Sqlite;
     }
-    let told = match signs.version.map(|text| (text, parse_version(text))) {
+    let told = match signs.version.map(|text| (text, agent::parse_version(text))) {
         Some((_, Some(version))) if version >= (2026, 6, 5) => return Generation::Sqlite,
         Some((text, Some(version))) if version > (2026, 5, 12) => {
             return Generation::Unknown(format!(
@@ -156,16 +148,6 @@ pub fn generation(family: Family, signs: Signs<'_>) -> Generation {
                 .into(),
         ),
     }
-}
-
-/// Which locks a family's agents hold while they renew an OAuth grant, outermost first. All of them hold the store's own lock
-/// over the whole exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefreshLocks {
-    /// The store's alone.
-    Store,
-    /// [`refresh_lock_target`]'s first, and inside it the store's.
-    GrantThenStore,
 }
 
 /// One range of openclaw's versions with a file lock: what their refresh holds, and which packages were looked at.
@@ -218,7 +200,7 @@ pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<Refres
     if signs.auth_state {
         return Ok(RefreshLocks::GrantThenStore);
     }
-    let Some((text, version)) = signs.version.and_then(|text| Some((text, parse_version(text)?))) else {
+    let Some((text, version)) = signs.version.and_then(|text| Some((text, agent::parse_version(text)?))) else {
         return Err("the config names no version of OpenClaw".into());
     };
     REFRESH_LOCKS
@@ -277,25 +259,11 @@ pub fn refresh_lock_target(state_dir: &Path, provider: &str, profile: &str) -> P
     state_dir.join(GRANT_LOCKS).join(format!("sha256-{hash:x}"))
 }
 
-type Version = (u32, u32, u32);
-
-/// `2026.1.24-3` as its three numbers; what follows them is ignored.
-fn parse_version(text: &str) -> Option<Version> {
-    let text = text.trim();
-    let text = text.strip_prefix('v').unwrap_or(text);
-    let mut parts = text.splitn(3, '.');
-    let year = parts.next()?.parse().ok()?;
-    let month = parts.next()?.parse().ok()?;
-    let last = parts.next()?;
-    let end = last.find(|c: char| !c.is_ascii_digit()).unwrap_or(last.len());
-    Some((year, month, last[..end].parse().ok()?))
-}
-
 /// Whether OpenClaw of this version refuses the profile `anthropic:claude-cli` (2026.8.2 and 2026.9.6 do, 2026.6.6 and 2026.7.35 do
 /// not).
 pub(crate) fn retires_claude_cli(version: Option<&str>) -> bool {
     version
-        .and_then(parse_version)
+        .and_then(agent::parse_version)
         .is_some_and(|version| version >= (2026, 8, 0))
 }
 
@@ -303,24 +271,15 @@ pub(crate) fn retires_claude_cli(version: Option<&str>) -> bool {
 /// 2026.8.2 and 2026.9.6 hand it on).
 pub(crate) fn clears_claude_dir(version: Option<&str>) -> bool {
     version
-        .and_then(parse_version)
+        .and_then(agent::parse_version)
         .is_some_and(|version| version < (2026, 8, 0))
 }
 
 /// Whether this version keeps `order`, `lastGood` and `usageStats` beside the store, in `auth-state.json`.
 pub fn keeps_state_apart(version: Option<&str>) -> bool {
     version
-        .and_then(parse_version)
+        .and_then(agent::parse_version)
         .is_some_and(|version| version >= (2026, 4, 25))
-}
-
-/// Whether agents of this state directory read Claude Code's file on every start, and make the profile themselves: clawdbot up to
-/// 2026.1.24-3, which a config without a version is taken for.
-pub fn reads_claude(state_dir: &StateDir) -> bool {
-    let last = (2026, 1, 24);
-    let version = state_dir.version.as_deref();
-    state_dir.family == Family::Clawdbot
-        && version.is_none_or(|text| parse_version(text).is_none_or(|version| version <= last))
 }
 
 /// The agent id as the agents make it (`normalizeAgentId`): lower case, runs of characters other than `a-z0-9_-` become
@@ -345,57 +304,6 @@ pub fn normalise_agent_id(text: &str) -> String {
     // cut at 64 (all ASCII by now); a `-` that the cut leaves at the end is trimmed so that the result is stable
     let id = id[..id.len().min(64)].trim_end_matches('-');
     if id.is_empty() { "main".into() } else { id.into() }
-}
-
-/// A product's state directory, found and understood.
-#[derive(Clone, Debug)]
-pub struct StateDir {
-    /// The product.
-    pub family: Family,
-    /// `X` of `--profile X`.
-    pub named: Option<String>,
-    /// The directory, links followed. Absent where only an agent directory named by the environment exists.
-    pub dir: PathBuf,
-    /// The agents' config file, if there is one.
-    pub config_path: Option<PathBuf>,
-    /// The default agent's id (`main` unless the config says otherwise).
-    pub default_agent: String,
-    /// Format and lock.
-    pub generation: Generation,
-    /// Version of the product that last wrote the config, as it spells it.
-    pub version: Option<String>,
-    /// What a refresh holds here, or why that cannot be told.
-    pub refresh_locks: Result<RefreshLocks, String>,
-    /// `state/openclaw.sqlite`, if there is one.
-    pub shared_sqlite: Option<PathBuf>,
-    /// Names (never values) of the non-blank variables in `<state>/.env`.
-    pub dotenv: Vec<String>,
-    /// Those of them whose value serves nobody, and why.
-    pub dotenv_flaws: Vec<(String, Flaw)>,
-    /// Providers of the models in use by the default agent (`agents.defaults.model` and the agent's own), `anthropic` where
-    /// the config names none; for the raw clock's "a provider in use has no auth".
-    pub providers_in_use: Vec<String>,
-    /// The same of each agent that the config names, by id, and of all others.
-    pub agent_providers: (Vec<(String, Vec<String>)>, Vec<String>),
-    /// What the config says of credentials.
-    pub auth: AuthConfig,
-    /// An agent here has an `auth-state.json`.
-    pub auth_state: bool,
-    /// What the config says of the `claude` that the Claude CLI runtime starts.
-    pub claude: ClaudeCommand,
-    /// Where referenced secrets lie, as the config names it.
-    pub secrets: Vec<SecretSource>,
-}
-
-impl StateDir {
-    /// The providers of an agent's models.
-    pub fn providers_of(&self, agent: &str) -> &[String] {
-        let (named, shared) = &self.agent_providers;
-        named
-            .iter()
-            .find(|(id, _)| id == agent)
-            .map_or(shared, |(_, list)| list)
-    }
 }
 
 #[cfg(test)]
@@ -514,7 +422,10 @@ mod tests {
         }
         for row in &REFRESH_LOCKS {
             for package in row.seen_in {
-                let version = package.strip_prefix("openclaw@").and_then(parse_version).unwrap();
+                let version = package
+                    .strip_prefix("openclaw@")
+                    .and_then(agent::parse_version)
+                    .unwrap();
                 assert!((row.first..=row.last).contains(&version), "{package}");
             }
         }

@@ -7,6 +7,9 @@
 use super::aside;
 use crate::edge::files::{self, ReadError};
 use crate::json::{self, Doc, Fields, Layout, positive_ms};
+use crate::rules::agent::Edit;
+use crate::rules::agent::Put;
+use crate::rules::agent::Store;
 use crate::rules::resolve::Aside;
 use crate::rules::shape::{self, Flaw, KeptAs};
 use crate::secret::{Fingerprint, Secret};
@@ -20,39 +23,8 @@ pub const FILE_NAME: &str = "auth-profiles.json";
 /// Why a store that begins with one is none to its agent.
 pub(crate) const BYTE_ORDER_MARK: &str = "it begins with a byte order mark, which the agents cannot read";
 
-/// What a store's path holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing yet.
-    Absent,
-    /// Something that is no store, and stays so: never replaced.
-    Malformed(String),
-    /// The system refused to read it.
-    Refused(String),
-    /// A store with these valid entries, in file order.
-    Read(Vec<Profile>),
-}
-
-impl State {
-    /// The valid entries, none where there is no readable store.
-    pub fn profiles(&self) -> &[Profile] {
-        match self {
-            Self::Read(profiles) => profiles,
-            _ => &[],
-        }
-    }
-
-    /// Moves the valid entries out: a store is looked at once, and thousands of tokens are not kept twice.
-    pub fn take_profiles(&mut self) -> Vec<Profile> {
-        match self {
-            Self::Read(profiles) => std::mem::take(profiles),
-            _ => Vec::new(),
-        }
-    }
-}
-
 /// Reads a store's file; the text rides along for patching.
-pub fn read(path: &Path) -> (State, Option<String>, Option<Meta>) {
+pub fn read(path: &Path) -> (Store, Option<String>, Option<Meta>) {
     let looked = look(path);
     (looked.state, looked.text, looked.meta)
 }
@@ -61,7 +33,7 @@ pub fn read(path: &Path) -> (State, Option<String>, Option<Meta>) {
 #[derive(Debug)]
 pub(crate) struct Looked {
     /// What it holds.
-    pub state: State,
+    pub state: Store,
     /// Its text, for patching.
     pub text: Option<String>,
     /// Its `stat`.
@@ -81,19 +53,19 @@ pub(crate) fn look(path: &Path) -> Looked {
     match files::read_settled(path, |bytes| parsed(bytes).is_ok()) {
         Ok(snapshot) => match parsed(&snapshot.bytes) {
             Ok((profiles, aside)) => Looked {
-                state: State::Read(profiles),
+                state: Store::Read(profiles),
                 text: String::from_utf8(snapshot.bytes).ok(),
                 meta: Some(snapshot.meta),
                 aside,
             },
-            Err(why) => without(State::Malformed(why), Some(snapshot.meta)),
+            Err(why) => without(Store::Malformed(why), Some(snapshot.meta)),
         },
         Err(ReadError::Absent) if files::exists(path) => {
-            without(State::Refused("a link that leads nowhere".into()), None)
+            without(Store::Refused("a link that leads nowhere".into()), None)
         }
-        Err(ReadError::Absent) => without(State::Absent, None),
-        Err(error @ (ReadError::Io(_) | ReadError::Theirs(_))) => without(State::Refused(error.to_string()), None),
-        Err(error) => without(State::Malformed(error.to_string()), None),
+        Err(ReadError::Absent) => without(Store::Absent, None),
+        Err(error @ (ReadError::Io(_) | ReadError::Theirs(_))) => without(Store::Refused(error.to_string()), None),
+        Err(error) => without(Store::Malformed(error.to_string()), None),
     }
 }
 
@@ -237,38 +209,6 @@ fn reference_in(fields: &Fields<'_>) -> SecretRef {
         provider: text("provider"),
         id: text("id"),
     }
-}
-
-/// What is to stand under a profile id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// `{"type":"token"}`.
-    Token {
-        /// `token`.
-        token: Secret,
-        /// `expires`, [`Ms`].
-        expires: Ms,
-    },
-    /// `{"type":"oauth"}`.
-    Oauth {
-        /// `access`.
-        access: Secret,
-        /// `refresh`.
-        refresh: Secret,
-        /// `expires`, [`Ms`].
-        expires: Ms,
-    },
-}
-
-/// One change of one profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
-    /// The profile id.
-    pub id: String,
-    /// The provider, written only where the profile is made.
-    pub provider: String,
-    /// The new content.
-    pub put: Put,
 }
 
 /// A credential that a person records by hand.

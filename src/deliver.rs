@@ -5,11 +5,13 @@
 //! out: the same event with the same id is then sent again, at most one duplicate.
 
 use crate::ctx::Ctx;
-use crate::history::{self, Entry};
-use crate::ledger::{AlertMemory, Ledger, Outgoing};
+use crate::note;
+
 use crate::notify::{Channel, Receipt, SendError};
 use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
 use crate::rules::backoff::gap;
+use crate::rules::memory::Entry;
+use crate::rules::memory::{AlertMemory, Ledger, Outgoing};
 use crate::rules::{digest, wording};
 use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
@@ -53,7 +55,7 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
 /// What [`queue`] is about to give up: nobody took it for a week.
 pub fn given_up(ledger: &Ledger, now: Ms) -> Vec<Entry> {
     let old = ledger.outbox.iter().filter(|out| now - out.queued_at >= GIVE_UP);
-    old.map(|out| history::of_outgoing("given_up", out, out.last_error.clone(), now))
+    old.map(|out| note::of_outgoing("given_up", out, out.last_error.clone(), now))
         .collect()
 }
 
@@ -456,7 +458,7 @@ mod tests {
 
     fn ctx(home: &Path, text: &str) -> Ctx {
         let mut config = crate::config::Config::default();
-        config.renew.mode = crate::config::RenewMode::Off;
+        config.renew.mode = crate::rules::policy::RenewMode::Off;
         config.channels = channels(text).unwrap();
         Ctx {
             host: Host {

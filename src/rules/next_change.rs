@@ -1,7 +1,7 @@
 //! When something changes by the clock alone: the moments at which a resident process has something to do.
 
-use crate::config::AlertsConfig;
-use crate::look::View;
+use crate::rules::policy::AlertsConfig;
+use crate::rules::view::View;
 use crate::types::{Credential, Ms};
 
 /// The next moment after `view.now` at which a judgement can change, [`Ms`]: an access token is due to be renewed, or is again, a step

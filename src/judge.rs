@@ -1,0 +1,27 @@
+//! Everything that needs a human, put together in one place.
+
+use crate::ctx::Ctx;
+use crate::remotes;
+use crate::rules;
+use crate::rules::alert::Alert;
+use crate::rules::memory::Ledger;
+use crate::rules::view::View;
+use crate::types::Ms;
+
+/// What needs a human, as of this view.
+pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
+    let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
+        .iter()
+        .any(|name| ctx.host.var_nonblank(name).is_some());
+    rules::alert::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path))
+}
+
+/// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
+pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
+    let mut firing = alerts(ctx, view);
+    firing.extend(rules::alert::channel_alerts(&ledger.troubles));
+    firing.extend(rules::link::alerts(&ledger.openclaw));
+    firing.extend(remotes::alerts(ctx, ledger, now));
+    firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    firing
+}

@@ -1,0 +1,111 @@
+//! What a pass saw, did and said, and what was asked of it.
+
+use crate::notify::{Receipt, SendError};
+use crate::rules::alert::Alert;
+use crate::rules::heard;
+use crate::rules::memory::Outgoing;
+use crate::rules::renew::Not;
+use crate::rules::view::View;
+use crate::types::{Ms, Problem};
+use std::path::PathBuf;
+
+/// What was done, or would be, to one store or login.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The agent's label or the login's id.
+    pub whom: String,
+    /// The file.
+    pub path: PathBuf,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How it went with one store or login.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Written: these profiles, or the login.
+    Written(Vec<String>),
+    /// Would be written; the exact change, secrets as fingerprints.
+    WouldWrite(String),
+    /// A login was healed from the copy of this agent.
+    Healed(String),
+    /// It would be.
+    WouldHeal(String),
+    /// A login was renewed, and how.
+    Renewed(String),
+    /// It would be, and how.
+    WouldRenew(String),
+    /// It was due and not renewed, and why; the next pass tries again.
+    NotRenewed(Problem),
+    /// Not written, and what was wrong.
+    Failed(Problem),
+}
+
+/// What a pass saw and did.
+#[derive(Debug)]
+pub struct Report {
+    /// The world after it.
+    pub view: View,
+    /// What was done to stores and logins.
+    pub done: Vec<Done>,
+    /// What needs a human.
+    pub alerts: Vec<Alert>,
+    /// What was told to whom, and how that went.
+    pub told: Vec<(Outgoing, Result<Receipt, SendError>)>,
+    /// What went wrong with the pass itself.
+    pub problems: Vec<Problem>,
+    /// How each login's renewal went, or why there was none.
+    pub renewals: Vec<Seen>,
+}
+
+impl Report {
+    /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
+    pub fn good(&self) -> bool {
+        let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
+        // that nobody has heard of an alert is no fault of the pass where no channel takes it; where one fails, that is said too
+        let faults = |problem: &Problem| problem.kind != heard::UNHEARD;
+        !self.problems.iter().any(faults) && !self.done.iter().any(failed)
+    }
+}
+
+/// What was asked for; a pass asks for nothing in particular.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// This login alone.
+    pub login: Option<String>,
+    /// Whether or not an agent needs it.
+    pub by_hand: bool,
+    /// Neither the clock nor a back-off holds it up.
+    pub force: bool,
+}
+
+/// How it went with one login.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The login's id.
+    pub whom: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What was done, or why not.
+    pub what: What,
+}
+
+/// What was done, or why not.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Renewed; until when its access token is good now, [`Ms`], and how.
+    Renewed {
+        /// [`Ms`].
+        expires: Ms,
+        /// `by Claude Code`, `directly`.
+        by: &'static str,
+    },
+    /// Would be renewed, and how.
+    Would(String),
+    /// Not now, and why.
+    Not(Not),
+    /// `renew.mode` is `off`.
+    Off,
+    /// It was tried, or could not be.
+    Failed(Problem),
+}

@@ -1,0 +1,213 @@
+//! A login as data: where it is kept and what stands there, as it was found.
+
+use crate::secret::Secret;
+use crate::types::{Meta, Ms};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Where a login is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// `D/.credentials.json`.
+    File,
+    /// The macOS Keychain.
+    Keychain,
+    /// A token in the environment.
+    Env,
+}
+
+/// A place where a login may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A short stable name: `claude`, or the directory's name.
+    pub id: String,
+    /// Claude Code's directory D.
+    pub dir: PathBuf,
+    /// Named by the configuration, so that its absence is worth a word.
+    pub configured: bool,
+    /// The agents (globs) that get this login; `None`: those that no other login names, if this is the first.
+    pub agents: Option<Vec<glob::Pattern>>,
+    /// The profile id that mirrors this login, if not `sync.profile`.
+    pub profile: Option<String>,
+    /// The directory string as Claude Code sees it in `CLAUDE_CONFIG_DIR`, for the Keychain item's name.
+    pub dir_var: Option<String>,
+}
+
+impl Place {
+    /// `D/.credentials.json`.
+    pub fn file(&self) -> PathBuf {
+        self.dir.join(".credentials.json")
+    }
+
+    /// `D/.oauth_refresh.lock`, the first lock.
+    pub fn refresh_lock(&self) -> PathBuf {
+        self.dir.join(".oauth_refresh.lock")
+    }
+
+    /// `D/.storage-write.lock`, held for milliseconds around a save.
+    pub fn write_lock(&self) -> PathBuf {
+        self.dir.join(".storage-write.lock")
+    }
+
+    /// `D/.oauth_refresh.lock.owner`, the record of who refreshes.
+    pub fn owner_record(&self) -> PathBuf {
+        owner_beside(&self.refresh_lock())
+    }
+}
+
+/// A login as it was found.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Where.
+    pub place: Place,
+    /// How it is kept.
+    pub source: Source,
+    /// What is there.
+    pub state: State,
+    /// The file, where it is one.
+    pub meta: Option<Meta>,
+    /// What else takes precedence over it; names, never values.
+    pub shadowed_by: Vec<String>,
+    /// A refresh was begun (`.owner` written) and its lock is gone.
+    pub abandoned: bool,
+    /// A refresh lock's last touch, where one is held by nobody any more.
+    pub dead_lock: Option<(PathBuf, Ms)>,
+    /// Owner of the directory, to see that somebody else (root) took the file.
+    pub dir_uid: Option<u32>,
+    /// What the file is a link to. Claude Code replaces the link when it next saves (anthropics/claude-code#76561).
+    pub link: Option<PathBuf>,
+}
+
+impl Login {
+    /// The grant, where signed in.
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.state {
+            State::SignedIn(grant) => Some(grant),
+            _ => None,
+        }
+    }
+}
+
+/// What a login's place holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// Something that stays unreadable; the cause, without content.
+    Unreadable {
+        /// In words.
+        why: String,
+        /// Of what kind.
+        fault: Fault,
+    },
+    /// Readable, and no login in it (signed out).
+    SignedOut,
+    /// A login.
+    SignedIn(Grant),
+}
+
+/// Claude Code's `claudeAiOauth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// `accessToken`; `None` where it is missing or `""`.
+    pub access: Option<Secret>,
+    /// `refreshToken`.
+    pub refresh: Refresh,
+    /// `expiresAt`, [`Ms`]; `None` where it is no number.
+    pub expires: Option<Ms>,
+    /// `refreshTokenExpiresAt`, [`Ms`], as stored.
+    pub deadline: Option<Ms>,
+    /// `loginEnded` is `"time_limit"`.
+    pub ended_by_limit: bool,
+    /// `scopes`; `None` where it is no array, which Claude Code reads as "not logged in".
+    pub scopes: Option<Vec<String>>,
+    /// `clientId`.
+    pub client_id: Option<String>,
+    /// `subscriptionType`.
+    pub subscription: Option<String>,
+    /// `accessToken` and `refreshToken` are both there and both `""`: Claude Code blanked a dead login.
+    pub blanked: bool,
+}
+
+/// `refreshToken`, where the difference between missing and blanked tells what happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Missing or `null`: a token that cannot be renewed.
+    None,
+    /// `""`: blanked by Claude Code.
+    Blank,
+    /// There.
+    Token(Secret),
+}
+
+impl Refresh {
+    /// The token, if there is one.
+    pub fn token(&self) -> Option<&Secret> {
+        match self {
+            Self::Token(token) => Some(token),
+            _ => None,
+        }
+    }
+}
+
+/// Why a login's file stays unreadable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The system refused to read it, so Claude Code may well be able to.
+    Refused,
+    /// The same, and it or its directory belongs to another user.
+    Foreign,
+    /// What it holds is no credentials document.
+    Content,
+    /// It would be one but for the byte order mark that it begins with: Claude Code 2.1.330 says "Not logged in".
+    ByteOrderMark,
+    /// A directory is in its place. Claude Code says that a sign-in succeeded, and saves nothing.
+    Directory,
+    /// Something else that is no file is in its place.
+    Special,
+}
+
+impl Fault {
+    /// Whether it is only from here that it cannot be read.
+    pub fn only_here(self) -> bool {
+        matches!(self, Self::Refused | Self::Foreign)
+    }
+}
+
+/// When a setup token was issued and when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupToken {
+    /// [`Ms`].
+    pub issued_at: Ms,
+    /// [`Ms`].
+    pub expires_at: Ms,
+    /// Where it was put, if not into agents' stores, so that its end is told of while it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// A file that holds a setup token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// The variable, where the file is a `.env`.
+    pub var: Option<String>,
+}
+
+/// That a login was brought up to date from an agent's copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healed {
+    /// When, [`Ms`].
+    pub at: Ms,
+    /// The agent's label.
+    pub from: String,
+}
+
+/// Where the owner of a lock is recorded.
+pub fn owner_beside(lock: &Path) -> PathBuf {
+    let mut name = lock.as_os_str().to_owned();
+    name.push(".owner");
+    PathBuf::from(name)
+}

@@ -1,0 +1,174 @@
+//! The judged world at one moment, as rules and reports read it.
+
+use super::agent::{Agent, StateDir, Store};
+use super::health::Verdict;
+use super::lineage::{LoginMemory, Relation};
+use super::login::{Healed, Login, Source};
+use super::policy::SyncConfig;
+use super::renew::Record;
+use super::resolve::{self, Aside, Resolved};
+use crate::types::{Health, Meta, Ms, Problem, Profile, Reason};
+use std::path::PathBuf;
+
+/// The judged world at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// As of when, [`Ms`].
+    pub now: Ms,
+    /// The logins, the environment's own first.
+    pub logins: Vec<LoginView>,
+    /// The agents, sorted by label.
+    pub agents: Vec<AgentView>,
+    /// The products' state directories.
+    pub state_dirs: Vec<StateDir>,
+    /// What could not be understood, or is worth a word.
+    pub problems: Vec<Problem>,
+    /// Every place that was looked at.
+    pub looked_at: Vec<PathBuf>,
+}
+
+/// A login, judged.
+#[derive(Clone, Debug)]
+pub struct LoginView {
+    /// As found.
+    pub login: Login,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// What is known of it over time, this look included.
+    pub memory: Option<LoginMemory>,
+    /// How its renewals went.
+    pub renewal: Option<Record>,
+    /// That it was healed within a day.
+    pub healed: Option<Healed>,
+}
+
+impl LoginView {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.login.place.id
+    }
+
+    /// Whether it is renewed without a human.
+    pub fn renews(&self) -> bool {
+        self.login.grant().is_some_and(|grant| grant.refresh.token().is_some())
+            && !matches!(self.verdict.health, Health::Expired | Health::Missing)
+            && !matches!(self.verdict.reason, Some(Reason::Rejected | Reason::OlderState))
+    }
+}
+
+/// An agent with its store, judged.
+#[derive(Clone, Debug)]
+pub struct AgentView {
+    /// Who, and in which state directory.
+    pub agent: Agent,
+    /// Where its store is.
+    pub path: PathBuf,
+    /// `true` for SQLite.
+    pub sqlite: bool,
+    /// What the store's path holds; its entries are in `profiles`.
+    pub store: Store,
+    /// The store's `stat`, where it is a file.
+    pub meta: Option<Meta>,
+    /// `Err` where it may not be written, and why.
+    pub writable: Result<(), String>,
+    /// Its profiles.
+    pub profiles: Vec<ProfileView>,
+    /// What stands in the store beside them.
+    pub aside: Aside,
+    /// What it uses for each provider that its models need, and for others where something is wrong.
+    pub uses: Vec<Resolved>,
+    /// It belongs to another user.
+    pub foreign: bool,
+    /// Its OpenClaw refuses profiles named `anthropic:claude-cli`.
+    pub retires_claude_cli: bool,
+}
+
+impl AgentView {
+    /// What it uses for a provider, as spelled in a profile.
+    pub fn resolved(&self, provider: &str) -> Option<&Resolved> {
+        let provider = resolve::normalise_provider(provider);
+        self.uses.iter().find(|one| one.provider == provider)
+    }
+}
+
+/// A profile, judged.
+#[derive(Clone, Debug)]
+pub struct ProfileView {
+    /// As found.
+    pub profile: Profile,
+    /// The agents' own arithmetic.
+    pub clock: Health,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Index of the login it hangs on.
+    pub login: Option<usize>,
+    /// How it descends from it.
+    pub relation: Relation,
+    /// How its own renewals went, if its store owns it alone.
+    pub renewal: Option<Box<Record>>,
+    /// The directory of the login whose tokens it holds, where that is not watched, `~` for the home.
+    pub elsewhere: Option<String>,
+}
+
+/// The key of a copy in the ledger.
+pub fn copy_key(label: &str, profile: &str) -> String {
+    format!("{label}#{profile}")
+}
+
+/// Index of the login that is given to an agent: the first one whose `agents` name it, else the first that names none.
+pub fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
+    let stored = || {
+        logins
+            .iter()
+            .enumerate()
+            .filter(|(_, login)| login.login.source != Source::Env)
+    };
+    let named = |login: &LoginView| {
+        login
+            .login
+            .place
+            .agents
+            .as_ref()
+            .is_some_and(|globs| globs.iter().any(|glob| glob.matches(label)))
+    };
+    stored()
+        .find(|(_, login)| named(login))
+        .or_else(|| stored().next().filter(|(_, login)| login.login.place.agents.is_none()))
+        .map(|(i, _)| i)
+}
+
+/// The profile id that mirrors a login.
+pub fn mirror_id<'c>(sync: &'c SyncConfig, login: &'c LoginView) -> &'c str {
+    login.login.place.profile.as_deref().unwrap_or(&sync.profile)
+}
+
+/// Whether a login that has ended hurts nobody: a token of the environment that works is used before it, and no agent hangs on it.
+pub(crate) fn replaced(login: &LoginView, logins: &[LoginView], agents: &[AgentView], index: usize) -> bool {
+    let from_env = |other: &LoginView| other.login.source == Source::Env && other.id() == "env" && other.verdict.fine();
+    let hangs = agents
+        .iter()
+        .flat_map(|agent| &agent.profiles)
+        .any(|profile| profile.login == Some(index) && profile.verdict.reason != Some(Reason::StoreRetired));
+    login.login.source != Source::Env && logins.iter().any(from_env) && !hangs
+}
+
+/// `holds N entries that the agent ignores: …`.
+pub(crate) fn ignored_words(agent: &AgentView) -> String {
+    const NAMED: usize = 3;
+    let ignored = &agent.aside.ignored;
+    let named: Vec<String> = ignored
+        .iter()
+        .take(NAMED)
+        .map(|one| format!("`{}` {}", one.id, one.why.words()))
+        .collect();
+    let more = match ignored.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!("; and {n} more"),
+    };
+    let entries = if ignored.len() == 1 { "entry" } else { "entries" };
+    format!(
+        "holds {} {entries} that the agent ignores: {}{more}",
+        ignored.len(),
+        named.join("; ")
+    )
+}
