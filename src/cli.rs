@@ -43,12 +43,19 @@ use std::path::{Path, PathBuf};
 
 /// Keeps your Claude Code logins alive, and warns you in time when you must sign in again.
 #[derive(Parser, Debug)]
-#[command(name = "nolapse", version, max_term_width = 100, after_help = examples::ALL)]
+#[command(name = "nolapse", version = version(), max_term_width = 100, after_help = examples::ALL)]
 struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// The version with the commit that it was built from, `0.1.0 (1a2b3c4 2026-11-26)`.
+fn version() -> &'static str {
+    let commit = option_env!("NOLAPSE_COMMIT").unwrap_or("commit unknown");
+    // clap wants it for ever
+    format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak()
 }
 
 /// The heading of what every command takes.
@@ -252,7 +259,10 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
     match command {
         Command::Demo => return demo::demo(&invocation),
         Command::Completions { shell } => return pages::completions(shell),
-        Command::Man { dir } => return pages::man(dir.map(|dir| invocation.cwd.join(dir)).as_deref()),
+        Command::Man { dir } => {
+            let dir = dir.map(|dir| invocation.cwd.join(dir));
+            return pages::man(dir.as_deref(), &invocation.env);
+        }
         _ => {}
     }
     let setup = Setup::new(&global, invocation)?;

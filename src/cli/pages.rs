@@ -1,10 +1,12 @@
 //! `completions` and `man`.
 
 use super::{Cli, Fatal, print};
-use crate::edge::{files, replace};
+use crate::edge::{files, replace, terminal};
 use crate::report::Exit;
 use clap::CommandFactory;
 use clap_mangen::Man;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::Path;
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<Exit, Fatal> {
@@ -14,12 +16,24 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Exit, Fatal> {
     Ok(Exit::Fine)
 }
 
-/// The page of nolapse itself, or that of every command into `dir`, as git names its own.
-pub(super) fn man(dir: Option<&Path>) -> Result<Exit, Fatal> {
+/// The page of nolapse itself, or that of every command into `dir`, as git names its own. A terminal gets it to read, by `man`
+/// where there is one, else as text through `$PAGER`.
+pub(super) fn man(dir: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Exit, Fatal> {
     let mut command = Cli::command();
     command.build();
     let Some(dir) = dir else {
-        print(&page(command, "nolapse")?)?;
+        let text = page(command.clone(), "nolapse")?;
+        if std::io::stdout().is_terminal() {
+            let pager = env.get("PAGER").filter(|pager| !pager.trim().is_empty());
+            let pager = pager.map_or("less", String::as_str);
+            let help = command.render_long_help().to_string();
+            let shown = terminal::read_by("man", &["-l", "-"], &text, env)
+                || terminal::read_by("sh", &["-c", pager], &help, env);
+            if shown {
+                return Ok(Exit::Fine);
+            }
+        }
+        print(&text)?;
         return Ok(Exit::Fine);
     };
     files::make_dirs(dir)?;

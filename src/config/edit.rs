@@ -7,7 +7,7 @@
 use super::{Config, parse};
 use crate::edge::files::{self, ReadError, Snapshot};
 use crate::edge::host::Host;
-use crate::edge::replace;
+use crate::edge::replace::{self, NotPut, Over};
 use crate::rules::keys::{self as table, Kind, SECTIONS, Without};
 use crate::secret::Secret;
 use crate::table::{ConfigError, Source};
@@ -368,23 +368,21 @@ impl<'a> Draft<'a> {
         }
         let mode = self.before.as_ref().map_or(0o600, |before| before.meta.mode);
         self.read(&self.text, mode & 0o077 == 0)?;
-        let now = files::read(&self.path).ok().map(|now| now.bytes);
-        if now.as_deref() != self.before.as_ref().map(|before| before.bytes.as_slice()) {
-            return Err(fail(&self.path, "it was changed meanwhile".into(), "run this again"));
-        }
         let keep: Option<&Meta> = self.before.as_ref().map(|before| &before.meta);
-        let put =
-            files::real_target(&self.path).and_then(|target| replace::replace(&target, self.text.as_bytes(), keep));
-        match put {
-            // where only its directory could not be made durable, it is there, and names the secrets' files
-            Err(error)
-                if files::read(&self.path).map(|now| now.bytes).ok().as_deref() != Some(self.text.as_bytes()) =>
-            {
-                return Err(io(&self.path, &error));
-            }
-            _ => {}
+        let over = match &self.before {
+            Some(before) => Over::Content(&before.bytes),
+            None => Over::Absent,
+        };
+        let target = files::real_target(&self.path).map_err(|error| io(&self.path, &error))?;
+        let staged = replace::stage(&target, keep).and_then(|mut staged| {
+            staged.write(self.text.as_bytes())?;
+            Ok(staged)
+        });
+        match staged.map_err(NotPut::Io).and_then(|staged| staged.put(over, &|| true)) {
+            Ok(_) => Ok(()),
+            Err(NotPut::Io(error)) => Err(io(&self.path, &error)),
+            Err(_) => Err(fail(&self.path, "it was changed meanwhile".into(), "run this again")),
         }
-        Ok(())
     }
 }
 

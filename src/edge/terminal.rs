@@ -41,6 +41,18 @@ pub fn columns() -> Option<u16> {
         .filter(|columns| *columns > 0)
 }
 
+/// Gives a text to a program that shows it on this terminal, and waits until it was read; whether the program did so.
+pub fn read_by(program: &str, args: &[&str], text: &str, env: &std::collections::BTreeMap<String, String>) -> bool {
+    use std::process::{Command, Stdio};
+    let child = Command::new(program).args(args).envs(env).stdin(Stdio::piped()).spawn();
+    let Ok(mut child) = child else { return false };
+    if let Some(mut stdin) = child.stdin.take() {
+        // who has seen enough closes it
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
 /// SIGINT, SIGTERM and SIGHUP, which no longer end the process once this is made.
 pub struct Signals([Signal; 3]);
 

@@ -277,3 +277,31 @@ fn strip(line: &str) -> String {
     }
     out
 }
+
+#[test]
+fn the_manual_page_is_read_through_the_pager_on_a_terminal_and_printed_elsewhere() {
+    let mut home = Home::new();
+    // no `man` here
+    std::fs::create_dir(home.at("bin")).unwrap();
+    for (name, at) in [("sh", "/bin/sh"), ("cat", "/bin/cat")] {
+        std::os::unix::fs::symlink(at, home.at("bin").join(name)).unwrap();
+    }
+    home.env.insert("PATH".into(), home.at("bin").display().to_string());
+    home.env.insert("PAGER".into(), "echo paged; cat".into());
+    let mut terminal = Terminal::start(home.command(&["man"]), 80);
+    let (code, heard) = terminal.end();
+    assert!(
+        code == 0 && heard.contains("paged") && heard.contains("Commands:"),
+        "{heard}"
+    );
+    let ran = home.run(&["man"]);
+    assert!(ran.code == 0 && ran.stdout.contains(".TH"), "{ran:?}");
+}
+
+#[test]
+fn the_version_names_the_commit_or_that_it_is_unknown() {
+    let ran = Home::new().run(&["--version"]);
+    let version = ran.stdout.trim();
+    let begin = format!("nolapse {} (", env!("CARGO_PKG_VERSION"));
+    assert!(version.starts_with(&begin) && version.ends_with(')'), "{version}");
+}
