@@ -95,6 +95,72 @@ def proxy():
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+class Slow:
+    """A token endpoint for nolapse's own exchange: plain http on this host, answers when told to."""
+
+    def __init__(self):
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/token"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        client, _ = self.listener.accept()
+        client.recv(65536)
+        self.asked.set()
+        self.may_answer.wait(60)
+        text = json.dumps({"access_token": "sk-ant-oat01-DIRECT", "refresh_token": "sk-ant-ort01-DIRECT", "expires_in": 28800}).encode()
+        try:
+            client.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                           + f"content-length: {len(text)}\r\n\r\n".encode() + text)
+        except OSError:
+            pass
+
+
+def records(url):
+    """How the CLI takes the record of a direct renewal: it waits while nolapse lives, and takes over once it has died."""
+    checks = {}
+    claude = str(prefix / "node_modules/.bin/claude")
+    for dies in (False, True):
+        home = pathlib.Path(tempfile.mkdtemp(prefix="rehearse-"))
+        login, config, slow = home / ".claude/.credentials.json", home / ".config/nolapse/config.toml", Slow()
+        expired = int(time.time() * 1000) - 60_000
+        for path, text in {
+            login: json.dumps({"claudeAiOauth": {
+                "accessToken": "sk-ant-oat01-START", "refreshToken": f"sk-ant-ort01-RECORD-{dies}", "expiresAt": expired,
+                "refreshTokenExpiresAt": expired + 20 * 86_400_000, "scopes": ["user:inference", "user:profile"]}}),
+            config: f'[renew]\nmode = "direct"\nalways = true\ntoken_url = "{slow.url}"\n',
+        }.items():
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+            path.chmod(0o600)
+        environment = {"HOME": str(home), "PATH": os.environ["PATH"], "HTTPS_PROXY": url, "NODE_EXTRA_CA_CERTS": str(work / "ca.pem")}
+        ours = subprocess.Popen([binary, "run"], env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        assert slow.asked.wait(20), "nolapse did not post"
+        record, before = (home / ".claude/.oauth_refresh.lock.owner").read_text(), len(exchanges)
+        if dies:
+            ours.kill()
+            ours.wait()
+        begun = time.time()
+        theirs = subprocess.Popen([claude, "-p", "/cost", "--safe-mode", "--no-session-persistence"], env=environment, cwd=home,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not dies:
+            # it has found the lock, and tried it once more
+            time.sleep(4)
+            checks["the CLI waits for a renewal that is on record"] = len(exchanges) == before and theirs.poll() is None
+            slow.may_answer.set()
+            ours.wait(30)
+        theirs.wait(90)
+        took, now = time.time() - begun, json.loads(login.read_text())["claudeAiOauth"]["refreshToken"]
+        print(f"record {record}; {'nolapse killed' if dies else 'nolapse alive'}: CLI done after {took:.1f} s, {len(exchanges) - before} exchanges by it")
+        if dies:
+            checks["the CLI takes over from a renewal that died, long before its locks are old"] = len(exchanges) == before + 1 and took < 30
+        else:
+            checks["and takes what it brought"] = len(exchanges) == before and now == "sk-ant-ort01-DIRECT"
+        shutil.rmtree(home, ignore_errors=True)
+    return checks
+
+
 def main():
     certificates()
     url = proxy()
@@ -135,6 +201,7 @@ def main():
     }
     print("requests:", *sorted(set(seen)), sep="\n  ")
     print("posted:", json.dumps(exchanges))
+    checks |= records(url)
     for what, held in checks.items():
         print("ok  " if held else "FAIL", what)
     shutil.rmtree(home, ignore_errors=True)

@@ -819,10 +819,29 @@ mod tests {
     use crate::types::Ms;
     use std::collections::BTreeMap;
 
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn ctx(home: &Path) -> Ctx {
+        let host = Host {
+            home: home.into(),
+            env: BTreeMap::new(),
+            cwd: home.into(),
+            name: "t".into(),
+            macos: false,
+            own: vec!["nolapse".into()],
+        };
+        Ctx {
+            host,
+            clock: Clock::Fixed(NOW),
+            config: Config::default(),
+            state_dir: home.join("state"),
+            http: Http::new(&BTreeMap::new()),
+        }
+    }
+
     /// The agent's copy as it stood when it was looked at is healed from only if it still stands so under the locks.
     #[tokio::test(flavor = "current_thread")]
     async fn a_login_is_never_healed_from_a_copy_that_moved_on() {
-        const NOW: Ms = 1_769_000_000_000;
         let home = tempfile::tempdir().unwrap();
         let login = |token: &str| {
             let end = NOW + 1000;
@@ -845,21 +864,7 @@ mod tests {
         let (file, store) = (file.join(".credentials.json"), dir.join(store::FILE_NAME));
         std::fs::write(&file, login("R1")).unwrap();
         std::fs::write(&store, copy("R2")).unwrap();
-        let host = Host {
-            home: home.path().into(),
-            env: BTreeMap::new(),
-            cwd: home.path().into(),
-            name: "t".into(),
-            macos: false,
-            own: vec!["nolapse".into()],
-        };
-        let ctx = Ctx {
-            host,
-            clock: Clock::Fixed(NOW),
-            config: Config::default(),
-            state_dir: home.path().join("state"),
-            http: Http::new(&BTreeMap::new()),
-        };
+        let ctx = ctx(home.path());
         let view = look::look(&ctx, &Ledger::default());
         let (login_view, agent) = (&view.logins[0], &view.agents[0]);
         let seen = agent.profiles[0].profile.clone();
@@ -882,5 +887,35 @@ mod tests {
         std::fs::write(&file, login("R1")).unwrap();
         heal_from(login_view, agent, &seen).await.unwrap();
         assert!(std::fs::read_to_string(&file).unwrap().contains("R2"));
+    }
+
+    /// Whoever took our lock meanwhile writes by it: nothing of ours is written then.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_store_is_not_written_once_its_lock_is_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        let (store, lock) = (dir.join(store::FILE_NAME), dir.join("auth-profiles.json.lock"));
+        std::fs::write(&store, r#"{"profiles":{}}"#).unwrap();
+        let ctx = ctx(home.path());
+        let ledger = Ledger::default();
+        let view = look::look(&ctx, &ledger);
+        for (lost, written) in [(true, false), (false, true)] {
+            let done = edit_store(&ctx, &ledger, &view, &view.agents[0], Duration::ZERO, |_, before| {
+                if lost {
+                    std::fs::remove_dir(&lock).unwrap();
+                    std::fs::create_dir(&lock).unwrap();
+                }
+                let change = Change {
+                    text: r#"{"profiles":{},"ours":1}"#.into(),
+                    ids: vec!["x".into()],
+                };
+                Ok((before != Some(change.text.as_str())).then_some(change))
+            })
+            .await;
+            assert_eq!(done.is_ok(), written, "{done:?}");
+            assert_eq!(std::fs::read_to_string(&store).unwrap().contains("ours"), written);
+            let _ = std::fs::remove_dir(&lock);
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use reqwest::Method;
 
@@ -148,22 +148,24 @@ impl Http {
             value.set_sensitive(secret);
             headers.append(*name, value);
         }
-        let mut response = client
+        let mut patience = Patience::begin(request.timeout);
+        let sent = client
             .request(request.method, request.url.expose())
             .headers(headers)
             .body(request.body)
-            .timeout(request.timeout)
-            .send()
-            .await
-            .map_err(words)?;
+            .send();
+        let mut response = match patience.wait(sent).await {
+            Some(answered) => answered.map_err(words)?,
+            None => return Err(HttpError::Unknown("timed out waiting for the answer".into())),
+        };
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|text| retry_after(text, header(DATE)));
         let status = response.status().as_u16();
         let mut body = Vec::new();
         let whole = loop {
-            match response.chunk().await {
-                Ok(None) => break true,
-                Ok(Some(chunk)) => {
+            match patience.wait(response.chunk()).await {
+                Some(Ok(None)) => break true,
+                Some(Ok(Some(chunk))) => {
                     let room = BODY_LIMIT - body.len();
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     if chunk.len() > room {
@@ -171,7 +173,7 @@ impl Http {
                     }
                 }
                 // a server that ends its answer by closing without a word is common, and its status was clear
-                Err(_) => break false,
+                Some(Err(_)) | None => break false,
             }
         };
         Ok(Reply {
@@ -180,6 +182,41 @@ impl Http {
             body,
             whole,
         })
+    }
+}
+
+/// How long an answer is waited for. A process that was stopped beyond that (SIGSTOP, a frozen container) may find its answer in
+/// the socket when it goes on, and an answer can be all that is left of a login: then it is given a moment more to read it.
+struct Patience {
+    until: Instant,
+    last: bool,
+}
+
+impl Patience {
+    const MOMENT: Duration = Duration::from_secs(2);
+
+    fn begin(timeout: Duration) -> Self {
+        Self {
+            until: Instant::now() + timeout,
+            last: false,
+        }
+    }
+
+    /// `None` once the time is over.
+    async fn wait<F: Future>(&mut self, answer: F) -> Option<F::Output> {
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout_at(self.until.into(), &mut answer).await {
+            return Some(answer);
+        }
+        // a timer that is this late was not waited for by a process that ran
+        if self.last || self.until.elapsed() < Duration::from_millis(500) {
+            return None;
+        }
+        *self = Self {
+            until: Instant::now() + Self::MOMENT,
+            last: true,
+        };
+        tokio::time::timeout_at(self.until.into(), answer).await.ok()
     }
 }
 

@@ -471,6 +471,15 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_leads_nowhere_is_not_a_store_to_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        assert_eq!(look(&path).state, State::Absent);
+        std::os::unix::fs::symlink(dir.path().join("none"), &path).unwrap();
+        assert!(matches!(look(&path).state, State::Refused(_)));
+    }
+
+    #[test]
     fn entries_are_read_as_the_agents_read_them() {
         let text = r#"{"version":1,"profiles":{
             "k":{"type":"api_key","provider":"anthropic","key":"K"},

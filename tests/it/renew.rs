@@ -357,6 +357,7 @@ fn tokens_that_cannot_be_saved_are_rescued_and_completed_first() {
     // still not possible: still there
     pass(&home);
     assert!(rescued.path().exists() && server.seen().len() == 1);
+    assert!(record(&home)["stage"]["rescued"].is_object() && !alerted(&home, "unknown_outcome"));
     home.write(CREDENTIALS, before);
     let ran = pass(&home);
     assert!(
@@ -1027,11 +1028,28 @@ fn without_its_own_lock_a_pass_renews_nothing() {
     assert_eq!((home.read(CREDENTIALS), server.seen().len()), (before, 0), "{ran:?}");
 }
 
+#[test]
+fn a_fence_outlives_a_login_that_cannot_be_read() {
+    let server = Endpoint::start("1", vec![Answer::Silent(Duration::from_secs(60))]);
+    let home = home(&server.config().replace("5s", "60s"));
+    let before = home.read(CREDENTIALS);
+    let mut child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    home.write(CREDENTIALS, "{\"claudeAiOauth\":{\"accessTok");
+    home.run(&["run"]);
+    assert!(record(&home)["stage"]["sent"].is_object(), "{}", record(&home));
+    home.write(CREDENTIALS, before);
+    home.run(&["run"]);
+    assert!(record(&home)["stage"]["unknown"].is_object() && server.seen().len() == 1);
+}
+
 /// Stops a direct renewal that waits for its answer, lets a second one with another state directory find its locks old, and lets
 /// the first go on. Nobody posts what was posted, and the first saves what it got.
 fn stopped(home: &Home, server: &Endpoint, locks: &[&str]) {
-    let config = server.config().replace("\"5s\"", "\"60s\"");
-    home.config(&format!("{config}always = true\n"));
+    // it is stopped for longer than it waits for its answer, which is there when it goes on
+    home.config(&format!("{}always = true\n", server.config()));
     let first = home.spawn(&["run"]);
     until("posted", || server.seen().len() == 1);
     let signal = |name: &str| {
