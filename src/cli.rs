@@ -72,10 +72,10 @@ struct Global {
     /// Look at this home instead of $HOME
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     home: Option<PathBuf>,
-    /// Say more on stderr; twice or thrice for even more
+    /// Log more to stderr; repeat for even more
     #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// The form of the log on stderr
+    /// Format of the log on stderr
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FORM", default_value = "text")]
     log_format: LogFormat,
 }
@@ -91,22 +91,22 @@ enum Command {
     /// Set up alerts and automatic checks, step by step
     #[command(after_help = examples::SETUP)]
     Setup(setup::SetupArgs),
-    /// Show every login and profile with the time it has left
+    /// Show every login and profile, and when it expires
     #[command(after_help = examples::STATUS)]
     Status(status::StatusArgs),
-    /// Say nothing unless something needs you; the exit code tells
+    /// Print only what needs you; for scripts and timers
     #[command(after_help = examples::CHECK)]
     Check(status::CheckArgs),
-    /// One whole pass: look, sync, judge, alert, remember
+    /// Run one full check: update agents, renew, send alerts
     #[command(after_help = examples::RUN)]
     Run(run::RunArgs),
-    /// Bring every agent's store up to date from its login
+    /// Update every agent's store from its login
     #[command(after_help = examples::SYNC)]
     Sync(run::SyncArgs),
-    /// Sign in again, guided: shows the link, takes the code, brings every agent up to date
+    /// Sign in again: open a link, paste the code; every agent is updated
     #[command(name = "login", visible_alias = "reauth", after_help = examples::REAUTH)]
     Reauth(reauth::ReauthArgs),
-    /// Record, list or remove setup tokens, other tokens and API keys in agents' stores
+    /// Add, list or remove tokens and API keys in agents' stores
     #[command(subcommand, after_help = examples::TOKEN)]
     Token(token::TokenCommand),
     /// Let OpenClaw's agents refer to a login
@@ -118,29 +118,29 @@ enum Command {
     /// Show or set the order in which an agent tries a provider's profiles
     #[command(subcommand, after_help = examples::ORDER)]
     Order(order::OrderCommand),
-    /// Test channels; list, acknowledge and silence alerts
+    /// List, acknowledge and mute alerts; test channels
     #[command(subcommand, after_help = examples::ALERT)]
     Alert(alert::AlertCommand),
-    /// Renew logins now, and say what was done and why not
+    /// Renew logins now, and say what was renewed and what was not
     #[command(after_help = examples::REFRESH)]
     Refresh(refresh::RefreshArgs),
-    /// Stay resident: a pass on a schedule, and whenever a watched file changes
+    /// Stay running: check on a schedule and whenever a watched file changes
     #[command(after_help = examples::DAEMON)]
     Daemon,
-    /// Tell what happened: renewals, lapses, who was told, recoveries
+    /// Show what happened: renewals, expirations, alerts, recoveries
     History(history::HistoryArgs),
-    /// Have the system run it from now on: a timer or the daemon
+    /// Run it automatically from now on: a timer or the daemon
     #[command(after_help = examples::INSTALL)]
     Install(install::InstallArgs),
-    /// Undo `install`; removes only what that wrote
+    /// Undo `install`; removes only what it wrote
     #[command(after_help = examples::UNINSTALL)]
     Uninstall(install::UninstallArgs),
-    /// Find what is wrong with logins, stores, locks, files, channels and the installation; repair what is safe
+    /// Find problems with logins, stores, locks, files, channels and the installation; fix what is safe
     Doctor(doctor::DoctorArgs),
-    /// Print how everything fares for Prometheus
+    /// Print metrics for Prometheus
     #[command(after_help = examples::METRICS)]
     Metrics(metrics::MetricsArgs),
-    /// Show the whole job on a made-up home, in two seconds
+    /// See it at work on a made-up home, in two seconds
     #[command(after_help = examples::DEMO)]
     Demo,
     /// Add, list, test or remove the channels that notify you
@@ -152,16 +152,16 @@ enum Command {
     /// What a phone's notifications and widgets start (Termux)
     #[command(subcommand, hide = true)]
     Phone(phone::PhoneCommand),
-    /// Print the completions for a shell
+    /// Print shell completions
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Which one
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write those of all commands
+    /// Show the manual page, or write the pages of all commands
     #[command(after_help = examples::MAN)]
     Man {
-        /// Write them into this directory
+        /// Write all pages to this directory
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

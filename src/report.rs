@@ -552,7 +552,7 @@ pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> Stri
     }
     let mut problems = problems.iter().chain(&view.problems).peekable();
     if problems.peek().is_some() {
-        let _ = writeln!(out, "{}", bold("worth a word", style));
+        let _ = writeln!(out, "{}", bold("Notes", style));
     }
     for problem in problems {
         let _ = writeln!(
@@ -702,7 +702,7 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
         Some(Reason::Rejected) => "refused by the server",
         Some(Reason::NoRefreshToken) => "nothing can renew it",
         Some(Reason::CopyStale) => "not brought up to date",
-        Some(Reason::CopyDiverged) => "goes its own way",
+        Some(Reason::CopyDiverged) => "has its own token",
         Some(Reason::AbandonedRefresh) => "a refresh was begun and never saved",
         Some(Reason::NotRenewed) => "expired, and nothing has renewed it",
         Some(Reason::Unreadable) => "cannot be read",

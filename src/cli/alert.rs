@@ -35,7 +35,7 @@ pub(super) enum AlertCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say that you know: no more of it until it gets worse or something else
+    /// Stop repeating an alert until it gets worse or changes
     #[command(after_help = examples::ALERT_ACK)]
     Ack {
         /// Alerts as `alert list` names them
@@ -45,13 +45,13 @@ pub(super) enum AlertCommand {
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
-    /// Hear nothing of a login, an agent or anything for a while, however bad it gets
+    /// Mute alerts for a while, even critical ones
     #[command(after_help = examples::ALERT_SILENCE)]
     Silence(SilenceArgs),
     /// End silences; all of them unless one is named
     #[command(after_help = examples::ALERT_UNSILENCE)]
     Unsilence(ScopeArgs),
-    /// Try now what could not be delivered
+    /// Retry undelivered alerts now
     #[command(after_help = examples::ALERT_RETRY)]
     Retry {
         /// Only through this channel
@@ -66,7 +66,7 @@ pub(super) struct TestArgs {
     /// Every channel
     #[arg(long, conflicts_with = "channel")]
     all: bool,
-    /// How loud
+    /// The severity of the test
     #[arg(long, value_name = "SEVERITY", default_value = "warning")]
     severity: Loudness,
 }
@@ -109,7 +109,7 @@ struct SpanArgs {
     /// Until when: `07:30`, RFC 3339, or milliseconds since 1970
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Until nothing of it fires any more
+    /// Until it recovers
     #[arg(long)]
     until_recovered: bool,
 }
@@ -243,7 +243,7 @@ pub(super) fn try_out<'c>(ctx: &Ctx, channel: &'c Channel, severity: Severity) -
         let closing = Event {
             event_id: format!("{}_end", firing.event_id),
             status: Status::Resolved,
-            title: format!("The test of `{}` is over", channel.name),
+            title: format!("The test of `{}` has ended", channel.name),
             ..firing
         };
         results.push((channel, send(ctx, channel, &closing)?));
@@ -276,7 +276,7 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
         }
         Err(SendError::Permanent { why }) => {
             format!(
-                "{name}: {what} refused after {took} ms: {}\n  hint: mend its configuration, see `nolapse config path`\n",
+                "{name}: {what} refused after {took} ms: {}\n  hint: fix this channel in the file that `nolapse config path` names\n",
                 one_line(why)
             )
         }
@@ -327,16 +327,11 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
                     alert: Some(id.clone()),
                     kind: Some(memory.last.kind.clone()),
                     severity: Some(memory.last.severity),
-                    ..by_hand(
-                        "acked",
-                        id,
-                        "acknowledged: not told again until it changes or is over",
-                        now,
-                    )
+                    ..by_hand("acked", id, "acknowledged: not repeated until it changes or ends", now)
                 });
                 let _ = writeln!(
                     out,
-                    "{}: acknowledged; you hear of it again when it changes or is over",
+                    "{}: acknowledged; you are notified again when it changes or ends",
                     one_line(id)
                 );
             }
@@ -720,7 +715,7 @@ fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
         .chain(deliver::failing(ledger));
     let words: Vec<_> = words.collect();
     if !words.is_empty() {
-        out.push_str("worth a word\n");
+        out.push_str("Notes\n");
     }
     for problem in words {
         let _ = writeln!(

@@ -28,7 +28,7 @@ Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell; with `--
 
 pub(super) const RUN: &str = "\
 Examples:
-  nolapse run --dry-run       first: what would be written, as diffs, and who would be told of what
+  nolapse run --dry-run       preview file changes (secrets masked) and alerts
   nolapse run                 then, and from a timer
 
 Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 something could not be told or done";
@@ -40,10 +40,10 @@ Examples:
 
 pub(super) const REAUTH: &str = "\
 Examples:
-  nolapse login                                      repair the login: a link to open, a code to paste
+  nolapse login                                      sign in again: open a link, paste the code
   nolapse login --qr                                 with the link as a QR code, for a phone
   nolapse login --login claude-team                  another login
-  nolapse login --setup-token                        a token for a year, for agents on their own
+  nolapse login --setup-token                        a one-year token for unattended agents
   nolapse login --setup-token --store file:/srv/t    into a file, mode 600";
 
 pub(super) const TOKEN: &str = "\

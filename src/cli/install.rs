@@ -21,10 +21,10 @@ pub(super) struct InstallArgs {
     /// What runs it [default: what this system has]
     #[arg(value_enum)]
     pub(super) platform: Option<Platform>,
-    /// Stay resident instead of a pass every few minutes
+    /// Install the daemon instead of a timer
     #[arg(long)]
     pub(super) daemon: bool,
-    /// Print every file and command, and do nothing
+    /// Print every file and command; change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     /// systemd: keep it running while you are logged out (`loginctl enable-linger`)
@@ -46,10 +46,10 @@ pub(super) struct UninstallArgs {
     /// What it was installed for [default: all of them]
     #[arg(value_enum)]
     platform: Option<Platform>,
-    /// Remove what nolapse remembers as well: the ledger and the history
+    /// Also remove the ledger and the history
     #[arg(long)]
     forget: bool,
-    /// Print what would be removed and run, and do nothing
+    /// Print what would be removed and run; change nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -45,7 +45,7 @@ pub(super) struct ReauthArgs {
     /// Sign in with `claude auth login`, which repairs the stored login [default]
     #[arg(long)]
     login_flow: bool,
-    /// Make a token for a year with `claude setup-token`
+    /// Create a one-year token with `claude setup-token`, for unattended agents
     #[arg(long, conflicts_with_all = ["login_flow", "login"])]
     setup_token: bool,
     /// Where the setup token goes: `agents` (their stores), `env` (their `.env`), `file:PATH` [default: agents]
@@ -62,7 +62,7 @@ pub(super) struct ReauthArgs {
         requires = "setup_token"
     )]
     profile: String,
-    /// Take the place of a credential of another kind
+    /// Replace a credential of another kind
     #[arg(long, requires = "setup_token")]
     replace: bool,
     /// Open the link on this machine, with `termux-open-url`, `xdg-open` or `open`
@@ -77,13 +77,13 @@ pub(super) struct ReauthArgs {
     /// Read the code from this file, once it is written
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
-    /// How long the code is waited for
+    /// How long to wait for the code
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10m")]
     timeout: Ms,
     /// The Claude Code CLI [default: `renew.claude`, else `claude` on PATH]
     #[arg(long, value_name = "PATH")]
     claude: Option<PathBuf>,
-    /// Say what happens as JSON, an object a line
+    /// Report progress as JSON, one object per line
     #[arg(long)]
     json: bool,
 }
@@ -590,7 +590,7 @@ async fn store_token(
                     ctx.host.tilde(&path)
                 ),
                 format!(
-                    "mend what is wrong, then run `nolapse token add < {}` and remove it",
+                    "fix what is wrong, then run `nolapse token add < {}` and remove it",
                     path.display()
                 ),
             ),

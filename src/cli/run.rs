@@ -20,14 +20,14 @@ use std::fmt::Write;
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
-    /// Show the exact change of every store and every alert, and do nothing
+    /// Preview file changes (secrets masked) and alerts; change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct SyncArgs {
-    /// Show the exact change of every store, secrets as fingerprints, and write nothing
+    /// Preview file changes (secrets masked); write nothing
     #[arg(long)]
     dry_run: bool,
     /// Make the profile where it does not exist yet, whatever `sync.create` says

@@ -30,10 +30,10 @@ pub(super) struct StatusArgs {
     /// Tab-separated lines
     #[arg(long)]
     plain: bool,
-    /// Write one self-contained page to this file, or to stdout for `-`
+    /// Write one self-contained HTML page to this file, or to stdout for `-`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "plain"])]
     html: Option<PathBuf>,
-    /// A live view of the whole terminal; `q` quits
+    /// A live full-screen view; `q` quits
     #[arg(long, conflicts_with_all = ["json", "plain", "check", "by_clock", "at", "html"])]
     pub(super) watch: bool,
     /// Let the exit code tell (0 fine, 1 expired or missing, 2 expiring, 3 could not tell)
