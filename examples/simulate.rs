@@ -241,7 +241,7 @@ fn agent_view() -> AgentView {
         }],
         aside: Default::default(),
         uses: Vec::new(),
-        foreign: false,
+        foreign: None,
         retires_claude_cli: false,
     }
 }

@@ -26,7 +26,7 @@ use crate::rules::agent::Agent;
 use crate::rules::agent::{Generation, StateDir};
 use crate::rules::login::{Fault, Login, Source, State};
 use crate::rules::spent;
-use crate::rules::target::Unfit;
+use crate::rules::target::{ANOTHERS, OWN_MODE, Unfit};
 use crate::rules::wording;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
@@ -88,6 +88,9 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     };
     for agent in &mut agents {
         judge_agent(&around, agent);
+    }
+    for agent in &mut agents {
+        prove_writable(agent);
     }
     problems.extend(team::recognise(ctx, &mut agents, &logins));
     reach::resolve_all(ctx, &mut agents, &found.state_dirs, now);
@@ -300,8 +303,16 @@ fn look_at_agent(
         return openclaw::look_at(ctx, agent, shared, json, problems);
     }
     let store::Looked {
-        state, meta, mut aside, ..
+        mut state,
+        meta,
+        mut aside,
+        ..
     } = store::look(&json);
+    if let agent::Store::Refused(why) = &mut state
+        && files::owner_kept_out(&json)
+    {
+        *why = format!("{why}: {OWN_MODE}");
+    }
     if state_dir.auth_state {
         let beside = aside::of_state_file(&agent.agent.dir);
         aside.order.splice(0..0, beside.order);
@@ -310,11 +321,11 @@ fn look_at_agent(
     let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref()).and_then(|()| fit(&state, &aside));
     let here = ctx.host.tilde(&json);
     let foreign = match &state {
-        agent::Store::Refused(_) => another_owner(&agent.agent.dir, &json),
+        agent::Store::Refused(_) => another_owner(&state_dir.dir, &json),
         _ => meta
             .as_ref()
-            .map(|meta| meta.uid)
-            .filter(|uid| !files::can_keep_owner(*uid)),
+            .map(|meta| (json.clone(), meta.uid))
+            .filter(|(_, uid)| !files::can_keep_owner(*uid)),
     };
     match &state {
         agent::Store::Malformed(why) if why == store::BYTE_ORDER_MARK => problems.push(Problem::at(
@@ -337,9 +348,13 @@ fn look_at_agent(
         agent::Store::Refused(why) => problems.push(Problem::at(
             "unreadable",
             &json,
-            format!("`{here}` cannot be read: {why}{}", owned_by(foreign)),
-            match foreign {
-                Some(_) => format!("run `{}`", wording::take_over(&here)),
+            format!("`{here}` cannot be read: {why}{}", owned_by(foreign.as_ref())),
+            match &foreign {
+                Some((path, _)) => format!("run `{}`", wording::take_over(&ctx.host.tilde(path))),
+                None if why.ends_with(OWN_MODE) => format!("run `{}`", wording::let_owner_in(&here)),
+                None if files::is_symlink(&json) => {
+                    format!("`ls -l {}` shows where the link leads", wording::quote(&here))
+                }
                 None => "run nolapse as the user who runs the agent".into(),
             },
         )),
@@ -364,22 +379,45 @@ fn look_at_agent(
         profiles: Vec::new(),
         aside,
         uses: Vec::new(),
-        foreign: foreign.is_some(),
+        foreign: foreign.map(|(path, _)| path),
         retires_claude_cli: false,
     }
 }
 
-/// To whom a store or its directory belongs, where that is not this user; nobody is another to root.
-fn another_owner(dir: &Path, file: &Path) -> Option<u32> {
-    let owner = |path: &Path| files::stat(path).map(|meta| meta.uid);
-    let other = |uid: &u32| *uid != files::our_uid() && !files::is_root();
-    owner(dir).filter(other).or_else(|| owner(file).filter(other))
+/// The outermost of a state directory, what is in it, and the store that belongs to another user, and to whom; nobody is another
+/// to root.
+fn another_owner(state_dir: &Path, file: &Path) -> Option<(PathBuf, u32)> {
+    let mut above: Vec<&Path> = file
+        .ancestors()
+        .take_while(|path| path.starts_with(state_dir))
+        .collect();
+    if above.len() < 2 {
+        // an agent's directory elsewhere
+        above = file.ancestors().take(2).collect();
+    }
+    let owner = |path: &Path| Some((path.to_owned(), files::stat(path)?.uid));
+    let other = |(_, uid): &(PathBuf, u32)| *uid != files::our_uid() && !files::is_root();
+    above.into_iter().rev().filter_map(owner).find(other)
 }
 
-fn owned_by(owner: Option<u32>) -> String {
-    owner.map_or_else(String::new, |uid| {
+fn owned_by(owner: Option<&(PathBuf, u32)>) -> String {
+    owner.map_or_else(String::new, |(_, uid)| {
         format!(" (it belongs to user {uid}, and this is user {})", files::our_uid())
     })
+}
+
+/// Asks the system whether a store can be replaced, where it would be: every question costs time, and most stores are up to date.
+fn prove_writable(agent: &mut AgentView) {
+    let behind = |profile: &ProfileView| {
+        profile.login.is_some()
+            && (!profile.verdict.fine() || profile.relation == Relation::Older || profile.clock == Health::Expired)
+    };
+    if agent.sqlite || agent.writable.is_err() || !agent.profiles.iter().any(behind) {
+        return;
+    }
+    if let Err(unfit) = crate::edge::target::prove(&agent.path) {
+        agent.writable = Err(format!("it {}", unfit.words()));
+    }
 }
 
 /// Whether a store may be written. Asked again under its lock.
@@ -412,7 +450,7 @@ fn writable(
         _ => {}
     }
     match meta {
-        Some(meta) if !files::can_keep_owner(meta.uid) => Err("it belongs to another user".into()),
+        Some(meta) if !files::can_keep_owner(meta.uid) => Err(ANOTHERS.into()),
         _ => Ok(()),
     }
 }
@@ -689,6 +727,15 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
                 "run `{}`, which takes three bytes away and nothing else",
                 wording::strip_mark(&here)
             ),
+        )),
+        State::Unreadable {
+            why,
+            fault: Fault::Mode,
+        } => problems.push(Problem::at(
+            "unreadable",
+            &path,
+            format!("`{here}` cannot be read: {why}, and so Claude Code takes it for signed out"),
+            format!("run `{}`", wording::let_owner_in(&here)),
         )),
         State::Unreadable { why, fault } => problems.push(Problem::at(
             "unreadable",

@@ -251,6 +251,12 @@ pub(crate) fn third_owner(path: &Path) -> Option<u32> {
     super::identity::is_third(uid).then_some(uid)
 }
 
+/// Whether a file is this user's and its mode does not let this user read it.
+pub(crate) fn owner_kept_out(path: &Path) -> bool {
+    fs::metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.uid() == our_uid() && !is_root() && meta.mode() & 0o400 == 0)
+}
+
 /// Whether `path` is a directory (through links).
 pub fn is_dir(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_dir())

@@ -133,7 +133,7 @@ pub(super) fn look_at(
         profiles: Vec::new(),
         aside: Aside::default(),
         uses: Vec::new(),
-        foreign: false,
+        foreign: None,
         retires_claude_cli: shared.retires,
     };
     let own_counts =

@@ -227,7 +227,7 @@ pub(super) fn store_problems(ctx: &Ctx, agent: &AgentView) -> Vec<Problem> {
                     agent.agent.agent.label(),
                     flaw.words()
                 ),
-                flaw_hint(flaw, profile),
+                flaw_hint(flaw, profile, agent),
             ));
         }
     }
@@ -280,12 +280,12 @@ fn unread_store(ctx: &Ctx, path: PathBuf, read: &Path) -> Option<Problem> {
 fn ignored_hint(agent: &AgentView) -> String {
     let outside = agent.aside.ignored.iter().any(|one| one.why == Unread::Outside);
     match outside {
-        true => "put them into `\"profiles\": {…}`, each with `type` and `provider`, or record them anew: `nolapse token add`".into(),
+        true => "put them into `\"profiles\": {…}`, each with `type` and `provider`, or move the file away and record them anew: `nolapse token add`".into(),
         false => "correct the names, or record them anew: `nolapse token add`".into(),
     }
 }
 
-fn flaw_hint(flaw: Flaw, profile: &ProfileView) -> String {
+fn flaw_hint(flaw: Flaw, profile: &ProfileView, agent: &AgentView) -> String {
     let id = crate::rules::wording::quote(&profile.profile.id);
     let provider = crate::rules::wording::quote(&profile.profile.provider);
     let kind = match (flaw, &profile.profile.credential) {
@@ -294,5 +294,6 @@ fn flaw_hint(flaw: Flaw, profile: &ProfileView) -> String {
         (_, Credential::ApiKey) => " --type api_key",
         _ => "",
     };
-    format!("run `nolapse token add --provider {provider} --profile {id}{kind}` and paste all of it")
+    let agent = crate::rules::wording::option("--agent", &agent.agent.agent.label());
+    format!("run `nolapse token add --provider {provider} --profile {id}{kind} {agent}` and paste all of it")
 }

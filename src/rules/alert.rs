@@ -6,7 +6,8 @@
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
 use super::resolve::{PassedOver, Resolved, normalise_provider};
-use super::shape::{self, KeptAs};
+use super::shape::{self, Flaw, KeptAs};
+use super::target::OWN_MODE;
 use crate::rules::agent;
 use crate::rules::login::{Fault, Grant, Source, State};
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
@@ -132,6 +133,7 @@ fn login_kind(login: &LoginView, fault: Option<Fault>) -> &'static str {
         Some(Fault::Special) => NOT_A_FILE,
         Some(Fault::ByteOrderMark) => BYTE_ORDER_MARK,
         Some(Fault::Foreign) => FOREIGN_OWNER,
+        Some(Fault::Mode) => NOT_READABLE,
         Some(Fault::Refused | Fault::Content) | None => match grant {
             Some(grant) if grant.scopes.is_none() && !grant.blanked => NO_SCOPES,
             Some(grant) if grant.access.is_none() && grant.refresh.token().is_some() => NO_ACCESS,
@@ -154,6 +156,12 @@ pub(super) const NOT_CONFIGURED: &str = "login_not_configured";
 pub(super) const BYTE_ORDER_MARK: &str = "byte_order_mark";
 /// A file or directory that belongs to another user.
 pub(super) const FOREIGN_OWNER: &str = "foreign_owner";
+/// How the detail of a copy begins whose store is not written.
+pub(super) const NOT_WRITTEN: &str = "the store is not written";
+/// What stands in an API key's place is none.
+pub(super) const NO_KEY: &str = "no_key";
+/// A file of this user's that its mode does not let this user read.
+pub(super) const NOT_READABLE: &str = "not_readable";
 /// A login without `scopes`.
 pub(super) const NO_SCOPES: &str = "no_scopes";
 /// A login with a refresh token and without an access token.
@@ -282,6 +290,12 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             .filter(|resolved| super::stopped::why(agent, resolved, grace, view.now).is_some())
             .map(|resolved| resolved.provider.as_str())
             .collect();
+        let ignored: BTreeMap<&str, String> = agent
+            .aside
+            .ignored
+            .iter()
+            .map(|one| (one.id.as_str(), one.why.words()))
+            .collect();
         for profile in &agent.profiles {
             let verdict = &profile.verdict;
             let login_fine = profile.login.is_none_or(|i| view.logins[i].verdict.fine());
@@ -293,6 +307,13 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 continue;
             }
             let provider = &profile.profile.provider;
+            let unread = ignored
+                .get(profile.profile.id.as_str())
+                .filter(|_| verdict.reason == Some(Reason::NoToken));
+            // that its agent has stopped for want of it is an alert, with what has to be corrected
+            if unread.is_some() && stopped.contains(normalise_provider(provider).as_ref()) {
+                continue;
+            }
             // an agent that has another way to the same provider has not stopped
             let covered = match agent.resolved(provider) {
                 Some(resolved) => {
@@ -339,15 +360,19 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             };
             let kind = match &profile.elsewhere {
                 Some(_) => NOT_CONFIGURED,
-                None => verdict.reason.map_or("missing", Reason::word),
+                None => match (&profile.profile.credential, &profile.profile.held) {
+                    (Credential::ApiKey, Held::Flawed(flaw)) if *flaw != Flaw::Token && !agent.sqlite => NO_KEY,
+                    _ => verdict.reason.map_or("missing", Reason::word),
+                },
             };
             let detail = match (&agent.writable, profile.login, profile.relation) {
                 _ if profile.elsewhere.is_some() => profile.elsewhere.clone(),
+                _ if unread.is_some() => unread.map(|why| format!("it {why}")),
                 _ if verdict.reason == Some(Reason::NoToken) => match profile.profile.held {
                     Held::Flawed(flaw) => Some(flaw.words().to_owned()),
                     _ => None,
                 },
-                (Err(why), Some(_), _) => Some(format!("the store is not written: {why}")),
+                (Err(why), Some(_), _) => Some(format!("{NOT_WRITTEN}: {why}")),
                 (Ok(()), Some(i), _) if verdict.reason == Some(Reason::CopyStale) => {
                     not_renewed(&view.logins[i], view.now)
                 }
@@ -418,7 +443,8 @@ fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         let (kind, severity, why) = match &agent.store {
             agent::Store::Malformed(why) if why == store::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
             agent::Store::Malformed(why) => ("store_malformed", Severity::Critical, why),
-            agent::Store::Refused(why) if agent.foreign => (FOREIGN_OWNER, Severity::Warning, why),
+            agent::Store::Refused(why) if agent.foreign.is_some() => (FOREIGN_OWNER, Severity::Warning, why),
+            agent::Store::Refused(why) if why.ends_with(OWN_MODE) => (NOT_READABLE, Severity::Warning, why),
             agent::Store::Refused(why) => ("unreadable", Severity::Warning, why),
             _ => return None,
         };
@@ -430,7 +456,8 @@ fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             ends: None,
             login: None,
             affected: Vec::new(),
-            path: Some(tilde(&agent.path)),
+            // whose directory it is decides; what is in it goes with it
+            path: Some(tilde(agent.foreign.as_ref().unwrap_or(&agent.path))),
             detail: Some(why.clone()),
         })
     });

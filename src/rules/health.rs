@@ -105,8 +105,12 @@ pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Ms) ->
     if grant.scopes.is_none() {
         return Verdict::new(Health::Missing, Reason::Unreadable, None);
     }
-    if grant.access.is_none() {
+    let Some(access) = &grant.access else {
         return Verdict::new(Health::Missing, Reason::Blanked, None);
+    };
+    // Claude Code sends what stands there; one that is shorter than usual is not told from that of a later server
+    if shape::flaw("anthropic", KeptAs::Token, access.expose()).is_some_and(|flaw| flaw != Flaw::Cut) {
+        return Verdict::new(Health::Missing, Reason::NoToken, None);
     }
     let access_ended = grant.expires.is_some_and(|at| at <= now);
     let refresh = match &grant.refresh {

@@ -1,6 +1,7 @@
 //! A login as data: where it is kept and what stands there, as it was found.
 
 use crate::secret::Secret;
+use crate::sources::claude::{SIMPLE, TOKEN_VAR};
 use crate::types::{Meta, Ms};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -80,6 +81,14 @@ pub struct Login {
 }
 
 impl Login {
+    /// Whether a token in Claude Code's settings is used before this login, and nothing says that it is none.
+    pub(crate) fn settings_token(&self) -> bool {
+        let before = format!("{TOKEN_VAR} in ");
+        let simple = self.shadowed_by.iter().any(|name| name.starts_with(SIMPLE));
+        let token = |name: &String| name.starts_with(&before) && !name.contains("no token");
+        !simple && self.shadowed_by.iter().any(token)
+    }
+
     /// The grant, where signed in.
     pub fn grant(&self) -> Option<&Grant> {
         match &self.state {
@@ -158,6 +167,8 @@ pub enum Fault {
     Refused,
     /// The same, and it or its directory belongs to another user.
     Foreign,
+    /// The same, and it is this user's: its mode keeps its owner out, Claude Code as well.
+    Mode,
     /// What it holds is no credentials document.
     Content,
     /// It would be one but for the byte order mark that it begins with: Claude Code 2.1.330 says "Not logged in".

@@ -487,7 +487,7 @@ mod tests {
             profiles,
             aside: Default::default(),
             uses: Vec::new(),
-            foreign: false,
+            foreign: None,
             retires_claude_cli: false,
         }
     }

@@ -53,6 +53,9 @@ pub struct Ignored {
     pub why: Unread,
 }
 
+/// Of an entry beside `profiles`, after its name.
+pub(crate) const OUTSIDE: &str = "stands outside `profiles`";
+
 /// Why an agent does not read an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
@@ -77,7 +80,7 @@ impl Unread {
     /// The cause, after the entry's name.
     pub fn words(&self) -> String {
         match self {
-            Self::Outside => "stands outside `profiles`".into(),
+            Self::Outside => OUTSIDE.into(),
             Self::NoType => "has no `type`".into(),
             Self::UnknownType => "has a `type` that agents do not know".into(),
             Self::NoProvider => "has no `provider`".into(),

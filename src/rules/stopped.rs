@@ -97,13 +97,37 @@ fn nothing_else(agent: &AgentView, resolved: &Resolved) -> bool {
 
 /// An alert for each agent and provider.
 pub(crate) fn alerts(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
-    let mut alerts = Vec::new();
+    let mut alerts: Vec<Alert> = Vec::new();
+    let mut inherited = Vec::new();
     for agent in &view.agents {
         for resolved in &agent.uses {
             let Some(why) = why(agent, resolved, grace, view.now) else {
                 continue;
             };
-            alerts.push(alert(agent, resolved, why, view.now, tilde));
+            let alert = alert(agent, resolved, why, view.now, tilde);
+            // it has nothing of its own: what stopped the main agent stopped it
+            match alert.affected.is_empty() && why != Why::Ignored && agent.agent.agent.id != "main" {
+                true => inherited.push((agent, resolved, alert)),
+                false => alerts.push(alert),
+            }
+        }
+    }
+    for (agent, resolved, alert) in inherited {
+        let of = &agent.agent.agent;
+        let main = view
+            .agents
+            .iter()
+            .find(|main| main.agent.state_dir == agent.agent.state_dir && main.agent.agent.id == "main");
+        let id = main.map(|main| format!("agent:{}#{}", main.agent.agent.label(), resolved.provider));
+        let cause = alerts
+            .iter_mut()
+            .find(|one| Some(&one.id) == id.as_ref() && one.kind == alert.kind);
+        match cause.and_then(|cause| Some((cause.affected.first()?.clone(), cause))) {
+            Some((first, cause)) => cause.affected.push(Affected {
+                agent: of.id.clone(),
+                ..first
+            }),
+            None => alerts.push(alert),
         }
     }
     alerts
@@ -145,7 +169,11 @@ fn alert(agent: &AgentView, resolved: &Resolved, why: Why, now: Ms, tilde: &dyn 
         kind: why.kind().to_owned(),
         severity,
         lapsed: true,
-        ends: None,
+        // when it is over by itself
+        ends: match why {
+            Why::HeldBack(until) => Some(until),
+            _ => None,
+        },
         login: None,
         affected: affected.collect(),
         path: Some(tilde(&agent.path)),

@@ -77,8 +77,8 @@ pub struct AgentView {
     pub aside: Aside,
     /// What it uses for each provider that its models need, and for others where something is wrong.
     pub uses: Vec<Resolved>,
-    /// It belongs to another user.
-    pub foreign: bool,
+    /// What belongs to another user: the store, or the outermost directory above it that does.
+    pub foreign: Option<PathBuf>,
     /// Its OpenClaw refuses profiles named `anthropic:claude-cli`.
     pub retires_claude_cli: bool,
 }
@@ -142,14 +142,16 @@ pub fn mirror_id<'c>(sync: &'c SyncConfig, login: &'c LoginView) -> &'c str {
     login.login.place.profile.as_deref().unwrap_or(&sync.profile)
 }
 
-/// Whether a login that has ended hurts nobody: a token of the environment that works is used before it, and no agent hangs on it.
+/// Whether a login that has ended hurts nobody: a token of the environment or of Claude Code's settings that may work is used before
+/// it, and no agent hangs on it.
 pub(crate) fn replaced(login: &LoginView, logins: &[LoginView], agents: &[AgentView], index: usize) -> bool {
     let from_env = |other: &LoginView| other.login.source == Source::Env && other.id() == "env" && other.verdict.fine();
     let hangs = agents
         .iter()
         .flat_map(|agent| &agent.profiles)
         .any(|profile| profile.login == Some(index) && profile.verdict.reason != Some(Reason::StoreRetired));
-    login.login.source != Source::Env && logins.iter().any(from_env) && !hangs
+    let from_settings = login.login.settings_token();
+    login.login.source != Source::Env && (from_settings || logins.iter().any(from_env)) && !hangs
 }
 
 /// `holds N entries that the agent ignores: …`.

@@ -1,10 +1,12 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
 use super::alert::{
-    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_SCOPES, NOT_A_FILE,
-    NOT_CONFIGURED, NOT_RENEWED, Why,
+    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
+    NOT_CONFIGURED, NOT_READABLE, NOT_RENEWED, NOT_WRITTEN, Why,
 };
 use super::link::RELOAD_FAILED;
+use super::target::ANOTHERS;
+use crate::rules::resolve::OUTSIDE;
 use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
 
@@ -55,6 +57,9 @@ pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn
     };
     let mut lines = vec![cause(alert)];
     match alert.ends {
+        Some(ends) if ends > now && alert.kind == "held_back" => {
+            lines.push(format!("until: {} (in {})", when(ends), span(ends - now)));
+        }
         Some(ends) if ends > now && !alert.lapsed => {
             lines.push(format!("ends: {} (in {})", when(ends), span(ends - now)));
         }
@@ -69,6 +74,7 @@ pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn
     let remedy = remedy(alert);
     lines.push(match alert.id.as_str() {
         "host" => format!("to see why, run here: {}", remedy.first),
+        _ if alert.kind == "held_back" => format!("to see how it goes on, on {host} run: {}", remedy.first),
         _ if alert.kind == HEALED => format!("to see what happened, on {host} run: {}", remedy.first),
         _ => format!("to fix it, on {host} run: {}", remedy.first),
     });
@@ -180,7 +186,9 @@ fn headline(alert: &Alert, now: Ms) -> String {
         (NO_SCOPES | NO_ACCESS, _) => "is not taken for signed in".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE | FOREIGN_OWNER | BYTE_ORDER_MARK, _) => "cannot be read".into(),
         ("store_malformed", _) => "is broken".into(),
+        (NOT_READABLE, _) => "cannot be read".into(),
         ("no_token", _) => "holds no token".into(),
+        (NO_KEY, _) => "holds no API key".into(),
         ("not_in_order" | "mode_refused" | "key_refused" | "other_provider" | "entries_ignored", _) => {
             "has no usable credential".into()
         }
@@ -233,13 +241,16 @@ fn cause(alert: &Alert) -> String {
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         RELOAD_FAILED => detail("it goes on with the old token until that ends"),
-        "no_token" => detail("what stands there is no token or key"),
+        "no_token" | NO_KEY => detail("what stands there is no token or key"),
         "profile_retired" => "OpenClaw has retired this profile id since 2026.8: its agents cannot run, whatever it holds".into(),
         "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
         "mode_refused" | "key_refused" => {
             detail("a credential that works is refused by its mode in the agents' config")
         }
         "other_provider" => detail("a credential that works is another provider's by the agents' config"),
+        "held_back" if alert.detail.as_ref().is_some_and(|why| why.contains("(billing)")) => detail(
+            "its provider refused it for want of payment: pay or raise the limit there; the agent waits until then all the same",
+        ),
         "held_back" => detail("the agent tries it again by itself then, a fresh token or not"),
         "entries_ignored" => detail("its store"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
@@ -253,7 +264,7 @@ fn cause(alert: &Alert) -> String {
         NO_ACCESS => "it has a refresh token and no access token".into(),
         FOREIGN_OWNER => detail("it is another user's"),
         BYTE_ORDER_MARK => detail("it is whole but for its first three bytes"),
-        "unreadable" => detail("it is there and cannot be read"),
+        "unreadable" | NOT_READABLE => detail("it is there and cannot be read"),
         "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
         "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
         "missing" if alert.id.starts_with("login:") => "there is no login any more where one was".into(),
@@ -278,11 +289,20 @@ impl From<String> for Remedy {
 fn remedy(alert: &Alert) -> Remedy {
     let path = quote(alert.path.as_deref().unwrap_or("it"));
     let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
+    let not_written = alert
+        .detail
+        .as_ref()
+        .is_some_and(|why| why.starts_with(NOT_WRITTEN) && !why.contains("sync.exclude_agents"));
     let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
     match (scope, alert.kind.as_str()) {
         (_, NOT_CONFIGURED) => configure(alert).into(),
         (_, BYTE_ORDER_MARK) => strip_mark(alert.path.as_deref().unwrap_or("it")).into(),
         (_, FOREIGN_OWNER) => take_over(alert.path.as_deref().unwrap_or("it")).into(),
+        (_, NOT_READABLE) => let_owner_in(alert.path.as_deref().unwrap_or("it")).into(),
+        (_, NO_KEY) => match alert.affected.first() {
+            Some(one) => token_add(one, " --type api_key").into(),
+            None => "nolapse status".to_owned().into(),
+        },
         ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
         ("store", _) => format!("ls -l {path}").into(),
         ("agent", kind) => {
@@ -293,7 +313,7 @@ fn remedy(alert: &Alert) -> Remedy {
                 "mode_refused" => configured(alert, "mode", "oauth").into(),
                 "key_refused" => configured(alert, "mode", "api_key").into(),
                 "other_provider" => configured(alert, "provider", &provider).into(),
-                "entries_ignored" => format!("nolapse token add --provider {provider} --agent {agent}").into(),
+                "entries_ignored" => record_anew(alert, &provider, &agent),
                 _ => "nolapse status".to_owned().into(),
             }
         }
@@ -302,6 +322,14 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
         ("copies", _) if alert.detail.as_deref() == Some(LOGIN_OVER) => use_once(alert).into(),
+        // no sync can help before the store can be written
+        ("copies", _) if not_written => {
+            let file = alert.path.as_deref().unwrap_or("it");
+            match alert.detail.as_ref().is_some_and(|why| why.ends_with(ANOTHERS)) {
+                true => take_over(file).into(),
+                false => format!("ls -ld {}", quote(file.rsplit_once('/').map_or(".", |(dir, _)| dir))).into(),
+            }
+        }
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),
@@ -336,6 +364,19 @@ fn use_once(alert: &Alert) -> String {
         "claude auth login",
         "claude -p /cost --safe-mode --no-session-persistence",
     )
+}
+
+/// Where all that a store holds stands outside `profiles`, nothing is written into it: it is moved away first.
+fn record_anew(alert: &Alert, provider: &str, agent: &str) -> Remedy {
+    let add = format!("nolapse token add --provider {provider} --agent {agent}");
+    let outside = alert.detail.as_ref().is_some_and(|why| why.contains(OUTSIDE));
+    match (&alert.path, outside && alert.affected.is_empty()) {
+        (Some(path), true) => Remedy {
+            first: format!("mv {0} {0}.ignored", quote(path)),
+            second: Some(("and then", add)),
+        },
+        _ => add.into(),
+    }
 }
 
 /// The order that names what works first, in the store, which counts before the config.
@@ -380,6 +421,11 @@ pub(crate) fn take_over(path: &str) -> String {
     format!("sudo chown -R \"$(id -un)\" {}", quote(path))
 }
 
+/// The command that lets the owner of a file read it.
+pub(crate) fn let_owner_in(path: &str) -> String {
+    format!("chmod u+rw {}", quote(path))
+}
+
 /// The command that takes a byte order mark away, and nothing else.
 pub(crate) fn strip_mark(path: &str) -> String {
     format!(r"sed -i '1s/^\xef\xbb\xbf//' {}", quote(path))
@@ -399,6 +445,8 @@ fn own(one: &Affected) -> Remedy {
     if provider != "anthropic" {
         return format!("{} models auth login {}", one.family, option("--provider", provider)).into();
     }
+    // the agents' own command writes to the main agent of the usual state directory
+    let usual = one.agent == "main" && one.named.is_none();
     let paste = match one.family {
         // it puts `--agent` where each version wants it, and verifies; newer versions refuse the id of the older agents
         Family::Openclaw => format!(
@@ -412,6 +460,7 @@ fn own(one: &Affected) -> Remedy {
                 }
             )
         ),
+        _ if !usual => token_add(one, " --replace"),
         _ => format!(
             "{} models auth paste-token --provider anthropic {}",
             one.family,
@@ -422,6 +471,17 @@ fn own(one: &Affected) -> Remedy {
         first: "claude setup-token".into(),
         second: Some(("then give its token to", paste)),
     }
+}
+
+/// The command that records a credential in one agent's store.
+fn token_add(one: &Affected, more: &str) -> String {
+    let provider = one.profile.split(':').next().unwrap_or_default();
+    format!(
+        "nolapse token add {} {} {}{more}",
+        option("--provider", provider),
+        option("--profile", &one.profile),
+        option("--agent", &one.label())
+    )
 }
 
 fn agents(alert: &Alert) -> usize {

@@ -17,6 +17,8 @@ use crate::rules::login::Place;
 use crate::rules::login::Refresh;
 use crate::rules::login::Source;
 use crate::rules::login::State;
+use crate::rules::shape::{self, KeptAs};
+use crate::rules::target::OWN_MODE;
 use crate::secret::Secret;
 use crate::types::{LockKind, Meta, Ms};
 
@@ -243,6 +245,7 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
         Err(error) => {
             let fault = match error {
                 ReadError::Io(_) if foreign_owner(place).is_some() => Fault::Foreign,
+                ReadError::Io(_) if files::owner_kept_out(&place.file()) => Fault::Mode,
                 ReadError::Io(_) | ReadError::Theirs(_) => Fault::Refused,
                 ReadError::NotAFile if files::is_dir(&place.file()) => Fault::Directory,
                 ReadError::NotAFile => Fault::Special,
@@ -255,6 +258,7 @@ pub fn read(place: &Place) -> (State, Option<Meta>) {
                     foreign_owner(place).map_or(0, |(_, uid)| uid),
                     files::our_uid()
                 ),
+                Fault::Mode => format!("{error}: {OWN_MODE}"),
                 _ => error.to_string(),
             };
             (State::Unreadable { why, fault }, None)
@@ -408,7 +412,16 @@ fn shadows_of(text: &str, file: &str) -> Vec<String> {
     }
     if let Some(env) = settings.get("env").and_then(|v| v.object()) {
         let names = SHADOWS.iter().filter(|name| set(env.get(name)));
-        found.extend(names.map(|name| format!("{name} in {file}")));
+        found.extend(names.map(|name| {
+            let token = env
+                .get(name)
+                .and_then(|value| value.str())
+                .filter(|_| *name == TOKEN_VAR);
+            match token.and_then(|text| shape::flaw("anthropic", KeptAs::Token, &text)) {
+                Some(flaw) => format!("{name} in {file}, which holds no token ({})", flaw.words()),
+                None => format!("{name} in {file}"),
+            }
+        }));
     }
     found
 }

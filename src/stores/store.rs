@@ -94,10 +94,8 @@ pub(crate) fn parse_all(text: &str) -> Result<(Vec<Profile>, Aside), String> {
     let mut profiles = Vec::with_capacity(entries.len());
     for (id, fields) in &entries {
         match profile(id, fields) {
-            Some(found) => {
-                if found.held == Held::Flawed(Flaw::Empty) {
-                    aside.ignored.extend(aside::misnamed(id, fields));
-                }
+            Some(mut found) => {
+                aside.ignored.extend(misnamed(&mut found, id, fields));
                 profiles.push(found);
             }
             None => aside.ignored.extend(aside::unread(id, fields)),
@@ -119,16 +117,32 @@ pub(crate) fn parse_leniently(text: &str) -> Result<(Vec<Profile>, Aside), Strin
     let profiles = profiles.object().ok_or("its `profiles` is no object")?;
     for (id, fields) in profiles.iter().filter_map(|(id, value)| Some((id, value.object()?))) {
         match profile(id, &fields) {
-            Some(profile) => {
-                if profile.held == Held::Flawed(Flaw::Empty) {
-                    aside.ignored.extend(aside::misnamed(id, &fields));
-                }
+            Some(mut profile) => {
+                aside.ignored.extend(misnamed(&mut profile, id, &fields));
                 found.push(profile);
             }
             None => aside.ignored.extend(aside::unread(id, &fields)),
         }
     }
     Ok((found, aside))
+}
+
+/// What stands under a name that agents do not read, where nothing stands under the right one.
+fn misnamed(profile: &mut Profile, id: &str, fields: &Fields<'_>) -> Option<crate::rules::resolve::Ignored> {
+    let bare = matches!(
+        profile.credential,
+        Credential::Oauth {
+            access: None,
+            refresh: None,
+            ..
+        }
+    );
+    if profile.held != Held::Flawed(Flaw::Empty) && !bare {
+        return None;
+    }
+    let found = aside::misnamed(id, fields)?;
+    profile.held = Held::Flawed(Flaw::Empty);
+    Some(found)
 }
 
 fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {

@@ -50,7 +50,7 @@ fn hook(home: &Home) -> String {
     path.display().to_string()
 }
 
-/// What fires after a pass.
+/// What fires after a pass, the worst first.
 fn firing(home: &Home) -> Vec<Value> {
     for file in std::fs::read_dir(home.at("told")).unwrap().flatten() {
         std::fs::remove_file(file.path()).unwrap();
@@ -58,10 +58,17 @@ fn firing(home: &Home) -> Vec<Value> {
     let _ = std::fs::remove_dir_all(home.at(".local/state/nolapse"));
     home.run(&["run"]);
     let files = std::fs::read_dir(home.at("told")).unwrap().flatten();
-    files
+    let mut events: Vec<Value> = files
         .map(|file| serde_json::from_str(&std::fs::read_to_string(file.path()).unwrap()).unwrap())
         .filter(|event: &Value| event["status"] == "firing")
-        .collect()
+        .collect();
+    let rank = |event: &Value| {
+        ["critical", "warning", "info"]
+            .iter()
+            .position(|word| event["severity"] == *word)
+    };
+    events.sort_by_key(|event| (rank(event), event["alert_id"].to_string()));
+    events
 }
 
 fn text(event: &Value) -> String {
@@ -235,7 +242,13 @@ fn what_an_agent_holds_back_is_said_with_its_end() {
     let provider = provider(&home);
     assert_eq!(provider["uses"], Value::Null);
     assert_eq!(provider["held_back_until"], stats["anthropic:good"]["disabledUntil"]);
-    assert_eq!(firing(&home)[0]["kind"], "held_back");
+    let event = &firing(&home)[0];
+    assert_eq!(event["kind"], "held_back");
+    assert!(
+        text(event).contains("until: ") && text(event).contains("(in 5 h)"),
+        "{event}"
+    );
+    assert!(text(event).contains("pay or raise the limit"), "{event}");
     assert!(
         home.run(&["status"])
             .stdout
@@ -299,6 +312,110 @@ fn a_sub_agent_has_what_the_main_one_has() {
     assert!(firing(&home).is_empty());
 }
 
+/// What stopped the main agent and stops those that have nothing of their own is one alert, and its remedy helps all.
+#[test]
+fn an_order_that_is_inherited_is_one_alert() {
+    let home = quiet();
+    let profiles = json!({"anthropic:good": pasted(&setup())});
+    store(
+        &home,
+        ".clawdbot",
+        "main",
+        &json!({"version": 1, "profiles": profiles, "order": {"anthropic": ["anthropic:gone"]}}),
+    );
+    home.store("kate", json!({}));
+    let events = firing(&home);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["alert_id"], "agent:clawdbot/main#anthropic");
+    let affected: Vec<&Value> = events[0]["affected"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["agent"])
+        .collect();
+    assert_eq!(affected, ["main", "kate"]);
+    run_as_a_person(&home, events[0]["commands"][0].as_str().unwrap());
+    assert!(firing(&home).is_empty());
+}
+
+/// A file of this user's that its mode keeps this user from is opened again, and nobody signs in anew.
+#[test]
+fn a_file_that_its_mode_hides_is_opened_again() {
+    for file in [".claude/.credentials.json", MAIN] {
+        let home = quiet();
+        home.login("1", now() + 8 * HOUR);
+        home.store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}));
+        std::fs::set_permissions(home.at(file), std::fs::Permissions::from_mode(0)).unwrap();
+        super::root::give(home.path());
+        let events = firing(&home);
+        assert_eq!(
+            (events.len(), &events[0]["kind"]),
+            (1, &json!("not_readable")),
+            "{file}: {events:?}"
+        );
+        let command = events[0]["commands"][0].as_str().unwrap();
+        assert_eq!(command, format!("chmod u+rw ~/{file}"));
+        run_as_a_person(&home, command);
+        assert!(firing(&home).is_empty(), "{file}");
+    }
+}
+
+/// Where a store cannot be written that is said before anybody tries, and no sync is offered.
+#[test]
+fn a_store_that_cannot_be_written_is_said() {
+    let home = quiet();
+    home.login("1", now() + 8 * HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("1", now() - HOUR)}));
+    let dir = home.at(MAIN).parent().unwrap().to_owned();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o500)).unwrap();
+    super::root::give(home.path());
+    let status = home.run(&["status"]).stdout;
+    assert!(status.contains("not written: it cannot be written"), "{status}");
+    let events = firing(&home);
+    assert_eq!(
+        (events.len(), &events[0]["severity"]),
+        (1, &json!("critical")),
+        "{events:?}"
+    );
+    let command = events[0]["commands"][0].as_str().unwrap();
+    assert_eq!(command, "ls -ld ~/.clawdbot/agents/main/agent");
+    assert!(text(&events[0]).contains("the store is not written"), "{events:?}");
+}
+
+/// A token in Claude Code's settings is used before a login that was wiped; one that is none is no reason for silence.
+#[test]
+fn a_token_in_the_settings_replaces_a_login() {
+    for (token, rings) in [(setup(), false), (setup()[..70].to_owned(), true)] {
+        let home = quiet();
+        let mut blank = credentials("1", 0, None);
+        for key in ["accessToken", "refreshToken"] {
+            blank["claudeAiOauth"][key] = "".into();
+        }
+        home.write(".claude/.credentials.json", blank.to_string());
+        home.write(
+            ".claude/settings.json",
+            json!({"env": {"CLAUDE_CODE_OAUTH_TOKEN": token}}).to_string(),
+        );
+        let loud = firing(&home).iter().any(|one| one["severity"] == "critical");
+        assert_eq!((loud, home.run(&["check"]).code != 0), (rings, rings));
+    }
+}
+
+/// A placeholder in Claude Code's own file is no login.
+#[test]
+fn what_is_no_token_is_no_login() {
+    let home = quiet();
+    let mut file = credentials("1", now() + 8 * HOUR, None);
+    file["claudeAiOauth"]["accessToken"] = "${TOKEN}".into();
+    home.write(".claude/.credentials.json", file.to_string());
+    let login = &home.status(&[])["logins"][0];
+    assert_eq!(
+        (&login["health"], &login["reason"]),
+        (&json!("missing"), &json!("no_token"))
+    );
+    assert_eq!(home.run(&["check"]).code, 1);
+}
+
 #[test]
 fn references_are_named_and_their_known_end_counts() {
     let mut home = quiet();
@@ -356,6 +473,10 @@ fn entries_that_agents_ignore_are_said() {
             "`apiKey` where agents read `key`",
         ),
         (
+            json!({"profiles": {"a:b": {"type": "oauth", "provider": "anthropic", "accessToken": access("9"), "refreshToken": refresh("9")}}}),
+            "`accessToken` where agents read `access`",
+        ),
+        (
             json!({"profiles": {"a:b": {"type": "token", "token": setup()}}}),
             "has no `provider`",
         ),
@@ -374,7 +495,13 @@ fn entries_that_agents_ignore_are_said() {
             "{why}: {ran:?}"
         );
         let events = firing(&home);
-        assert_eq!(events[0]["severity"], "critical", "{why}: {events:?}");
+        // one cause, one alert
+        assert_eq!(
+            (events.len(), &events[0]["severity"]),
+            (1, &json!("critical")),
+            "{why}: {events:?}"
+        );
+        assert!(text(&events[0]).contains(why), "{events:?}");
         assert_eq!(
             home.read(".openclaw/agents/main/agent/auth-profiles.json"),
             before,
@@ -525,6 +652,57 @@ fn a_byte_order_mark_is_taken_away_and_nothing_else() {
     assert_eq!(home.read(".claude/.credentials.json"), login);
     assert_eq!(home.read(MAIN).trim_end(), entries);
     assert!(firing(&home).is_empty());
+}
+
+/// What a new token is given to is given it, in the store of the agent that lacks it.
+#[test]
+fn a_new_token_reaches_the_agent_that_lacks_it() {
+    let flat = json!({"anthropic:default": pasted(&setup())});
+    let bad_key = json!({"version": 1, "profiles": {"anthropic:default": key("YOUR_API_KEY")}});
+    let unnamed = json!({"version": 1, "profiles": {"anthropic:default": {"type": "pat", "provider": "anthropic", "token": setup()}}});
+    let ended = json!({"version": 1, "profiles": {"anthropic:manual": token("9", now() - HOUR)}});
+    for (name, state, agent, value, secret) in [
+        ("ended, another agent", ".openclaw", "ops", ended.clone(), setup()),
+        (
+            "ended, another state directory",
+            ".openclaw-work",
+            "main",
+            ended,
+            setup(),
+        ),
+        ("no key", ".openclaw", "main", bad_key, api_key()),
+        ("outside", ".openclaw", "ops", flat, setup()),
+        ("a type of its own", ".openclaw", "main", unnamed, setup()),
+    ] {
+        let home = quiet();
+        home.write(
+            &format!("{state}/openclaw.json"),
+            json!({"meta": {"lastTouchedVersion": "2026.4.25"}, "agents": {"list": [{"id": agent}]}}).to_string(),
+        );
+        store(&home, state, agent, &value);
+        let before = firing(&home);
+        assert_eq!(
+            (before.len(), &before[0]["severity"]),
+            (1, &json!("critical")),
+            "{name}: {before:?}"
+        );
+        let secret = home.write("secret", secret + "\n");
+        for command in before[0]["commands"].as_array().unwrap() {
+            let command = command.as_str().unwrap();
+            // making a token is a person's act
+            if command != "claude setup-token" {
+                let ran = run_as_a_person(&home, &format!("{command} < {}", secret.display()));
+                assert_eq!(ran.code, 0, "{name}: {command}: {ran:?}");
+            }
+        }
+        let after = firing(&home);
+        assert!(
+            after
+                .iter()
+                .all(|one| one["alert_id"] != before[0]["alert_id"] && one["severity"] != "critical"),
+            "{name}: {after:?}"
+        );
+    }
 }
 
 /// What a person runs is run on the home that raised the alert, and changes it; a sign-in, a new token and a note on a missing key

@@ -20,7 +20,7 @@ fn root() -> bool {
 }
 
 /// Gives all of a home to Ada, where this is root.
-fn give(home: &Path) {
+pub(super) fn give(home: &Path) {
     if !root() {
         return;
     }
