@@ -192,8 +192,8 @@ impl Doing<'_> {
     fn choose(&mut self, reached: bool) -> Result<Option<&'static str>, Fatal> {
         self.say("How do you want to be notified?")?;
         for (n, offer) in menu::OFFERS.iter().enumerate() {
-            let line = format!("{:>2}  {:<13} {}", n + 1, offer.word, offer.about);
-            print(&format!("{}\n", crate::layout::hang(&line, 18, self.style.width)))?;
+            let about = crate::layout::hang(offer.about, 18, self.style.width);
+            print(&format!("{:>2}  {:<13} {about}\n", n + 1, offer.word))?;
         }
         let empty = if reached {
             "Enter: as it is"

@@ -488,9 +488,9 @@ mod tests {
     fn a_link_that_leads_nowhere_is_not_a_store_to_be_made() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
-        assert_eq!(look(&path).state, State::Absent);
+        assert_eq!(look(&path).state, Store::Absent);
         std::os::unix::fs::symlink(dir.path().join("none"), &path).unwrap();
-        assert!(matches!(look(&path).state, State::Refused(_)));
+        assert!(matches!(look(&path).state, Store::Refused(_)));
     }
 
     #[test]
