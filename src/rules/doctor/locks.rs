@@ -81,7 +81,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 pub(super) fn checked(facts: &Facts) -> Option<String> {
     Some(match facts.locks.len() {
         0 => "none held, none left".to_owned(),
-        n => format!("{n} held by living processes"),
+        n => format!("{n} held"),
     })
 }
 
@@ -121,7 +121,13 @@ fn of_lock(lock: &LockFact, now: Ms) -> Finding {
                 "`{here}`, for {what_for}, is held by {whose}, last touched {} ago",
                 span(age)
             ),
-            "not safe to remove: its holder lives",
+            match lock.pid {
+                Some((_, true, _)) => "not safe to remove: its holder lives".to_owned(),
+                _ => format!(
+                    "not safe to remove: whether its holder lives is not known; it counts as held until it was not touched for {} s",
+                    lock.limit.as_secs()
+                ),
+            },
         )
         .advice("nothing to do; it goes when its holder is done"),
     }
@@ -194,6 +200,16 @@ mod tests {
                 (kind, fixed),
                 "{lock:?}"
             );
+            if kind == "lock_held" {
+                let known = lock.pid.is_some();
+                assert_eq!(
+                    found[0].why.contains("its holder lives is not known"),
+                    !known,
+                    "{:?}",
+                    found[0]
+                );
+                assert_eq!(found[0].why.ends_with("its holder lives"), known, "{:?}", found[0]);
+            }
         }
     }
 }
