@@ -1,28 +1,18 @@
-//! When a cron expression is next due, by tokio-cron-scheduler 0.15, which is asked and never started: started, it wakes
-//! twice a second, overlaps its jobs, and drops one that fell behind.
+//! When a cron expression is next due, by tokio-cron-scheduler 0.15, whose job is asked and whose scheduler is never started:
+//! started, it wakes twice a second, overlaps its jobs, and drops one that fell behind.
 
 use crate::types::Ms;
-use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio_cron_scheduler::Job;
 
 /// When `expression` (six fields, seconds first, in the local time zone) is next due, [`Ms`]; `None` for never.
-///
-/// Runs on a runtime of its own, which takes the scheduler's idle tasks with it when it goes: call it outside any other.
 ///
 /// # Errors
 /// An expression that is none, in words.
 pub fn next(expression: &str) -> Result<Option<Ms>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let words = |_| format!("`{expression}` is no cron expression of six fields, seconds first");
-        let mut scheduler = JobScheduler::new().await.map_err(words)?;
-        let job = Job::new_cron_job_async_tz(expression, chrono::Local, |_, _| Box::pin(async {})).map_err(words)?;
-        let id = scheduler.add(job).await.map_err(words)?;
-        let next = scheduler.next_tick_for_job(id).await.map_err(words)?;
-        Ok(next.map(|at| at.timestamp_millis()))
-    })
+    let words = |_| format!("`{expression}` is no cron expression of six fields, seconds first");
+    let mut job = Job::new_cron_job_async_tz(expression, chrono::Local, |_, _| Box::pin(async {})).map_err(words)?;
+    let next = job.job_data().map_err(words)?.next_tick_utc();
+    Ok(next.map(|at| at.timestamp_millis()))
 }
 
 #[cfg(test)]
@@ -43,6 +33,11 @@ mod tests {
             .with_timezone(&chrono::Local);
         assert_eq!(local.format("%H:%M:%S").to_string(), "03:30:00");
         assert!(daily <= now + 25 * HOUR);
+    }
+
+    #[test]
+    fn a_day_that_does_not_exist_is_never_due() {
+        assert_eq!(super::next("0 0 0 30 2 *"), Ok(None));
     }
 
     #[test]
