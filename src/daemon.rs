@@ -19,11 +19,13 @@ use crate::metrics;
 use crate::outcome::{Outcome, Report};
 use crate::pass::{self, Scope};
 use crate::report;
+use crate::rules::login;
 use crate::rules::memory::Ledger;
 use crate::rules::next_change;
 use crate::rules::view::View;
 use crate::rules::wording::span;
-use crate::types::{Family, HOUR, MINUTE, Ms, SECOND};
+use crate::stores::families;
+use crate::types::{HOUR, MINUTE, Ms, SECOND};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
@@ -37,19 +39,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
-pub const NAMES: [&str; 11] = [
-    ".credentials.json",
-    "auth-profiles.json",
-    "auth.json",
-    "openclaw-agent.sqlite",
-    "openclaw-agent.sqlite-wal",
-    "openclaw.sqlite",
-    "openclaw.sqlite-wal",
-    "clawdbot.json",
-    "moltbot.json",
-    "openclaw.json",
-    "config.toml",
-];
+pub fn names() -> Vec<&'static str> {
+    let mut names = families::file_names();
+    names.extend([login::FILE_NAME, "config.toml"]);
+    names
+}
 
 /// A change is followed by more: this long is waited for the rest of it.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -98,7 +92,6 @@ pub enum Failed {
 /// [`Failed`].
 pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // outside the runtime: the scheduler brings its own
     schedule::next(&ctx.config.daemon.schedule).map_err(Failed::Schedule)?;
     let (mut signals, mut watch, alarm) =
         runtime.block_on(async { io::Result::Ok((Signals::new()?, Watch::new()?, Alarm::new()?)) })?;
@@ -347,7 +340,7 @@ fn longest(ctx: &Ctx, grants: usize) -> Duration {
     PASS + grant.saturating_mul(grants) + Duration::from_millis(asked.unsigned_abs())
 }
 
-/// Reads the configuration anew. Call it outside the runtime: the scheduler brings its own.
+/// Reads the configuration anew.
 fn reload(load: &dyn Fn() -> Result<Ctx, String>) -> Result<Ctx, String> {
     let fresh = load().and_then(|fresh| schedule::next(&fresh.config.daemon.schedule).map(|_| fresh));
     match &fresh {
@@ -378,6 +371,7 @@ async fn wait(
     (pause_until, quiet_until): (Option<Ms>, Option<Instant>),
 ) -> io::Result<Woke> {
     let wake_at = pause_until.map_or(wake_at, |pause| pause.min(wake_at));
+    let names = names();
     let changed = async {
         match pause_until {
             Some(_) => std::future::pending().await,
@@ -385,7 +379,7 @@ async fn wait(
                 if let Some(until) = quiet_until {
                     tokio::time::sleep_until(until).await;
                 }
-                watch.changed(&NAMES).await
+                watch.changed(&names).await
             }
         }
     };
@@ -440,9 +434,8 @@ pub fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
     for state_dir in &view.state_dirs {
         dirs.insert(state_dir.dir.clone());
         dirs.insert(state_dir.dir.join("agents"));
-        if state_dir.family == Family::Openclaw {
-            dirs.insert(state_dir.dir.join("state"));
-        }
+        // where it appears, and where the agents' own configuration may not be
+        dirs.extend(state_dir.dir.join(families::SHARED_DATABASE).parent().map(Into::into));
         dirs.extend(
             state_dir
                 .config_path

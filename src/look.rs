@@ -32,6 +32,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::stores::discover;
 use crate::stores::dotenv::Dotenv;
+use crate::stores::families;
 use crate::stores::{aside, store};
 use crate::types::{Credential, DAY, Health, Held, Meta, Ms, Problem, Profile, Reason};
 use std::borrow::Cow;
@@ -44,9 +45,6 @@ mod team;
 pub(crate) use openclaw::{Databases, RETIRED_ID};
 pub(crate) use reach::{key, misplaced};
 pub(crate) use team::unwatched;
-
-/// An OpenClaw agent's own database.
-const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
 
 /// Looks at everything.
 pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
@@ -358,15 +356,17 @@ fn look_at_agent(
                 None => "run nolapse as the user who runs the agent".into(),
             },
         )),
-        agent::Store::Absent if files::exists(&agent.agent.dir.join("auth.json")) => problems.push(Problem::at(
-            "legacy_store",
-            agent.agent.dir.join("auth.json"),
-            format!(
-                "{} still has the legacy `auth.json`, which a store made now would shut out",
-                agent.agent.label()
-            ),
-            "start the agent once, which takes it over; then nolapse keeps the store up to date",
-        )),
+        agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
+            problems.push(Problem::at(
+                "legacy_store",
+                agent.agent.dir.join(families::LEGACY_STORE),
+                format!(
+                    "{} still has the legacy `auth.json`, which a store made now would shut out",
+                    agent.agent.label()
+                ),
+                "start the agent once, which takes it over; then nolapse keeps the store up to date",
+            ))
+        }
         _ => {}
     }
     AgentView {
@@ -444,7 +444,7 @@ fn writable(
     match state {
         agent::Store::Malformed(why) => return Err(format!("no store: {why}")),
         agent::Store::Refused(why) => return Err(why.clone()),
-        agent::Store::Absent if files::exists(&agent.agent.dir.join("auth.json")) => {
+        agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
             return Err("the agent has to take over its legacy `auth.json` first".into());
         }
         _ => {}

@@ -610,6 +610,26 @@ pub fn duration_text(duration: Ms) -> String {
     if out.is_empty() { "0s".into() } else { out }
 }
 
+/// A list of glob patterns, for agents (`family/agent`) or logins.
+///
+/// # Errors
+/// What is no list of texts, or no pattern.
+pub fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
+    let Some(list) = table.strings(key)? else {
+        return Ok(None);
+    };
+    let parse = |text: &String| {
+        glob::Pattern::new(text).map_err(|error| {
+            table.error(
+                key,
+                format!("holds `{text}`: {}", error.msg),
+                "write `family/agent` with `*` and `?`, as `clawdbot/*`",
+            )
+        })
+    };
+    list.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,6 +70,12 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
         out.push_str(&report::nothing_words(&ctx, &report.view));
+    } else if let Some(kept) = args
+        .dry_run
+        .then(|| not_changed(&ctx, &report))
+        .filter(|kept| !kept.is_empty())
+    {
+        out.push_str(&kept);
     } else if let Some(offer) = offer(&ctx, &report) {
         out.push_str(&offer);
     } else if report.done.is_empty() && report.problems.is_empty() {
@@ -97,15 +103,62 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
 /// Profiles that are not there and that their agents would not make.
 fn offer(ctx: &Ctx, report: &Report) -> Option<String> {
     let mut out = String::new();
-    for agent in report.view.agents.iter().filter(|agent| agent.writable.is_ok()) {
-        for (id, keep) in plan::store(&ctx.config.sync, &report.view, agent).kept {
-            if keep == Keep::NotMade {
-                let label = agent.agent.agent.label();
-                let _ = writeln!(out, "{}: {} is {}", one_line(&label), one_line(&id), keep.words());
+    for (agent, kept) in kept(ctx, report) {
+        for (id, _) in kept.iter().filter(|(_, why)| *why == Keep::NotMade) {
+            let _ = writeln!(out, "{agent}: {}: {}", one_line(id), Keep::NotMade.words());
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+/// The agents whose stores may be written, each with its profiles that stay as they are, and why.
+fn kept(ctx: &Ctx, report: &Report) -> Vec<(String, Vec<(String, Keep)>)> {
+    let agents = report.view.agents.iter();
+    let written = agents.filter(|agent| ctx.config.sync.enabled && agent.writable.is_ok());
+    written
+        .map(|agent| {
+            let label = agent.agent.agent.label();
+            (
+                one_line(&label),
+                plan::store(&ctx.config.sync, &report.view, agent).kept,
+            )
+        })
+        .collect()
+}
+
+/// Why the other profiles would not be changed, a line each; those that are up to date are counted.
+fn not_changed(ctx: &Ctx, report: &Report) -> String {
+    let (mut out, mut current) = (String::new(), 0);
+    for (agent, kept) in kept(ctx, report) {
+        for (id, why) in kept {
+            match why {
+                Keep::UpToDate => current += 1,
+                why => {
+                    let _ = writeln!(out, "{agent}: {} not changed: {}", one_line(&id), why.words());
+                }
             }
         }
     }
-    (ctx.config.sync.enabled && !out.is_empty()).then_some(out)
+    if ctx.config.sync.enabled {
+        for agent in &report.view.agents {
+            if let Err(why) = &agent.writable {
+                let _ = writeln!(
+                    out,
+                    "{} not changed: {}",
+                    one_line(&agent.agent.agent.label()),
+                    one_line(why)
+                );
+            }
+        }
+    }
+    match current {
+        0 => {}
+        1 => out.push_str("1 profile is up to date\n"),
+        n => {
+            let _ = writeln!(out, "{n} profiles are up to date");
+        }
+    }
+    out
 }
 
 /// That nobody has heard of an alert, or that nothing can be remembered, outweighs all. Then what has lapsed, what else went

@@ -93,7 +93,7 @@ impl Found {
 async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
     let style = setup.style();
     let (mut wishes, mut files, alarm) = (Wishes::listen()?, Watch::new()?, Alarm::new()?);
-    let mut names = daemon::NAMES.to_vec();
+    let mut names = daemon::names();
     names.extend(["ledger.json", "passes.json"]);
     let place = install::place(setup).ok();
     let waiting = progress::waiting(|| "services".into());

@@ -8,7 +8,6 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::host::{Host, expand_home};
 use crate::json::Fields;
-use crate::look::AGENT_DATABASE;
 use crate::rules::agent;
 use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
@@ -67,7 +66,7 @@ pub(super) fn shared(state_dir: &StateDir, main: &Path) -> Shared {
             };
         }
     }
-    let path = main.join(AGENT_DATABASE);
+    let path = main.join(families::AGENT_DATABASE);
     let held = files::is_file(&path).then(|| read(&path));
     Shared {
         path: held.is_some().then_some(path),
@@ -120,7 +119,7 @@ pub(super) fn look_at(
     json: PathBuf,
     problems: &mut Vec<Problem>,
 ) -> AgentView {
-    let own = agent.agent.dir.join(AGENT_DATABASE);
+    let own = agent.agent.dir.join(families::AGENT_DATABASE);
     let is_base = shared.path.as_deref() == Some(own.as_path());
     let own_held = (!is_base && files::is_file(&own)).then(|| read(&own));
     let mut view = AgentView {
@@ -208,9 +207,12 @@ fn merged(own: Option<&(Vec<Profile>, Aside)>, base: Option<&(Vec<Profile>, Asid
 
 /// What an agent's databases hold now; nothing where they cannot be read.
 pub(super) fn profiles_again(agent: &AgentView) -> Vec<Profile> {
-    let own = agent.agent.agent.dir.join(AGENT_DATABASE);
+    let own = agent.agent.agent.dir.join(families::AGENT_DATABASE);
     let shared = (agent.path != own).then(|| {
-        let named = agent.path.file_name().is_some_and(|name| name == AGENT_DATABASE);
+        let named = agent
+            .path
+            .file_name()
+            .is_some_and(|name| name == families::AGENT_DATABASE);
         (&agent.path, if named { Which::Agent } else { Which::Shared })
     });
     let read = |path: &Path, which| {
@@ -237,7 +239,7 @@ impl Databases {
         let shared = view.state_dirs.iter().filter(sqlite);
         let shared = shared.map(|state_dir| (state_dir.dir.join(families::SHARED_DATABASE), Which::Shared));
         let agents = view.agents.iter().filter(|agent| agent.sqlite);
-        let own = agents.map(|agent| (agent.agent.agent.dir.join(AGENT_DATABASE), Which::Agent));
+        let own = agents.map(|agent| (agent.agent.agent.dir.join(families::AGENT_DATABASE), Which::Agent));
         let paths: Vec<(PathBuf, Which)> = shared.chain(own).collect();
         let seen = before
             .filter(|before| before.paths == paths)
@@ -396,7 +398,9 @@ pub(super) fn referenced_login(
         return None;
     }
     let path = host.cwd.join(expand_home(&source.path, &host.home));
-    let of_claude = path.file_name().is_some_and(|name| name == ".credentials.json");
+    let of_claude = path
+        .file_name()
+        .is_some_and(|name| name == crate::rules::login::FILE_NAME);
     match of_claude && reference.id == "/claudeAiOauth/accessToken" {
         true => login_in(logins, path.parent()?),
         false => None,

@@ -30,7 +30,7 @@ use crate::edge::progress;
 use crate::rules::alert::Alert;
 use crate::rules::text;
 use crate::secret::SecretUrl;
-use crate::table::{ConfigError, Table, nearest};
+use crate::table::{self, ConfigError, Table, nearest};
 use crate::types::{Affected, Event, EventLogin, Ms, SECOND, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::future::Future;
@@ -54,9 +54,9 @@ pub struct Channel {
     /// Whether recoveries are sent.
     pub resolved: bool,
     /// Logins this channel is for, globs; empty for all.
-    pub logins: Vec<String>,
+    pub logins: Vec<glob::Pattern>,
     /// Agents this channel is for, globs over `family/agent`; empty for all.
-    pub agents: Vec<String>,
+    pub agents: Vec<glob::Pattern>,
     /// Replaces the title, see [`text::PLACEHOLDERS`].
     pub title: Option<String>,
     /// Replaces the message, see [`text::PLACEHOLDERS`].
@@ -252,8 +252,8 @@ fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
         min_severity: table.word("min_severity", &severities)?.unwrap_or(Severity::Warning),
         quiet_hours: read_quiet_hours(table)?,
         resolved: table.bool("resolved")?.unwrap_or(true),
-        logins: table.strings("logins")?.unwrap_or_default(),
-        agents: table.strings("agents")?.unwrap_or_default(),
+        logins: table::globs(table, "logins")?.unwrap_or_default(),
+        agents: table::globs(table, "agents")?.unwrap_or_default(),
         title: read_template(table, "title")?,
         body: read_template(table, "body")?,
         timeout,
@@ -470,8 +470,8 @@ impl Channel {
     }
 
     fn routes(&self, login: Option<&EventLogin>, affected: &[Affected], alert_id: &str) -> bool {
-        let any = |globs: &[String], mut names: Box<dyn Iterator<Item = String> + '_>| {
-            globs.is_empty() || names.any(|name| globs.iter().any(|glob| text::glob(glob, &name)))
+        let any = |globs: &[glob::Pattern], mut names: Box<dyn Iterator<Item = String> + '_>| {
+            globs.is_empty() || names.any(|name| globs.iter().any(|glob| glob.matches(&name)))
         };
         let store = alert_id.strip_prefix("store:").map(str::to_owned);
         let agents = affected.iter().map(Affected::label);
@@ -789,6 +789,7 @@ mod tests {
             ("logins = [\"work\"]", &event(), false),
             ("agents = [\"clawdbot/*\"]", &event(), true),
             ("agents = [\"moltbot/*\"]", &event(), false),
+            ("agents = [\"clawdbot/[m]ain\"]", &event(), true),
             ("agents = [\"moltbot/*\"]", &about("store:moltbot/main"), true),
             ("agents = [\"moltbot/*\"]", &about("store:clawdbot/main"), false),
             // that another channel fails concerns everybody

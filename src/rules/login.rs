@@ -6,6 +6,9 @@ use crate::types::{Meta, Ms};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// The file of a login, in its directory.
+pub(crate) const FILE_NAME: &str = ".credentials.json";
+
 /// Where a login is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,7 +41,7 @@ pub struct Place {
 impl Place {
     /// `D/.credentials.json`.
     pub fn file(&self) -> PathBuf {
-        self.dir.join(".credentials.json")
+        self.dir.join(FILE_NAME)
     }
 
     /// `D/.oauth_refresh.lock`, the first lock.

@@ -99,19 +99,19 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// For people, after "kept: ".
+    /// For people, after "not changed: ".
     pub fn words(self) -> &'static str {
         match self {
             Self::UpToDate => "up to date",
             Self::NothingToGive => "the login has no usable token",
             Self::ApiKey => "it holds an API key",
-            Self::NotMade => "not there, and its agent would not make it: `nolapse sync --create` does",
+            Self::NotMade => "it does not exist and its agent would not create it; `nolapse sync --create` does",
             Self::OtherProvider => "it belongs to another provider",
-            Self::ByReference => "its token is kept elsewhere",
-            Self::NoDowngrade => "it is oauth and the login has no refresh token",
-            Self::LongerLife => "it lives longer than the login's token",
-            Self::StaticToken => "a token without an end may be a setup token",
-            Self::StillGood => "of unknown descent and still good",
+            Self::ByReference => "its token is stored elsewhere (`tokenRef`)",
+            Self::NoDowngrade => "it is `oauth` and the login has no refresh token",
+            Self::LongerLife => "its token expires later than the login's",
+            Self::StaticToken => "its token has no end date, so it may be a one-year setup token",
+            Self::StillGood => "it still works, and it is not known to come from this login",
         }
     }
 }

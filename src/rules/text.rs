@@ -1,5 +1,4 @@
-//! What all channels do to text: clean foreign characters, cut to a service's limit, escape for its markup, fill templates,
-//! match routes.
+//! What all channels do to text: clean foreign characters, cut to a service's limit, escape for its markup, fill templates.
 //!
 //! Agent ids, paths and host names are foreign text: they may hold markup, control characters and direction marks. They
 //! are cleaned once for every channel ([`clean`]) and escaped by each for its own markup. Cutting is always done on the
@@ -281,28 +280,6 @@ fn expand(template: &str, mut value: impl FnMut(&str) -> String) -> String {
     out + rest
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any run of characters and `?` for one.
-pub fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    // the last star, and how far the text had got when it was met
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == '*' {
-            star = Some((p, t));
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) {
-            (p, t) = (p + 1, t + 1);
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            (p, t) = (at + 1, from + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,10 +322,8 @@ mod tests {
         }
 
         #[test]
-        fn templates_and_globs_never_panic(a in "\\PC{0,30}", b in "\\PC{0,30}") {
+        fn templates_never_panic(a in "\\PC{0,30}") {
             fill(&a, &event());
-            glob(&a, &b);
-            prop_assert!(glob("*", &a));
         }
     }
 
@@ -404,20 +379,5 @@ mod tests {
         );
         assert_eq!(unknown_placeholder("{title} {{x}} { host }"), None);
         assert_eq!(unknown_placeholder("{titel}"), Some("titel".into()));
-    }
-
-    #[test]
-    fn globs() {
-        for (pattern, text, wanted) in [
-            ("*", "", true),
-            ("clawdbot/*", "clawdbot/main", true),
-            ("clawdbot/*", "moltbot/main", false),
-            ("*/ma?n", "clawdbot/main", true),
-            ("*a*b", "xaxxb", true),
-            ("a", "ab", false),
-            ("", "", true),
-        ] {
-            assert_eq!(glob(pattern, text), wanted, "{pattern} {text}");
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::rules::agent::Agent;
 use crate::rules::agent::{Generation, StateDir};
 use crate::secret::Secret;
 use crate::stores::families::{self, FAMILIES, FamilyRow, Signs, normalise_agent_id};
+use crate::stores::store;
 use crate::types::{AgentRef, Family, Problem};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -323,8 +324,8 @@ impl Found {
         let shared_sqlite = Some(dir.join(families::SHARED_DATABASE)).filter(|path| files::is_file(path));
         let signs = Signs {
             version: config.version.as_deref(),
-            sqlite: shared_sqlite.is_some() || any("openclaw-agent.sqlite"),
-            json_store: any("auth-profiles.json"),
+            sqlite: shared_sqlite.is_some() || any(families::AGENT_DATABASE),
+            json_store: any(store::FILE_NAME),
             auth_state: any("auth-state.json"),
         };
         let signs_auth_state = signs.auth_state;
@@ -332,7 +333,7 @@ impl Found {
         let refresh_locks = families::refresh_locks(&generation, signs);
         if generation == Generation::Sqlite {
             for dir in all_dirs {
-                let json = dir.join("auth-profiles.json");
+                let json = dir.join(store::FILE_NAME);
                 if files::exists(&json) {
                     self.problems.push(Problem::at(
                         "json_beside_sqlite",

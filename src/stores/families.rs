@@ -73,6 +73,33 @@ pub const FAMILIES: [FamilyRow; 3] = [
     },
 ];
 
+/// An OpenClaw agent's own database, in its folder.
+pub const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
+
+/// The database that a state directory's agents share, from there.
+pub const SHARED_DATABASE: &str = "state/openclaw.sqlite";
+
+/// The store that came before `auth-profiles.json`, which its agent takes over.
+pub const LEGACY_STORE: &str = "auth.json";
+
+/// The databases by name, and what SQLite writes beside each before it reaches it.
+const DATABASE_FILES: [&str; 4] = [
+    "openclaw-agent.sqlite",
+    "openclaw-agent.sqlite-wal",
+    "openclaw.sqlite",
+    "openclaw.sqlite-wal",
+];
+
+/// The names of all files that tell of stores: the stores, and the products' configuration.
+pub fn file_names() -> Vec<&'static str> {
+    let mut names = vec![super::store::FILE_NAME, LEGACY_STORE];
+    names.extend(DATABASE_FILES);
+    names.extend(FAMILIES.iter().flat_map(|row| row.config_names));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// The row of a family.
 pub fn row(family: Family) -> &'static FamilyRow {
     FAMILIES.iter().find(|row| row.family == family).unwrap_or(&FAMILIES[0])
@@ -241,9 +268,6 @@ pub const GRANT_LOCK: Terms = Terms {
     ..STORE_LOCK
 };
 
-/// The database of a state directory that its agents share (openclaw 2026.6.5 and later).
-pub(crate) const SHARED_DATABASE: &str = "state/openclaw.sqlite";
-
 /// Where a state directory has them.
 pub const GRANT_LOCKS: &str = "locks/oauth-refresh";
 
@@ -309,6 +333,27 @@ pub fn normalise_agent_id(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_file_that_is_found_is_known_by_name() {
+        let names = file_names();
+        for path in [
+            AGENT_DATABASE,
+            SHARED_DATABASE,
+            LEGACY_STORE,
+            super::super::store::FILE_NAME,
+        ] {
+            let name = path.rsplit('/').next().unwrap();
+            assert!(names.contains(&name), "{name}");
+        }
+        for row in &FAMILIES {
+            assert!(
+                row.config_names.iter().all(|name| names.contains(name)),
+                "{:?}",
+                row.family
+            );
+        }
+    }
 
     #[test]
     fn ids_are_normalised_as_the_agents_do() {

@@ -1,7 +1,8 @@
 //! The resident form: what wakes it, and what does not. Waits are for events, with a generous deadline.
 
-use crate::home::{DAY, HOUR, Home, MAIN, MINUTE, credentials, now};
+use crate::home::{DAY, HOUR, Home, MAIN, MINUTE, credentials, now, token};
 use crate::receiver::{Manner, Receiver};
+use serde_json::json;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -423,6 +424,37 @@ fn a_pass_that_waits_hears_what_it_is_told() {
         "{:?}",
         home.files().keys()
     );
+}
+
+/// OpenClaw's agents without a database of their own share one; its configuration names in all spellings are read too.
+#[test]
+fn a_change_of_the_shared_database_wakes_it() {
+    let home = home();
+    fs::create_dir_all(home.at(".openclaw/agents/main/agent")).unwrap();
+    fs::create_dir_all(home.at(".openclaw/state")).unwrap();
+    let database = home.at(".openclaw/state/openclaw.sqlite");
+    let write = |sql: &str| {
+        rusqlite::Connection::open(&database)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap()
+    };
+    write("CREATE TABLE config_machine_state(state_key TEXT PRIMARY KEY, value_json TEXT, updated_at INTEGER)");
+    let daemon = Daemon::start(&home);
+    let before = home.json(".local/state/nolapse/ledger.json")["alerts"].to_string();
+    assert!(!before.contains("anthropic:x"), "{before}");
+    let profiles = json!({"version": 1, "profiles": {"anthropic:x": token("7", now() - DAY)}});
+    write(&format!(
+        "INSERT INTO config_machine_state VALUES('authProfiles.store', '{profiles}', 0)"
+    ));
+    daemon.until("the alert", || {
+        let alerts = home.json(".local/state/nolapse/ledger.json")["alerts"].to_string();
+        alerts.contains("anthropic:x")
+    });
+    let passes = daemon.passes();
+    home.write(".openclaw/moldbot.json", "{}");
+    daemon.until("a pass for the configuration", || daemon.passes() > passes);
+    assert_eq!(daemon.stop(), 0);
 }
 
 #[test]

@@ -448,6 +448,51 @@ fn a_corrupt_ledger_is_set_aside_and_never_fatal() {
 }
 
 #[test]
+fn a_dry_sync_says_why_a_profile_is_not_changed() {
+    let home = Home::new();
+    let expires = now() + 8 * HOUR;
+    home.login("1", expires);
+    for (agent, profiles, says) in [
+        (
+            "main",
+            json!({"anthropic:claude-cli": oauth("1", expires)}),
+            "1 profile is up to date",
+        ),
+        (
+            "main",
+            json!({"anthropic:claude-cli": {"type": "api_key", "provider": "anthropic", "key": "sk-ant-CANARY"}}),
+            "clawdbot/main: anthropic:claude-cli not changed: it holds an API key",
+        ),
+        (
+            "main",
+            json!({"anthropic:claude-cli": oauth("7", now() + DAY)}),
+            "clawdbot/main: anthropic:claude-cli not changed: its token expires later than the login's",
+        ),
+        (
+            "main",
+            json!({}),
+            "clawdbot/main: anthropic:claude-cli not changed: it does not exist",
+        ),
+    ] {
+        home.store(agent, profiles);
+        home.config("[sync]\ncreate = \"never\"\n");
+        let dry = home.run(&["sync", "--dry-run"]);
+        assert!(
+            dry.stdout.contains(says) && !dry.stdout.contains("would change"),
+            "{says}: {dry:?}"
+        );
+        assert!(!dry.stdout.contains("CANARY"), "{dry:?}");
+    }
+    home.config("[sync]\nenabled = false\n");
+    let dry = home.run(&["sync", "--dry-run"]);
+    assert!(!dry.stdout.contains("not changed:"), "{dry:?}");
+    home.config("");
+    home.write(MAIN, "{");
+    let dry = home.run(&["sync", "--dry-run"]);
+    assert!(dry.stdout.contains("clawdbot/main not changed: no store"), "{dry:?}");
+}
+
+#[test]
 fn a_dry_run_writes_nothing_at_all() {
     let home = Home::new();
     home.login("2", now() + 8 * HOUR)
