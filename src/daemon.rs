@@ -1,7 +1,8 @@
 //! Schedule, file changes and signals -> one loop that owns the pass.
 //!
 //! One pass at a time, in this process and (by the pass lock) across processes. What arrives during a pass is looked at when it
-//! is over, so a storm of nudges is one more pass. Between passes the process sleeps until the nearest of: the schedule, the
+//! is over, so a storm of nudges is one more pass. What a pass only waits for (channels, other hosts, the heartbeat) goes on beside
+//! the next one. Between passes the process sleeps until the nearest of: the schedule, the
 //! next moment at which a judgement can change, the outbox's next try, a changed file, a signal.
 //!
 //! Signals are answered during a pass too. The service manager hears a sign of life while a pass waits for others, and none once
@@ -16,7 +17,7 @@ use crate::layout;
 use crate::ledger;
 use crate::look;
 use crate::metrics;
-use crate::outcome::{Outcome, Report};
+use crate::outcome::{self, Outcome, Report};
 use crate::pass::{self, Scope};
 use crate::report;
 use crate::rules::login;
@@ -35,7 +36,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
@@ -60,16 +61,23 @@ const AT_THE_LATEST: Ms = HOUR;
 /// What a pass is let finish once the daemon was told to stop; less than the units' `TimeoutStopSec=`.
 const FINISH: Duration = Duration::from_secs(120);
 
+/// What deliveries on their way are let take once the daemon was told to stop.
+const ON_ITS_WAY: Limits = Limits {
+    pass: Duration::from_secs(20),
+    finish: Duration::from_secs(20),
+};
+
 /// What a pass may take besides what its configuration lets it wait for: our lock twice, stores' and logins' locks, channels.
 const PASS: Duration = Duration::from_secs(15 * 60);
 
 /// Why the loop woke.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Woke {
     Due,
     Changed(Changed),
     Asked(Asked),
     SignOfLife,
+    Finished(Box<Report>),
 }
 
 /// Why the daemon ended, if nobody asked it to.
@@ -117,6 +125,7 @@ fn turns(
     let mut counter = Counter::default();
     let mut said = BTreeSet::new();
     let mut databases: Option<look::Databases> = None;
+    let mut tails: JoinSet<Report> = JoinSet::new();
     manager::ready(&status);
     tracing::info!(schedule = %ctx.config.daemon.schedule, "watching");
     loop {
@@ -135,7 +144,7 @@ fn turns(
             runtime,
             signals,
             limits,
-            pass::run(ctx, Scope::Whole),
+            pass::begin(ctx, Scope::Whole, &outcome::Asked::default()),
             &|| manager::alive(&status),
             &mut |asked| match asked {
                 Asked::Reload => reloaded = Some(reload(load)),
@@ -146,42 +155,53 @@ fn turns(
                 }
             },
         );
-        let report = match ended {
-            Ended::Done(report) => report,
-            Ended::Stopped => return Ok(()),
+        let pass = match ended {
+            Ended::Done(pass) => pass,
+            Ended::Stopped(pass) => {
+                if let Some(pass) = pass {
+                    let whole = ctx.clone();
+                    tails.spawn_on(async move { pass.finish(&whole).await }, runtime.handle());
+                }
+                see_off(runtime, signals, &mut tails);
+                return Ok(());
+            }
             Ended::Hung => return Err(Failed::Hung(limits.pass)),
         };
-        watch.set(&watched(ctx, &report.view));
-        databases = Some(look::Databases::of(&report.view, databases.take()));
-        if let Some(reloaded) = reloaded {
-            trouble = take(ctx, reloaded);
-            again = true;
-        }
-        said = say(&report, &said);
-        status = self::status(ctx, &report, trouble.as_deref().or(deaf.as_deref()));
-        tracing::debug!("{status}");
-        manager::alive(&status);
-        let ledger = ledger::load(&ctx.state_dir).ledger;
-        let wake_at = wake_at(ctx, &report, &ledger, begun);
-        counter.lay_out(ctx, &report, &ledger, wake_at);
-        drop(ledger);
-        if again {
-            continue;
-        }
-        grants = report.view.logins.len()
-            + report
+        watch.set(&watched(ctx, &pass.report.view));
+        databases = Some(look::Databases::of(&pass.report.view, databases.take()));
+        let mut wake_at = wake_at(ctx, &pass.report.view, begun);
+        grants = pass.report.view.logins.len()
+            + pass
+                .report
                 .view
                 .agents
                 .iter()
                 .map(|agent| agent.profiles.len())
                 .sum::<usize>();
-        drop(report);
+        let whole = ctx.clone();
+        tails.spawn_on(async move { pass.finish(&whole).await }, runtime.handle());
+        if let Some(reloaded) = reloaded {
+            trouble = take(ctx, reloaded);
+            again = true;
+        }
+        if again {
+            continue;
+        }
         let mut pause_until: Option<Ms> = None;
         let mut quiet_until: Option<Instant> = None;
         loop {
-            let pauses = (pause_until, quiet_until.take());
-            let woke = runtime.block_on(wait(signals, watch, alarm, wake_at, pauses));
+            let until = (wake_at, pause_until, quiet_until.take());
+            let woke = runtime.block_on(wait(signals, watch, alarm, until, &mut tails));
             match woke? {
+                Woke::Finished(report) => {
+                    said = say(&report, &said);
+                    status = self::status(ctx, &report, trouble.as_deref().or(deaf.as_deref()));
+                    tracing::debug!("{status}");
+                    manager::alive(&status);
+                    let ledger = ledger::load(&ctx.state_dir).ledger;
+                    wake_at = next_try(ctx, &ledger, wake_at);
+                    counter.lay_out(ctx, &report, &ledger, wake_at);
+                }
                 Woke::SignOfLife => manager::alive(&status),
                 Woke::Changed(Changed::Databases) if !databases.as_mut().is_none_or(look::Databases::changed) => {
                     quiet_until = Some(Instant::now() + PEEK_GAP);
@@ -200,6 +220,7 @@ fn turns(
                 Woke::Asked(Asked::Stop) => {
                     manager::stopping();
                     tracing::info!("stopping");
+                    see_off(runtime, signals, &mut tails);
                     return Ok(());
                 }
                 Woke::Asked(Asked::Reload) => {
@@ -209,6 +230,12 @@ fn turns(
             }
         }
     }
+}
+
+/// Lets what is on its way arrive, for a while.
+fn see_off(runtime: &Runtime, signals: &mut Signals, tails: &mut JoinSet<Report>) {
+    let all = async { while tails.join_next().await.is_some() {} };
+    attend(runtime, signals, ON_ITS_WAY, all, &|| {}, &mut |_| {});
 }
 
 /// Logs what went wrong with the pass itself, unless it went wrong with the one before too. Returns all of it.
@@ -244,8 +271,8 @@ struct Limits {
 enum Ended<T> {
     /// By itself.
     Done(T),
-    /// Given up, since the daemon was told to stop and it did not end in time; or told so twice.
-    Stopped,
+    /// The daemon was told to stop; what the work came to, or nothing where it did not end in time or the daemon was told twice.
+    Stopped(Option<T>),
     /// Given up, since it took longer than it may.
     Hung,
 }
@@ -295,7 +322,7 @@ fn attend<T>(
             }
         });
         match turn {
-            Turn::Done(_) if stops > 0 => return Ended::Stopped,
+            Turn::Done(output) if stops > 0 => return Ended::Stopped(Some(output)),
             Turn::Done(output) => return Ended::Done(output),
             Turn::Asked(what) => {
                 if what == Asked::Stop {
@@ -309,7 +336,7 @@ fn attend<T>(
                 }
             }
             Turn::Late if signals::uninterrupted() => late = true,
-            Turn::Late if stops > 0 => return Ended::Stopped,
+            Turn::Late if stops > 0 => return Ended::Stopped(None),
             Turn::Late => return Ended::Hung,
             Turn::SignOfLife => {
                 alive_at = every.filter(|_| !late).map(|every| Instant::now() + every);
@@ -367,8 +394,8 @@ async fn wait(
     signals: &mut Signals,
     watch: &mut Watch,
     alarm: &Alarm,
-    wake_at: Ms,
-    (pause_until, quiet_until): (Option<Ms>, Option<Instant>),
+    (wake_at, pause_until, quiet_until): (Ms, Option<Ms>, Option<Instant>),
+    tails: &mut JoinSet<Report>,
 ) -> io::Result<Woke> {
     let wake_at = pause_until.map_or(wake_at, |pause| pause.min(wake_at));
     let names = names();
@@ -388,21 +415,25 @@ async fn wait(
         asked = signals.next() => Ok(Woke::Asked(asked)),
         due = alarm.until(wake_at, AT_THE_LATEST) => due.map(|()| Woke::Due),
         changed = changed => changed.map(Woke::Changed),
+        // one that panicked has said so
+        Some(Ok(report)) = tails.join_next(), if !tails.is_empty() => Ok(Woke::Finished(Box::new(report))),
         () = sign_of_life() => Ok(Woke::SignOfLife),
     }
 }
 
-/// The nearest of the schedule, the next change by the clock, and the outbox; never nearer than a second.
-fn wake_at(ctx: &Ctx, report: &Report, ledger: &Ledger, begun: Ms) -> Ms {
+/// [`wake_at`] or the outbox's next try, whichever is nearer.
+fn next_try(ctx: &Ctx, ledger: &Ledger, wake_at: Ms) -> Ms {
+    let now = ctx.clock.now();
+    let outbox = ledger.outbox.iter().map(|out| out.next_at).filter(|at| *at > now).min();
+    outbox.map_or(wake_at, |at| at.min(wake_at)).max(now + SECOND)
+}
+
+/// The nearest of the schedule and the next change by the clock; never nearer than a second.
+fn wake_at(ctx: &Ctx, view: &View, begun: Ms) -> Ms {
     let now = ctx.clock.now();
     let scheduled = schedule::next(&ctx.config.daemon.schedule).ok().flatten();
-    let clock = next_change::next(&report.view, &ctx.config.alerts, ctx.config.renew.lead);
-    let outbox = ledger.outbox.iter().map(|out| out.next_at).filter(|at| *at > now).min();
-    let nearest = [scheduled, clock, outbox]
-        .into_iter()
-        .flatten()
-        .filter(|at| *at > begun)
-        .min();
+    let clock = next_change::next(view, &ctx.config.alerts, ctx.config.renew.lead);
+    let nearest = [scheduled, clock].into_iter().flatten().filter(|at| *at > begun).min();
     nearest
         .unwrap_or(now + AT_THE_LATEST)
         .clamp(now + SECOND, now + AT_THE_LATEST)

@@ -2,7 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::deliver;
-use crate::notify::{Channel, ChannelKind};
+use crate::notify::{Channel, ChannelKind, desktop};
 use crate::rules::alert::{self, Alert};
 use crate::rules::heard::UNHEARD;
 use crate::rules::heard::{self, HoldsBack, Known, Reach, Standing, Taker, Unheard};
@@ -62,6 +62,34 @@ pub(crate) fn unheard<'a>(
         .into_iter()
         .map(|(why, alerts)| problem(ledger, &alerts, why))
         .collect()
+}
+
+/// That no alert would reach a person, whatever happens: there is the log alone, or a desktop that shows nothing.
+pub(crate) fn nobody(ctx: &Ctx) -> Option<Problem> {
+    let mut why = Vec::new();
+    for channel in ctx.channels() {
+        match channel.kind {
+            ChannelKind::Log(_) => why.push("there is only the log".to_owned()),
+            ChannelKind::Desktop(_) => why.push(desktop::shows(&ctx.host).err()?),
+            _ => return None,
+        }
+    }
+    Some(Problem {
+        kind: "nobody_alerted",
+        path: None,
+        message: format!("nobody would be alerted: {}", why.join("; ")),
+        hint: "add a channel that reaches you (`ntfy`, `email`, `telegram` …), see `nolapse config init --stdout`"
+            .into(),
+    })
+}
+
+/// Where alerts go, for a person: each channel's name with its type.
+pub(crate) fn whom(channels: &[Channel]) -> String {
+    let shown = |channel: &Channel| match channel.name == channel.kind.word() {
+        true => channel.name.clone(),
+        false => format!("{} ({})", channel.name, channel.kind.word()),
+    };
+    channels.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {

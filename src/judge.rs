@@ -21,6 +21,7 @@ pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
     let mut firing = alerts(ctx, view);
     firing.extend(rules::alert::channel_alerts(&ledger.troubles));
     firing.extend(rules::link::alerts(&ledger.openclaw));
+    firing.extend(rules::alert::heartbeat_alert(ledger.heartbeat.as_ref()));
     firing.extend(remotes::alerts(ctx, ledger, now));
     firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     firing

@@ -47,6 +47,7 @@ pub mod remotes;
 pub mod renew;
 
 mod heard;
+mod strangers;
 
 pub mod pass;
 

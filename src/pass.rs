@@ -24,8 +24,7 @@ use crate::ledger;
 use crate::link;
 use crate::look;
 use crate::metrics;
-use crate::notify::heartbeat::Stage;
-use crate::notify::{self, Channel, Job, Receipt, SendCtx, SendError};
+use crate::notify::{self, Channel, Job, Receipt, SendError};
 use crate::outcome::{Asked, What};
 use crate::remotes;
 use crate::renew;
@@ -47,6 +46,7 @@ use crate::sources::claude::{self, NewTokens};
 use crate::sources::save;
 use crate::stores::families;
 use crate::stores::store;
+use crate::strangers::{Tail, send_ctx};
 use crate::types::LockKind;
 use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
 use std::path::Path;
@@ -67,7 +67,7 @@ pub enum Scope {
 }
 
 /// How long a pass waits for another one on the same state directory.
-const PASS_PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PASS_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One pass.
 pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
@@ -76,22 +76,16 @@ pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
 
 /// One pass, with what was asked of the renewals.
 pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
+    begin(ctx, scope, asked).await.finish(ctx).await
+}
+
+/// A pass up to where it would wait for strangers: what it found is saved and on its way.
+pub async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
     let begun = crate::edge::host::monotonic();
     let mut problems = Vec::new();
-    let answers = match scope {
-        Scope::Whole if !ctx.config.remotes.is_empty() => remotes::ask(ctx, &ledger::load(&ctx.state_dir).ledger).await,
-        _ => Vec::new(),
-    };
-    let unusable = |what: &str, why: String| {
-        Problem::at(
-            "state_dir",
-            &ctx.state_dir,
-            format!("the state directory `{}` {what}: {why}", ctx.host.tilde(&ctx.state_dir)),
-            "make it writable, or name another with `--state-dir`",
-        )
-    };
+    let mut tail = (scope == Scope::Whole).then(|| Tail::begin(ctx));
     if let Err(error) = files::make_dirs(&ctx.state_dir) {
-        problems.push(unusable("cannot be made", files::io_words(&error)));
+        problems.push(unusable(ctx, "cannot be made", &error));
     }
     let lock = match locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await {
         Ok(lock) => Some(lock),
@@ -104,7 +98,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
             ));
             let ledger = ledger::load(&ctx.state_dir).ledger;
             let view = look::look(ctx, &ledger);
-            let mut report = Report {
+            let report = Report {
                 view,
                 done: Vec::new(),
                 alerts: Vec::new(),
@@ -112,33 +106,26 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
                 problems,
                 renewals: Vec::new(),
             };
-            if scope == Scope::Whole {
-                note_pass(ctx, &mut report, &ledger, begun.elapsed());
-                beat(ctx, &report).await;
-            }
-            return report;
+            return Begun { report, tail, begun };
         }
         Err(LockError::Io(error)) => {
-            problems.push(unusable("cannot be locked", files::io_words(&error)));
+            problems.push(unusable(ctx, "cannot be locked", &error));
             None
         }
     };
-    if scope == Scope::Whole
-        && let Some(heartbeat) = &ctx.config.heartbeat
-        && let Err(error) = heartbeat.ping(Stage::Start, None, &send_ctx(ctx)).await
-    {
-        tracing::warn!("heartbeat: {error}");
-    }
     let loaded = ledger::load(&ctx.state_dir);
     let mut ledger = loaded.ledger;
     if let Some(problem) = loaded.problem {
         problems.push(problem);
         if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now()) {
-            problems.push(unusable("cannot be written", files::io_words(&error)));
+            problems.push(unusable(ctx, "cannot be written", &error));
         }
     }
     rules::set_back::settle(&mut ledger, ctx.clock.now());
     let spent_before = ledger.spent.clone();
+    if let Some(tail) = &mut tail {
+        tail.ask(&mut ledger, ctx.clock.now());
+    }
 
     let view = look::look(ctx, &ledger);
     // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
@@ -182,7 +169,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     let channels = ctx.channels();
     let now = ctx.clock.now();
     if scope == Scope::Whole {
-        remotes::note(ctx, &mut ledger, answers, now);
+        remotes::forget(ctx, &mut ledger);
     }
     // without our own lock another pass might tell the same gateway
     let reloads = match lock {
@@ -208,7 +195,7 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     match saved {
         Ok(()) => noted.extend(once),
         Err(error) => {
-            problems.push(unusable("cannot be written", files::io_words(&error)));
+            problems.push(unusable(ctx, "cannot be written", &error));
             // what cannot be remembered would be said again at every pass: this is said by the exit code and the log instead
             leased.clear();
         }
@@ -216,28 +203,69 @@ pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     history::note(&ctx.state_dir, &noted);
     drop(lock);
 
-    let told = deliver(ctx, &channels, leased).await;
-    if !told.is_empty() {
-        ledger = record(ctx, &channels, &told, &mut problems).await;
+    match &mut tail {
+        Some(tail) => tail.send(leased),
+        None => problems.extend(deliver::failing(&ledger)),
     }
     problems.extend(link::reload_all(ctx, reloads).await);
-    problems.extend(deliver::failing(&ledger));
-    if scope == Scope::Whole {
-        problems.extend(heard::unheard(ctx, &ledger, &alerts, now));
-    }
-    let mut report = Report {
+    let report = Report {
         view,
         done,
         alerts,
-        told,
+        told: Vec::new(),
         problems,
         renewals,
     };
-    if scope == Scope::Whole {
+    Begun { report, tail, begun }
+}
+
+/// A pass whose own work is done and saved; what it found is on its way.
+#[derive(Debug)]
+pub struct Begun {
+    /// What it saw and did so far; who was told, and what other hosts say, comes with the end.
+    pub report: Report,
+    tail: Option<Tail>,
+    begun: std::time::Instant,
+}
+
+impl Begun {
+    /// Waits for channels, other hosts and the heartbeat.
+    pub async fn finish(self, ctx: &Ctx) -> Report {
+        let Self {
+            mut report,
+            tail,
+            begun,
+        } = self;
+        let Some(mut tail) = tail else {
+            return report;
+        };
+        report.told = tail.finish(&mut report.problems).await;
+        let ledger = ledger::load(&ctx.state_dir).ledger;
+        let now = ctx.clock.now();
+        report.problems.extend(deliver::failing(&ledger));
+        // what other hosts said in the meantime
+        report.alerts.retain(|alert| !alert.id.starts_with("remote:"));
+        report.alerts.extend(remotes::alerts(ctx, &ledger, now));
+        report
+            .alerts
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+        report
+            .problems
+            .extend(heard::unheard(ctx, &ledger, &report.alerts, now));
         note_pass(ctx, &mut report, &ledger, begun.elapsed());
-        beat(ctx, &report).await;
+        tail.beat(&bad_news(ctx, &report)).await;
+        report
     }
-    report
+}
+
+pub(crate) fn unusable(ctx: &Ctx, what: &str, error: &std::io::Error) -> Problem {
+    let (dir, why) = (ctx.host.tilde(&ctx.state_dir), files::io_words(error));
+    Problem::at(
+        "state_dir",
+        &ctx.state_dir,
+        format!("the state directory `{dir}` {what}: {why}"),
+        "make it writable, or name another with `--state-dir`",
+    )
 }
 
 /// The tokens of renewals that an earlier pass began: a process that died, or a program that was left alone, may have used them up.
@@ -332,15 +360,6 @@ fn renewed(seen: &outcome::Seen) -> Option<Done> {
     })
 }
 
-fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
-    SendCtx {
-        host: &ctx.host,
-        http: &ctx.http,
-        now: ctx.clock.now(),
-        previous: None,
-    }
-}
-
 /// Sends what was leased, with no lock held.
 pub async fn deliver(
     ctx: &Ctx,
@@ -414,19 +433,6 @@ fn note_pass(ctx: &Ctx, report: &mut Report, ledger: &Ledger, took: Duration) {
     }
     if let Err(error) = ledger::save_passes(&ctx.state_dir, &passes) {
         tracing::debug!("{}: {}", ctx.state_dir.display(), files::io_words(&error));
-    }
-}
-
-async fn beat(ctx: &Ctx, report: &Report) {
-    let Some(heartbeat) = &ctx.config.heartbeat else { return };
-    let text = bad_news(ctx, report);
-    let stage = if text.is_empty() {
-        Stage::Success
-    } else {
-        Stage::Fail { report: &text }
-    };
-    if let Err(error) = heartbeat.ping(stage, None, &send_ctx(ctx)).await {
-        tracing::warn!("heartbeat: {error}");
     }
 }
 

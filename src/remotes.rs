@@ -9,10 +9,13 @@ use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
 use crate::rules::remote::{self, Answer, Silence};
 use crate::types::Ms;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// So many hosts are asked at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// The most that is taken of an answer, in bytes.
 const LIMIT: usize = 4 << 20;
@@ -20,9 +23,16 @@ const LIMIT: usize = 4 << 20;
 /// What one remote said, by its name.
 pub type Heard = (String, Result<Answer, Silence>);
 
-/// Asks those whose turn it is. Holds no lock: an answer may take its time.
-pub async fn ask(ctx: &Ctx, ledger: &Ledger) -> Vec<Heard> {
-    let now = ctx.clock.now();
+/// Hosts that are being asked. Holds no lock: an answer may take its time.
+#[derive(Debug, Default)]
+pub(crate) struct Asking {
+    asked: JoinSet<Heard>,
+    /// Answers that came, and that nobody took yet.
+    gathered: Vec<Heard>,
+}
+
+/// Begins to ask those whose turn it is, and marks them, so that a pass that begins meanwhile does not ask them again.
+pub(crate) fn ask(ctx: &Ctx, ledger: &mut Ledger, now: Ms) -> Asking {
     let due = |remote: &&RemoteConfig| {
         ledger.remotes.get(&remote.name).is_none_or(|memory| {
             // a clock that was set back must not hold a question for ever
@@ -30,29 +40,56 @@ pub async fn ask(ctx: &Ctx, ledger: &Ledger) -> Vec<Heard> {
         })
     };
     let due: Vec<&RemoteConfig> = ctx.config.remotes.iter().filter(due).collect();
-    let mut heard = Vec::new();
-    for some in due.chunks(AT_ONCE) {
-        let mut asked = tokio::task::JoinSet::new();
-        for remote in some {
-            let (name, spec) = (remote.name.clone(), spec(ctx, remote));
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut asked = JoinSet::new();
+    for remote in due {
+        ledger.remotes.entry(remote.name.clone()).or_default().asked_at = now;
+        let (name, spec, room) = (remote.name.clone(), spec(ctx, remote), room.clone());
+        asked.spawn(async move {
+            let _room = room.acquire_owned().await;
             let waiting = progress::waiting(|| format!("{name} to answer"));
-            asked.spawn(async move {
-                let heard = (name, one(spec).await);
-                drop(waiting);
-                heard
-            });
-        }
-        heard.extend(asked.join_all().await);
+            let heard = one(spec).await;
+            drop(waiting);
+            (name, heard)
+        });
     }
-    heard
+    Asking {
+        asked,
+        gathered: Vec::new(),
+    }
 }
 
-/// Remembers what was heard, and forgets remotes that are not configured any more.
-pub fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
+impl Asking {
+    /// Whether every host has answered, or will not any more.
+    pub(crate) fn over(&self) -> bool {
+        self.asked.is_empty() && self.gathered.is_empty()
+    }
+
+    /// The next answers: one, and those that come within `together` of it. What came is kept where this is dropped while it waits.
+    pub(crate) async fn some(&mut self, together: Duration) -> Vec<Heard> {
+        if self.gathered.is_empty() {
+            let first = self.asked.join_next().await;
+            self.gathered.extend(first.into_iter().flatten());
+        }
+        let until = tokio::time::Instant::now() + together;
+        while let Ok(Some(next)) = tokio::time::timeout_at(until, self.asked.join_next()).await {
+            self.gathered.extend(next);
+        }
+        std::mem::take(&mut self.gathered)
+    }
+}
+
+/// Forgets remotes that are not configured any more.
+pub(crate) fn forget(ctx: &Ctx, ledger: &mut Ledger) {
     let remotes = &ctx.config.remotes;
     ledger
         .remotes
         .retain(|name, _| remotes.iter().any(|remote| remote.name == *name));
+}
+
+/// Remembers what was heard, and forgets remotes that are not configured any more.
+pub fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
+    forget(ctx, ledger);
     for (name, answer) in heard {
         remote::note(ledger.remotes.entry(name.clone()).or_default(), &name, answer, now);
     }

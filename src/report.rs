@@ -733,6 +733,8 @@ pub(crate) fn health_word(health: Health, style: Style) -> String {
 fn gauge(left: Option<Ms>, scale: Ms, health: Health, style: Style) -> String {
     let time = match left {
         None => String::new(),
+        // the last three days are the server's: it may end it in any of them
+        Some(left) if left <= 0 && health == Health::Expiring => "any moment".to_owned(),
         Some(left) if left <= 0 => "over".to_owned(),
         Some(left) => span(left),
     };

@@ -251,6 +251,34 @@ pub(super) fn try_out<'c>(ctx: &Ctx, channel: &'c Channel, severity: Severity) -
     Ok(results)
 }
 
+/// The message that `install` sends: where alerts will be seen.
+pub(super) fn installed_event(ctx: &Ctx, channel: &Channel) -> Event {
+    Event {
+        title: format!("nolapse watches {} now; its alerts come here", ctx.host.name),
+        ..test_event(ctx, channel, Severity::Info)
+    }
+}
+
+/// Sends one event, and closes it where its receiver would keep it open.
+pub(super) async fn deliver(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Receipt, SendError> {
+    let send_ctx = SendCtx {
+        host: &ctx.host,
+        http: &ctx.http,
+        now: ctx.clock.now(),
+        previous: None,
+    };
+    let sent = notify::send(channel, event, &send_ctx).await?;
+    if channel.keeps_open() {
+        let closing = Event {
+            event_id: format!("{}_end", event.event_id),
+            status: Status::Resolved,
+            ..event.clone()
+        };
+        notify::send(channel, &closing, &send_ctx).await?;
+    }
+    Ok(sent)
+}
+
 /// Sends one event and prints its receipt.
 fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, SendError>, Fatal> {
     let send_ctx = SendCtx {
@@ -284,6 +312,9 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
     Ok(result)
 }
 
+const LIST: &str = "nolapse alert list";
+
+/// In the shape of an alert: a cause, since when, who is affected, a command on a line of its own.
 fn test_event(ctx: &Ctx, channel: &Channel, severity: Severity) -> Event {
     let now = ctx.clock.now();
     Event {
@@ -294,10 +325,12 @@ fn test_event(ctx: &Ctx, channel: &Channel, severity: Severity) -> Event {
         kind: "test".into(),
         title: format!("This is a test of the channel `{}` on {}", channel.name, ctx.host.name),
         message: format!(
-            "sent by `nolapse alert test` at {}; alerts will look like this one; nothing to do",
-            ctx.when(now)
+            "an alert looks like this; nothing has happened\nsince: {} (under a minute ago)\naffected: clawdbot/example\n\
+             to see what is firing, run on {}:\n{LIST}",
+            ctx.when(now),
+            ctx.host.name,
         ),
-        commands: Vec::new(),
+        commands: vec![LIST.into()],
         login: None,
         affected: Vec::new(),
         host: ctx.host.name.clone(),

@@ -1,18 +1,21 @@
 //! `install` and `uninstall`: carries out an [`install::Plan`], and writes down what it wrote.
 
 use super::run::{story, summary};
-use super::{Fatal, Setup, block_on, print, say};
+use super::{Fatal, Setup, alert, block_on, print, say};
+use crate::ctx::Ctx;
 use crate::edge::files::{self, ReadError, io_words};
 use crate::edge::progress;
 use crate::edge::replace;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::termux;
+use crate::heard;
 use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
 use crate::layout;
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
 use crate::types::Meta;
 use clap::Args;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,6 +168,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     } else {
         out.push_str(&summary(&ctx, &report, false));
     }
+    out.push_str(&announce(&ctx)?);
     say(&out)?;
     if fresh_state {
         doing.manifest.state = memory_files(&setup.state_dir)
@@ -190,6 +194,32 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         ))?;
     }
     Ok(Exit::Fine)
+}
+
+/// Says where alerts go from now on, there too: each channel gets a message that says so.
+fn announce(ctx: &Ctx) -> Result<String, Fatal> {
+    let channels = ctx.channels();
+    let mut out = String::new();
+    if let Some(problem) = heard::nobody(ctx) {
+        let _ = writeln!(out, "warning: {}\n  hint: {}", problem.message, problem.hint);
+        return Ok(out);
+    }
+    let _ = writeln!(out, "Alerts go to: {}", layout::one_line(&heard::whom(&channels)));
+    for channel in &channels {
+        let event = alert::installed_event(ctx, channel);
+        let sent = block_on(alert::deliver(ctx, channel, &event))?;
+        let name = layout::one_line(&channel.name);
+        let _ = match sent {
+            Ok(receipt) => writeln!(out, "  {name}: test delivered: {}", layout::one_line(&receipt.detail)),
+            Err(error) => writeln!(
+                out,
+                "  {name}: test NOT delivered: {}\n  hint: fix it in the configuration, then run `nolapse alert test {}`",
+                layout::one_line(error.why()),
+                crate::rules::wording::quote(&channel.name),
+            ),
+        };
+    }
+    Ok(out)
 }
 
 pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fatal> {

@@ -45,6 +45,9 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
         false => until_signal(pass::run(&ctx, Scope::Whole))?,
     };
     let mut out = story(&ctx, &report);
+    if let Some(problem) = heard::nobody(&ctx) {
+        let _ = writeln!(out, "warning: {}\n  hint: {}", one_line(&problem.message), problem.hint);
+    }
     if report::nothing(&report.view) {
         out.push_str(&report::nothing_words(&ctx, &report.view));
     } else {

@@ -120,6 +120,7 @@ pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Probl
     problems.extend(deliver::failing(&loaded.ledger));
     let known = loaded.ledger.alerts.values().map(|memory| &memory.last);
     problems.extend(heard::unheard(ctx, &loaded.ledger, known, now));
+    problems.extend(heard::nobody(ctx));
     problems.extend(deliver::silenced(ctx, &loaded.ledger.silences, now));
     problems
 }

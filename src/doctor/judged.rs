@@ -1,14 +1,12 @@
 //! What a pass would say of the same moment.
 
 use crate::ctx::Ctx;
+use crate::deliver;
 use crate::judge;
 use crate::ledger::Loaded;
 use crate::look;
-
-use crate::deliver;
-use crate::remotes;
 use crate::report;
-use crate::rules::alert::{self, Why};
+use crate::rules::alert::Why;
 use crate::rules::doctor::Judged;
 use crate::rules::view::View;
 use crate::rules::wording;
@@ -23,9 +21,7 @@ pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
         }
     }
     problems.extend(loaded.problem.clone());
-    let mut alerts = judge::alerts(ctx, view);
-    alerts.extend(alert::channel_alerts(&ledger.troubles));
-    alerts.extend(remotes::alerts(ctx, ledger, now));
+    let alerts = judge::firing(ctx, view, ledger, now);
     let alerts = alerts.into_iter().map(|alert| {
         let words = wording::words(&alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
         (alert, words)

@@ -7,7 +7,6 @@ use crate::edge::{files, net};
 use crate::notify::{self, Endpoint};
 use crate::rules::doctor::{ChannelFact, Probe};
 use crate::rules::memory::Ledger;
-use std::path::PathBuf;
 use tokio::task::JoinSet;
 
 pub(super) async fn gather(ctx: &Ctx, ledger: &Ledger) -> Vec<ChannelFact> {
@@ -58,13 +57,7 @@ fn begin(ctx: &Ctx, probes: &mut JoinSet<(usize, Probe)>, i: usize, endpoint: Op
                 return;
             }
         }
-        Some(Endpoint::Desktop) => match bus(host) {
-            Ok(path) => {
-                probes.spawn(async move { (i, reached(net::reach_socket(&path, PATIENCE).await)) });
-                return;
-            }
-            Err(known) => known,
-        },
+        Some(Endpoint::Desktop) => reached(notify::desktop::shows(host)),
         Some(Endpoint::Program(program)) => found(host, &program),
         // asked with the rest of Termux:API
         Some(Endpoint::Termux) => Probe::Untried("Termux:API"),
@@ -88,18 +81,6 @@ fn proxied(host: &Host, scheme: &str) -> bool {
         _ => ["", ""],
     });
     names.into_iter().any(|name| host.var_nonblank(name).is_some())
-}
-
-/// The socket of the session bus.
-fn bus(host: &Host) -> Result<PathBuf, Probe> {
-    let Some(address) = notify::desktop::bus_address(host) else {
-        let why = "there is no session bus: nobody is logged in to a desktop";
-        return Err(Probe::Not(why.into()));
-    };
-    let first = address.split([';', ',']).next();
-    let path = first.and_then(|first| first.strip_prefix("unix:path="));
-    path.map(PathBuf::from)
-        .ok_or(Probe::Untried("a session bus without a file, not tried"))
 }
 
 fn found(host: &Host, program: &str) -> Probe {

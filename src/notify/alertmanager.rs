@@ -4,7 +4,7 @@
 //! severity, each delivery ends the other severities' alerts and begins or ends its own; ending one that it never saw makes
 //! no noise. A firing alert is held for `hold` (30 days), because reminders come further and further apart.
 
-use super::reply::{Headers, post};
+use super::reply::{Headers, own_answer, post};
 use super::{Receipt, SendCtx, SendError, join};
 use crate::edge::http::HeaderText;
 use crate::rules::text::{self, Count, as_is, clip};
@@ -59,6 +59,12 @@ impl Alertmanager {
         }
         let body = payload(event, ctx.now, self.hold).to_string().into_bytes();
         let reply = post(ctx, &join(&self.url, "/api/v2/alerts"), headers, body, &["/message"]).await?;
+        // Alertmanager 0.27 answers with nothing, and what stands before it (Mimir, Grafana) with JSON
+        if !reply.body.trim_ascii().is_empty() {
+            own_answer("alertmanager", &reply, &["/message"], |answer| {
+                (!answer.is_null()).then_some(())
+            })?;
+        }
         Ok(Receipt::of(format!("answered {}", reply.status)))
     }
 }

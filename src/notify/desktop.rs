@@ -1,17 +1,20 @@
 //! `desktop`: a notification by the freedesktop.org Notifications service on the session bus.
 //!
-//! The bus address is the host's (`DBUS_SESSION_BUS_ADDRESS`, else `$XDG_RUNTIME_DIR/bus`, as cron needs). Servers differ, so
-//! the capabilities are asked first: markup is escaped only for servers that read it. The server's id of the last
-//! notification is handed back so that the next one for the same alert replaces it; since ids belong to one run of one
-//! server on one bus, the handle names those too. There are no buttons: a oneshot process does not wait for a click.
-//!
-//! The library finds the bus by the process's environment, which is the host's; it is only used once our own connection to
-//! the host's address has succeeded.
+//! The bus is the first of `DBUS_SESSION_BUS_ADDRESS`, `$XDG_RUNTIME_DIR/bus` and `/run/user/UID/bus` that answers: cron and services
+//! lack the variables, and a terminal multiplexer keeps stale ones. A bus alone shows nothing (Debian's libpam-systemd starts one on
+//! servers too): a desktop counts only where `org.freedesktop.Notifications` is owned or can be activated. Servers differ, so the
+//! capabilities are asked first: markup is escaped only for servers that read it. The server's id of the last notification is handed
+//! back so that the next one for the same alert replaces it; since ids belong to one run of one server on one bus, the handle names
+//! those too. There are no buttons: a oneshot process does not wait for a click.
 
 use super::{Receipt, SendCtx, SendError};
+use crate::edge::files;
 use crate::edge::host::Host;
 use crate::table::{ConfigError, Table};
 use crate::types::Event;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Nothing to configure.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,32 +34,91 @@ impl Desktop {
     /// # Errors
     /// Passing: nobody logged in, no server, a bus that hangs.
     pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
-        let Some(address) = bus_address(ctx.host) else {
-            return Err(SendError::passing(
-                "there is no session bus: nobody is logged in to a desktop",
-            ));
-        };
-        bus::notify(event, &address, ctx.previous.as_deref()).await
+        bus::notify(event, &bus_addresses(ctx.host), ctx.previous.as_deref()).await
     }
 }
 
-/// The session bus of this user, if there is one; never on Android.
-pub fn bus_address(host: &Host) -> Option<String> {
+/// Where the session bus of this user may be, in the order in which it is tried; never on Android.
+pub fn bus_addresses(host: &Host) -> Vec<String> {
     if cfg!(target_os = "android") || host.termux() {
-        return None;
+        return Vec::new();
     }
-    if let Some(address) = host.var_nonblank("DBUS_SESSION_BUS_ADDRESS") {
-        return Some(address.to_owned());
-    }
-    let socket = std::path::Path::new(host.var_nonblank("XDG_RUNTIME_DIR")?).join("bus");
-    crate::edge::files::exists(&socket).then(|| format!("unix:path={}", socket.display()))
+    let given = host.var_nonblank("DBUS_SESSION_BUS_ADDRESS").map(str::to_owned);
+    let named = host.var_nonblank("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = ours(host).then(|| PathBuf::from(format!("/run/user/{}", files::our_uid())));
+    let sockets = named.into_iter().chain(usual).map(|dir| dir.join("bus"));
+    let found = sockets.filter(|socket| files::exists(socket));
+    let mut addresses: Vec<String> = given.into_iter().collect();
+    addresses.extend(found.map(|socket| format!("unix:path={}", socket.display())));
+    addresses.dedup();
+    addresses
 }
+
+/// Whether the home is that of the user who runs this: the desktop of one user shows nothing of another's home.
+fn ours(host: &Host) -> bool {
+    let Ok(users) = files::read(Path::new("/etc/passwd")) else {
+        return false;
+    };
+    let users = String::from_utf8_lossy(&users.bytes).into_owned();
+    let uid = files::our_uid().to_string();
+    let mine = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut homes = mine
+        .filter(|user| user.get(2) == Some(&uid.as_str()))
+        .filter_map(|user| user.get(5).copied());
+    homes.any(|home| Path::new(home) == host.home)
+}
+
+/// Whether a notification would be shown here, asked at most twice a minute.
+///
+/// # Errors
+/// Why not, in words.
+pub fn shows(host: &Host) -> Result<(), String> {
+    type Asked = (Vec<String>, Instant, Result<(), String>);
+    static LAST: Mutex<Option<Asked>> = Mutex::new(None);
+    let addresses = bus_addresses(host);
+    if addresses.is_empty() {
+        return Err(NO_BUS.into());
+    }
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((asked, at, answer)) = &*last
+        && *asked == addresses
+        && at.elapsed() < Duration::from_secs(30)
+    {
+        return answer.clone();
+    }
+    let answer = ask(addresses.clone());
+    *last = Some((addresses, crate::edge::host::monotonic(), answer.clone()));
+    answer
+}
+
+/// On a thread of its own: who asks may or may not be on a runtime.
+fn ask(addresses: Vec<String>) -> Result<(), String> {
+    let asked = std::thread::Builder::new().spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| files::io_words(&error))?;
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), bus::server(&addresses)).await });
+        runtime.shutdown_background();
+        answer.unwrap_or_else(|_| Err("the session bus is not answering".into()))
+    });
+    let unknown = || Err("the session bus is not answering".to_owned());
+    match asked {
+        Ok(thread) => thread.join().unwrap_or_else(|_| unknown()),
+        Err(error) => Err(files::io_words(&error)),
+    }
+}
+
+const NO_BUS: &str = "there is no session bus: nobody is logged in to a desktop";
 
 #[cfg(target_os = "android")]
 mod bus {
     use super::*;
 
-    pub async fn notify(_: &Event, _: &str, _: Option<&str>) -> Result<Receipt, SendError> {
+    pub async fn server(_: &[String]) -> Result<(), String> {
+        Err("there is no desktop on android".into())
+    }
+
+    pub async fn notify(_: &Event, _: &[String], _: Option<&str>) -> Result<Receipt, SendError> {
         Err(SendError::permanent(
             "there is no desktop on android: use `type = \"termux\"`",
         ))
@@ -68,133 +130,154 @@ mod bus {
     use super::*;
     use crate::rules::text::{self, Count, clip};
     use crate::types::{Severity, Status};
-    use notify_rust::{Hint, Notification, Timeout, Urgency};
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
-    use zbus::Connection;
+    use std::collections::HashMap;
+    use zbus::{Connection, Variant};
 
     const NAME: &str = "org.freedesktop.Notifications";
+    const PATH: &str = "/org/freedesktop/Notifications";
+    const DRIVER: &str = "org.freedesktop.DBus";
+    const DRIVER_PATH: &str = "/org/freedesktop/DBus";
 
-    /// No server shows more than this many characters.
+    /// Characters of a body; servers show far fewer.
     const BODY: usize = 2000;
 
-    pub async fn notify(event: &Event, address: &str, previous: Option<&str>) -> Result<Receipt, SendError> {
-        match tokio::time::timeout(Duration::from_secs(5), show(event, address, previous)).await {
+    pub async fn notify(event: &Event, addresses: &[String], previous: Option<&str>) -> Result<Receipt, SendError> {
+        match tokio::time::timeout(Duration::from_secs(5), show(event, addresses, previous)).await {
             Ok(shown) => shown.map_err(SendError::passing),
             Err(_) => Err(SendError::passing("the session bus is not answering")),
         }
     }
 
-    async fn show(event: &Event, address: &str, previous: Option<&str>) -> Result<Receipt, String> {
-        // our own connection first: it can be given up where the bus hangs, and it knows whose the ids are
-        let connecting = zbus::connection::Builder::address(address).build();
-        let bus = connecting.await.map_err(|error| words(&error))?;
-        let capabilities = capabilities().await?;
+    /// Whether there is a notification server, running or to be started by the bus.
+    pub async fn server(addresses: &[String]) -> Result<(), String> {
+        let bus = connect(addresses).await?;
+        if owner(&bus).await.is_ok() {
+            return Ok(());
+        }
+        let names = activatable(&bus).await.map_err(|error| words(&error))?;
+        match names.iter().any(|name| name == NAME) {
+            true => Ok(()),
+            false => Err(NO_SERVER.into()),
+        }
+    }
+
+    /// The first bus that answers; of the last one it is said why not.
+    async fn connect(addresses: &[String]) -> Result<Connection, String> {
+        let mut why = NO_BUS.to_owned();
+        for address in addresses {
+            // one that hangs must not hide the next
+            let connecting = zbus::connection::Builder::address(address.as_str()).build();
+            match tokio::time::timeout(Duration::from_millis(1500), connecting).await {
+                Ok(Ok(bus)) => return Ok(bus),
+                Ok(Err(error)) => why = words(&error),
+                Err(_) => why = "the session bus is not answering".into(),
+            }
+        }
+        Err(why)
+    }
+
+    async fn show(event: &Event, addresses: &[String], previous: Option<&str>) -> Result<Receipt, String> {
+        let bus = connect(addresses).await?;
+        // asked first: it starts a server that is only activatable
+        let capabilities = capabilities(&bus).await.map_err(|error| words(&error))?;
         let owner = owner(&bus).await.map_err(|error| words(&error))?;
         let server = format!("{}/{owner}/", bus.server_guid());
         let replaces: Option<u32> = previous.and_then(|handle| handle.strip_prefix(server.as_str())?.parse().ok());
         let markup = capabilities.iter().any(|word| word == "body-markup");
-        let mut notification = compose(event, if markup { text::html } else { text::as_is });
-        if let Some(id) = replaces {
-            notification.id(id);
-        }
-        let id = notification.show_async().await.map_err(|error| said(&error))?.id();
+        let note = compose(event, if markup { text::html } else { text::as_is });
+        let id = send(&bus, &note, replaces.unwrap_or(0))
+            .await
+            .map_err(|error| words(&error))?;
         Ok(Receipt {
             detail: format!("shown, notification {id}"),
             handle: Some(format!("{server}{id}")),
         })
     }
 
-    fn compose(event: &Event, escape: text::Escape) -> Notification {
+    /// What is shown.
+    struct Note {
+        summary: String,
+        body: String,
+        icon: &'static str,
+        /// 0 low, 1 normal, 2 critical (Desktop Notifications Specification 1.3, urgency levels).
+        urgency: u8,
+        /// Servers that know one of these hints replace by it.
+        tag: String,
+    }
+
+    fn compose(event: &Event, escape: text::Escape) -> Note {
         let title = format!("{}: {}", text::heading(event), event.title);
-        let urgency = match (event.status, event.severity) {
-            (Status::Resolved, _) | (_, Severity::Info) => Urgency::Low,
-            (Status::Firing, Severity::Warning) => Urgency::Normal,
-            (Status::Firing, Severity::Critical) => Urgency::Critical,
+        let (urgency, icon) = match (event.status, event.severity) {
+            (Status::Resolved, _) | (_, Severity::Info) => (0, "dialog-information"),
+            (Status::Firing, Severity::Warning) => (1, "dialog-warning"),
+            (Status::Firing, Severity::Critical) => (2, "dialog-error"),
         };
-        let icon = match (event.status, event.severity) {
-            (Status::Resolved, _) | (_, Severity::Info) => "dialog-information",
-            (Status::Firing, Severity::Warning) => "dialog-warning",
-            (Status::Firing, Severity::Critical) => "dialog-error",
-        };
-        let mut notification = Notification::new();
-        notification
-            .appname("nolapse")
-            .summary(&clip(&title, 200, Count::Chars, text::as_is))
-            .body(&clip(&text::plain(event), BODY, Count::Chars, escape))
-            .icon(icon)
-            .urgency(urgency)
-            // dunst and others stack by these what belongs together, even without an id
-            .hint(Hint::Custom("x-dunst-stack-tag".into(), event.alert_id.clone()))
-            .hint(Hint::Custom(
-                "x-canonical-private-synchronous".into(),
-                event.alert_id.clone(),
-            ))
-            // critical ones stay by the specification; the server decides for the others
-            .timeout(Timeout::Default);
-        notification
+        Note {
+            summary: clip(&title, 200, Count::Chars, text::as_is),
+            body: clip(&text::plain(event), BODY, Count::Chars, escape),
+            icon,
+            urgency,
+            tag: event.alert_id.clone(),
+        }
     }
 
-    /// An earlier question that a hung server never answered: no second thread is left waiting for it.
-    static ASKING: AtomicBool = AtomicBool::new(false);
-
-    /// What the server can do. The library's call blocks, and a thread of the runtime's would hold up the process's end where
-    /// the server hangs: this one is left behind.
-    async fn capabilities() -> Result<Vec<String>, String> {
-        if ASKING.swap(true, Ordering::AcqRel) {
-            return Err("the notification server is not answering".into());
-        }
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let asked = std::thread::Builder::new().spawn(move || {
-            let answer = notify_rust::get_capabilities().map_err(|error| said(&error));
-            ASKING.store(false, Ordering::Release);
-            let _ = tell.send(answer);
-        });
-        if let Err(error) = asked {
-            ASKING.store(false, Ordering::Release);
-            return Err(crate::edge::files::io_words(&error).to_string());
-        }
-        told.await
-            .unwrap_or_else(|_| Err("the notification server is not answering".into()))
+    async fn send(bus: &Connection, note: &Note, replaces: u32) -> zbus::Result<u32> {
+        let hints: HashMap<&str, Variant<'_>> = HashMap::from([
+            ("urgency", Variant::from(note.urgency)),
+            ("x-dunst-stack-tag", Variant::from(note.tag.as_str())),
+            ("x-canonical-private-synchronous", Variant::from(note.tag.as_str())),
+        ]);
+        let actions: &[&str] = &[];
+        // -1: the server decides how long
+        let what = (
+            "nolapse",
+            replaces,
+            note.icon,
+            note.summary.as_str(),
+            note.body.as_str(),
+            actions,
+            hints,
+            -1_i32,
+        );
+        bus.call_method(Some(NAME), PATH, Some(NAME), "Notify", &what)
+            .await?
+            .body()
+            .deserialize()
     }
 
-    /// The run of the server, which its ids belong to: another's notification is never replaced by mistake.
+    async fn capabilities(bus: &Connection) -> zbus::Result<Vec<String>> {
+        bus.call_method(Some(NAME), PATH, Some(NAME), "GetCapabilities", &())
+            .await?
+            .body()
+            .deserialize()
+    }
+
     async fn owner(bus: &Connection) -> zbus::Result<String> {
-        let driver = "org.freedesktop.DBus";
-        bus.call_method(
-            Some(driver),
-            "/org/freedesktop/DBus",
-            Some(driver),
-            "GetNameOwner",
-            &NAME,
-        )
-        .await?
-        .body()
-        .deserialize()
+        bus.call_method(Some(DRIVER), DRIVER_PATH, Some(DRIVER), "GetNameOwner", &NAME)
+            .await?
+            .body()
+            .deserialize()
     }
 
-    const NO_SERVER: &str = "no notification server is running on the desktop";
+    async fn activatable(bus: &Connection) -> zbus::Result<Vec<String>> {
+        bus.call_method(Some(DRIVER), DRIVER_PATH, Some(DRIVER), "ListActivatableNames", &())
+            .await?
+            .body()
+            .deserialize()
+    }
 
+    const NO_SERVER: &str = "there is a session bus, but no notification server that would show anything";
+
+    /// An error in words; a remote error's own text is foreign and left out.
     fn words(error: &zbus::Error) -> String {
         match error {
-            zbus::Error::MethodError(name, ..) if name.as_str().ends_with("NameHasNoOwner") => NO_SERVER.into(),
-            zbus::Error::MethodError(name, ..) => format!("the session bus answered `{}`", name.as_str()),
-            zbus::Error::InputOutput(error) => {
-                format!(
-                    "the session bus cannot be reached: {}",
-                    crate::edge::files::io_words(error)
-                )
+            zbus::Error::MethodError(name, ..)
+                if name.as_str().ends_with(".NameHasNoOwner") || name.as_str().ends_with(".ServiceUnknown") =>
+            {
+                NO_SERVER.into()
             }
-            _ => "the session bus cannot be reached".into(),
-        }
-    }
-
-    /// The library's errors show their cause as text alone: the D-Bus error's name, a colon, and foreign words.
-    fn said(error: &notify_rust::error::Error) -> String {
-        let text = error.to_string();
-        match text.split(':').next().unwrap_or_default() {
-            name if name.ends_with(".ServiceUnknown") || name.ends_with(".NameHasNoOwner") => NO_SERVER.into(),
-            name if name.contains('.') && !name.contains(' ') => format!("the notification server answered `{name}`"),
+            zbus::Error::MethodError(name, ..) => format!("the notification server answered `{}`", name.as_str()),
+            zbus::Error::InputOutput(error) => format!("the session bus cannot be reached: {}", files::io_words(error)),
             _ => "the session bus cannot be reached".into(),
         }
     }

@@ -1,7 +1,7 @@
 //! `discord`: a webhook with one embed. Limits: title 256, description 4096, footer 2048, 6000 in all. Foreign text is
 //! escaped for its markdown, and `allowed_mentions` is empty, so that no name can ring people.
 
-use super::reply::post;
+use super::reply::{own_answer, post};
 use super::{Receipt, SendCtx, SendError, need_url};
 use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::SecretUrl;
@@ -55,11 +55,11 @@ impl Discord {
         let url = SecretUrl::new(format!("{}{mark}wait=true", self.url.expose()));
         let body = payload(event, &self.username).to_string().into_bytes();
         let reply = post(ctx, &url, Vec::new(), body, &["/message"]).await?;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        Ok(Receipt::of(match answer["id"].as_str().filter(|id| id.len() <= 20) {
-            Some(id) if id.chars().all(|c| c.is_ascii_digit()) => format!("answered {}, message {id}", reply.status),
-            _ => format!("answered {}", reply.status),
-        }))
+        let snowflake = |id: &&str| (1..=20).contains(&id.len()) && id.chars().all(|c| c.is_ascii_digit());
+        let id = own_answer("discord", &reply, &["/message"], |answer| {
+            answer["id"].as_str().filter(snowflake).map(str::to_owned)
+        })?;
+        Ok(Receipt::of(format!("answered {}, message {id}", reply.status)))
     }
 }
 
@@ -151,5 +151,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_leaks() {
         leak_check(|at| format!("type = \"discord\"\nurl = \"http://{at}/api/webhooks/1/{CANARY}\"")).await;
+    }
+
+    #[tokio::test]
+    async fn only_its_own_answer_counts() {
+        let keys = |at: &str| format!("type = \"discord\"\nurl = \"http://{at}/api/webhooks/1/x\"");
+        crate::notify::testing::own_answer_check(keys, r#"{"id":"1234567890","type":0}"#).await;
     }
 }

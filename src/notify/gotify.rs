@@ -1,6 +1,6 @@
 //! `gotify`: `POST /message` with the application's key. Plain text.
 
-use super::reply::post;
+use super::reply::{own_answer, post};
 use super::{Receipt, SendCtx, SendError, join, read_server};
 use crate::edge::http::HeaderText;
 use crate::rules::text::{self, Count, as_is, clip};
@@ -49,11 +49,9 @@ impl Gotify {
             &["/errorDescription", "/error"],
         )
         .await?;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        Ok(Receipt::of(match answer["id"].as_i64() {
-            Some(id) => format!("answered {}, message {id}", reply.status),
-            None => format!("answered {}", reply.status),
-        }))
+        let at = ["/errorDescription", "/error"];
+        let id = own_answer("gotify", &reply, &at, |answer| answer["id"].as_i64())?;
+        Ok(Receipt::of(format!("answered {}, message {id}", reply.status)))
     }
 }
 
@@ -100,5 +98,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_leaks() {
         leak_check(|at| format!("type = \"gotify\"\nurl = \"http://{at}\"\ntoken = \"{CANARY}\"")).await;
+    }
+
+    #[tokio::test]
+    async fn only_its_own_answer_counts() {
+        let keys = |at: &str| format!("type = \"gotify\"\nurl = \"http://{at}\"\ntoken = \"t\"");
+        crate::notify::testing::own_answer_check(keys, r#"{"id":25,"appid":5,"message":"m"}"#).await;
     }
 }

@@ -2,11 +2,12 @@
 //! that somebody notices when nolapse itself falls silent. The body, a report of at most 10 kB, is kept by the service.
 
 use super::{Receipt, SendCtx, SendError, need_url, reply, scrub};
-use crate::edge::http::{Method, Request};
+use crate::edge::http::{Method, Reply, Request};
 use crate::edge::progress;
 use crate::rules::text::{Count, as_is, clip};
 use crate::secret::SecretUrl;
 use crate::table::{ConfigError, Table};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Whom to ping.
@@ -46,20 +47,27 @@ impl Heartbeat {
     /// # Errors
     /// [`SendError`]; the next pass pings again anyway.
     pub async fn ping(&self, stage: Stage<'_>, rid: Option<&str>, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+        if stage == Stage::Start && is_kuma(&self.url) {
+            return Ok(Receipt::of("not sent: the service knows no beginning"));
+        }
         let _waiting = progress::waiting(|| "the heartbeat".into());
         let url = stage_url(&self.url, stage, rid);
         let request = Request {
-            method: Method::POST,
+            method: match is_kuma(&self.url) {
+                true => Method::GET,
+                false => Method::POST,
+            },
             url: &url,
             headers: Vec::new(),
             body: match stage {
+                _ if is_kuma(&self.url) => Vec::new(),
                 Stage::Fail { report } => clip(report, 10_000, Count::Bytes, as_is).into_bytes(),
                 Stage::Start | Stage::Success => Vec::new(),
             },
             timeout: Duration::from_secs(10),
         };
         match reply::judge(&self.url, ctx.http.send(request).await, &[]) {
-            Ok(reply) => Ok(Receipt::of(format!("answered {}", reply.status))),
+            Ok(reply) => taken(&reply),
             Err(SendError::Passing { mut why, retry_after }) => {
                 scrub(&mut why, &[self.url.expose()]);
                 Err(SendError::Passing { why, retry_after })
@@ -72,8 +80,58 @@ impl Heartbeat {
     }
 }
 
+/// Whether the service knows the check: Healthchecks answers 200 with `OK (not found)` to a UUID that it does not know, and Uptime
+/// Kuma with `"ok": false`; a page is none of theirs.
+fn taken(reply: &Reply) -> Result<Receipt, SendError> {
+    let body = String::from_utf8_lossy(&reply.body);
+    let body = body.trim();
+    let refused = serde_json::from_str::<Value>(body).is_ok_and(|answer| answer["ok"] == false);
+    if refused || body.eq_ignore_ascii_case("OK (not found)") {
+        return Err(SendError::permanent(
+            "the service does not know this check: is the url right?",
+        ));
+    }
+    if body.starts_with('<') {
+        return Err(SendError::passing(format!(
+            "answered {} with a web page (a login page, or another server at this url?)",
+            reply.status
+        )));
+    }
+    Ok(Receipt::of(format!("answered {}", reply.status)))
+}
+
+/// Whether it is a push URL of Uptime Kuma (`/api/push/TOKEN`, 1.23 and 2.0), which knows neither `/start` nor `/fail`: its state is
+/// in the query.
+fn is_kuma(url: &SecretUrl) -> bool {
+    let path = url.expose().split('?').next().unwrap_or_default();
+    path.contains("/api/push/")
+}
+
+/// A push URL of Uptime Kuma with its state and message; whatever stood in its query as an example is replaced.
+fn kuma_url(url: &SecretUrl, stage: Stage<'_>) -> SecretUrl {
+    let path = url.expose().split('?').next().unwrap_or_default();
+    let (status, message) = match stage {
+        Stage::Fail { report } => (
+            "down",
+            clip(report.lines().next().unwrap_or("failed"), 150, Count::Chars, as_is),
+        ),
+        Stage::Start | Stage::Success => ("up", "OK".to_owned()),
+    };
+    let message: String = message
+        .bytes()
+        .map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    SecretUrl::new(format!("{path}?status={status}&msg={message}&ping="))
+}
+
 /// The URL of a stage: the suffix goes before a query.
 fn stage_url(url: &SecretUrl, stage: Stage<'_>, rid: Option<&str>) -> SecretUrl {
+    if is_kuma(url) {
+        return kuma_url(url, stage);
+    }
     let (path, query) = match url.expose().split_once('?') {
         Some((path, query)) => (path, Some(query.to_owned())),
         None => (url.expose(), None),
@@ -138,5 +196,58 @@ mod tests {
             ]
         );
         assert!(seen[1].body.len() <= 10_000 && seen[1].body.len() > 9_900);
+    }
+
+    #[tokio::test]
+    async fn a_push_url_of_uptime_kuma_gets_its_state_in_the_query() {
+        let ok = || Answer::status(200).body(r#"{"ok":true}"#);
+        let gone = Answer::status(200).body(r#"{"ok":false,"msg":"Monitor not found or not active."}"#);
+        let server = Server::start(vec![ok(), ok(), gone]).await;
+        let heartbeat = Heartbeat {
+            url: server.url("/api/push/abc?status=up&msg=OK&ping="),
+        };
+        let (host, http) = (host(&[]), Http::new(&Default::default()));
+        let ctx = SendCtx {
+            host: &host,
+            http: &http,
+            now: 0,
+            previous: None,
+        };
+        heartbeat.ping(Stage::Start, None, &ctx).await.unwrap();
+        heartbeat.ping(Stage::Success, None, &ctx).await.unwrap();
+        let report = "the login `a` ended & more\nsecond line";
+        heartbeat.ping(Stage::Fail { report }, None, &ctx).await.unwrap();
+        let refused = heartbeat.ping(Stage::Success, None, &ctx).await;
+        assert!(matches!(refused, Err(SendError::Permanent { .. })), "{refused:?}");
+        let lines: Vec<String> = server.seen().into_iter().map(|seen| seen.line).collect();
+        assert_eq!(
+            lines[..2],
+            [
+                "GET /api/push/abc?status=up&msg=OK&ping= HTTP/1.1",
+                "GET /api/push/abc?status=down&msg=the%20login%20%60a%60%20ended%20%26%20more&ping= HTTP/1.1",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_check_that_the_service_does_not_know_is_none() {
+        for (body, known) in [("OK", true), ("", true), ("OK (not found)", false), ("<html>", false)] {
+            let server = Server::start(vec![Answer::status(200).body(body)]).await;
+            let heartbeat = Heartbeat {
+                url: server.url("/ping/x"),
+            };
+            let (host, http) = (host(&[]), Http::new(&Default::default()));
+            let ctx = SendCtx {
+                host: &host,
+                http: &http,
+                now: 0,
+                previous: None,
+            };
+            assert_eq!(
+                heartbeat.ping(Stage::Success, None, &ctx).await.is_ok(),
+                known,
+                "{body}"
+            );
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! fire never take each other's place: the Android app changes a notification that it still shows without a sound
 //! (`setOnlyAlertOnce` in its `NotificationService.kt`), and a reminder or a turn for the worse has to be heard.
 
-use super::reply::{Headers, post};
+use super::reply::{Headers, own_answer, post};
 use super::{Receipt, SendCtx, SendError, join};
 use crate::edge::http::HeaderText;
 use crate::rules::text::{self, Count, as_is, clip};
@@ -74,6 +74,10 @@ impl Ntfy {
         let body = payload(event, self.topic.expose(), sequence.as_deref());
         let body = body.to_string().into_bytes();
         let reply = post(ctx, &join(&self.url, "/"), headers, body, &["/error"]).await?;
+        // the message as it was published (ntfy 2.11, docs/publish: `{"id":…,"event":"message",…}`)
+        own_answer("ntfy", &reply, &["/error"], |answer| {
+            answer["id"].as_str().filter(|id| !id.is_empty()).map(drop)
+        })?;
         Ok(Receipt {
             detail: format!("answered {}", reply.status),
             handle: sequence,
@@ -122,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_recovery_takes_the_place_of_the_last_message_and_a_reminder_takes_none() {
-        let server = Server::start(vec![Answer::status(200)]).await;
+        let server = Server::start(vec![Answer::status(200).body(r#"{"id":"x","event":"message"}"#)]).await;
         let channel = channel(&format!(
             "type = \"ntfy\"\nurl = \"http://{}/\"\ntopic = \"t\"\ntoken = \"tk_x\"",
             server.authority()
@@ -173,6 +177,16 @@ mod tests {
         leak_check(|at| {
             format!("type = \"ntfy\"\nurl = \"http://{at}/{CANARY}\"\ntopic = \"{CANARY}\"\ntoken = \"{CANARY}\"")
         })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn only_its_own_answer_counts() {
+        let keys = |at: &str| format!("type = \"ntfy\"\nurl = \"http://{at}\"\ntopic = \"t\"");
+        crate::notify::testing::own_answer_check(
+            keys,
+            r#"{"id":"sPs71M8A2T","time":1643935928,"event":"message","topic":"t","message":"m"}"#,
+        )
         .await;
     }
 }

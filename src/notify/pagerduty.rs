@@ -1,7 +1,7 @@
 //! `pagerduty`: Events API v2, `POST /v2/enqueue`. The alert's key is the `dedup_key`, so that a reminder is no new incident
 //! and a recovery resolves it. Limits: summary 1024, dedup key 255.
 
-use super::reply::post;
+use super::reply::{own_answer, post};
 use super::{Receipt, SendCtx, SendError, join, read_server};
 use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
@@ -42,6 +42,9 @@ impl Pagerduty {
         let body = payload(event, &self.routing_key).to_string().into_bytes();
         let at = ["/errors/0", "/message"];
         let reply = post(ctx, &join(&self.url, "/v2/enqueue"), Vec::new(), body, &at).await?;
+        own_answer("pagerduty", &reply, &at, |answer| {
+            (answer["status"] == "success").then_some(())
+        })?;
         Ok(Receipt::of(format!(
             "answered {}, incident nolapse-{}",
             reply.status,
@@ -116,5 +119,15 @@ mod tests {
     #[tokio::test]
     async fn nothing_leaks() {
         leak_check(|at| format!("type = \"pagerduty\"\nurl = \"http://{at}\"\nrouting_key = \"{CANARY}\"")).await;
+    }
+
+    #[tokio::test]
+    async fn only_its_own_answer_counts() {
+        let keys = |at: &str| format!("type = \"pagerduty\"\nurl = \"http://{at}\"\nrouting_key = \"R0\"");
+        crate::notify::testing::own_answer_check(
+            keys,
+            r#"{"status":"success","message":"Event processed","dedup_key":"x"}"#,
+        )
+        .await;
     }
 }

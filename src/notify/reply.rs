@@ -1,9 +1,11 @@
 //! What an answer over HTTP means for a delivery, the same for every service: 2xx delivered; 408, 429, 5xx and trouble on
-//! the way pass by themselves; any other answer is a wrong configuration, and trying again would not help.
+//! the way pass by themselves; any other answer is a wrong configuration, and trying again would not help. A service that has an answer
+//! of its own must give it: a captive portal, a proxy's login page or a wrong host says 200 too ([`own_answer`]).
 
 use super::{SendCtx, SendError};
 use crate::edge::http::{HeaderText, HttpError, Method, Reply, Request};
 use crate::secret::SecretUrl;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Headers of a request.
@@ -16,10 +18,18 @@ pub type Headers = Vec<(&'static str, HeaderText)>;
 pub async fn post(
     ctx: &SendCtx<'_>,
     url: &SecretUrl,
-    mut headers: Headers,
+    headers: Headers,
     body: Vec<u8>,
     error_at: &[&str],
 ) -> Result<Reply, SendError> {
+    judge(url, ask(ctx, url, headers, body).await, error_at)
+}
+
+/// Posts JSON, and leaves it to the caller what the answer means.
+///
+/// # Errors
+/// There is no answer.
+pub async fn ask(ctx: &SendCtx<'_>, url: &SecretUrl, mut headers: Headers, body: Vec<u8>) -> Result<Reply, HttpError> {
     headers.push(("content-type", HeaderText::Plain("application/json".into())));
     let request = Request {
         method: Method::POST,
@@ -29,7 +39,7 @@ pub async fn post(
         // the channel's own deadline is around all of this, and shorter
         timeout: Duration::from_secs(120),
     };
-    judge(url, ctx.http.send(request).await, error_at)
+    ctx.http.send(request).await
 }
 
 /// Sorts an outcome.
@@ -57,6 +67,33 @@ pub fn judge(url: &SecretUrl, outcome: Result<Reply, HttpError>, error_at: &[&st
         },
         _ => SendError::Permanent { why },
     })
+}
+
+/// Whether a service's own answer says that it took the message: `taken` reads it from the JSON body (`Null` where that is none).
+///
+/// # Errors
+/// Passing, since a login page goes away; `service` and what came instead are named.
+pub fn own_answer<T>(
+    service: &str,
+    reply: &Reply,
+    error_at: &[&str],
+    taken: impl Fn(&Value) -> Option<T>,
+) -> Result<T, SendError> {
+    let value: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    if let Some(taken) = taken(&value) {
+        return Ok(taken);
+    }
+    let html = reply.body.trim_ascii_start().starts_with(b"<");
+    let what = match said(&reply.body, error_at) {
+        _ if html => "a web page (a login page, or another server at this url?)".to_owned(),
+        Some(words) => words,
+        None if reply.body.trim_ascii().is_empty() => "nothing".to_owned(),
+        None => "something else".to_owned(),
+    };
+    Err(SendError::passing(format!(
+        "answered {}, but not as {service} does when it takes a message: {what}",
+        reply.status
+    )))
 }
 
 fn meaning(status: u16) -> Option<&'static str> {

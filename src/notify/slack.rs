@@ -1,7 +1,7 @@
 //! `slack`: an incoming webhook. Header, text and context blocks; foreign text only in `plain_text` objects, which know no
 //! markup, and commands as code. Limits of Block Kit: header 150, section 3000, 50 blocks; `& < >` are escaped everywhere.
 
-use super::reply::post;
+use super::reply::{own_answer, post};
 use super::{Receipt, SendCtx, SendError, need_url};
 use crate::rules::text::{self, Count, Part, clip};
 use crate::secret::SecretUrl;
@@ -39,6 +39,11 @@ impl Slack {
     pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let body = payload(event).to_string().into_bytes();
         let reply = post(ctx, &self.url, Vec::new(), body, &["/error"]).await?;
+        // `ok` as text by incoming webhooks and Mattermost, `{"ok":true}` by workflows, `{"success":true}` by Rocket.Chat
+        if reply.body.trim_ascii() != b"ok" {
+            let yes = |answer: &Value| (answer["ok"] == true || answer["success"] == true).then_some(());
+            own_answer("slack", &reply, &["/error", "/message"], yes)?;
+        }
         Ok(Receipt::of(format!("answered {}", reply.status)))
     }
 }
@@ -123,5 +128,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_leaks() {
         leak_check(|at| format!("type = \"slack\"\nurl = \"http://{at}/services/T0/B0/{CANARY}\"")).await;
+    }
+
+    #[tokio::test]
+    async fn only_its_own_answer_counts() {
+        let keys = |at: &str| format!("type = \"slack\"\nurl = \"http://{at}/services/T0\"");
+        crate::notify::testing::own_answer_check(keys, "ok").await;
     }
 }

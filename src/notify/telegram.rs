@@ -1,6 +1,6 @@
 //! `telegram`: `sendMessage` of the Bot API with its HTML markup, 4096 characters. The token stands in the path of the URL.
 
-use super::reply::post;
+use super::reply::{self, own_answer};
 use super::{Receipt, SendCtx, SendError, join, read_server};
 use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::{Secret, SecretUrl};
@@ -62,23 +62,44 @@ impl Telegram {
     /// [`SendError`].
     pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let url = join(&self.url, &format!("/bot{}/sendMessage", self.token.expose()));
-        let mut payload = payload(event, &self.chat_id);
+        match self.post(ctx, &url, event, &self.chat_id).await? {
+            Answer::Taken(detail) => Ok(Receipt::of(detail)),
+            // a group that became a supergroup has another id (Bot API, ResponseParameters)
+            Answer::Moved(chat_id) => {
+                let note = format!("the chat has moved: set `chat_id = \"{chat_id}\"` in the configuration");
+                tracing::warn!("telegram: {note}");
+                match self.post(ctx, &url, event, &chat_id).await? {
+                    Answer::Taken(detail) => Ok(Receipt::of(format!("{detail}; {note}"))),
+                    Answer::Moved(_) => Err(SendError::permanent(note)),
+                }
+            }
+        }
+    }
+
+    async fn post(
+        &self,
+        ctx: &SendCtx<'_>,
+        url: &SecretUrl,
+        event: &Event,
+        chat_id: &str,
+    ) -> Result<Answer, SendError> {
+        let mut payload = payload(event, chat_id);
         if let Some(thread) = self.thread_id {
             payload["message_thread_id"] = json!(thread);
         }
-        let reply = post(
-            ctx,
-            &url,
-            Vec::new(),
-            payload.to_string().into_bytes(),
-            &["/description"],
-        )
-        .await?;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        Ok(Receipt::of(match answer["result"]["message_id"].as_i64() {
-            Some(id) => format!("answered {}, message {id}", reply.status),
-            None => format!("answered {}", reply.status),
-        }))
+        let outcome = reply::ask(ctx, url, Vec::new(), payload.to_string().into_bytes()).await;
+        if let Ok(reply) = &outcome
+            && let Ok(answer) = serde_json::from_slice::<Value>(&reply.body)
+            && let Some(chat_id) = answer["parameters"]["migrate_to_chat_id"].as_i64()
+        {
+            return Ok(Answer::Moved(chat_id.to_string()));
+        }
+        let at = ["/description"];
+        let reply = reply::judge(url, outcome, &at)?;
+        let id = own_answer("telegram", &reply, &at, |answer| {
+            answer["result"]["message_id"].as_i64().filter(|_| answer["ok"] == true)
+        })?;
+        Ok(Answer::Taken(format!("answered {}, message {id}", reply.status)))
     }
 }
 
@@ -90,6 +111,14 @@ fn number(text: &str) -> bool {
 fn is_chat(id: &str) -> bool {
     let name = |text: &str| text.len() >= 4 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     number(id.strip_prefix('-').unwrap_or(id)) || id.strip_prefix('@').is_some_and(name)
+}
+
+/// What the service said.
+enum Answer {
+    /// It took the message, in words.
+    Taken(String),
+    /// The chat has this id now.
+    Moved(String),
 }
 
 /// What is posted.
@@ -145,5 +174,28 @@ mod tests {
             format!("type = \"telegram\"\nurl = \"http://{at}\"\ntoken = \"12:{CANARY}\"\nchat_id = \"7\"")
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn only_its_own_answer_counts() {
+        let keys = |at: &str| format!("type = \"telegram\"\nurl = \"http://{at}\"\ntoken = \"12:ab\"\nchat_id = \"7\"");
+        crate::notify::testing::own_answer_check(keys, r#"{"ok":true,"result":{"message_id":9}}"#).await;
+    }
+
+    #[tokio::test]
+    async fn a_group_that_became_a_supergroup_is_followed_and_said() {
+        use crate::notify::testing::{Answer, Server, channel, deliver};
+        let moved = r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1001234}}"#;
+        let taken = r#"{"ok":true,"result":{"message_id":9}}"#;
+        let server = Server::start(vec![Answer::status(400).body(moved), Answer::status(200).body(taken)]).await;
+        let keys = format!(
+            "type = \"telegram\"\nurl = \"http://{}\"\ntoken = \"12:ab\"\nchat_id = \"-7\"",
+            server.authority()
+        );
+        let receipt = deliver(&channel(&keys), &event()).await.unwrap();
+        assert!(receipt.detail.contains("set `chat_id = \"-1001234\"`"), "{receipt:?}");
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[1].json()["chat_id"], "-1001234");
     }
 }

@@ -358,3 +358,25 @@ pub async fn leak_check(keys: impl Fn(&str) -> String) {
         }
     }
 }
+
+/// Runs a channel whose service has an answer of its own through what says 200 and took nothing, and through `good`.
+pub async fn own_answer_check(keys: impl Fn(&str) -> String, good: &str) {
+    for lie in [
+        "<!doctype html><title>Sign in</title>",
+        "{\"ok\":false,\"error\":\"no_team\"}",
+        "{\"status\":\"error\"}",
+        "{}",
+        "",
+        "null",
+    ] {
+        let server = Server::start(vec![Answer::status(200).body(lie)]).await;
+        let result = deliver(&channel(&keys(&server.authority())), &event()).await;
+        let Err(SendError::Passing { why, .. }) = &result else {
+            panic!("{lie}: {result:?}");
+        };
+        assert!(why.starts_with("answered 200, but not as "), "{lie}: {why}");
+    }
+    let server = Server::start(vec![Answer::status(200).body(good)]).await;
+    let result = deliver(&channel(&keys(&server.authority())), &event()).await;
+    assert!(result.is_ok(), "{result:?}");
+}

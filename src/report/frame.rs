@@ -270,6 +270,10 @@ fn line(row: &Row, longest: usize, width: usize, style: Style) -> String {
     };
     let time = match row.left {
         None => String::new(),
+        Some(left) if left <= 0 && health == Health::Expiring => match width >= 60 {
+            true => "any moment".into(),
+            false => "soon".into(),
+        },
         Some(left) if left <= 0 => "over".into(),
         Some(left) if width >= 60 => span(left),
         Some(left) => short(left),

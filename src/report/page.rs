@@ -226,18 +226,10 @@ fn alerts(out: &mut String, page: &Page<'_>) {
             prose(&words.title)
         );
         for line in words.message.lines() {
-            let command = words
-                .commands
-                .iter()
-                .find_map(|command| Some((line.strip_suffix(command.as_str())?.strip_suffix(": ")?, command)));
-            let _ = match command {
-                Some((what, command)) => write!(
-                    out,
-                    "<p class=\"do\">{}:</p>\n<pre><code>{}</code></pre>\n",
-                    prose(&upper(what)),
-                    esc(command)
-                ),
-                None => writeln!(out, "<p>{}</p>", prose(&upper(line))),
+            let _ = match words.commands.iter().any(|command| command == line) {
+                true => writeln!(out, "<pre><code>{}</code></pre>", esc(line)),
+                false if line.ends_with(':') => writeln!(out, "<p class=\"do\">{}</p>", prose(&upper(line))),
+                false => writeln!(out, "<p>{}</p>", prose(&upper(line))),
             };
         }
         out.push_str("</li>\n");
@@ -338,6 +330,7 @@ fn timeline(out: &mut String, page: &Page<'_>) {
         let until = match lane.ends {
             Some(ends) if ends > now + HORIZON => format!("{} left", span(ends - now)),
             Some(ends) if ends > now => format!("{} {}", page.ctx.date(ends), page.ctx.time(ends)),
+            Some(_) if lane.class == "warn" => "any moment now".to_owned(),
             Some(_) => "over".to_owned(),
             None if lane.class == "ok" => "no end".to_owned(),
             None => "over".to_owned(),
@@ -422,6 +415,7 @@ fn bar(out: &mut String, row: &Row) {
 fn left_words(row: &Row) -> String {
     match (row.left, row.health) {
         (Some(left), _) if left > 0 => format!("{} left", span(left)),
+        (Some(_), Some(Health::Expiring)) => "any moment now".into(),
         (Some(_), _) => "over".into(),
         (None, Some(Health::Static)) => "no end".into(),
         (None, _) => "no time known".into(),

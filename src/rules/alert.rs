@@ -752,6 +752,30 @@ pub fn channel_alerts(troubles: &BTreeMap<String, Trouble>) -> Vec<Alert> {
     lasting.map(alert).collect()
 }
 
+/// An alert where the heartbeat's service keeps failing: nobody would notice that nolapse itself has stopped.
+pub fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
+    let trouble = trouble.filter(|trouble| trouble.lasting())?;
+    Some(Alert {
+        id: HEARTBEAT.to_owned(),
+        kind: if trouble.refused {
+            "heartbeat_refused"
+        } else {
+            "heartbeat_failing"
+        }
+        .to_owned(),
+        severity: Severity::Warning,
+        lapsed: true,
+        ends: Some(trouble.since),
+        login: None,
+        affected: Vec::new(),
+        path: None,
+        detail: Some(trouble.why.clone()),
+    })
+}
+
+/// The alert id of the heartbeat.
+pub const HEARTBEAT: &str = "heartbeat";
+
 /// What will be remembered once a channel was told.
 pub fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Ms) -> Told {
     Told {

@@ -50,6 +50,9 @@ pub struct Ledger {
     /// Channels that could not be told something, by name, until they can again.
     #[serde(default)]
     pub troubles: BTreeMap<String, Trouble>,
+    /// The heartbeat's, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Trouble>,
     /// What nobody wants to hear of for a while.
     #[serde(default)]
     pub silences: Vec<Silence>,

@@ -1,8 +1,8 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
 use super::alert::{
-    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
-    NOT_CONFIGURED, NOT_READABLE, NOT_RENEWED, NOT_WRITTEN, Why,
+    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, HEARTBEAT, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES,
+    NOT_A_FILE, NOT_CONFIGURED, NOT_READABLE, NOT_RENEWED, NOT_WRITTEN, Why,
 };
 use super::link::RELOAD_FAILED;
 use super::target::ANOTHERS;
@@ -72,21 +72,23 @@ pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn
         lines.push(format!("affected: {}", who(alert)));
     }
     let remedy = remedy(alert);
+    // a command stands on a line of its own, by which every channel knows it for one
     lines.push(match alert.id.as_str() {
-        "host" => format!("to see why, run here: {}", remedy.first),
-        _ if alert.kind == "held_back" => format!("to see how it goes on, on {host} run: {}", remedy.first),
-        _ if alert.kind == HEALED => format!("to see what happened, on {host} run: {}", remedy.first),
-        _ => format!("to fix it, on {host} run: {}", remedy.first),
+        "host" => "to see why, run here:".to_owned(),
+        _ if alert.kind == "held_back" => format!("to see how it goes on, run on {host}:"),
+        _ if alert.kind == HEALED => format!("to see what happened, run on {host}:"),
+        _ => format!("to fix it, run on {host}:"),
     });
-    if let Some((what, second)) = &remedy.second {
-        lines.push(format!("{what}: {second}"));
+    lines.push(remedy.first.clone());
+    for (what, command) in &remedy.others {
+        lines.push(format!("{what}:"));
+        lines.push(command.clone());
     }
+    let others = remedy.others.into_iter().map(|(_, command)| command);
     Words {
         title: upper(title),
         message: lines.join("\n"),
-        commands: std::iter::once(remedy.first)
-            .chain(remedy.second.map(|(_, command)| command))
-            .collect(),
+        commands: std::iter::once(remedy.first).chain(others).collect(),
     }
 }
 
@@ -163,6 +165,7 @@ fn subject(alert: &Alert) -> String {
         }
         _ if alert.id == "host" => "nolapse".into(),
         "channel" => format!("the alert channel `{}`", name(rest)),
+        _ if alert.id == HEARTBEAT => "the heartbeat".into(),
         _ => match alert.affected.first() {
             Some(one) => format!("`{}` of {}", name(&one.profile), label(one)),
             None => name(&alert.id),
@@ -195,13 +198,15 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("profile_retired", _) => "is refused by OpenClaw".into(),
         (RELOAD_FAILED, _) => "was not told of a login's new token".into(),
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
-        ("channel_failing" | "channel_refused", _) => "does not get through".into(),
+        ("channel_failing" | "channel_refused" | "heartbeat_failing" | "heartbeat_refused", _) => {
+            "does not get through".into()
+        }
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
         ("not_renewed", _) => "was not renewed".into(),
         ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
         ("missing", _) if alert.id.starts_with("login:") => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
-        _ if !alert.lapsed => "may end any moment".into(),
+        _ if !alert.lapsed => "may end any moment now".into(),
         _ if alert.id.starts_with("copies:") => match agents(alert) {
             1 => "has expired".into(),
             _ => "have expired".into(),
@@ -219,7 +224,9 @@ fn cause(alert: &Alert) -> String {
         "login_ends_soon" => "a login lasts about a month; only signing in again renews it".into(),
         "login_ended" => "the login reached its time limit; agents that use it stop as their tokens run out".into(),
         "race_logout" => {
-            "Claude Code logged out long before the deadline: two programs refreshed the same single-use token".into()
+            "Claude Code was logged out long before the deadline: probably a second program refreshed the same single-use \
+             token, or you signed out elsewhere"
+                .into()
         }
         "blanked" => "Claude Code found its refresh token refused and wiped it".into(),
         "rejected" => "the server refused the refresh token for good".into(),
@@ -267,6 +274,8 @@ fn cause(alert: &Alert) -> String {
         "unreadable" | NOT_READABLE => detail("it is there and cannot be read"),
         "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
         "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
+        "heartbeat_failing" => detail("its service may take nolapse for dead, or not notice when it is"),
+        "heartbeat_refused" => detail("its service does not know it, so nobody notices when nolapse stops: fix `[heartbeat] url`"),
         "missing" if alert.id.starts_with("login:") => "there is no login any more where one was".into(),
         "missing" => "the profile holds nothing usable".into(),
         other => detail(&other.replace('_', " ")),
@@ -276,13 +285,16 @@ fn cause(alert: &Alert) -> String {
 /// What a person can run.
 struct Remedy {
     first: String,
-    /// And what the second one is for.
-    second: Option<(&'static str, String)>,
+    /// Further ones, each with what it is for.
+    others: Vec<(&'static str, String)>,
 }
 
 impl From<String> for Remedy {
     fn from(first: String) -> Self {
-        Self { first, second: None }
+        Self {
+            first,
+            others: Vec::new(),
+        }
     }
 }
 
@@ -332,6 +344,7 @@ fn remedy(alert: &Alert) -> Remedy {
         }
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
+        _ if alert.id == HEARTBEAT => "nolapse doctor".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
         ("login", DIRECTORY) => before_sign_in(alert, format!("rmdir {path}")),
@@ -339,8 +352,17 @@ fn remedy(alert: &Alert) -> Remedy {
         // a token in the environment or in a file of its own: only a new one helps
         ("login", _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
         ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => Remedy {
-            first: sign_in(alert.login.as_ref().map(|login| login.dir.as_str())),
-            second: Some(("for an unattended year", "claude setup-token".into())),
+            first: match &alert.login {
+                Some(login) => format!("nolapse login {}", option("--login", &login.id)),
+                None => "nolapse login".into(),
+            },
+            others: vec![
+                (
+                    "or without nolapse",
+                    sign_in(alert.login.as_ref().map(|login| login.dir.as_str())),
+                ),
+                ("for an unattended year", "claude setup-token".into()),
+            ],
         },
         _ => match alert.affected.first() {
             Some(one) => own(one),
@@ -353,7 +375,7 @@ fn before_sign_in(alert: &Alert, first: String) -> Remedy {
     let dir = alert.login.as_ref().map(|login| login.dir.as_str());
     Remedy {
         first,
-        second: Some(("and then", sign_in(dir))),
+        others: vec![("and then", sign_in(dir))],
     }
 }
 
@@ -469,7 +491,7 @@ fn own(one: &Affected) -> Remedy {
     };
     Remedy {
         first: "claude setup-token".into(),
-        second: Some(("then give its token to", paste)),
+        others: vec![("then give its token to", paste)],
     }
 }
 
@@ -583,10 +605,19 @@ mod tests {
             "the login reached its time limit; agents that use it stop as their tokens run out\n\
              since: Thu 01:00 (1 h ago)\n\
              affected: clawdbot/main, clawdbot/work\n\
-             to fix it, on gateway run: claude auth login\n\
-             for an unattended year: claude setup-token"
+             to fix it, run on gateway:\n\
+             nolapse login --login claude\n\
+             or without nolapse:\n\
+             claude auth login\n\
+             for an unattended year:\n\
+             claude setup-token"
         );
-        assert_eq!(words.commands, ["claude auth login", "claude setup-token"]);
+        let commands = [
+            "nolapse login --login claude",
+            "claude auth login",
+            "claude setup-token",
+        ];
+        assert_eq!(words.commands, commands);
     }
 
     #[test]
@@ -663,10 +694,18 @@ mod tests {
             ..ended()
         };
         for (alert, wanted) in [
-            (ended(), vec!["claude auth login", "claude setup-token"]),
+            (
+                ended(),
+                vec![
+                    "nolapse login --login claude",
+                    "claude auth login",
+                    "claude setup-token",
+                ],
+            ),
             (
                 dir("~/.claude fleet"),
                 vec![
+                    "nolapse login --login claude",
                     "CLAUDE_CONFIG_DIR=~/'.claude fleet' claude auth login",
                     "claude setup-token",
                 ],
@@ -718,7 +757,7 @@ mod tests {
             ..ended()
         };
         let words = words(&alert, Why::First, "h", 0, HOUR, &|_| "Thu".into());
-        assert_eq!(words.message.lines().count(), 5, "{}", words.message);
+        assert_eq!(words.message.lines().count(), 9, "{}", words.message);
         assert!(!words.message.contains('\u{202e}') && words.message.len() < 600);
     }
 

@@ -342,7 +342,11 @@ fn the_heartbeat_tells_a_good_pass_from_a_bad_one() {
         "{}",
         reports[3]
     );
-    assert!(reports[3].contains("run: claude auth login"), "{}", reports[3]);
+    assert!(
+        reports[3].contains("\n  nolapse login --login claude\n"),
+        "{}",
+        reports[3]
+    );
     assert!(
         reports[7].contains("the channel `phone` does not get through"),
         "{}",

@@ -13,6 +13,8 @@ use std::time::{Duration, SystemTime};
 
 const STATE: &str = ".local/state/nolapse";
 const LOGIN: &str = ".claude/.credentials.json";
+/// Somebody who takes every alert.
+const CHANNEL: &str = "[[channel]]\ntype = \"command\"\ncommand = [\"true\"]\n";
 
 /// A login, a copy of it, a `claude` that is new enough, and a pass just now.
 fn healthy() -> Home {
@@ -31,6 +33,7 @@ fn bare() -> Home {
     home.write("tab", format!("*/4 * * * * '{}' run\n", env!("CARGO_BIN_EXE_nolapse")));
     let path = format!("{}:/usr/bin:/bin", home.at("bin").display());
     home.env.insert("PATH".into(), path);
+    home.config(CHANNEL);
     home
 }
 
@@ -177,7 +180,7 @@ fn healthy_homes_are_found_healthy() {
     let over = healthy();
     over.login("1", now() - MINUTE);
     let direct = healthy();
-    direct.config("[renew]\nmode = \"off\"\n");
+    direct.config(&format!("[renew]\nmode = \"off\"\n{CHANNEL}"));
     for (name, home) in [
         ("in a container", &container),
         ("on a phone", &termux),
@@ -576,7 +579,7 @@ fn tree(home: &Home) -> BTreeMap<String, (u32, Vec<u8>, i64)> {
 #[test]
 fn repairs_are_done_and_touch_nothing_else() {
     let home = healthy();
-    home.config("[sync]\nenabled = false\n");
+    home.config(&format!("[sync]\nenabled = false\n{CHANNEL}"));
     home.store(
         "work",
         json!({"openai:k": {"type": "api_key", "provider": "openai", "key": "k"}}),
@@ -689,7 +692,7 @@ fn stores_are_brought_up_to_date_as_sync_does_it() {
     assert_eq!(unread.json["repairs"], json!([]), "{:#}", unread.json);
     home.config("[sync]\nenabled = false\n");
     assert_eq!(doctor(&home, &["--fix", "--yes"]).json["repairs"], json!([]));
-    home.config("");
+    home.config(CHANNEL);
     assert_eq!(home.read(MAIN), before);
 
     let fixed = doctor(&home, &["--fix", "--yes"]);

@@ -1,8 +1,9 @@
 //! Whether anybody heard of what fires, and what every command says of it.
 
-use super::home::{DAY, HOUR, Home, MAIN, MINUTE, credentials, now, oauth, token};
+use super::home::{DAY, HOUR, Home, MAIN, credentials, now, oauth, token};
 use super::receiver::{Manner, Receiver};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const OK: Manner = Manner::Answer(200);
 
@@ -153,7 +154,6 @@ fn a_rehearsal_names_who_would_hear_and_only_what_is_left_after_the_repairs() {
         0,
         "told already"
     );
-    let _ = MINUTE;
 }
 
 #[test]
@@ -179,4 +179,163 @@ fn a_pass_says_an_alert_once() {
     let ran = home.run(&["run"]);
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert_eq!(said.matches("has ended on").count(), 1, "{said}");
+}
+
+/// A home whose `ssh` is this script.
+fn with_ssh(script: &str) -> Home {
+    use std::os::unix::fs::PermissionsExt;
+    let mut home = lapsed();
+    let ssh = home.write("bin/ssh", format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    home.env
+        .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("bin").display()));
+    home
+}
+
+/// Waits until the receiver has seen this many requests; how long that took.
+fn within(receiver: &Receiver, count: usize, limit: Duration) -> Duration {
+    let begun = Instant::now();
+    while receiver.seen().len() < count {
+        assert!(begun.elapsed() < limit, "only {:?}", receiver.lines());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    begun.elapsed()
+}
+
+#[test]
+fn a_local_alert_leaves_at_once_whatever_hangs() {
+    let home = with_ssh("exec sleep 30");
+    let (phone, mute) = (Receiver::new(OK), Receiver::new(Manner::Mute));
+    let mut text = phone.channel("phone", "") + &mute.channel("mute", "timeout = \"20s\"");
+    text += &format!("[heartbeat]\nurl = \"{}\"\n", mute.url());
+    for i in 0..24 {
+        text += &format!("[[remote]]\nname = \"r{i}\"\nssh = \"r{i}\"\ntimeout = \"20s\"\n");
+    }
+    config(&home, &text);
+    let mut pass = home.spawn(&["run"]);
+    let took = within(&phone, 1, Duration::from_secs(20));
+    // the machine that runs the tests may be busy; what hangs, hangs for 20 s
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // it is remembered although the others still hang: the next pass neither waits nor tells it again
+    let begun = Instant::now();
+    while home
+        .run(&["alert", "list", "--json"])
+        .stdout
+        .matches("\"phone\": {")
+        .count()
+        == 0
+    {
+        assert!(begun.elapsed() < Duration::from_secs(10), "not recorded");
+    }
+    let mut next = home.spawn(&["run"]);
+    home.run(&["check"]);
+    let begun = Instant::now();
+    loop {
+        let log = home.run(&["history", "--json"]).stdout;
+        if log.contains("delivered") || begun.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+    }
+    assert_eq!(phone.seen().len(), 1);
+    for child in [&mut pass, &mut next] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_daemon_tells_the_next_alert_while_a_channel_hangs() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR);
+    let (phone, mute) = (Receiver::new(OK), Receiver::new(Manner::Mute));
+    config(
+        &home,
+        &(phone.channel("phone", "")
+            + &mute.channel("mute", "timeout = \"60s\"")
+            + "[daemon]\nschedule = \"0 0 0 1 1 *\"\n"),
+    );
+    home.write(MAIN, "{");
+    let mut daemon = home.spawn(&["daemon"]);
+    within(&phone, 1, Duration::from_secs(20));
+    within(&mute, 1, Duration::from_secs(20));
+    // the hanging channel has 60 s; the next alert comes long before
+    home.write(
+        ".claude/.credentials.json",
+        credentials("1", now() - 2 * HOUR, Some(now() - HOUR)).to_string(),
+    );
+    within(&phone, 2, Duration::from_secs(20));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+#[test]
+fn many_slow_hosts_are_asked_side_by_side_and_their_alerts_follow() {
+    let there = lapsed();
+    let home = with_ssh(&format!(
+        "sleep 1; exec env HOME={} {} status --json",
+        there.path().display(),
+        env!("CARGO_BIN_EXE_nolapse")
+    ));
+    home.login("1", now() + 8 * HOUR);
+    let phone = Receiver::new(OK);
+    let mut text = phone.channel("phone", "");
+    for i in 0..64 {
+        text += &format!("[[remote]]\nname = \"r{i}\"\nssh = \"r{i}\"\n");
+    }
+    config(&home, &text);
+    let begun = Instant::now();
+    let ran = home.run(&["run"]);
+    let took = begun.elapsed();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    // one after the other they would take 64 s
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let told = phone.events();
+    let mut ids: Vec<&str> = told.iter().map(|event| event["alert_id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), told.len()), (64, 64), "one alert for each host, once");
+}
+
+#[test]
+fn a_dead_heartbeat_is_an_alert_like_a_broken_channel() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR);
+    let (phone, beat) = (Receiver::new(OK), Receiver::new(Manner::Answer(404)));
+    config(
+        &home,
+        &(phone.channel("phone", "logins = [\"other\"]") + &format!("[heartbeat]\nurl = \"{}\"\n", beat.url())),
+    );
+    home.run(&["run"]);
+    home.run(&["run"]);
+    let told = phone.events();
+    assert_eq!(
+        (told.len(), &told[0]["kind"]),
+        (1, &json!("heartbeat_refused")),
+        "{told:?}"
+    );
+    assert_eq!(home.run(&["check"]).code, 3);
+    beat.now(OK);
+    home.run(&["run"]);
+    home.run(&["run"]);
+    let told = phone.events();
+    assert_eq!((told.len(), &told[1]["status"]), (2, &json!("resolved")), "{told:?}");
+}
+
+#[test]
+fn where_nobody_would_be_alerted_everything_says_so() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR);
+    let says = "nobody would be alerted: there is only the log";
+    for args in [&["status"][..], &["run"], &["doctor"]] {
+        let ran = home.run(args);
+        assert!(ran.stdout.contains("nobody would be alerted"), "{args:?}: {ran:?}");
+    }
+    assert!(home.run(&["status"]).stdout.contains(says));
+    // healthy all the same
+    assert_eq!(home.run(&["run"]).code, 0);
+    // a session bus that answers nothing is no desktop
+    config(&home, "[[channel]]\ntype = \"desktop\"\n");
+    assert!(home.run(&["status"]).stdout.contains("there is no session bus"));
+    config(&home, &Receiver::new(OK).channel("phone", ""));
+    assert!(!home.run(&["status"]).stdout.contains("nobody would"));
 }

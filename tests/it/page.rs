@@ -113,7 +113,7 @@ fn it_shows_logins_agents_the_days_ahead_and_what_happened() {
     for said in [
         "<p class=\"state bad\">1 thing needs you</p>",
         "<h3>Claude login <code>claude</code> has ended on ",
-        "<pre><code>claude auth login</code></pre>",
+        "<pre><code>nolapse login --login claude</code></pre>",
         "<pre><code>claude setup-token</code></pre>",
         "<span class=\"pill bad\">expired</span>",
         "<span class=\"sr\">lapsed: </span>Claude login <code>claude</code> has ended",

@@ -75,7 +75,8 @@ fn a_login_that_ended_rings_once_for_all_who_hang_on_it_and_once_when_it_is_back
         (&json!("nolapse.alert/1"), &json!("race_logout"), &json!("critical"))
     );
     assert_eq!(event["affected"].as_array().unwrap().len(), 3);
-    assert_eq!(event["commands"][0], "claude auth login");
+    assert_eq!(event["commands"][0], "nolapse login --login claude");
+    assert_eq!(event["commands"][1], "claude auth login");
     assert!(head.contains(&format!("webhook-id: {}", event["event_id"].as_str().unwrap())));
     assert!(head.contains("webhook-signature: v1,") && head.contains("webhook-timestamp: "));
     for _ in 0..3 {

@@ -70,12 +70,12 @@ fn a_login_that_ends_there_is_told_here_and_so_is_its_recovery() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0]["alert_id"], "remote:gw:login:claude");
     assert_eq!(told[0]["title"], "Claude login `claude` has ended on gw");
-    assert_eq!(told[0]["commands"][0], "claude auth login");
+    assert_eq!(told[0]["commands"][0], "nolapse login --login claude");
     assert!(
         told[0]["message"]
             .as_str()
             .unwrap()
-            .contains("to fix it, on gw run: claude auth login")
+            .contains("to fix it, run on gw:\nnolapse login --login claude")
     );
     assert_eq!(pass(&here).len(), 0);
     let status = here.run(&["status"]);

@@ -110,7 +110,7 @@ fn forty_columns_by_twenty_rows_show_what_matters_and_follow_files_and_size() {
             "1 thing needs you",
             "claude        expired",
             "▲ Claude login",
-            "run: claude auth login",
+            "run: nolapse login",
         ],
     );
     terminal.type_in(b"\x1b[A\x1b[Bx");

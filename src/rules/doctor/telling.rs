@@ -51,7 +51,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 
 pub(super) fn checked(facts: &Facts) -> Option<String> {
     let words = |channel: &ChannelFact| match &channel.probe {
-        Probe::Reached if channel.kind == "desktop" => format!("{} has its session bus", channel.name),
+        Probe::Reached if channel.kind == "desktop" => format!("{} has its notification server", channel.name),
         Probe::Reached => format!("{} reached", channel.name),
         Probe::Not(_) => format!("{} not reached", channel.name),
         Probe::Untried(why) => format!("{} ({why})", channel.name),
@@ -123,9 +123,9 @@ fn failed(channel: &ChannelFact) -> Option<Finding> {
 fn log_only() -> Finding {
     finding(
         "log_only",
-        Level::Note,
-        "alerts go to the log alone",
-        "nobody hears of them who does not read it",
+        Level::Warning,
+        "nobody would be alerted: there is only the log",
+        "you will see alerts only where you read it",
     )
     .advice("add a `[[channel]]` to the configuration: `nolapse config init` makes one to fill in")
 }
@@ -164,7 +164,7 @@ mod tests {
         );
         assert_eq!(
             of(vec![channel("log", "log", Probe::Untried(""))]),
-            one("log_only", Level::Note)
+            one("log_only", Level::Warning)
         );
     }
 }

@@ -1,0 +1,191 @@
+//! What a pass waits others for: channels, other hosts, the heartbeat. None of them holds up the pass, nor one another.
+//!
+//! A pass makes a [`Tail`] at its begin (the heartbeat's `/start` and the questions to other hosts leave at once) and hands over what
+//! it leased when its own work is saved. From then on every channel has a task of its own, which records what it delivered; what
+//! other hosts say is judged and sent as it comes. The daemon starts its next pass meanwhile: nothing here stands on a view of the
+//! world that such a pass may have changed, but on the ledger as it is by then.
+
+use crate::ctx::Ctx;
+use crate::edge::locks;
+use crate::ledger;
+use crate::notify::heartbeat::Stage;
+use crate::notify::{Channel, Receipt, SendCtx, SendError};
+use crate::pass;
+use crate::remotes::{self, Asking};
+use crate::rules::alert::{Alert, Trouble};
+use crate::rules::memory::{Ledger, Outgoing};
+use crate::types::{Ms, Problem};
+use crate::{deliver, history, note};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Deliveries and how they went.
+pub(crate) type Deliveries = Vec<(Outgoing, Result<Receipt, SendError>)>;
+
+/// Answers of other hosts that come within this time of one another are judged together.
+const TOGETHER: Duration = Duration::from_millis(200);
+
+/// What a pass still waits for.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    ctx: Arc<Ctx>,
+    channels: Arc<Vec<Channel>>,
+    started: Option<JoinHandle<()>>,
+    asking: Asking,
+    lanes: JoinSet<(Deliveries, Vec<Problem>)>,
+}
+
+impl Tail {
+    /// Says to the heartbeat that a pass begins. Waits for nothing.
+    pub(crate) fn begin(ctx: &Ctx) -> Self {
+        let ctx = Arc::new(ctx.clone());
+        let started = ctx.config.heartbeat.is_some().then(|| tokio::spawn(start(ctx.clone())));
+        Self {
+            channels: Arc::new(ctx.channels()),
+            started,
+            asking: Asking::default(),
+            lanes: JoinSet::new(),
+            ctx,
+        }
+    }
+
+    /// Asks the other hosts whose turn it is, and marks them as asked.
+    pub(crate) fn ask(&mut self, ledger: &mut Ledger, now: Ms) {
+        self.asking = remotes::ask(&self.ctx, ledger, now);
+    }
+
+    /// Lets what was leased leave, each channel by itself.
+    pub(crate) fn send(&mut self, leased: Vec<Outgoing>) {
+        let mut lanes: Vec<Vec<Outgoing>> = Vec::new();
+        for out in leased {
+            match lanes.iter_mut().find(|lane| lane[0].channel == out.channel) {
+                Some(lane) => lane.push(out),
+                None => lanes.push(vec![out]),
+            }
+        }
+        for lane in lanes {
+            let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
+            self.lanes.spawn(async move {
+                let told = pass::deliver(&ctx, &channels, lane).await;
+                let mut problems = Vec::new();
+                pass::record(&ctx, &channels, &told, &mut problems).await;
+                (told, problems)
+            });
+        }
+    }
+
+    /// Waits for all of it. Returns what was delivered.
+    pub(crate) async fn finish(&mut self, problems: &mut Vec<Problem>) -> Deliveries {
+        let mut told = Vec::new();
+        loop {
+            tokio::select! {
+                answers = self.asking.some(TOGETHER), if !self.asking.over() => {
+                    let leased = self.hear(answers, problems).await;
+                    self.send(leased);
+                }
+                Some(lane) = self.lanes.join_next(), if !self.lanes.is_empty() => {
+                    if let Ok((delivered, trouble)) = lane {
+                        told.extend(delivered);
+                        problems.extend(trouble);
+                    }
+                }
+                else => break,
+            }
+        }
+        told
+    }
+
+    /// Remembers what other hosts said, and leases what is to be told of it.
+    async fn hear(&self, answers: Vec<remotes::Heard>, problems: &mut Vec<Problem>) -> Vec<Outgoing> {
+        let ctx = &self.ctx;
+        let Ok(_lock) = locks::pass_lock(&ctx.state_dir, pass::PASS_PATIENCE).await else {
+            // asked again at the next pass
+            return Vec::new();
+        };
+        let now = ctx.clock.now();
+        let mut ledger = ledger::load(&ctx.state_dir).ledger;
+        remotes::note(ctx, &mut ledger, answers, now);
+        let here = ledger.alerts.values().map(|memory| &memory.last);
+        let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.starts_with("remote:")).cloned().collect();
+        alerts.extend(remotes::alerts(ctx, &ledger, now));
+        let before = ledger.alerts.clone();
+        deliver::queue(ctx, &mut ledger, &self.channels, &alerts, now);
+        let noted = note::of_alerts(&before, &ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
+        let leased = deliver::due(ctx, &mut ledger, &self.channels, now);
+        match ledger::save(&ctx.state_dir, &ledger) {
+            Ok(()) => {
+                history::note(&ctx.state_dir, &noted);
+                leased
+            }
+            Err(error) => {
+                problems.push(pass::unusable(ctx, "cannot be written", &error));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Tells the heartbeat how the pass went, after its begin, and remembers how that went.
+    pub(crate) async fn beat(mut self, report: &str) {
+        let ctx = self.ctx.clone();
+        let Some(heartbeat) = &ctx.config.heartbeat else {
+            return;
+        };
+        if let Some(started) = self.started.take() {
+            let _ = started.await;
+        }
+        let stage = match report.is_empty() {
+            true => Stage::Success,
+            false => Stage::Fail { report },
+        };
+        let pinged = heartbeat.ping(stage, None, &send_ctx(&ctx)).await;
+        if let Err(error) = &pinged {
+            tracing::warn!("heartbeat: {error}");
+        }
+        remember(&ctx, &pinged).await;
+    }
+}
+
+async fn start(ctx: Arc<Ctx>) {
+    if let Some(heartbeat) = &ctx.config.heartbeat
+        && let Err(error) = heartbeat.ping(Stage::Start, None, &send_ctx(&ctx)).await
+    {
+        tracing::warn!("heartbeat: {error}");
+    }
+}
+
+pub(crate) fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
+    SendCtx {
+        host: &ctx.host,
+        http: &ctx.http,
+        now: ctx.clock.now(),
+        previous: None,
+    }
+}
+
+/// Remembers how the heartbeat fares; the ledger is written only where that has changed.
+async fn remember(ctx: &Ctx, pinged: &Result<Receipt, SendError>) {
+    let Ok(_lock) = locks::pass_lock(&ctx.state_dir, pass::PASS_PATIENCE).await else {
+        return;
+    };
+    let mut ledger = ledger::load(&ctx.state_dir).ledger;
+    let before = ledger.heartbeat.clone();
+    ledger.heartbeat = after(before.clone(), pinged, ctx.clock.now());
+    if ledger.heartbeat != before
+        && let Err(error) = ledger::save(&ctx.state_dir, &ledger)
+    {
+        tracing::debug!("{}: {error}", ctx.state_dir.display());
+    }
+}
+
+fn after(before: Option<Trouble>, pinged: &Result<Receipt, SendError>, now: Ms) -> Option<Trouble> {
+    let error = pinged.as_ref().err()?;
+    let (since, failures) = before.map_or((now, 0), |trouble| (trouble.since, trouble.failures));
+    Some(Trouble {
+        since,
+        failures: failures.saturating_add(1),
+        refused: matches!(error, SendError::Permanent { .. }),
+        why: error.why().to_owned(),
+        mark: 0,
+    })
+}
