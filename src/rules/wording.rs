@@ -395,7 +395,7 @@ fn record_anew(alert: &Alert, provider: &str, agent: &str) -> Remedy {
     match (&alert.path, outside && alert.affected.is_empty()) {
         (Some(path), true) => Remedy {
             first: format!("mv {0} {0}.ignored", quote(path)),
-            second: Some(("and then", add)),
+            others: vec![("and then", add)],
         },
         _ => add.into(),
     }
