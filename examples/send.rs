@@ -66,6 +66,10 @@ fn main() -> Result<ExitCode, Failure> {
             eprintln!("passing: {why}");
             ExitCode::from(1)
         }
+        Err(SendError::Lost { why }) => {
+            eprintln!("perhaps delivered: {why}");
+            ExitCode::from(1)
+        }
         Err(SendError::Permanent { why }) => {
             eprintln!("permanent: {why}");
             ExitCode::from(2)

@@ -376,6 +376,35 @@ impl Setup {
         })
     }
 
+    /// [`Setup::ctx`]; where the configuration is broken, with the last one that a pass found valid.
+    fn ctx_or_kept(&self, at: Option<Ms>) -> Result<Ctx, Fatal> {
+        let error = match self.ctx(at) {
+            Err(Fatal::Config(error)) => error,
+            other => return other,
+        };
+        let Some(config) = conf::kept::instead(&self.state_dir, &self.config_path, &self.host, &error) else {
+            return Err(Fatal::Config(error));
+        };
+        tracing::error!("the configuration is not valid, the old one stays: {error}");
+        Ok(Ctx {
+            host: self.host.clone(),
+            clock: at.map_or(Clock::System, Clock::Fixed),
+            config,
+            state_dir: self.state_dir.clone(),
+            http: Http::new(&self.host.env),
+        })
+    }
+
+    /// Keeps the configuration for the time when it breaks; that it cannot be kept is said with all else in the state directory.
+    fn keep(&self, ctx: &Ctx) {
+        if ctx.config.broken.is_none()
+            && let Err(error) =
+                files::make_dirs(&self.state_dir).and_then(|()| conf::kept::keep(&self.state_dir, &self.config_path))
+        {
+            tracing::debug!("the configuration is not kept: {error}");
+        }
+    }
+
     fn style(&self) -> Style {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()

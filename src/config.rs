@@ -1,6 +1,7 @@
 //! Loose file and environment -> strict [`Config`]. Everything has a default: nolapse runs with no file at all.
 
 pub(crate) mod edit;
+pub(crate) mod kept;
 pub(crate) mod schema;
 pub(crate) mod show;
 mod written;
@@ -52,6 +53,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The file it was read from; `None` for the defaults.
     pub path: Option<PathBuf>,
+    /// What is wrong with that file, where this is the last valid one instead of it.
+    pub broken: Option<String>,
 }
 
 /// `[daemon]`: when a resident nolapse makes a pass.
@@ -166,6 +169,7 @@ impl Default for Config {
             },
             metrics: MetricsConfig::default(),
             path: None,
+            broken: None,
         }
     }
 }

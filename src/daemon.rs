@@ -371,6 +371,8 @@ fn longest(ctx: &Ctx, grants: usize) -> Duration {
 fn reload(load: &dyn Fn() -> Result<Ctx, String>) -> Result<Ctx, String> {
     let fresh = load().and_then(|fresh| schedule::next(&fresh.config.daemon.schedule).map(|_| fresh));
     match &fresh {
+        // said where it was read
+        Ok(fresh) if fresh.config.broken.is_some() => {}
         Ok(_) => tracing::info!("read the configuration again"),
         Err(why) => tracing::error!("the configuration is not valid, the old one stays: {why}"),
     }
@@ -380,6 +382,12 @@ fn reload(load: &dyn Fn() -> Result<Ctx, String>) -> Result<Ctx, String> {
 /// Works with the new configuration, or says what is wrong with it.
 fn take(ctx: &mut Ctx, reloaded: Result<Ctx, String>) -> Option<String> {
     match reloaded {
+        Ok(Ctx { config, .. }) if config.broken.is_some() => {
+            // what is in use knows its secrets, which the kept one may have lost
+            ctx.config.broken = config.broken;
+            let why = ctx.config.broken.as_deref().unwrap_or_default();
+            Some(format!("configuration not valid: {why}"))
+        }
         Ok(fresh) => {
             *ctx = fresh;
             None
@@ -692,4 +700,73 @@ mod tests {
     }
 
     const DAYS: Ms = 48 * HOUR;
+
+    /// `rules/due` on a home that was looked at.
+    #[test]
+    fn what_changes_by_the_clock_alone_wakes() {
+        const NOW: Ms = 1_769_000_000_000;
+        let home = tempfile::tempdir().unwrap();
+        let ctx = Ctx {
+            host: crate::edge::host::Host {
+                home: home.path().into(),
+                env: Default::default(),
+                cwd: home.path().into(),
+                name: "t".into(),
+                macos: false,
+                own: Vec::new(),
+            },
+            clock: crate::edge::host::Clock::Fixed(NOW),
+            config: crate::config::Config::default(),
+            state_dir: home.path().join("state"),
+            http: crate::edge::http::Http::new(&Default::default()),
+        };
+        let write = |path: &str, text: String| {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let agent = ".clawdbot/agents/main/agent/auth-profiles.json";
+        let token = |end: Ms| {
+            format!(r#"{{"profiles":{{"zai:t":{{"type":"token","provider":"zai","token":"zai-x","expires":{end}}}}}}}"#)
+        };
+        let policy = &ctx.config.alerts;
+        let next = || {
+            next_change::next(
+                &crate::look::look(&ctx, &Ledger::default()),
+                policy,
+                ctx.config.renew.lead,
+            )
+        };
+        assert_eq!(next(), None);
+        // the steps before an end, one after the other, then the end, then the end of the grace
+        let mut steps: Vec<Ms> = policy.steps.clone();
+        steps.sort_unstable();
+        for step in &steps {
+            write(agent, token(NOW + step + MINUTE));
+            assert_eq!(next(), Some(NOW + MINUTE), "{step}");
+        }
+        write(agent, token(NOW + MINUTE));
+        assert_eq!(next(), Some(NOW + MINUTE));
+        write(agent, token(NOW - MINUTE));
+        assert_eq!(next(), Some(NOW - MINUTE + policy.grace));
+        write(agent, "{}".into());
+
+        // a renewal that failed is tried again
+        let end = NOW + 8 * HOUR;
+        write(
+            ".claude/.credentials.json",
+            format!(r#"{{"claudeAiOauth":{{"accessToken":"a","refreshToken":"r","expiresAt":{end},"scopes":[]}}}}"#),
+        );
+        let mut ledger = Ledger::default();
+        let token = crate::secret::Secret::new("r").fingerprint();
+        let record = serde_json::json!({"token": token, "stage": "idle", "next_at": NOW + 5 * MINUTE, "failures": 1});
+        ledger
+            .renewals
+            .insert("claude".into(), serde_json::from_value(record).unwrap());
+        let view = crate::look::look(&ctx, &ledger);
+        assert_eq!(
+            next_change::next(&view, policy, ctx.config.renew.lead),
+            Some(NOW + 5 * MINUTE)
+        );
+    }
 }

@@ -17,8 +17,9 @@ use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have.
-const LEASE: Ms = 5 * MINUTE;
+/// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have, and than a mail server
+/// may take for its answer beside that.
+const LEASE: Ms = 7 * MINUTE;
 
 /// An event that no channel accepted for this long is given up; what still fires is then told as if for the first time.
 const GIVE_UP: Ms = 7 * DAY;
@@ -198,11 +199,16 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now
     } else {
         Status::Firing
     };
+    // a reminder of what no receiver accepted is that event once more: one that took it without a word knows it by its id
+    let unheard = why == Why::Reminder
+        && ledger
+            .alerts
+            .get(&alert.id)
+            .is_none_or(|memory| memory.channels.is_empty());
     let same = ledger.outbox.iter().find(|out| {
         out.event.alert_id == alert.id
-            && out.event.at == now
-            && out.event.title == words.title
             && out.event.status == status
+            && (unheard || out.event.at == now && out.event.title == words.title)
     });
     let event_id = match same {
         Some(out) => out.event.event_id.clone(),
@@ -299,6 +305,9 @@ pub fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
 /// A refusal that only a change of the configuration ends is tried again this seldom, in case that was made.
 const REFUSED_GAP: Ms = 6 * HOUR;
 
+/// What may have been delivered is sent again this late: a copy more is better than none, and not every minute.
+const LOST_GAP: Ms = 2 * HOUR;
+
 /// How a digest fared is how each that it covers fared: once it was accepted, its channel was told of all of them. The receipt is
 /// the digest's own, and no handle for one of them.
 fn spread(
@@ -344,6 +353,7 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
                 };
                 let gap = match error {
                     SendError::Permanent { .. } => REFUSED_GAP,
+                    SendError::Lost { .. } => LOST_GAP,
                     SendError::Passing { retry_after, .. } => {
                         // spread over a tenth, so that many hosts do not come back in step
                         let jitter = gap(out.attempts) / 100 * (now.rem_euclid(11));
@@ -352,7 +362,11 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
                 };
                 out.next_at = now + gap;
                 out.tried_at = now;
-                out.last_error = Some(error.why().to_owned());
+                // without one, nobody knows whether it was heard
+                out.last_error = match error {
+                    SendError::Lost { .. } => None,
+                    _ => Some(error.why().to_owned()),
+                };
             }
         }
     }
@@ -649,5 +663,131 @@ mod tests {
         // the process died before it could write down whether it was delivered
         queue(&ctx, &mut ledger, &channels, &[], NOW + HOUR);
         assert_eq!(ledger.outbox[0].event.status, Status::Resolved);
+    }
+
+    fn warned(severity: Severity) -> Alert {
+        Alert {
+            id: "login:claude".into(),
+            kind: "login_ends_soon".into(),
+            severity,
+            lapsed: false,
+            ends: Some(NOW + DAY),
+            login: None,
+            affected: Vec::new(),
+            path: None,
+            detail: None,
+        }
+    }
+
+    const PHONE: &str = "[[channel]]\ntype = \"command\"\nname = \"phone\"\ncommand = [\"true\"]\n";
+
+    #[test]
+    fn what_may_have_been_taken_is_sent_again_late_and_its_end_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path(), PHONE);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW);
+        let leased = due(&ctx, &mut ledger, &channels, NOW);
+        let lost = SendError::Lost { why: "silent".into() };
+        record(&mut ledger, &channels, &[(leased[0].clone(), Err(lost))], NOW);
+        assert_eq!(ledger.outbox[0].next_at - NOW, 2 * HOUR);
+        // another success does not hasten it
+        hurry(&mut ledger, "phone", NOW);
+        assert_eq!(ledger.outbox[0].next_at - NOW, 2 * HOUR);
+        queue(&ctx, &mut ledger, &channels, &[], NOW + HOUR);
+        assert_eq!(ledger.outbox[0].event.status, Status::Resolved);
+    }
+
+    #[test]
+    fn an_event_keeps_its_id_until_a_receiver_accepted_it() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path(), PHONE);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let over = Alert {
+            lapsed: true,
+            ends: Some(NOW - HOUR),
+            ..warned(Severity::Critical)
+        };
+        queue(&ctx, &mut ledger, &channels, std::slice::from_ref(&over), NOW);
+        let first = ledger.outbox[0].event.event_id.clone();
+        let mut now = NOW;
+        let mut remind = |ledger: &mut Ledger| {
+            for _ in 0..24 * 7 {
+                now += HOUR;
+                queue(&ctx, ledger, &channels, std::slice::from_ref(&over), now);
+                let last = ledger.outbox.first().map(|out| out.event.clone());
+                if let Some(event) = last.filter(|event| event.at == now) {
+                    return event;
+                }
+            }
+            panic!("no reminder in a week")
+        };
+        let again = remind(&mut ledger);
+        assert_eq!(
+            (&again.event_id, again.title.starts_with("Still")),
+            (&first, true),
+            "{again:?}"
+        );
+        let sent = ledger.outbox[0].clone();
+        let receipt = Receipt {
+            detail: "ok".into(),
+            handle: None,
+        };
+        record(&mut ledger, &channels, &[(sent, Ok(receipt))], again.at);
+        assert_ne!(remind(&mut ledger).event_id, first);
+    }
+
+    #[test]
+    fn a_receiver_is_not_asked_before_it_wants_to_be() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path(), PHONE);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW);
+        let leased = due(&ctx, &mut ledger, &channels, NOW);
+        let wants = |retry_after| {
+            let error = SendError::Passing {
+                why: "later".into(),
+                retry_after,
+            };
+            let mut ledger = ledger.clone();
+            record(&mut ledger, &channels, &[(leased[0].clone(), Err(error))], NOW);
+            ledger.outbox[0].next_at - NOW
+        };
+        assert!(wants(None) < 3 * MINUTE);
+        assert_eq!(wants(Some(2 * HOUR)), 2 * HOUR);
+        // what it asks for is bounded, and never hastens a retry
+        assert_eq!(wants(Some(90 * DAY)), DAY);
+        assert!(wants(Some(1)) >= MINUTE);
+    }
+
+    #[test]
+    fn what_was_queued_before_a_silence_is_not_sent_and_an_outgrown_ack_stays_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path(), PHONE);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW);
+        assert_eq!(ledger.outbox.len(), 1);
+        ledger.silences.push(Silence {
+            scope: Scope::All,
+            until: Until::Time(NOW + HOUR),
+            since: NOW,
+        });
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW + 1);
+        assert!(ledger.outbox.is_empty(), "{:?}", ledger.outbox);
+        ledger.silences.clear();
+
+        let ack = |ledger: &Ledger| ledger.alerts["login:claude"].ack.is_some();
+        let memory = ledger.alerts.get_mut("login:claude").unwrap();
+        memory.ack = Some(alert::Ack::of(&warned(Severity::Warning), NOW));
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW + 2);
+        assert!(ack(&ledger) && ledger.outbox.is_empty());
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Critical)], NOW + 3);
+        assert!(!ack(&ledger) && ledger.outbox.len() == 1);
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW + 4);
+        assert!(!ack(&ledger), "milder again, and still not what was acknowledged");
     }
 }

@@ -195,8 +195,14 @@ pub fn screen(data: &[u8]) {
 /// Another host's answer.
 pub fn remote_answer(data: &[u8]) {
     let mut memory = RemoteMemory::default();
-    remote::note(&mut memory, "other", remote::parse(data), END);
-    for alert in remote::alerts("other", "user@other", &memory, DAY, END) {
+    remote::note(&mut memory, "other", remote::parse(data).map_err(Into::into), END);
+    let way = remote::Way {
+        name: "other",
+        ssh: "user@other",
+        command: "nolapse status --json",
+        grace: DAY,
+    };
+    for alert in remote::alerts(way, &memory, END) {
         assert!(alert.id.contains("other"), "{}", alert.id);
     }
 }

@@ -6,7 +6,7 @@ use crate::rules;
 use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
 use crate::rules::view::View;
-use crate::types::Ms;
+use crate::types::{Ms, Problem};
 
 /// What needs a human, as of this view.
 pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
@@ -21,8 +21,20 @@ pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
     let mut firing = alerts(ctx, view);
     firing.extend(rules::alert::channel_alerts(&ledger.troubles));
     firing.extend(rules::link::alerts(&ledger.openclaw));
+    firing.extend(rules::alert::config_alert(ctx.config.broken.as_deref()));
     firing.extend(rules::alert::heartbeat_alert(ledger.heartbeat.as_ref()));
     firing.extend(remotes::alerts(ctx, ledger, now));
     firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     firing
+}
+
+/// That the last valid configuration is used.
+pub(crate) fn config_broken(ctx: &Ctx) -> Option<Problem> {
+    let why = ctx.config.broken.as_ref()?;
+    Some(Problem {
+        kind: "config_broken",
+        path: ctx.config.path.clone(),
+        message: format!("the configuration is broken, the last valid one is used: {why}"),
+        hint: "see `nolapse config check`".into(),
+    })
 }

@@ -297,4 +297,19 @@ mod tests {
         files::publish(&dir.path().join(PASSES), b"{\"last", 0o600).unwrap();
         assert_eq!(passes(dir.path()), Passes::default());
     }
+
+    #[test]
+    fn nothing_is_written_where_nothing_changed() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = load(dir.path()).ledger;
+        let inode = || std::fs::metadata(path(dir.path())).unwrap().ino();
+        save(dir.path(), &ledger).unwrap();
+        let before = inode();
+        save(dir.path(), &ledger).unwrap();
+        assert_eq!(inode(), before, "it was replaced by the same");
+        let changed = Ledger { events: 1, ..ledger };
+        save(dir.path(), &changed).unwrap();
+        assert_ne!(inode(), before);
+    }
 }

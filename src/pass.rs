@@ -242,6 +242,7 @@ impl Begun {
         report.told = tail.finish(&mut report.problems).await;
         let ledger = ledger::load(&ctx.state_dir).ledger;
         let now = ctx.clock.now();
+        report.problems.extend(judge::config_broken(ctx));
         report.problems.extend(deliver::failing(&ledger));
         // what other hosts said in the meantime
         report.alerts.retain(|alert| !alert.id.starts_with("remote:"));

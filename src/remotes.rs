@@ -7,7 +7,7 @@ use crate::edge::progress;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
-use crate::rules::remote::{self, Answer, Silence};
+use crate::rules::remote::{self, Answer, Failed, Silence, Way};
 use crate::types::Ms;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 32;
 const LIMIT: usize = 4 << 20;
 
 /// What one remote said, by its name.
-pub type Heard = (String, Result<Answer, Silence>);
+pub type Heard = (String, Result<Answer, Failed>);
 
 /// Hosts that are being asked. Holds no lock: an answer may take its time.
 #[derive(Debug, Default)]
@@ -100,7 +100,13 @@ pub fn alerts(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for remote in &ctx.config.remotes {
         if let Some(memory) = ledger.remotes.get(&remote.name) {
-            alerts.extend(remote::alerts(&remote.name, &remote.ssh, memory, remote.grace, now));
+            let way = Way {
+                name: &remote.name,
+                ssh: &remote.ssh,
+                command: &remote.command,
+                grace: remote.grace,
+            };
+            alerts.extend(remote::alerts(way, memory, now));
         }
     }
     alerts
@@ -108,7 +114,17 @@ pub fn alerts(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Alert> {
 
 fn spec(ctx: &Ctx, remote: &RemoteConfig) -> Spec {
     let agent = ctx.host.var("SSH_AUTH_SOCK").map(|socket| ("SSH_AUTH_SOCK", socket));
-    let options = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--"];
+    // `LogLevel`: a banner would stand before what went wrong
+    let options = [
+        "-T",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=10",
+        "-o",
+        "LogLevel=ERROR",
+        "--",
+    ];
     Spec {
         args: options
             .into_iter()
@@ -127,13 +143,17 @@ fn spec(ctx: &Ctx, remote: &RemoteConfig) -> Spec {
     }
 }
 
-async fn one(spec: Spec) -> Result<Answer, Silence> {
+async fn one(spec: Spec) -> Result<Answer, Failed> {
     let output = subprocess::run(spec).await.map_err(|_| Silence::NoSsh)?;
+    let answer = match output.stdout.len() <= LIMIT {
+        true => remote::parse(&output.stdout),
+        false => Err(Silence::Nonsense),
+    };
     match output.status {
-        Status::Exit(0) if output.stdout.len() <= LIMIT => remote::parse(&output.stdout),
-        Status::Exit(0) => Err(Silence::Nonsense),
-        Status::Exit(code) => Err(Silence::of(code, &String::from_utf8_lossy(&output.stderr))),
-        Status::TimedOut => Err(Silence::TimedOut),
-        Status::Signal(_) => Err(Silence::Unreachable),
+        // it may say what it sees and end with what that means
+        Status::Exit(0..=3) if answer.is_ok() => Ok(answer?),
+        Status::Exit(code) => Err(Failed::of(code, &String::from_utf8_lossy(&output.stderr))),
+        Status::TimedOut => Err(Silence::TimedOut.into()),
+        Status::Signal(_) => Err(Silence::Unreachable.into()),
     }
 }

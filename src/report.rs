@@ -10,7 +10,7 @@ use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
 use crate::rules::login::{Source, State};
 use crate::rules::memory::Ledger;
-use crate::rules::remote::Silence;
+use crate::rules::remote::{KEY_CHANGED, Silence};
 use crate::rules::resolve::{self, JsonResolved, Key, PassedOver, Resolved, key_names};
 use crate::rules::shape::Flaw;
 use crate::rules::stopped;
@@ -96,8 +96,9 @@ pub fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
     };
     let of_alert = |alert: &Alert| match alert.kind.as_str() {
         _ if alert.severity < Severity::Warning => Exit::Fine,
-        "silent" | "unreadable" => Exit::Unknown,
+        "silent" | KEY_CHANGED | "unreadable" => Exit::Unknown,
         _ if alert.id.starts_with("channel:") || alert.id.starts_with("heartbeat") => Exit::Unknown,
+        "config_broken" => Exit::Unknown,
         _ if alert.id.starts_with("store:") => Exit::Unknown,
         _ if alert.lapsed => Exit::Lapsed,
         _ => Exit::Expiring,
@@ -594,7 +595,13 @@ pub fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> String {
             Some(memory) => {
                 let ago = span((now - memory.asked_at).max(0));
                 match (memory.silence, memory.alerts.len()) {
-                    (Some(silence), _) => format!("silent     {}; asked {ago} ago", silence.words()),
+                    (Some(silence), _) => {
+                        let said = memory
+                            .said
+                            .as_deref()
+                            .map_or_else(String::new, |said| format!(": {}", one_line(said)));
+                        format!("silent     {}{said}; asked {ago} ago", silence.words())
+                    }
                     (None, 0) => format!("ok         asked {ago} ago"),
                     (None, n) => format!("{n} firing   asked {ago} ago"),
                 }

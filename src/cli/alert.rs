@@ -121,7 +121,7 @@ fn parse_span(text: &str) -> Result<Ms, String> {
 }
 
 pub(super) fn alert(setup: &Setup, command: &AlertCommand) -> Result<Exit, Fatal> {
-    let ctx = setup.ctx(None)?;
+    let ctx = setup.ctx_or_kept(None)?;
     match command {
         AlertCommand::Test(args) => test(&ctx, args),
         AlertCommand::List { json } => list(&ctx, *json),
@@ -301,6 +301,9 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
                 "{name}: {what} not delivered after {took} ms: {}; worth another try\n",
                 one_line(why)
             )
+        }
+        Err(SendError::Lost { why }) => {
+            format!("{name}: {what} perhaps delivered after {took} ms: {}\n", one_line(why))
         }
         Err(SendError::Permanent { why }) => {
             format!(

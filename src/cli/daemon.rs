@@ -5,8 +5,13 @@ use crate::daemon::{self, Failed};
 use crate::report::Exit;
 
 pub(super) fn daemon(setup: &Setup) -> Result<Exit, Fatal> {
-    let ctx = setup.ctx(None)?;
-    let load = || setup.ctx(None).map_err(|error| error.to_string());
+    let ctx = setup.ctx_or_kept(None)?;
+    setup.keep(&ctx);
+    let load = || {
+        let ctx = setup.ctx_or_kept(None).map_err(|error| error.to_string())?;
+        setup.keep(&ctx);
+        Ok(ctx)
+    };
     let Err(failed) = daemon::run(ctx, &load) else {
         return Ok(Exit::Fine);
     };

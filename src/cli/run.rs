@@ -39,7 +39,10 @@ pub(super) struct SyncArgs {
 }
 
 pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
-    let ctx = setup.ctx(None)?;
+    let ctx = setup.ctx_or_kept(None)?;
+    if !args.dry_run {
+        setup.keep(&ctx);
+    }
     let report = match args.dry_run {
         true => block_on(pass::rehearse(&ctx))?,
         false => until_signal(pass::run(&ctx, Scope::Whole))?,

@@ -51,7 +51,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
     if args.watch {
         return watch::watch(setup);
     }
-    let ctx = setup.ctx(args.at)?;
+    let ctx = setup.ctx_or_kept(args.at)?;
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
     let problems = problems(&ctx, &loaded, view.now);
@@ -117,6 +117,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
 /// What is worth a word of the telling itself.
 pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Problem> {
     let mut problems: Vec<Problem> = loaded.problem.clone().into_iter().collect();
+    problems.extend(judge::config_broken(ctx));
     problems.extend(deliver::failing(&loaded.ledger));
     let known = loaded.ledger.alerts.values().map(|memory| &memory.last);
     problems.extend(heard::unheard(ctx, &loaded.ledger, known, now));
@@ -147,7 +148,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
-    let ctx = match (setup.ctx(args.at), args.format) {
+    let ctx = match (setup.ctx_or_kept(args.at), args.format) {
         (Ok(ctx), _) => ctx,
         // a plugin's words are looked for on stdout
         (Err(Fatal::Config(error)), Format::Nagios) => {

@@ -155,7 +155,14 @@ impl Http {
             .body(request.body)
             .send();
         let mut response = match patience.wait(sent).await {
-            Some(answered) => answered.map_err(words)?,
+            Some(answered) => answered.map_err(|error| {
+                let proxy = blamed(&error, request.url, &self.inner.env);
+                let error = words(error);
+                match proxy {
+                    Some(proxy) => HttpError::NotSent(format!("{proxy}: {error}")),
+                    None => error,
+                }
+            })?,
             None => return Err(HttpError::Unknown("timed out waiting for the answer".into())),
         };
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -277,20 +284,62 @@ fn proxies(env: &BTreeMap<String, String>) -> Result<Vec<reqwest::Proxy>, String
     };
     let except = find(&["NO_PROXY", "no_proxy"]).and_then(|list| reqwest::NoProxy::from_string(list));
     let mut proxies = Vec::new();
-    for (scheme, names) in [
-        ("https", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
-        ("http", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
-    ] {
+    for scheme in ["https", "http"] {
+        let names = proxy_names(scheme);
         let Some(url) = find(&names) else { continue };
         let proxy = match scheme {
             "https" => reqwest::Proxy::https(url),
             _ => reqwest::Proxy::http(url),
         };
         // the error would print the proxy's URL, which may hold a password
-        let proxy = proxy.map_err(|_| format!("`{}` is not a proxy url", names[0]))?;
+        let name = names.into_iter().find(|name| env.get(*name) == Some(url));
+        let proxy = proxy.map_err(|_| format!("`{}` is not a proxy url", name.unwrap_or(names[0])))?;
         proxies.push(proxy.no_proxy(except.clone()));
     }
     Ok(proxies)
+}
+
+/// Names of the variables that name a proxy for a scheme, the first one first.
+fn proxy_names(scheme: &str) -> [&'static str; 4] {
+    match scheme {
+        "https" => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+        _ => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+    }
+}
+
+/// The proxy, by its variable, where it was the one that failed: a tunnel or a SOCKS handshake that did not come about, or a proxy for
+/// plain HTTP that could not be reached.
+fn blamed(error: &reqwest::Error, url: &SecretUrl, env: &BTreeMap<String, String>) -> Option<String> {
+    let url = reqwest::Url::parse(url.expose()).ok()?;
+    let set = |name: &&str| env.get(*name).is_some_and(|value| !value.trim().is_empty());
+    let name = proxy_names(url.scheme()).into_iter().find(set)?;
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    // the connector's error types are private; their texts are fixed (hyper-util 0.1)
+    let mut own = None;
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.starts_with("tunnel error: ") || text.starts_with("SOCKS error: ") {
+            own = Some(match text.contains("authorization required") || text.contains("auth") {
+                true => " asks for a user and password, which are missing or wrong",
+                false => " did not get through",
+            });
+        }
+        cause = error.source();
+    }
+    let host = url.host_str().unwrap_or_default();
+    let excepted = ["NO_PROXY", "no_proxy"]
+        .iter()
+        .filter_map(|name| env.get(*name))
+        .any(|list| {
+            let mut entries = list.split(',').map(|entry| entry.trim().trim_start_matches('.'));
+            entries.any(|entry| entry == "*" || !entry.is_empty() && host.ends_with(entry))
+        });
+    let plain = url.scheme() == "http" && error.is_connect() && !excepted;
+    match own {
+        Some(what) => Some(format!("the proxy of `{name}`{what}")),
+        None if plain => Some(format!("the proxy of `{name}` was not reached")),
+        None => None,
+    }
 }
 
 /// What happened, told from the chain of causes. The one place where a reqwest error becomes text.
@@ -354,7 +403,12 @@ pub fn tls_words(error: &rustls::Error) -> String {
     use rustls::CertificateError as Bad;
     let why = match error {
         rustls::Error::InvalidCertificate(bad) => match bad {
-            Bad::UnknownIssuer => "the certificate's issuer is not trusted here",
+            Bad::UnknownIssuer => {
+                "the certificate's issuer is not trusted here (name its root certificate: `SSL_CERT_FILE`, for mail `ca_file`)"
+            }
+            Bad::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                "the certificate is a root and not a server's (name it: `SSL_CERT_FILE`, for mail `ca_file`)"
+            }
             Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired",
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
                 "the certificate is not valid yet (is the clock right?)"
@@ -494,5 +548,97 @@ mod tests {
         assert_eq!(proxies(&env(&[("ALL_PROXY", "http://p:3128")])).unwrap().len(), 2);
         let error = proxies(&env(&[("HTTPS_PROXY", "http://u:CANARY@[")])).unwrap_err();
         assert_eq!(error, "`HTTPS_PROXY` is not a proxy url");
+    }
+
+    /// A proxy that answers every request with this.
+    async fn proxy(answer: &'static str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut buffer = [0; 4096];
+                let _ = socket.read(&mut buffer).await;
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_fails_is_named_by_its_variable() {
+        let locked = proxy(
+            "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await;
+        let away = crate::notify::testing::refused_authority();
+        for (name, proxy, url, wanted) in [
+            (
+                "HTTPS_PROXY",
+                format!("http://{locked}"),
+                "https://a.invalid/CANARY",
+                "the proxy of `HTTPS_PROXY` asks for a user and password",
+            ),
+            (
+                "all_proxy",
+                format!("http://u:CANARY@{away}"),
+                "https://a.invalid/CANARY",
+                "the proxy of `all_proxy` did not get through: connection refused",
+            ),
+            (
+                "HTTP_PROXY",
+                format!("http://{away}"),
+                "http://a.invalid/",
+                "the proxy of `HTTP_PROXY` was not reached: connection refused",
+            ),
+            (
+                "ALL_PROXY",
+                format!("socks5h://{locked}"),
+                "https://a.invalid/",
+                "the proxy of `ALL_PROXY` did not get through",
+            ),
+        ] {
+            let http = Http::new(&BTreeMap::from([(name.to_owned(), proxy)]));
+            let url = SecretUrl::new(url);
+            let error = http.send(get(&url, 3000)).await.unwrap_err();
+            assert!(error.to_string().starts_with(wanted), "{name}: {error}");
+            assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn socks_carries_a_request() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let target = Server::start(vec![Answer::status(204)]).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let to = target.authority();
+        // RFC 1928, no authentication, one CONNECT, whatever its address
+        let carried = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 512];
+            let count = client.read(&mut buffer).await.unwrap();
+            assert_eq!(buffer[0], 5, "{:?}", &buffer[..count]);
+            client.write_all(&[5, 0]).await.unwrap();
+            let count = client.read(&mut buffer).await.unwrap();
+            assert_eq!(
+                &buffer[..4],
+                [5, 1, 0, 3],
+                "a name for the proxy to resolve: {:?}",
+                &buffer[..count]
+            );
+            client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0]).await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+        let http = Http::new(&BTreeMap::from([(
+            "ALL_PROXY".to_owned(),
+            format!("socks5h://{address}"),
+        )]));
+        let url = SecretUrl::new("http://far.invalid/x");
+        assert_eq!(http.send(get(&url, 5000)).await.unwrap().status, 204);
+        assert_eq!(target.seen().len(), 1);
+        carried.abort();
     }
 }

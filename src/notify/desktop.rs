@@ -131,7 +131,7 @@ mod bus {
     use crate::rules::text::{self, Count, clip};
     use crate::types::{Severity, Status};
     use std::collections::HashMap;
-    use zbus::{Connection, Variant};
+    use zbus::{Connection, DBusError, Variant};
 
     const NAME: &str = "org.freedesktop.Notifications";
     const PATH: &str = "/org/freedesktop/Notifications";
@@ -277,6 +277,11 @@ mod bus {
                 NO_SERVER.into()
             }
             zbus::Error::MethodError(name, ..) => format!("the notification server answered `{}`", name.as_str()),
+            // what the bus itself answers, zbus makes its own errors of
+            zbus::Error::FDO(error) => match error.as_ref() {
+                zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_) => NO_SERVER.into(),
+                other => format!("the notification server answered `{}`", other.name()),
+            },
             zbus::Error::InputOutput(error) => format!("the session bus cannot be reached: {}", files::io_words(error)),
             _ => "the session bus cannot be reached".into(),
         }

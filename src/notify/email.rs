@@ -1,23 +1,18 @@
-//! `email`: SMTP by lettre, with a text and an HTML part.
+//! `email`: a message with a text and an HTML part, sent by SMTP (`smtp.rs`).
 //!
 //! STARTTLS is required unless `tls` says otherwise, so that a stripped offer is an error and not a plain-text password.
 //! The Message-ID is the event's id, hence the same over retries; all events of one alert refer to one Message-ID that is
 //! never sent, so that a lapse and its recovery are one conversation. `Auto-Submitted` (RFC 3834) keeps vacation replies
-//! away. lettre's own timeout covers only the connection; the channel's is around everything.
+//! away.
 
-use super::{Receipt, SendCtx, SendError};
-use crate::edge::{files, http};
+use super::{Receipt, SendCtx, SendError, smtp};
+use crate::edge::files;
 use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::Secret;
 use crate::table::{ConfigError, Table};
 use crate::types::{Event, Ms, Severity, Status};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use std::error::Error;
-use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +31,7 @@ pub struct Email {
     pub from: Mailbox,
     /// The recipients, at least one.
     pub to: Vec<Mailbox>,
-    /// One more root that is trusted, PEM.
+    /// Certificates in PEM form: each a root that is trusted, or the server's own.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -73,7 +68,12 @@ impl Email {
             ("implicit", Protection::Implicit),
             ("none", Protection::None),
         ];
-        let tls = table.word("tls", &words)?.unwrap_or(Protection::Starttls);
+        let port = table.int("port")?;
+        let tls = table.word("tls", &words)?.unwrap_or(match port {
+            // RFC 8314
+            Some(465) => Protection::Implicit,
+            _ => Protection::Starttls,
+        });
         let local = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         if tls == Protection::None && !local {
             return Err(table.error(
@@ -82,7 +82,7 @@ impl Email {
                 "use `starttls` or `implicit`; mail without tls is only for this host",
             ));
         }
-        let port = table.int("port")?.unwrap_or(match tls {
+        let port = port.unwrap_or(match tls {
             Protection::Starttls => 587,
             Protection::Implicit => 465,
             Protection::None => 25,
@@ -133,58 +133,25 @@ impl Email {
         self.login.iter().map(|(_, password)| password.expose()).collect()
     }
 
-    /// Sends one message to all recipients.
+    /// Sends one message to all recipients that the server takes; those that it does not are named in it. `limit` is for all until the
+    /// message is handed over; the answer to it may take longer.
     ///
     /// # Errors
     /// 5xx is permanent, and so is a message that cannot be made; 4xx and every trouble on the way passes.
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
-        let message = self.message(event, ctx.now)?;
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
-            .port(self.port)
-            .timeout(Some(Duration::from_secs(10)))
-            .tls(match self.tls {
-                Protection::Starttls => Tls::Required(self.tls_parameters(ctx)?),
-                Protection::Implicit => Tls::Wrapper(self.tls_parameters(ctx)?),
-                Protection::None => Tls::None,
-            });
-        if let Some((user, password)) = &self.login {
-            builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+    pub(super) async fn send(&self, event: &Event, ctx: &SendCtx<'_>, limit: Duration) -> Result<Receipt, SendError> {
+        self.message(event, ctx.now)?;
+        let ready = tokio::time::timeout(limit, smtp::prepare(self, &ctx.host.env)).await;
+        let ready = ready.map_err(|_| super::late(limit))??;
+        let mut told = event.clone();
+        let mut detail = String::new();
+        if !ready.refused.is_empty() {
+            let refused = ready.refused.join("; ");
+            told.message = format!("{}\n\nThe mail server refused {refused}", told.message);
+            detail = format!("; refused {refused}");
         }
-        match builder.build().send(message).await {
-            Ok(answer) => Ok(Receipt::of(format!(
-                "accepted by {}, code {}",
-                self.host,
-                answer.code()
-            ))),
-            Err(error) => Err(self.judge(&error)),
-        }
-    }
-
-    fn tls_parameters(&self, ctx: &SendCtx<'_>) -> Result<TlsParameters, SendError> {
-        // the same roots as for HTTP
-        let mut builder = TlsParameters::builder(self.host.clone());
-        let roots = http::roots(&ctx.host.env);
-        builder = match roots.is_empty() {
-            true => builder.certificate_store(CertificateStore::WebpkiRoots),
-            false => builder.certificate_store(CertificateStore::None),
-        };
-        for root in roots {
-            // a root that cannot be parsed is of no use, and no reason to stop
-            if let Ok(root) = Certificate::from_der(root.to_vec()) {
-                builder = builder.add_root_certificate(root);
-            }
-        }
-        if let Some(path) = &self.ca_file {
-            let shown = path.display();
-            let read =
-                files::read(path).map_err(|error| SendError::permanent(format!("`ca_file` {shown}: {error}")))?;
-            let root = Certificate::from_pem(&read.bytes)
-                .map_err(|_| SendError::permanent(format!("`ca_file` {shown}: not a PEM certificate")))?;
-            builder = builder.add_root_certificate(root);
-        }
-        builder
-            .build()
-            .map_err(|_| SendError::permanent(format!("tls could not be set up for `{}`", self.host)))
+        let message = self.message(&told, ctx.now)?;
+        let code = ready.hand_over(self, &message).await?;
+        Ok(Receipt::of(format!("accepted by {}, code {code}{detail}", self.host)))
     }
 
     /// The message of an event.
@@ -212,50 +179,6 @@ impl Email {
         builder
             .multipart(MultiPart::alternative_plain_html(plain(event), html(event)))
             .map_err(|_| SendError::permanent("the message could not be made: are the addresses right?"))
-    }
-
-    fn judge(&self, error: &lettre::transport::smtp::Error) -> SendError {
-        let server = format!("`{}:{}`", self.host, self.port);
-        if let Some(code) = error.status() {
-            let code = code.to_string();
-            let meaning = match code.as_str() {
-                "530" | "534" | "535" | "538" => " (user or password refused)",
-                "550" | "551" | "553" => " (sender or recipient refused)",
-                "552" | "554" => " (message refused)",
-                _ => "",
-            };
-            let why = format!("{server} answered {code}{meaning}");
-            return match error.is_permanent() {
-                true => SendError::permanent(why),
-                false => SendError::passing(why),
-            };
-        }
-        // texts of lettre's own, which hold nothing of ours
-        let text = error.to_string();
-        if text.contains("No compatible authentication") {
-            return SendError::permanent(format!("{server} offers no way to log in that is known here"));
-        }
-        if text.contains("STARTTLS is not supported") {
-            return SendError::passing(format!("{server} does not offer starttls, which is required"));
-        }
-        if error.is_timeout() {
-            return SendError::passing(format!("{server}: timed out"));
-        }
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-        let mut why = None;
-        while let Some(error) = cause {
-            why = http::cause_words(error).or(why);
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            cause = match inner {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        let why = why.unwrap_or_else(|| match error.is_tls() {
-            true => "tls failed".into(),
-            false => "the conversation broke off".into(),
-        });
-        SendError::passing(format!("{server}: {why}"))
     }
 }
 
@@ -323,8 +246,7 @@ fn html(event: &Event) -> String {
 mod tests {
     use super::*;
     use crate::notify::ChannelKind;
-    use crate::notify::testing::{CANARY, NOW, channel, channels, deliver, event, recovered, refused_authority};
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use crate::notify::testing::{NOW, channel, channels, event, recovered};
 
     const KEYS: &str = "type = \"email\"\nfrom = \"nolapse <n@example.org>\"\nto = [\"a@example.org\"]\n";
 
@@ -344,6 +266,13 @@ mod tests {
             ("host = \"h\"\nport = 2525", 2525),
         ] {
             assert_eq!(email(keys).port, port);
+        }
+        for (keys, tls) in [
+            ("host = \"h\"\nport = 465", Protection::Implicit),
+            ("host = \"h\"\nport = 587", Protection::Starttls),
+            ("host = \"h\"\nport = 465\ntls = \"starttls\"", Protection::Starttls),
+        ] {
+            assert_eq!(email(keys).tls, tls, "{keys}");
         }
         for (keys, wanted) in [
             ("host = \"h\"\ntls = \"none\"", "the server is another host"),
@@ -384,71 +313,5 @@ mod tests {
             "{}",
             html(&event())
         );
-    }
-
-    /// A server that speaks just enough SMTP to refuse at one place.
-    async fn refusing(at: &'static str, with: &'static str) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(async move {
-            let (socket, _) = listener.accept().await.unwrap();
-            let mut socket = BufReader::new(socket);
-            socket.write_all(b"220 hi\r\n").await.unwrap();
-            let mut line = String::new();
-            while socket.read_line(&mut line).await.unwrap_or(0) > 0 {
-                let answer = match () {
-                    () if line.starts_with(at) => with,
-                    () if line.starts_with("EHLO") => "250-hi\r\n250 AUTH PLAIN\r\n",
-                    () if line.starts_with("AUTH") => "235 ok\r\n",
-                    () => "250 ok\r\n",
-                };
-                let _ = socket.write_all(answer.as_bytes()).await;
-                line.clear();
-            }
-        });
-        address
-    }
-
-    #[tokio::test]
-    async fn refusals_are_judged_and_the_password_stays_in() {
-        let keys = |at: &str| {
-            let (host, port) = at.rsplit_once(':').unwrap();
-            format!(
-                "{KEYS}host = \"{host}\"\nport = {port}\ntls = \"none\"\nuser = \"u\"\npassword = \"{CANARY}\"\ntimeout = \"2s\""
-            )
-        };
-        for (at, with, permanent, why) in [
-            (
-                "AUTH",
-                "535 5.7.8 canarysecret refused\r\n",
-                true,
-                "answered 535 (user or password refused)",
-            ),
-            ("RCPT", "450 4.2.1 canarysecret later\r\n", false, "answered 450"),
-            (
-                "RCPT",
-                "550 5.1.1 no\r\n",
-                true,
-                "answered 550 (sender or recipient refused)",
-            ),
-            ("MAIL", "421 4.3.2 closing\r\n", false, "answered 421"),
-            ("DATA", "", false, "no answer within 2 s"),
-        ] {
-            let channel = channel(&keys(&refusing(at, with).await));
-            let error = deliver(&channel, &event()).await.unwrap_err();
-            assert!(error.why().ends_with(why), "{error:?}");
-            assert_eq!(matches!(error, SendError::Permanent { .. }), permanent, "{error:?}");
-            assert!(!format!("{channel:?} {error:?}").contains(CANARY));
-        }
-        let error = deliver(&channel(&keys(&refused_authority())), &event())
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&error, SendError::Passing { why, .. } if why.ends_with("connection refused")),
-            "{error:?}"
-        );
-        let plain = keys(&refusing("NOTHING", "").await).replace("tls = \"none\"", "tls = \"starttls\"");
-        let error = deliver(&channel(&plain), &event()).await.unwrap_err();
-        assert!(error.why().contains("does not offer starttls"), "{error:?}");
     }
 }

@@ -68,13 +68,9 @@ impl Heartbeat {
         };
         match reply::judge(&self.url, ctx.http.send(request).await, &[]) {
             Ok(reply) => taken(&reply),
-            Err(SendError::Passing { mut why, retry_after }) => {
-                scrub(&mut why, &[self.url.expose()]);
-                Err(SendError::Passing { why, retry_after })
-            }
-            Err(SendError::Permanent { mut why }) => {
-                scrub(&mut why, &[self.url.expose()]);
-                Err(SendError::Permanent { why })
+            Err(mut error) => {
+                scrub(error.why_mut(), &[self.url.expose()]);
+                Err(error)
             }
         }
     }

@@ -20,6 +20,7 @@ pub mod termux;
 pub mod webhook;
 
 mod reply;
+mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -149,6 +150,12 @@ pub enum SendError {
         /// When the receiver wants to be asked again, from now.
         retry_after: Option<Ms>,
     },
+    /// It was handed over and no answer came: it may have been delivered, and is tried again late.
+    #[error("{why}")]
+    Lost {
+        /// What happened.
+        why: String,
+    },
     /// Will not get better by itself: a person must change the configuration.
     #[error("{why}")]
     Permanent {
@@ -169,10 +176,16 @@ impl SendError {
         Self::Permanent { why: why.into() }
     }
 
+    fn why_mut(&mut self) -> &mut String {
+        match self {
+            Self::Passing { why, .. } | Self::Lost { why } | Self::Permanent { why } => why,
+        }
+    }
+
     /// What happened.
     pub fn why(&self) -> &str {
         match self {
-            Self::Passing { why, .. } | Self::Permanent { why } => why,
+            Self::Passing { why, .. } | Self::Lost { why } | Self::Permanent { why } => why,
         }
     }
 }
@@ -478,7 +491,7 @@ impl Channel {
         let routed = any(&self.logins, Box::new(login.iter().map(|login| login.id.clone())))
             && any(&self.agents, Box::new(agents.chain(store)));
         // that another channel fails concerns everybody
-        routed || alert_id.starts_with("channel:") || alert_id == alert::HEARTBEAT
+        routed || alert_id.starts_with("channel:") || matches!(alert_id, alert::HEARTBEAT | alert::CONFIG)
     }
 
     /// Whether the receiver keeps an alert open until it is told that it is over.
@@ -530,7 +543,7 @@ pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result
             ChannelKind::Log(to) => to.send(event, ctx).await,
             ChannelKind::Desktop(to) => to.send(event, ctx).await,
             ChannelKind::Termux(to) => to.send(event, ctx).await,
-            ChannelKind::Email(to) => to.send(event, ctx).await,
+            ChannelKind::Email(to) => to.send(event, ctx, limit).await,
             ChannelKind::Webhook(to) => to.send(event, ctx).await,
             ChannelKind::Command(to) => to.send(event, ctx).await,
             ChannelKind::Slack(to) => to.send(event, ctx).await,
@@ -543,19 +556,27 @@ pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result
         }
     };
     let waiting = progress::waiting(|| format!("the channel `{}`", channel.name));
-    let sent = tokio::time::timeout(limit, sending).await;
+    let whole = match &channel.kind {
+        ChannelKind::Email(_) => limit + smtp::AFTER_DATA + Duration::from_secs(2),
+        _ => limit,
+    };
+    let sent = tokio::time::timeout(whole, sending).await;
     drop(waiting);
     let mut result = match sent {
         Ok(result) => result,
-        Err(_) => Err(SendError::passing(format!("no answer within {} s", limit.as_secs()))),
+        Err(_) => Err(late(limit)),
     };
     // the last fence: a receiver may echo what it was sent, in words that look harmless
     let secrets = secrets(&channel.kind);
     match &mut result {
         Ok(receipt) => scrub(&mut receipt.detail, &secrets),
-        Err(SendError::Passing { why, .. } | SendError::Permanent { why }) => scrub(why, &secrets),
+        Err(error) => scrub(error.why_mut(), &secrets),
     }
     result
+}
+
+fn late(limit: Duration) -> SendError {
+    SendError::passing(format!("no answer within {} s", limit.as_secs()))
 }
 
 /// One delivery to make.
@@ -647,6 +668,8 @@ async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<
                 handle: Some(handle), ..
             }) => handles.push((job.event.alert_id.clone(), handle.clone())),
             Err(error @ SendError::Passing { .. }) => stop = Some(error.clone()),
+            // only what was handed over waits long
+            Err(SendError::Lost { why }) => stop = Some(SendError::passing(why)),
             _ => {}
         }
         if stop.is_none() && begun.elapsed().as_millis() >= u128::from(job.channel.timeout.unsigned_abs()) {

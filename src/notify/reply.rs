@@ -102,6 +102,7 @@ fn meaning(status: u16) -> Option<&'static str> {
         400 | 422 => "the message was refused",
         401 | 403 => "the key or token was refused",
         404 => "there is no such receiver: is the url right?",
+        407 => "the proxy asks for a user and password",
         408 => "the request took too long",
         410 => "the receiver is gone",
         413 => "the message is too large",
@@ -174,6 +175,7 @@ mod tests {
             match error {
                 SendError::Passing { retry_after, .. } => assert!(passing && retry_after == Some(9 * SECOND)),
                 SendError::Permanent { .. } => assert!(!passing, "{status}"),
+                SendError::Lost { .. } => panic!("{status}"),
             }
         }
         for status in [200, 202, 204] {

@@ -773,6 +773,24 @@ pub fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
     })
 }
 
+/// An alert where passes go on with the last valid configuration.
+pub fn config_alert(broken: Option<&str>) -> Option<Alert> {
+    Some(Alert {
+        id: CONFIG.to_owned(),
+        kind: "config_broken".to_owned(),
+        severity: Severity::Warning,
+        lapsed: true,
+        ends: None,
+        login: None,
+        affected: Vec::new(),
+        path: None,
+        detail: Some(broken?.to_owned()),
+    })
+}
+
+/// The alert id of the configuration.
+pub const CONFIG: &str = "config";
+
 /// The alert id of the heartbeat.
 pub const HEARTBEAT: &str = "heartbeat";
 

@@ -340,7 +340,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             key(
                 "tls",
                 Words(&["starttls", "implicit", "none"]),
-                Default("\"starttls\""),
+                Else("starttls, and implicit where the port is 465", "\"starttls\""),
                 "\"starttls\", \"implicit\", or \"none\" for a server on this host alone",
             ),
             key(
@@ -367,7 +367,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 "ca_file",
                 Path,
                 Else("the system's roots alone", "\"~/.config/nolapse/ca.pem\""),
-                "one more root that is trusted, PEM",
+                "certificates that are trusted too: roots, or the server's own, PEM",
             ),
         ],
     ),

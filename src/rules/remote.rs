@@ -10,6 +10,15 @@ pub struct Answer {
     schema: String,
     logins: Vec<Login>,
     agents: Vec<Agent>,
+    #[serde(default)]
+    problems: Vec<Trouble>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Trouble {
+    kind: String,
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -47,8 +56,12 @@ struct Profile {
 pub enum Silence {
     /// It could not be reached.
     Unreachable,
-    /// Its host key is unknown or has changed.
+    /// Its host key is not known.
     HostKey,
+    /// Its host key has changed.
+    HostKeyChanged,
+    /// It is reached, and its nolapse says that its own configuration is broken.
+    ConfigBroken,
     /// It does not let us in.
     Refused,
     /// There is no such command there.
@@ -66,7 +79,11 @@ impl Silence {
     pub fn words(self) -> &'static str {
         match self {
             Self::Unreachable => "it cannot be reached",
-            Self::HostKey => "its host key is not known here or has changed; if that is right, log in once by hand",
+            Self::HostKey => "its host key is not known here; log in once by hand",
+            Self::HostKeyChanged => {
+                "its host key has changed; if that is right (it was installed anew), forget the old one and log in once by hand"
+            }
+            Self::ConfigBroken => "its configuration is broken; what was wrong there before still counts",
             Self::Refused => "it does not let this host in without a password; add a key",
             Self::NoCommand => "there is no `nolapse` there; install it, or name it with `command`",
             Self::TimedOut => "it took too long",
@@ -78,16 +95,50 @@ impl Silence {
     /// What the ssh client's end means (OpenSSH 9: 255 is its own failure, any other code the command's).
     pub fn of(code: i32, stderr: &str) -> Self {
         match code {
-            255 if stderr.contains("Host key verification failed")
-                || stderr.contains("HOST IDENTIFICATION HAS CHANGED") =>
-            {
-                Self::HostKey
-            }
+            255 if stderr.contains("HOST IDENTIFICATION HAS CHANGED") => Self::HostKeyChanged,
+            255 if stderr.contains("Host key verification failed") => Self::HostKey,
+            // nolapse's own: a broken configuration, or words it does not understand
+            3 => Self::ConfigBroken,
             255 if stderr.contains("Permission denied") => Self::Refused,
             255 => Self::Unreachable,
             126 | 127 => Self::NoCommand,
             _ => Self::Nonsense,
         }
+    }
+}
+
+/// Why there was no answer, and in whose words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub(crate) silence: Silence,
+    /// The first line of what ssh or the command there complained, and for a changed host key the name it is kept under.
+    pub(crate) said: Option<String>,
+}
+
+impl From<Silence> for Failed {
+    fn from(silence: Silence) -> Self {
+        Self { silence, said: None }
+    }
+}
+
+impl Failed {
+    /// What the client's end and its complaint mean.
+    pub(crate) fn of(code: i32, stderr: &str) -> Self {
+        let silence = Silence::of(code, stderr);
+        let known_as = || {
+            let (_, rest) = stderr.split_once("Host key for ")?;
+            let (name, _) = rest.split_once(" has changed")?;
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]@%".contains(c);
+            (!name.is_empty() && name.chars().all(plain)).then(|| text(name))
+        };
+        let said = match silence {
+            Silence::HostKeyChanged => known_as(),
+            _ => stderr
+                .lines()
+                .find(|line| line.chars().any(char::is_alphanumeric))
+                .map(|line| text(line.trim())),
+        };
+        Self { silence, said }
     }
 }
 
@@ -102,57 +153,125 @@ pub struct RemoteMemory {
     /// Why not.
     #[serde(default)]
     pub silence: Option<Silence>,
+    /// As [`Failed::said`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
     /// What needs a human there, by its last answer.
     #[serde(default)]
     pub alerts: Vec<Alert>,
 }
 
-/// Reads an answer.
+/// Reads an answer. What a login shell says before it (a greeting of `.bashrc`) and after it is passed over.
 ///
 /// # Errors
 /// It is none.
 pub fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
-    match serde_json::from_slice::<Answer>(bytes) {
-        Ok(answer) if answer.schema == "nolapse.status/1" => Ok(answer),
-        _ => Err(Silence::Nonsense),
+    let mut rest = bytes;
+    loop {
+        if rest.trim_ascii_start().starts_with(b"{") {
+            let first = serde_json::Deserializer::from_slice(rest).into_iter::<Answer>().next();
+            match first {
+                Some(Ok(answer)) if answer.schema == "nolapse.status/1" => return Ok(answer),
+                // a whole one of another kind, or cut off: the lines within it are no answers
+                Some(Ok(_)) => return Err(Silence::Nonsense),
+                Some(Err(error)) if error.is_eof() || error.is_data() => return Err(Silence::Nonsense),
+                _ => {}
+            }
+        }
+        match rest.iter().position(|byte| *byte == b'\n') {
+            Some(end) => rest = &rest[end + 1..],
+            None => return Err(Silence::Nonsense),
+        }
     }
 }
 
 /// Remembers what was heard.
-pub fn note(memory: &mut RemoteMemory, name: &str, heard: Result<Answer, Silence>, now: Ms) {
+pub fn note(memory: &mut RemoteMemory, name: &str, heard: Result<Answer, Failed>, now: Ms) {
     memory.asked_at = now;
     match heard {
         Ok(answer) => {
             memory.silent_since = None;
             memory.silence = None;
+            memory.said = None;
             memory.alerts = judge(name, &answer, now);
         }
-        Err(silence) => {
+        Err(Failed { silence, said }) => {
             memory.silent_since = Some(memory.silent_since.map_or(now, |since| since.min(now)));
             memory.silence = Some(silence);
+            memory.said = said;
         }
     }
 }
 
-/// What needs a human there now. What a silent host said last still holds; that it is silent counts after `grace`.
-pub fn alerts(name: &str, ssh: &str, memory: &RemoteMemory, grace: Ms, now: Ms) -> Vec<Alert> {
+/// How a remote is asked, as configured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) ssh: &'a str,
+    pub(crate) command: &'a str,
+    /// How long it may be silent before that is an alert, [`Ms`].
+    pub(crate) grace: Ms,
+}
+
+/// What needs a human there now. What a silent host said last still holds; that it is silent counts after its grace, and a broken
+/// configuration at once.
+pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert> {
     let mut alerts = memory.alerts.clone();
-    if let (Some(since), Some(silence)) = (memory.silent_since, memory.silence)
-        && now - since >= grace
-    {
+    let name = way.name;
+    let (Some(since), Some(silence)) = (memory.silent_since, memory.silence) else {
+        return alerts;
+    };
+    let said = memory.said.as_deref();
+    let detail = match said.filter(|_| silence != Silence::HostKeyChanged) {
+        Some(said) => format!("{}: {said}", silence.words()),
+        None => silence.words().to_owned(),
+    };
+    if silence == Silence::ConfigBroken {
+        alerts.retain(|alert| alert.id != config_id(name));
+        alerts.push(config_broken(name, detail));
+    } else if now - since >= way.grace {
+        let (kind, path) = match silence {
+            // the name as it stands in `known_hosts`
+            Silence::HostKeyChanged => {
+                let host = way.ssh.rsplit_once('@').map_or(way.ssh, |(_, host)| host);
+                (KEY_CHANGED, said.unwrap_or(host).to_owned())
+            }
+            _ => ("silent", format!("{} {}", way.ssh, way.command)),
+        };
         alerts.push(Alert {
             id: format!("remote:{name}:host"),
-            kind: "silent".into(),
+            kind: kind.into(),
             severity: Severity::Critical,
             lapsed: true,
             ends: Some(since),
             login: None,
             affected: Vec::new(),
-            path: Some(ssh.to_owned()),
-            detail: Some(silence.words().into()),
+            path: Some(path),
+            detail: Some(detail),
         });
     }
     alerts
+}
+
+/// The kind of an alert about a changed host key.
+pub(crate) const KEY_CHANGED: &str = "host_key_changed";
+
+fn config_id(name: &str) -> String {
+    format!("remote:{name}:{}", super::alert::CONFIG)
+}
+
+fn config_broken(name: &str, detail: String) -> Alert {
+    Alert {
+        id: config_id(name),
+        kind: "config_broken".into(),
+        severity: Severity::Warning,
+        lapsed: true,
+        ends: None,
+        login: None,
+        affected: Vec::new(),
+        path: None,
+        detail: Some(detail),
+    }
 }
 
 /// No host has more than this many things to say.
@@ -217,6 +336,8 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
             });
         }
     }
+    let broken = answer.problems.iter().find(|problem| problem.kind == "config_broken");
+    alerts.extend(broken.map(|problem| config_broken(name, text(&problem.message))));
     bounded(name, alerts)
 }
 
@@ -301,17 +422,28 @@ mod tests {
 
     const NOW: Ms = 1_769_000_000_000;
 
-    fn answer(health: &str, reason: &str) -> Result<Answer, Silence> {
-        parse(
-            format!(
-                r#"{{"schema": "nolapse.status/1", "more": 1, "logins": [{{"id": "claude", "dir": "/home/u/.claude",
+    fn way(grace: Ms) -> Way<'static> {
+        Way {
+            name: "gw",
+            ssh: "u@gw",
+            command: "nolapse status --json",
+            grace,
+        }
+    }
+
+    fn answer(health: &str, reason: &str) -> Result<Answer, Failed> {
+        let text = body(health, reason);
+        Ok(parse(text.as_bytes())?)
+    }
+
+    fn body(health: &str, reason: &str) -> String {
+        format!(
+            r#"{{"schema": "nolapse.status/1", "more": 1, "logins": [{{"id": "claude", "dir": "/home/u/.claude",
                 "source": "file", "health": "{health}", "reason": "{reason}", "access_expires_at": 5,
                 "login_ends_at": {}}}], "agents": [{{"family": "clawdbot", "agent": "main", "profiles": [{{"id":
                 "anthropic:claude-cli", "health": "{health}", "reason": null, "expires_at": 5, "login": "claude"}}]}}],
                 "problems": []}}"#,
-                NOW + 2 * DAY
-            )
-            .as_bytes(),
+            NOW + 2 * DAY
         )
     }
 
@@ -319,7 +451,7 @@ mod tests {
     fn what_an_answer_says_is_one_alert_for_each_root_cause() {
         let mut memory = RemoteMemory::default();
         note(&mut memory, "gw", answer("expiring", "login_ends_soon"), NOW);
-        let now = alerts("gw", "u@gw", &memory, 30 * MINUTE, NOW);
+        let now = alerts(way(30 * MINUTE), &memory, NOW);
         assert_eq!(now.len(), 1);
         assert_eq!(
             (now[0].id.as_str(), now[0].severity),
@@ -327,23 +459,23 @@ mod tests {
         );
         assert_eq!((now[0].ends, now[0].affected.len()), (Some(NOW + 2 * DAY), 1));
         note(&mut memory, "gw", answer("ok", "renews_itself"), NOW);
-        assert_eq!(alerts("gw", "u@gw", &memory, 30 * MINUTE, NOW), []);
+        assert_eq!(alerts(way(30 * MINUTE), &memory, NOW), []);
     }
 
     #[test]
     fn silence_counts_after_its_grace_and_takes_nothing_back() {
         let mut memory = RemoteMemory::default();
         note(&mut memory, "gw", answer("expired", "login_ended"), NOW);
-        note(&mut memory, "gw", Err(Silence::HostKey), NOW + MINUTE);
-        note(&mut memory, "gw", Err(Silence::Refused), NOW + 20 * MINUTE);
+        note(&mut memory, "gw", Err(Silence::HostKey.into()), NOW + MINUTE);
+        note(&mut memory, "gw", Err(Silence::Refused.into()), NOW + 20 * MINUTE);
         let ids = |at| -> Vec<String> {
-            let alerts = alerts("gw", "u@gw", &memory, 30 * MINUTE, at);
+            let alerts = alerts(way(30 * MINUTE), &memory, at);
             alerts.into_iter().map(|alert| alert.id).collect()
         };
         assert_eq!(ids(NOW + 30 * MINUTE), ["remote:gw:login:claude"]);
         assert_eq!(ids(NOW + 31 * MINUTE), ["remote:gw:login:claude", "remote:gw:host"]);
         note(&mut memory, "gw", answer("ok", "renews_itself"), NOW + 40 * MINUTE);
-        assert_eq!(alerts("gw", "u@gw", &memory, 0, NOW + 99 * MINUTE), []);
+        assert_eq!(alerts(way(0), &memory, NOW + 99 * MINUTE), []);
     }
 
     #[test]
@@ -370,9 +502,83 @@ mod tests {
                 Silence::Unreachable,
             ),
             (127, "sh: nolapse: not found", Silence::NoCommand),
-            (3, "nolapse: wrong", Silence::Nonsense),
+            (3, "nolapse: wrong", Silence::ConfigBroken),
+            (2, "nolapse: wrong", Silence::Nonsense),
+            (
+                255,
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.",
+                Silence::HostKeyChanged,
+            ),
         ] {
             assert_eq!(Silence::of(code, stderr), silence);
         }
+    }
+
+    #[test]
+    fn a_greeting_before_the_answer_is_passed_over() {
+        let body = body("expired", "login_ended");
+        for (text, is) in [
+            (format!("Welcome!\n {{not json\n{body}"), true),
+            (format!("motd\r\n\n{body}\nbye\n"), true),
+            (format!("hello {body}"), false),
+            (body[..body.len() - 5].to_owned(), false),
+            (body.replace("status/1", "status/2"), false),
+        ] {
+            assert_eq!(parse(text.as_bytes()).is_ok(), is, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_configuration_there_counts_at_once_and_takes_nothing_back() {
+        let mut memory = RemoteMemory::default();
+        note(&mut memory, "gw", answer("expired", "login_ended"), NOW);
+        note(
+            &mut memory,
+            "gw",
+            Err(Failed::of(3, "nolapse: config.toml:2: no\n")),
+            NOW + 1,
+        );
+        let now = alerts(way(30 * MINUTE), &memory, NOW + 1);
+        let ids: Vec<&str> = now.iter().map(|alert| alert.id.as_str()).collect();
+        assert_eq!(ids, ["remote:gw:login:claude", "remote:gw:config"]);
+        assert!(
+            now[1]
+                .detail
+                .as_ref()
+                .unwrap()
+                .ends_with(": nolapse: config.toml:2: no"),
+            "{now:?}"
+        );
+        // one that goes on with its last valid configuration says so in its answer
+        let text = body("ok", "renews_itself").replace(
+            r#""problems": []"#,
+            r#""problems": [{"kind": "config_broken", "message": "m", "hint": "h", "path": null}]"#,
+        );
+        note(&mut memory, "gw", Ok(parse(text.as_bytes()).unwrap()), NOW + 2);
+        let now = alerts(way(0), &memory, NOW + 2);
+        assert_eq!((now.len(), now[0].kind.as_str()), (1, "config_broken"));
+    }
+
+    #[test]
+    fn a_changed_host_key_is_named_as_known_hosts_has_it() {
+        let stderr = "@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 key in /h/known_hosts:3\n\
+            Host key for [gw.lan]:2222 has changed and you have requested strict checking.\nHost key verification failed.\n";
+        for (stderr, host) in [
+            (stderr.to_owned(), "[gw.lan]:2222"),
+            (stderr.replace("[gw.lan]:2222", "$(x)"), "gw"),
+        ] {
+            let mut memory = RemoteMemory::default();
+            note(&mut memory, "gw", Err(Failed::of(255, &stderr)), NOW);
+            let now = alerts(way(0), &memory, NOW);
+            assert_eq!(
+                (now[0].kind.as_str(), now[0].path.as_deref()),
+                (KEY_CHANGED, Some(host))
+            );
+        }
+        let failed = Failed::of(255, "@@@\n  ssh: connect to host gw port 22: Connection refused\r\n");
+        assert_eq!(
+            failed.said.as_deref(),
+            Some("ssh: connect to host gw port 22: Connection refused")
+        );
     }
 }

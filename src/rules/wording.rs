@@ -1,10 +1,11 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
 use super::alert::{
-    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, HEARTBEAT, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES,
-    NOT_A_FILE, NOT_CONFIGURED, NOT_READABLE, NOT_RENEWED, NOT_WRITTEN, Why,
+    Alert, BYTE_ORDER_MARK, CONFIG, DIRECTORY, FOREIGN_OWNER, HEALED, HEARTBEAT, LOGIN_OVER, NO_ACCESS, NO_KEY,
+    NO_SCOPES, NOT_A_FILE, NOT_CONFIGURED, NOT_READABLE, NOT_RENEWED, NOT_WRITTEN, Why,
 };
 use super::link::RELOAD_FAILED;
+use super::remote::KEY_CHANGED;
 use super::target::ANOTHERS;
 use crate::rules::resolve::OUTSIDE;
 use crate::rules::text::{self, Count, clean, clip};
@@ -166,6 +167,7 @@ fn subject(alert: &Alert) -> String {
         _ if alert.id == "host" => "nolapse".into(),
         "channel" => format!("the alert channel `{}`", name(rest)),
         _ if alert.id == HEARTBEAT => "the heartbeat".into(),
+        _ if alert.id == CONFIG => "nolapse's configuration".into(),
         _ => match alert.affected.first() {
             Some(one) => format!("`{}` of {}", name(&one.profile), label(one)),
             None => name(&alert.id),
@@ -181,14 +183,14 @@ fn outside(alert: &Alert) -> bool {
 fn headline(alert: &Alert, now: Ms) -> String {
     match (alert.kind.as_str(), alert.ends) {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
-        ("silent", _) => "does not answer".into(),
+        ("silent" | KEY_CHANGED, _) => "does not answer".into(),
         ("older_state", _) => "was set back to an older state".into(),
         (HEALED, _) => "was brought up to date from an agent's copy".into(),
         ("more", _) => "more than can be named one by one".into(),
         ("rejected", _) => "was refused by the server".into(),
         (NO_SCOPES | NO_ACCESS, _) => "is not taken for signed in".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE | FOREIGN_OWNER | BYTE_ORDER_MARK, _) => "cannot be read".into(),
-        ("store_malformed", _) => "is broken".into(),
+        ("store_malformed" | "config_broken", _) => "is broken".into(),
         (NOT_READABLE, _) => "cannot be read".into(),
         ("no_token", _) => "holds no token".into(),
         (NO_KEY, _) => "holds no API key".into(),
@@ -235,7 +237,7 @@ fn cause(alert: &Alert) -> String {
             "{} had renewed it; if that agent is not signed in to the account you mean, sign in again",
             alert.detail.as_deref().map_or_else(|| "an agent".into(), name)
         ),
-        "silent" => detail("nobody knows how the logins there fare"),
+        "silent" | KEY_CHANGED => detail("nobody knows how the logins there fare"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "not_renewed" => detail("its access token has expired and nothing has renewed it"),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
@@ -274,6 +276,7 @@ fn cause(alert: &Alert) -> String {
         "unreadable" | NOT_READABLE => detail("it is there and cannot be read"),
         "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
         "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
+        "config_broken" => detail("passes go on with the last valid one, and nothing new in it counts"),
         "heartbeat_failing" => detail("its service may take nolapse for dead, or not notice when it is"),
         "heartbeat_refused" => detail("its service does not know it, so nobody notices when nolapse stops: fix `[heartbeat] url`"),
         "missing" if alert.id.starts_with("login:") => "there is no login any more where one was".into(),
@@ -296,6 +299,20 @@ impl From<String> for Remedy {
             others: Vec::new(),
         }
     }
+}
+
+/// Asks a remote by hand, by its host and the command that is configured.
+fn by_ssh(way: &str) -> String {
+    let (host, command) = way.split_once(' ').unwrap_or((way, "nolapse status"));
+    // a `~` is for the shell there
+    let plain = command
+        .split(' ')
+        .all(|word| quote(word) == word && !word.starts_with('~'));
+    let command = match plain {
+        true => command.to_owned(),
+        false => format!("'{}'", command.replace('\'', "'\\''")),
+    };
+    format!("ssh {} {command}", quote(host))
 }
 
 fn remedy(alert: &Alert) -> Remedy {
@@ -330,7 +347,8 @@ fn remedy(alert: &Alert) -> Remedy {
             }
         }
         (_, RELOAD_FAILED) => "openclaw secrets reload".to_owned().into(),
-        (_, "silent") => format!("ssh {path} nolapse status").into(),
+        (_, "silent") => by_ssh(alert.path.as_deref().unwrap_or_default()).into(),
+        (_, KEY_CHANGED) => format!("ssh-keygen -R {path}").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
         ("copies", _) if alert.detail.as_deref() == Some(LOGIN_OVER) => use_once(alert).into(),
@@ -345,6 +363,7 @@ fn remedy(alert: &Alert) -> Remedy {
         ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
         ("copies", _) => "nolapse sync".to_owned().into(),
         _ if alert.id == HEARTBEAT => "nolapse doctor".to_owned().into(),
+        _ if alert.id == CONFIG => "nolapse config check".to_owned().into(),
         ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),
         ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
         ("login", DIRECTORY) => before_sign_in(alert, format!("rmdir {path}")),

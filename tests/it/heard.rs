@@ -341,3 +341,79 @@ fn where_nobody_would_be_alerted_everything_says_so() {
     config(&home, &Receiver::new(OK).channel("phone", ""));
     assert!(!home.run(&["status"]).stdout.contains("nobody would"));
 }
+
+/// The alerts that fire, as the pass judged them.
+fn firing(home: &Home) -> Vec<Value> {
+    home.run(&["run"]);
+    let alerts = home.json(".local/state/nolapse/ledger.json")["alerts"].clone();
+    let alerts = alerts.as_object().unwrap().values();
+    alerts.map(|memory| memory["last"].clone()).collect()
+}
+
+#[test]
+fn a_group_is_as_bad_as_the_worst_in_it_and_ends_with_the_first() {
+    let home = Home::new();
+    config(&home, "");
+    home.login("1", now() + 8 * HOUR);
+    let token =
+        |expires: i64| json!({"zai:t": {"type": "token", "provider": "zai", "token": "zai-same", "expires": expires}});
+    let (soon, over) = (now() + 2 * DAY, now() - HOUR);
+    // the milder one comes first, by name
+    home.store("a", token(soon)).store("b", token(over));
+    let alerts = firing(&home);
+    let group = alerts
+        .iter()
+        .find(|alert| alert["id"].as_str().unwrap().starts_with("token:"))
+        .unwrap();
+    assert_eq!(group["affected"].as_array().unwrap().len(), 2, "{group:#}");
+    assert_eq!(
+        (&group["severity"], &group["lapsed"]),
+        (&json!("critical"), &json!(true))
+    );
+    assert_eq!(group["ends"], json!(over));
+}
+
+#[test]
+fn a_typo_in_the_configuration_silences_nobody() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR);
+    let (phone, beat) = (Receiver::new(OK), Receiver::new(OK));
+    let text = format!(
+        "[renew]\nmode = \"off\"\n[heartbeat]\nurl = \"{}\"\n{}",
+        beat.url(),
+        phone.channel("phone", "secret = \"whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5\"")
+    );
+    home.config(&text);
+    assert_eq!(home.run(&["run"]).code, 0);
+    let kept = home.read(".local/state/nolapse/config.kept.toml");
+    assert!(!kept.contains("Y2FuYXJ5") && !kept.contains("/hook"), "{kept}");
+
+    home.config(&text.replace("mode = \"off\"", "mode = \"of\""));
+    home.write(
+        ".claude/.credentials.json",
+        credentials("1", now() - 2 * HOUR, Some(now() - HOUR)).to_string(),
+    );
+    let ran = home.run(&["run"]);
+    assert!(ran.code == 1 || ran.code == 3, "{ran:?}");
+    let told = phone.events();
+    let ids: Vec<&str> = told.iter().map(|event| event["alert_id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&"login:claude") && ids.contains(&"config"), "{ids:?}");
+    let broken = told.iter().find(|event| event["alert_id"] == "config").unwrap();
+    let message = broken["message"].as_str().unwrap();
+    assert!(
+        message.contains("config.toml:2") && message.contains("renew.mode"),
+        "{message}"
+    );
+    assert!(beat.lines().last().unwrap().contains("/fail"), "{:?}", beat.lines());
+    assert!(home.run(&["check"]).stdout.contains("configuration is broken"));
+    // asked about the configuration itself, the error is the answer
+    assert_eq!(home.run(&["config", "check"]).code, 3);
+    home.config(&text);
+    home.run(&["run"]);
+    let told = phone.events();
+    assert!(
+        told.iter()
+            .any(|event| event["alert_id"] == "config" && event["status"] == "resolved"),
+        "{told:?}"
+    );
+}

@@ -24,7 +24,7 @@ fn pair() -> (Home, Home) {
     let ssh = here.write(
         "bin/ssh",
         format!(
-            "#!/bin/sh\n[ \"$*\" = '-T -o BatchMode=yes -o ConnectTimeout=10 -- u@gw nolapse status --json' ] || exit 64\n\
+            "#!/bin/sh\n[ \"$*\" = '-T -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR -- u@gw nolapse status --json' ] || exit 64\n\
              [ ! -e {0}/fault ] || . {0}/fault\nHOME={0} exec {1} status --json\n",
             there.path().display(),
             env!("CARGO_BIN_EXE_nolapse"),
@@ -104,7 +104,7 @@ fn a_silent_host_is_told_with_the_reason() {
         ),
         (
             "echo 'connect to host gw port 22: Connection refused' >&2; exit 255",
-            "cannot be reached",
+            "cannot be reached: connect to host gw port 22",
         ),
         ("exit 127", "no `nolapse` there"),
         ("echo hello; exit 0", "no `nolapse.status/1`"),
@@ -117,11 +117,40 @@ fn a_silent_host_is_told_with_the_reason() {
         assert_eq!(told[0]["alert_id"], "remote:gw:host");
         assert_eq!(told[0]["title"], "Nolapse does not answer on gw");
         assert!(told[0]["message"].as_str().unwrap().contains(words), "{told:?}");
-        assert_eq!(told[0]["commands"][0], "ssh u@gw nolapse status");
+        assert_eq!(told[0]["commands"][0], "ssh u@gw nolapse status --json");
         assert!(here.status(&[])["remotes"][0]["silence"].is_string());
         fs::remove_file(there.at("fault")).unwrap();
         assert_eq!(pass(&here)[0]["status"], "resolved");
     }
+}
+
+#[test]
+fn a_changed_host_key_and_a_broken_configuration_there_say_what_to_do() {
+    let (here, there) = pair();
+    there.write(
+        "fault",
+        "echo '@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @' >&2\n\
+         echo 'Host key for [gw]:22 has changed and you have requested strict checking.' >&2; exit 255",
+    );
+    let told = pass(&here);
+    assert_eq!(told[0]["commands"][0], "ssh-keygen -R '[gw]:22'", "{told:?}");
+    there.write("fault", "echo Welcome to gw");
+    assert_eq!(pass(&here)[0]["status"], "resolved");
+    // a typo there: what it saw before still counts
+    there.write(
+        ".claude/.credentials.json",
+        crate::home::credentials("x", now() - 40 * DAY, Some(now() - 10 * DAY)).to_string(),
+    );
+    assert_eq!(pass(&here)[0]["alert_id"], "remote:gw:login:claude");
+    there.config("[sync]\nenabeld = true\n");
+    let told = pass(&here);
+    assert_eq!(
+        (told.len(), &told[0]["alert_id"]),
+        (1, &"remote:gw:config".into()),
+        "{told:?}"
+    );
+    assert!(told[0]["message"].as_str().unwrap().contains("enabeld"), "{told:?}");
+    assert_eq!(here.status(&[])["remotes"][0]["silence"], "config_broken");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
         // said by the problem of the same entries
         "agent" if alert.kind == "entries_ignored" => return None,
         "copies" | "profile" | "agent" => Group::Agents,
-        "channel" | "heartbeat" => Group::Telling,
+        "channel" | "heartbeat" | "config" => Group::Telling,
         "remote" => Group::Remotes,
         _ => Group::Logins,
     };
