@@ -345,7 +345,7 @@ fn a_file_that_its_mode_hides_is_opened_again() {
         let home = quiet();
         home.login("1", now() + 8 * HOUR);
         home.store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}));
-        std::fs::set_permissions(home.at(file), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(home.at(file), std::fs::Permissions::from_mode(0o000)).unwrap();
         super::root::give(home.path());
         let events = firing(&home);
         assert_eq!(
