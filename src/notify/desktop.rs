@@ -34,7 +34,8 @@ impl Desktop {
     /// # Errors
     /// Passing: nobody logged in, no server, a bus that hangs.
     pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
-        bus::notify(event, &bus_addresses(ctx.host), ctx.previous.as_deref()).await
+        let named = ctx.host.var_nonblank("DBUS_SESSION_BUS_ADDRESS");
+        bus::notify(event, &bus_addresses(ctx.host), named, ctx.previous.as_deref()).await
     }
 }
 
@@ -118,7 +119,7 @@ mod bus {
         Err("there is no desktop on android".into())
     }
 
-    pub async fn notify(_: &Event, _: &[String], _: Option<&str>) -> Result<Receipt, SendError> {
+    pub async fn notify(_: &Event, _: &[String], _: Option<&str>, _: Option<&str>) -> Result<Receipt, SendError> {
         Err(SendError::permanent(
             "there is no desktop on android: use `type = \"termux\"`",
         ))
@@ -130,6 +131,7 @@ mod bus {
     use super::*;
     use crate::rules::text::{self, Count, clip};
     use crate::types::{Severity, Status};
+    use notify_rust::{Hint, Notification, Timeout, Urgency};
     use std::collections::HashMap;
     use zbus::{Connection, DBusError, Variant};
 
@@ -141,8 +143,13 @@ mod bus {
     /// Characters of a body; servers show far fewer.
     const BODY: usize = 2000;
 
-    pub async fn notify(event: &Event, addresses: &[String], previous: Option<&str>) -> Result<Receipt, SendError> {
-        match tokio::time::timeout(Duration::from_secs(5), show(event, addresses, previous)).await {
+    pub async fn notify(
+        event: &Event,
+        addresses: &[String],
+        named: Option<&str>,
+        previous: Option<&str>,
+    ) -> Result<Receipt, SendError> {
+        match tokio::time::timeout(Duration::from_secs(5), show(event, addresses, named, previous)).await {
             Ok(shown) => shown.map_err(SendError::passing),
             Err(_) => Err(SendError::passing("the session bus is not answering")),
         }
@@ -150,7 +157,7 @@ mod bus {
 
     /// Whether there is a notification server, running or to be started by the bus.
     pub async fn server(addresses: &[String]) -> Result<(), String> {
-        let bus = connect(addresses).await?;
+        let (bus, _) = connect(addresses).await?;
         if owner(&bus).await.is_ok() {
             return Ok(());
         }
@@ -162,13 +169,13 @@ mod bus {
     }
 
     /// The first bus that answers; of the last one it is said why not.
-    async fn connect(addresses: &[String]) -> Result<Connection, String> {
+    async fn connect(addresses: &[String]) -> Result<(Connection, &str), String> {
         let mut why = NO_BUS.to_owned();
         for address in addresses {
             // one that hangs must not hide the next
             let connecting = zbus::connection::Builder::address(address.as_str()).build();
             match tokio::time::timeout(Duration::from_millis(1500), connecting).await {
-                Ok(Ok(bus)) => return Ok(bus),
+                Ok(Ok(bus)) => return Ok((bus, address)),
                 Ok(Err(error)) => why = words(&error),
                 Err(_) => why = "the session bus is not answering".into(),
             }
@@ -176,8 +183,13 @@ mod bus {
         Err(why)
     }
 
-    async fn show(event: &Event, addresses: &[String], previous: Option<&str>) -> Result<Receipt, String> {
-        let bus = connect(addresses).await?;
+    async fn show(
+        event: &Event,
+        addresses: &[String],
+        named: Option<&str>,
+        previous: Option<&str>,
+    ) -> Result<Receipt, String> {
+        let (bus, address) = connect(addresses).await?;
         // asked first: it starts a server that is only activatable
         let capabilities = capabilities(&bus).await.map_err(|error| words(&error))?;
         let owner = owner(&bus).await.map_err(|error| words(&error))?;
@@ -185,9 +197,17 @@ mod bus {
         let replaces: Option<u32> = previous.and_then(|handle| handle.strip_prefix(server.as_str())?.parse().ok());
         let markup = capabilities.iter().any(|word| word == "body-markup");
         let note = compose(event, if markup { text::html } else { text::as_is });
-        let id = send(&bus, &note, replaces.unwrap_or(0))
-            .await
-            .map_err(|error| words(&error))?;
+        // the library knows the bus of the environment alone
+        let id = match named == Some(address) {
+            true => library(&note, replaces)
+                .show_async()
+                .await
+                .map_err(|error| said(&error))?
+                .id(),
+            false => send(&bus, &note, replaces.unwrap_or(0))
+                .await
+                .map_err(|error| words(&error))?,
+        };
         Ok(Receipt {
             detail: format!("shown, notification {id}"),
             handle: Some(format!("{server}{id}")),
@@ -221,6 +241,38 @@ mod bus {
         }
     }
 
+    fn library(note: &Note, replaces: Option<u32>) -> Notification {
+        let mut notification = Notification::new();
+        notification
+            .appname("nolapse")
+            .summary(&note.summary)
+            .body(&note.body)
+            .icon(note.icon)
+            .urgency(match note.urgency {
+                0 => Urgency::Low,
+                1 => Urgency::Normal,
+                _ => Urgency::Critical,
+            })
+            .hint(Hint::Custom("x-dunst-stack-tag".into(), note.tag.clone()))
+            .hint(Hint::Custom("x-canonical-private-synchronous".into(), note.tag.clone()))
+            .timeout(Timeout::Default);
+        if let Some(id) = replaces {
+            notification.id(id);
+        }
+        notification
+    }
+
+    /// The library's errors show their cause as text alone: the D-Bus error's name, a colon, and foreign words.
+    fn said(error: &notify_rust::error::Error) -> String {
+        let text = error.to_string();
+        match text.split(':').next().unwrap_or_default() {
+            name if name.ends_with(".ServiceUnknown") || name.ends_with(".NameHasNoOwner") => NO_SERVER.into(),
+            name if name.contains('.') && !name.contains(' ') => format!("the notification server answered `{name}`"),
+            _ => "the session bus cannot be reached".into(),
+        }
+    }
+
+    /// The same over our own connection, for a bus that the environment does not name.
     async fn send(bus: &Connection, note: &Note, replaces: u32) -> zbus::Result<u32> {
         let hints: HashMap<&str, Variant<'_>> = HashMap::from([
             ("urgency", Variant::from(note.urgency)),

@@ -140,12 +140,12 @@ async fn connect(mail: &Email, env: &BTreeMap<String, String>) -> Result<AsyncSm
         Ok(connection) => return Ok(connection),
         Err(error) => error,
     };
-    if !exact.is_empty() && chain(&error).any(|error| is_refused_certificate(error)) {
-        if let Ok(connection) = open(mail, &tls, Trust::Compared).await?
-            && connection.peer_certificate().is_ok_and(|own| exact.contains(&own))
-        {
-            return Ok(connection);
-        }
+    if !exact.is_empty()
+        && chain(&error).any(is_refused_certificate)
+        && let Ok(connection) = open(mail, &tls, Trust::Compared).await?
+        && connection.peer_certificate().is_ok_and(|own| exact.contains(&own))
+    {
+        return Ok(connection);
     }
     Err(judge(mail, &error))
 }
