@@ -1,5 +1,6 @@
 //! What there is: every login, every agent's store, judged as of now. Reads only; writes nothing, locks nothing.
 
+use self::reach::Around;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::agent;
@@ -18,16 +19,19 @@ use crate::rules::view::View;
 use crate::rules::view::copy_key;
 use crate::rules::view::mirror_id;
 use crate::rules::view::mirrored_login;
+use crate::rules::view::retired;
 
 use crate::rules::resolve;
 use crate::rules::resolve::Aside;
 
 use crate::rules::agent::Agent;
+use crate::rules::agent::OWN_MODE;
 use crate::rules::agent::{Generation, StateDir};
 use crate::rules::login::{Fault, Login, Source, State};
 use crate::rules::spent;
-use crate::rules::target::{ANOTHERS, OWN_MODE, Unfit};
+use crate::rules::target::Unfit;
 use crate::rules::wording;
+use crate::rules::wording::ANOTHERS;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::stores::discover;
@@ -326,7 +330,7 @@ fn look_at_agent(
             .filter(|(_, uid)| !files::can_keep_owner(*uid)),
     };
     match &state {
-        agent::Store::Malformed(why) if why == store::BYTE_ORDER_MARK => problems.push(Problem::at(
+        agent::Store::Malformed(why) if why == agent::BYTE_ORDER_MARK => problems.push(Problem::at(
             "byte_order_mark",
             &json,
             format!(
@@ -455,15 +459,6 @@ fn writable(
     }
 }
 
-/// What a profile is judged by, beside itself.
-struct Around<'a> {
-    ctx: &'a Ctx,
-    ledger: &'a Ledger,
-    logins: &'a [LoginView],
-    state_dirs: &'a [StateDir],
-    now: Ms,
-}
-
 /// A file of another form than a store is not made one: what stands in it would be lost with the agent's next write.
 fn fit(state: &agent::Store, aside: &Aside) -> Result<(), String> {
     let outside = aside.ignored.iter().any(|one| one.why == resolve::Unread::Outside);
@@ -567,11 +562,6 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
         .map(judge)
         .chain(runtime)
         .collect();
-}
-
-/// A JSON store that is looked at where the SQLite generation lives is not used any more.
-pub(crate) fn retired(view: &AgentView) -> bool {
-    view.sqlite && view.path.extension().is_some_and(|extension| extension == "json")
 }
 
 /// The login a profile hangs on: the one whose tokens it holds, else the one that its id mirrors.
@@ -811,7 +801,7 @@ fn dotenv_problem(ctx: &Ctx, ledger: &Ledger, state_dir: &StateDir) -> Option<Pr
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_OAUTH_TOKEN",
         "ANTHROPIC_AUTH_TOKEN",
-        claude::TOKEN_VAR,
+        login::TOKEN_VAR,
     ];
     let path: &Path = &state_dir.dir.join(".env");
     let ours = |name: &str| {

@@ -24,7 +24,6 @@ use crate::ledger;
 use crate::link;
 use crate::look;
 use crate::metrics;
-use crate::notify::{self, Channel, Job, Receipt, SendError};
 use crate::outcome::{Asked, What};
 use crate::remotes;
 use crate::renew;
@@ -35,7 +34,7 @@ use crate::rules::alert::{Alert, Why};
 use crate::rules::heard::Repairs;
 use crate::rules::login::Healed;
 use crate::rules::login::Source;
-use crate::rules::memory::{Ledger, Outgoing};
+use crate::rules::memory::Ledger;
 use crate::rules::plan;
 use crate::rules::renew as renewal;
 use crate::rules::spent;
@@ -46,7 +45,7 @@ use crate::sources::claude::{self, NewTokens};
 use crate::sources::save;
 use crate::stores::families;
 use crate::stores::store;
-use crate::strangers::{Tail, send_ctx};
+use crate::strangers::{PASS_PATIENCE, Tail, unusable};
 use crate::types::LockKind;
 use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
 use std::path::Path;
@@ -65,9 +64,6 @@ pub enum Scope {
     /// The same, and logins are renewed.
     Refresh,
 }
-
-/// How long a pass waits for another one on the same state directory.
-pub(crate) const PASS_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One pass.
 pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
@@ -259,16 +255,6 @@ impl Begun {
     }
 }
 
-pub(crate) fn unusable(ctx: &Ctx, what: &str, error: &std::io::Error) -> Problem {
-    let (dir, why) = (ctx.host.tilde(&ctx.state_dir), files::io_words(error));
-    Problem::at(
-        "state_dir",
-        &ctx.state_dir,
-        format!("the state directory `{dir}` {what}: {why}"),
-        "make it writable, or name another with `--state-dir`",
-    )
-}
-
 /// The tokens of renewals that an earlier pass began: a process that died, or a program that was left alone, may have used them up.
 fn under_way(ledger: &Ledger) -> Vec<(String, Fingerprint)> {
     let begun = ledger
@@ -359,62 +345,6 @@ fn renewed(seen: &outcome::Seen) -> Option<Done> {
         path: seen.path.clone(),
         outcome,
     })
-}
-
-/// Sends what was leased, with no lock held.
-pub async fn deliver(
-    ctx: &Ctx,
-    channels: &[Channel],
-    leased: Vec<Outgoing>,
-) -> Vec<(Outgoing, Result<Receipt, SendError>)> {
-    let jobs: Vec<Job<'_>> = leased
-        .iter()
-        .enumerate()
-        .filter_map(|(index, out)| {
-            let channel = channels.iter().find(|channel| channel.name == out.channel)?;
-            Some(Job {
-                index,
-                channel,
-                event: &out.event,
-                previous: out.told.handle.clone(),
-            })
-        })
-        .collect();
-    let results = notify::send_all(jobs, &send_ctx(ctx)).await;
-    results
-        .into_iter()
-        .map(|(index, result)| (leased[index].clone(), result))
-        .collect()
-}
-
-/// Writes down how deliveries went, in the ledger as it is by now, and returns that.
-pub async fn record(
-    ctx: &Ctx,
-    channels: &[Channel],
-    told: &[(Outgoing, Result<Receipt, SendError>)],
-    problems: &mut Vec<Problem>,
-) -> Ledger {
-    let now = ctx.clock.now();
-    let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
-    let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    deliver::record(&mut ledger, channels, told, now);
-    let saved = ledger::save(&ctx.state_dir, &ledger);
-    drop(lock);
-    if let Err(error) = saved {
-        problems.push(Problem::at(
-            "state_dir",
-            &ctx.state_dir,
-            format!("what was told could not be recorded: {}", files::io_words(&error)),
-            "free some space; the same event may be sent once more",
-        ));
-    }
-    for (out, result) in told {
-        if let Err(error) = result {
-            tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");
-        }
-    }
-    history::note(&ctx.state_dir, &note::of_deliveries(told, now));
-    ledger
 }
 
 /// Notes how a whole pass went, and puts its metrics where they are wanted.

@@ -12,12 +12,12 @@ use crate::rules::login::{Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::remote::{KEY_CHANGED, Silence};
 use crate::rules::resolve::{self, JsonResolved, Key, PassedOver, Resolved, key_names};
-use crate::rules::shape::Flaw;
 use crate::rules::stopped;
 use crate::rules::view;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 use crate::rules::wording::span;
 use crate::secret::Fingerprint;
+use crate::types::Flaw;
 
 use crate::types::{DAY, Family, HOUR, Health, Held, Ms, Problem, Reason, Severity};
 use serde::{Serialize, Serializer};
@@ -635,7 +635,7 @@ fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
     let mut words: Vec<String> = Vec::new();
     if login.login.source == Source::Env {
         let from = match login.id() {
-            "env" => format!("from {}", crate::sources::claude::TOKEN_VAR),
+            "env" => format!("from {}", crate::rules::login::TOKEN_VAR),
             _ => "a setup token".to_owned(),
         };
         let words = reason_words(login.verdict.reason, login.verdict.health);

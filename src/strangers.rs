@@ -6,11 +6,11 @@
 //! world that such a pass may have changed, but on the ledger as it is by then.
 
 use crate::ctx::Ctx;
+use crate::edge::files;
 use crate::edge::locks;
 use crate::ledger;
 use crate::notify::heartbeat::Stage;
-use crate::notify::{Channel, Receipt, SendCtx, SendError};
-use crate::pass;
+use crate::notify::{Channel, Job, Receipt, SendCtx, SendError};
 use crate::remotes::{self, Asking};
 use crate::rules::alert::{Alert, Trouble};
 use crate::rules::memory::{Ledger, Outgoing};
@@ -25,6 +25,9 @@ pub(crate) type Deliveries = Vec<(Outgoing, Result<Receipt, SendError>)>;
 
 /// Answers of other hosts that come within this time of one another are judged together.
 const TOGETHER: Duration = Duration::from_millis(200);
+
+/// How long a pass waits for another one on the same state directory.
+pub(crate) const PASS_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a pass still waits for.
 #[derive(Debug)]
@@ -67,9 +70,9 @@ impl Tail {
         for lane in lanes {
             let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
             self.lanes.spawn(async move {
-                let told = pass::deliver(&ctx, &channels, lane).await;
+                let told = send_leased(&ctx, &channels, lane).await;
                 let mut problems = Vec::new();
-                pass::record(&ctx, &channels, &told, &mut problems).await;
+                record(&ctx, &channels, &told, &mut problems).await;
                 (told, problems)
             });
         }
@@ -99,7 +102,7 @@ impl Tail {
     /// Remembers what other hosts said, and leases what is to be told of it.
     async fn hear(&self, answers: Vec<remotes::Heard>, problems: &mut Vec<Problem>) -> Vec<Outgoing> {
         let ctx = &self.ctx;
-        let Ok(_lock) = locks::pass_lock(&ctx.state_dir, pass::PASS_PATIENCE).await else {
+        let Ok(_lock) = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await else {
             // asked again at the next pass
             return Vec::new();
         };
@@ -119,7 +122,7 @@ impl Tail {
                 leased
             }
             Err(error) => {
-                problems.push(pass::unusable(ctx, "cannot be written", &error));
+                problems.push(unusable(ctx, "cannot be written", &error));
                 Vec::new()
             }
         }
@@ -165,7 +168,7 @@ pub(crate) fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
 
 /// Remembers how the heartbeat fares; the ledger is written only where that has changed.
 async fn remember(ctx: &Ctx, pinged: &Result<Receipt, SendError>) {
-    let Ok(_lock) = locks::pass_lock(&ctx.state_dir, pass::PASS_PATIENCE).await else {
+    let Ok(_lock) = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await else {
         return;
     };
     let mut ledger = ledger::load(&ctx.state_dir).ledger;
@@ -188,4 +191,71 @@ fn after(before: Option<Trouble>, pinged: &Result<Receipt, SendError>, now: Ms) 
         why: error.why().to_owned(),
         mark: 0,
     })
+}
+
+/// What is said where the state directory cannot be used.
+pub(crate) fn unusable(ctx: &Ctx, what: &str, error: &std::io::Error) -> Problem {
+    let (dir, why) = (ctx.host.tilde(&ctx.state_dir), files::io_words(error));
+    Problem::at(
+        "state_dir",
+        &ctx.state_dir,
+        format!("the state directory `{dir}` {what}: {why}"),
+        "make it writable, or name another with `--state-dir`",
+    )
+}
+
+/// Sends what was leased, with no lock held.
+pub(crate) async fn send_leased(
+    ctx: &Ctx,
+    channels: &[Channel],
+    leased: Vec<Outgoing>,
+) -> Vec<(Outgoing, Result<Receipt, SendError>)> {
+    let jobs: Vec<Job<'_>> = leased
+        .iter()
+        .enumerate()
+        .filter_map(|(index, out)| {
+            let channel = channels.iter().find(|channel| channel.name == out.channel)?;
+            Some(Job {
+                index,
+                channel,
+                event: &out.event,
+                previous: out.told.handle.clone(),
+            })
+        })
+        .collect();
+    let results = crate::notify::send_all(jobs, &send_ctx(ctx)).await;
+    results
+        .into_iter()
+        .map(|(index, result)| (leased[index].clone(), result))
+        .collect()
+}
+
+/// Writes down how deliveries went, in the ledger as it is by now, and returns that.
+pub(crate) async fn record(
+    ctx: &Ctx,
+    channels: &[Channel],
+    told: &[(Outgoing, Result<Receipt, SendError>)],
+    problems: &mut Vec<Problem>,
+) -> Ledger {
+    let now = ctx.clock.now();
+    let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
+    let mut ledger = ledger::load(&ctx.state_dir).ledger;
+    deliver::record(&mut ledger, channels, told, now);
+    let saved = ledger::save(&ctx.state_dir, &ledger);
+    drop(lock);
+    if let Err(error) = saved {
+        problems.push(Problem::at(
+            "state_dir",
+            &ctx.state_dir,
+            format!("what was told could not be recorded: {}", files::io_words(&error)),
+            "free some space; the same event may be sent once more",
+        ));
+    }
+    for (out, result) in told {
+        if let Err(error) = result {
+            tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");
+        }
+    }
+    history::note(&ctx.state_dir, &note::of_deliveries(told, now));
+    ledger
 }

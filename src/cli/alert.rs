@@ -17,7 +17,7 @@ use crate::rules::memory::{AlertMemory, Ledger};
 use crate::rules::wording::{self, span};
 use crate::table::parse_duration;
 use crate::types::{DAY, Event, HOUR, Ms, SECOND, Severity, Status};
-use crate::{deliver, heard, look, pass};
+use crate::{deliver, heard, look, strangers};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -567,8 +567,8 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
     }
     let mut problems = Vec::new();
     let told = block_on(async {
-        let told = pass::deliver(ctx, &channels, leased).await;
-        pass::record(ctx, &channels, &told, &mut problems).await;
+        let told = strangers::send_leased(ctx, &channels, leased).await;
+        strangers::record(ctx, &channels, &told, &mut problems).await;
         told
     })?;
     let mut out = String::new();

@@ -4,11 +4,12 @@ use super::{pid, spot, stored};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::doctor::{LoginFact, Logins};
+use crate::rules::login::TOKEN_VAR;
 use crate::rules::login::{Login, Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::view::{LoginView, View};
 use crate::secret::Secret;
-use crate::sources::claude::{self, TOKEN_VAR};
+use crate::sources::claude;
 use crate::types::{Health, Ms};
 use std::path::PathBuf;
 

@@ -87,7 +87,7 @@ pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
 pub(crate) fn read_unmixed(path: &Path) -> Result<Snapshot, ReadError> {
     match read_where(path, Whose::NotTheirs, LIMIT) {
         Err(ReadError::Absent) => match path.ancestors().skip(1).find_map(|dir| fs::metadata(dir).ok()) {
-            Some(above) if super::identity::is_third(above.uid()) => Err(ReadError::Theirs(above.uid())),
+            Some(above) if super::whose::is_third(above.uid()) => Err(ReadError::Theirs(above.uid())),
             _ => Err(ReadError::Absent),
         },
         other => other,
@@ -152,7 +152,7 @@ fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadErro
     }
     let theirs = match whose {
         Whose::Anyone => false,
-        Whose::NotTheirs => super::identity::is_third(meta.uid()),
+        Whose::NotTheirs => super::whose::is_third(meta.uid()),
         Whose::Ours => meta.uid() != our_uid(),
     };
     if theirs {
@@ -248,7 +248,7 @@ pub fn stat(path: &Path) -> Option<Meta> {
 /// The owner of what is at `path` (through links), where that is a third user: its tokens are neither read nor replaced.
 pub(crate) fn third_owner(path: &Path) -> Option<u32> {
     let uid = fs::metadata(path).ok()?.uid();
-    super::identity::is_third(uid).then_some(uid)
+    super::whose::is_third(uid).then_some(uid)
 }
 
 /// Whether a file is this user's and its mode does not let this user read it.

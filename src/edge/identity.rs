@@ -2,12 +2,12 @@
 //! directory can put a link or another file in the place of each name in it, at any moment, so no check made as root holds.
 //! Made by hand from `nix`'s safe wrappers, which reach every thread of the process (rustix's set the calling thread alone).
 
+use super::whose::HOME_OWNER;
 use crate::edge::files;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// The user that this process became.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +64,6 @@ pub(crate) fn not_roots_alone(path: &Path) -> Option<PathBuf> {
         Some(_) => Some(path.to_owned()),
     }
 }
-
-/// Whether tokens in a file of this owner would be a third user's: neither ours, nor root's, nor those of whom the home belongs to
-/// (some file systems show a home, and all in it, under another number than ours).
-pub(crate) fn is_third(uid: u32) -> bool {
-    let ours = rustix::process::geteuid().as_raw();
-    uid != 0 && uid != ours && (ours == 0 || HOME_OWNER.get() != Some(&uid))
-}
-
-/// Set once, by [`settle`].
-static HOME_OWNER: OnceLock<u32> = OnceLock::new();
 
 /// `path`, links followed, or the next directory above it that exists.
 fn existing(path: &Path) -> Option<fs::Metadata> {

@@ -27,3 +27,4 @@ pub(crate) mod target;
 pub mod terminal;
 pub mod termux;
 pub mod wake;
+pub(crate) mod whose;

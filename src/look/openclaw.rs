@@ -14,7 +14,7 @@ use crate::rules::health::Verdict;
 use crate::rules::lineage::Relation;
 use crate::rules::login;
 use crate::rules::resolve::{Aside, normalise_provider};
-use crate::rules::view::{AgentView, LoginView, ProfileView};
+use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 
 use crate::rules::agent::Agent;
 use crate::rules::agent::StateDir;
@@ -234,7 +234,7 @@ pub(crate) struct Databases {
 
 impl Databases {
     /// The databases that a look found, and where further ones may appear. What was seen before is kept where they are the same.
-    pub(crate) fn of(view: &super::View, before: Option<Self>) -> Self {
+    pub(crate) fn of(view: &View, before: Option<Self>) -> Self {
         let sqlite = |state_dir: &&StateDir| state_dir.generation == agent::Generation::Sqlite;
         let shared = view.state_dirs.iter().filter(sqlite);
         let shared = shared.map(|state_dir| (state_dir.dir.join(families::SHARED_DATABASE), Which::Shared));

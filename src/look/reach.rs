@@ -2,20 +2,23 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::look::{Around, retired};
 use crate::rules::agent;
 use crate::rules::agent::StateDir;
 use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
+use crate::rules::memory::Ledger;
+use crate::rules::view::LoginView;
 use crate::rules::view::ignored_words;
+use crate::rules::view::retired;
 
 use crate::rules::resolve::{self, Candidate, Generation, Key, Rules, Unread, normalise_provider};
-use crate::rules::shape::{self, Flaw};
+use crate::rules::shape;
 use crate::rules::view::AgentView;
 use crate::rules::view::ProfileView;
 use crate::secret::Secret;
 use crate::stores::dotenv::Dotenv;
 use crate::stores::store;
+use crate::types::Flaw;
 use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -296,4 +299,13 @@ fn flaw_hint(flaw: Flaw, profile: &ProfileView, agent: &AgentView) -> String {
     };
     let agent = crate::rules::wording::option("--agent", &agent.agent.agent.label());
     format!("run `nolapse token add --provider {provider} --profile {id}{kind} {agent}` and paste all of it")
+}
+
+/// What a profile is judged by, beside itself.
+pub(super) struct Around<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) ledger: &'a Ledger,
+    pub(super) logins: &'a [LoginView],
+    pub(super) state_dirs: &'a [StateDir],
+    pub(super) now: Ms,
 }

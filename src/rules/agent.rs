@@ -1,8 +1,8 @@
 //! An agent as data: the state directory it lives in, and what its store holds.
 
 use super::resolve::AuthConfig;
-use super::shape::Flaw;
 use crate::secret::Secret;
+use crate::types::Flaw;
 use crate::types::{AgentRef, Family, LockKind, Ms, Profile};
 use std::path::PathBuf;
 
@@ -195,3 +195,9 @@ pub struct SecretSource {
     /// `path` of a file, `command` of a program.
     pub path: String,
 }
+
+/// Why a store that begins with one is none to its agent.
+pub(crate) const BYTE_ORDER_MARK: &str = "it begins with a byte order mark, which the agents cannot read";
+
+/// How the cause ends where a file's mode does not let its own owner read it.
+pub(crate) const OWN_MODE: &str = "its mode keeps its owner out";

@@ -6,14 +6,17 @@
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
 use super::resolve::{PassedOver, Resolved, normalise_provider};
-use super::shape::{self, Flaw, KeptAs};
-use super::target::OWN_MODE;
+use super::shape::{self, KeptAs};
+use super::stopped;
 use crate::rules::agent;
+use crate::rules::agent::OWN_MODE;
+use crate::rules::login::SIMPLE;
 use crate::rules::login::{Fault, Grant, Source, State};
+use crate::rules::view::ignored_words;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 use crate::secret::Secret;
-use crate::sources::claude::SIMPLE;
-use crate::stores::store;
+use crate::types::Flaw;
+
 use crate::types::{Affected, Credential, DAY, EventLogin, HOUR, Health, Held, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +51,7 @@ pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> S
     alerts.extend(renewal_alerts(view, tilde));
     alerts.extend(healed_alerts(view, tilde));
     alerts.extend(profile_alerts(view, env_key, grace, tilde));
-    alerts.extend(super::stopped::alerts(view, grace, tilde));
+    alerts.extend(of_stopped(view, grace, tilde));
     alerts.extend(store_alerts(view, tilde));
     alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     alerts
@@ -287,7 +290,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
         let stopped: BTreeSet<&str> = agent
             .uses
             .iter()
-            .filter(|resolved| super::stopped::why(agent, resolved, grace, view.now).is_some())
+            .filter(|resolved| stopped::why(agent, resolved, grace, view.now).is_some())
             .map(|resolved| resolved.provider.as_str())
             .collect();
         let ignored: BTreeMap<&str, String> = agent
@@ -441,7 +444,7 @@ fn another_ended(agent: &AgentView, profile: &ProfileView) -> bool {
 fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let broken = view.agents.iter().filter_map(|agent| {
         let (kind, severity, why) = match &agent.store {
-            agent::Store::Malformed(why) if why == store::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
+            agent::Store::Malformed(why) if why == agent::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
             agent::Store::Malformed(why) => ("store_malformed", Severity::Critical, why),
             agent::Store::Refused(why) if agent.foreign.is_some() => (FOREIGN_OWNER, Severity::Warning, why),
             agent::Store::Refused(why) if why.ends_with(OWN_MODE) => (NOT_READABLE, Severity::Warning, why),
@@ -817,6 +820,101 @@ pub fn told_resolved(before: &Told, now: Ms) -> Told {
         status: Status::Resolved,
         at: now,
         ..before.clone()
+    }
+}
+
+/// An alert for each agent and provider.
+fn of_stopped(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = Vec::new();
+    let mut inherited = Vec::new();
+    for agent in &view.agents {
+        for resolved in &agent.uses {
+            let Some(why) = stopped::why(agent, resolved, grace, view.now) else {
+                continue;
+            };
+            let alert = stopped(agent, resolved, why, view.now, tilde);
+            // it has nothing of its own: what stopped the main agent stopped it
+            match alert.affected.is_empty() && why != stopped::Why::Ignored && agent.agent.agent.id != "main" {
+                true => inherited.push((agent, resolved, alert)),
+                false => alerts.push(alert),
+            }
+        }
+    }
+    for (agent, resolved, alert) in inherited {
+        let of = &agent.agent.agent;
+        let main = view
+            .agents
+            .iter()
+            .find(|main| main.agent.state_dir == agent.agent.state_dir && main.agent.agent.id == "main");
+        let id = main.map(|main| format!("agent:{}#{}", main.agent.agent.label(), resolved.provider));
+        let cause = alerts
+            .iter_mut()
+            .find(|one| Some(&one.id) == id.as_ref() && one.kind == alert.kind);
+        match cause.and_then(|cause| Some((cause.affected.first()?.clone(), cause))) {
+            Some((first, cause)) => cause.affected.push(Affected {
+                agent: of.id.clone(),
+                ..first
+            }),
+            None => alerts.push(alert),
+        }
+    }
+    alerts
+}
+
+fn stopped(
+    agent: &AgentView,
+    resolved: &Resolved,
+    why: stopped::Why,
+    now: Ms,
+    tilde: &dyn Fn(&Path) -> String,
+) -> Alert {
+    let of = &agent.agent.agent;
+    let passed = |id: &str| {
+        resolved
+            .passed_over
+            .iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, passed)| passed)
+    };
+    let mut profiles: Vec<_> = agent
+        .profiles
+        .iter()
+        .filter(|profile| passed(&profile.profile.id).is_some())
+        .collect();
+    // what would work comes first: the remedy names it
+    profiles.sort_by_key(|profile| {
+        let causes = passed(&profile.profile.id).and_then(stopped::refused) == Some(why);
+        !(causes && (profile.verdict.fine() || profile.verdict.health == Health::Expiring))
+    });
+    let affected = profiles.into_iter().map(|profile| Affected {
+        family: of.family,
+        named: of.named.clone(),
+        agent: of.id.clone(),
+        profile: profile.profile.id.clone(),
+        health: profile.verdict.health,
+        expires_at: profile.profile.credential.expires(),
+    });
+    let severity = match why {
+        stopped::Why::HeldBack(until) if until.saturating_sub(now) <= stopped::LONGEST_COOLDOWN => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    Alert {
+        id: format!("agent:{}#{}", of.label(), resolved.provider),
+        kind: why.kind().to_owned(),
+        severity,
+        lapsed: true,
+        // when it is over by itself
+        ends: match why {
+            stopped::Why::HeldBack(until) => Some(until),
+            _ => None,
+        },
+        login: None,
+        affected: affected.collect(),
+        path: Some(tilde(&agent.path)),
+        detail: Some(match why {
+            stopped::Why::Ignored => ignored_words(agent),
+            _ => resolved.why(),
+        }),
     }
 }
 

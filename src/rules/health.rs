@@ -4,11 +4,12 @@
 //! reason to ring; the login's own deadline, about a month after sign-in, needs a human.
 
 use super::lineage::Relation;
-use super::shape::{self, Flaw, KeptAs};
 use crate::rules::login::SetupToken;
 use crate::rules::login::{Grant, Refresh, State};
 use crate::rules::policy::AlertsConfig;
+use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
+use crate::types::Flaw;
 use crate::types::{Credential, DAY, Health, Held, Ms, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,7 +1,6 @@
 //! A login as data: where it is kept and what stands there, as it was found.
 
 use crate::secret::Secret;
-use crate::sources::claude::{SIMPLE, TOKEN_VAR};
 use crate::types::{Meta, Ms};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -225,3 +224,9 @@ pub fn owner_beside(lock: &Path) -> PathBuf {
     name.push(".owner");
     PathBuf::from(name)
 }
+
+/// With this set Claude Code says that nobody is logged in (2.1.330).
+pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
+
+/// The environment variable that carries a setup token.
+pub const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";

@@ -7,14 +7,15 @@ use super::agent::Edit;
 use super::health::FARTHEST_END;
 use super::lineage::{LONGEST_ACCESS, Relation};
 use super::policy::SyncConfig;
-use super::shape::{self, Flaw, KeptAs};
 use super::view::{AgentView, LoginView, View, mirror_id, mirrored_login};
 use crate::rules::agent::Put;
 use crate::rules::agent::Store;
 use crate::rules::login::Grant;
 use crate::rules::policy::Create;
 use crate::rules::policy::Share;
+use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
+use crate::types::Flaw;
 use crate::types::Reason;
 use crate::types::{Credential, MINUTE, Ms, Profile};
 

@@ -541,7 +541,7 @@ fn refused(profile: &Profile, provider: &str, rules: &Rules<'_>) -> Option<Passe
     match (&profile.held, &profile.credential) {
         (Held::Referenced(_), _) if rules.generation == Generation::Later => None,
         (Held::Referenced(_), _) => Some(PassedOver::NoSecret),
-        (Held::Flawed(crate::rules::shape::Flaw::Empty), _) => Some(PassedOver::NoSecret),
+        (Held::Flawed(crate::types::Flaw::Empty), _) => Some(PassedOver::NoSecret),
         (_, Credential::Token { expires: Some(end), .. }) if *end <= rules.now => Some(PassedOver::Ended),
         (_, Credential::Oauth { .. }) => of_oauth(profile, rules),
         _ => None,

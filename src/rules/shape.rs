@@ -4,7 +4,8 @@
 //! `setup-token` wraps them at 80 columns, so that halves get pasted). Agents hand over what stands
 //! in a store as it is, white space at its ends cut off (clawdbot 2026.1.24-3): nothing in it is expanded or repaired.
 
-use serde::{Deserialize, Serialize};
+use crate::types::Flaw;
+
 use std::borrow::Cow;
 
 /// How an access token and a setup token begin.
@@ -25,59 +26,6 @@ pub enum KeptAs {
     Token,
     /// An API key.
     ApiKey,
-}
-
-/// Why something is no token or key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Flaw {
-    /// Nothing, or white space.
-    Empty,
-    /// `${NAME}` or the like, which agents take literally.
-    Placeholder,
-    /// A value from an example, or one that was masked.
-    Example,
-    /// `export NAME=…`.
-    Assignment,
-    /// Quotes are part of it.
-    Quoted,
-    /// A line break or blank inside.
-    Broken,
-    /// `CODE#STATE`, which signs in once and is no token.
-    Code,
-    /// A refresh token.
-    RefreshToken,
-    /// An API key where a token belongs.
-    ApiKey,
-    /// A token where an API key belongs.
-    Token,
-    /// Two in a row.
-    Doubled,
-    /// Shorter than a token is.
-    Cut,
-    /// It begins like a token and has a character that no token has.
-    Damaged,
-}
-
-impl Flaw {
-    /// What it looks like, after "it is" or "that is".
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Placeholder => "a placeholder: agents do not fill in variables here",
-            Self::Example => "an example or masked value",
-            Self::Assignment => "a shell assignment, not the token alone",
-            Self::Quoted => "in quotes, which agents take for part of it",
-            Self::Broken => "broken by a line break or blank inside",
-            Self::Code => "a sign-in code (`code#state`), which is no token",
-            Self::RefreshToken => "a refresh token, which is no access token",
-            Self::ApiKey => "an API key kept as a token",
-            Self::Token => "an OAuth token kept as an API key",
-            Self::Doubled => "two tokens in a row",
-            Self::Cut => "cut: a whole token has 108 characters",
-            Self::Damaged => "damaged: it has a character that no token has",
-        }
-    }
 }
 
 /// Whether Anthropic's own shapes apply to a provider.

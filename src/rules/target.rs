@@ -3,12 +3,6 @@
 
 use super::wording::quote;
 
-/// How the cause ends where a file's mode does not let its own owner read it.
-pub(crate) const OWN_MODE: &str = "its mode keeps its owner out";
-
-/// Why a file of another user's is not written.
-pub(crate) const ANOTHERS: &str = "it belongs to another user";
-
 /// What is at a path, through links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

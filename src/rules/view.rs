@@ -174,3 +174,8 @@ pub(crate) fn ignored_words(agent: &AgentView) -> String {
         named.join("; ")
     )
 }
+
+/// A JSON store that is looked at where the SQLite generation lives is not used any more.
+pub(crate) fn retired(view: &AgentView) -> bool {
+    view.sqlite && view.path.extension().is_some_and(|extension| extension == "json")
+}

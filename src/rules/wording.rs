@@ -6,7 +6,6 @@ use super::alert::{
 };
 use super::link::RELOAD_FAILED;
 use super::remote::KEY_CHANGED;
-use super::target::ANOTHERS;
 use crate::rules::resolve::OUTSIDE;
 use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
@@ -577,6 +576,9 @@ fn upper(text: String) -> String {
         None => text,
     }
 }
+
+/// Why a file of another user's is not written.
+pub(crate) const ANOTHERS: &str = "it belongs to another user";
 
 #[cfg(test)]
 mod tests {

@@ -10,27 +10,23 @@ use crate::edge::host::Host;
 use crate::edge::keychain;
 use crate::edge::locks::{self, Terms};
 use crate::json::{self, Doc, Fields};
+use crate::rules::agent::OWN_MODE;
 use crate::rules::login::Fault;
 use crate::rules::login::Grant;
 use crate::rules::login::Login;
 use crate::rules::login::Place;
 use crate::rules::login::Refresh;
+use crate::rules::login::SIMPLE;
 use crate::rules::login::Source;
 use crate::rules::login::State;
+use crate::rules::login::TOKEN_VAR;
 use crate::rules::shape::{self, KeptAs};
-use crate::rules::target::OWN_MODE;
 use crate::secret::Secret;
 use crate::types::{LockKind, Meta, Ms};
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The environment variable that carries a setup token.
-pub const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";
-
-/// With this set Claude Code says that nobody is logged in (2.1.330).
-pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
 
 /// What takes precedence over a stored login, strongest first (Claude Code's documentation, "authentication precedence").
 /// The first makes it say "Not logged in" whatever is stored, and the base URL sends the login's token elsewhere (2.1.330).

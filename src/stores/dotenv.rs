@@ -5,8 +5,9 @@
 //! `export`, `#` comments, single, double or back quotes; quoted values may span lines; the last of several wins.
 
 use crate::edge::files::{self, ReadError};
-use crate::rules::shape::{self, Flaw};
+use crate::rules::shape;
 use crate::secret::Secret;
+use crate::types::Flaw;
 use crate::types::Problem;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,21 +7,20 @@
 use super::aside;
 use crate::edge::files::{self, ReadError};
 use crate::json::{self, Doc, Fields, Layout, positive_ms};
+use crate::rules::agent;
 use crate::rules::agent::Edit;
 use crate::rules::agent::Put;
 use crate::rules::agent::Store;
 use crate::rules::resolve::Aside;
-use crate::rules::shape::{self, Flaw, KeptAs};
+use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
+use crate::types::Flaw;
 use crate::types::Meta;
 use crate::types::{Credential, Held, LONGEST, Ms, Profile, SecretRef, bounded, is_cut};
 use std::path::Path;
 
 /// The file's name in an agent's folder.
 pub const FILE_NAME: &str = "auth-profiles.json";
-
-/// Why a store that begins with one is none to its agent.
-pub(crate) const BYTE_ORDER_MARK: &str = "it begins with a byte order mark, which the agents cannot read";
 
 /// Reads a store's file; the text rides along for patching.
 pub fn read(path: &Path) -> (Store, Option<String>, Option<Meta>) {
@@ -106,7 +105,7 @@ pub(crate) fn parse_all(text: &str) -> Result<(Vec<Profile>, Aside), String> {
 
 pub(crate) fn parse_leniently(text: &str) -> Result<(Vec<Profile>, Aside), String> {
     if text.starts_with('\u{feff}') {
-        return Err(BYTE_ORDER_MARK.into());
+        return Err(agent::BYTE_ORDER_MARK.into());
     }
     let root = Fields::parse(text)?;
     let mut aside = aside::of_rest(root.iter().filter(|(key, _)| *key != "profiles"));
