@@ -432,7 +432,7 @@ fn killed_while_a_receiver_hangs_it_is_sent_again_with_the_same_id() {
         phone.now(OK);
         home.run(&["run"]);
         assert_eq!(phone.seen().len(), copies - 1, "the lease is respected");
-        later(&home, 5 * MINUTE);
+        later(&home, 7 * MINUTE);
         home.run(&["run"]);
         home.run(&["run"]);
         let ids: Vec<Value> = phone.events().iter().map(|event| event["event_id"].clone()).collect();
