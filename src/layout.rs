@@ -179,7 +179,7 @@ pub fn list(names: &[String], most: usize, more: usize) -> String {
     }
 }
 
-/// Foreign names may hold anything: see [`crate::visible`].
+/// Foreign names may hold anything: see `crate::visible`.
 pub fn one_line(text: &str) -> String {
     crate::visible::line(text).into_owned()
 }

@@ -219,7 +219,7 @@ pub fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
     })
 }
 
-/// [`read_unmixed`], and again while the content is not `whole` and was written just now: writers that truncate in place (Claude
+/// `read_unmixed`, and again while the content is not `whole` and was written just now: writers that truncate in place (Claude
 /// Code up to 2.1.112, Clawdbot) leave a torn file for a moment. A file that has been still for two seconds is read once.
 pub fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result<Snapshot, ReadError> {
     let mut tries = 0;
@@ -512,7 +512,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix.
 ///
 /// # Errors
-/// See [`open_ours`].
+/// See `open_ours`.
 pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     open_ours(path, OpenOptions::new().append(true).create(true))?.write_all(bytes)
 }

@@ -23,7 +23,7 @@ pub enum Generation {
 pub enum RefreshLocks {
     /// The store's alone.
     Store,
-    /// [`refresh_lock_target`]'s first, and inside it the store's.
+    /// `refresh_lock_target`'s first, and inside it the store's.
     GrantThenStore,
 }
 
@@ -78,12 +78,12 @@ impl StateDir {
     }
 }
 
-/// An agent with the index of its state directory in [`Found::state_dirs`].
+/// An agent with the index of its state directory in `Found::state_dirs`.
 #[derive(Clone, Debug)]
 pub struct Agent {
     /// Who it is and where it lives.
     pub agent: AgentRef,
-    /// Index into [`Found::state_dirs`].
+    /// Index into `Found::state_dirs`.
     pub state_dir: usize,
 }
 

@@ -6,7 +6,7 @@ use crate::types::{DAY, Ms, Severity, Status};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The kind of a [`Problem`] that says so.
+/// The kind of a `Problem` that says so.
 pub const UNHEARD: &str = "unheard";
 
 /// A channel whose filters let an alert through.

@@ -153,7 +153,7 @@ pub struct RemoteMemory {
     /// Why not.
     #[serde(default)]
     pub silence: Option<Silence>,
-    /// As [`Failed::said`].
+    /// As `Failed::said`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
     /// What needs a human there, by its last answer.

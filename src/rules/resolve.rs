@@ -410,7 +410,7 @@ pub struct Rules<'a> {
 /// What an agent's generation can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
-    /// Clawdbot and Moltbot: references are not known, and only [`RENEWED`] providers' `oauth` is renewed.
+    /// Clawdbot and Moltbot: references are not known, and only `RENEWED` providers' `oauth` is renewed.
     First,
     /// OpenClaw: references are followed, and plugins may renew any provider's `oauth`.
     Later,

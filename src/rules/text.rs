@@ -170,7 +170,7 @@ pub fn assemble(parts: &[Part], budget: usize, count: Count, style: &Style) -> S
     pieces.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-/// `text` with what cannot be seen written out ([`crate::visible`]); line breaks are kept only where `lines`, else they are blanks.
+/// `text` with what cannot be seen written out (`crate::visible`); line breaks are kept only where `lines`, else they are blanks.
 pub fn clean(text: &str, lines: bool) -> String {
     let blank = |c: char| c == '\t' || c == '\n' && !lines;
     let spaced: String = text
