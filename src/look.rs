@@ -31,7 +31,7 @@ use crate::rules::login::{Fault, Login, Source, State};
 use crate::rules::spent;
 use crate::rules::target::Unfit;
 use crate::rules::wording;
-use crate::rules::wording::ANOTHERS;
+use crate::rules::wording::OF_ANOTHER;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::stores::discover;
@@ -454,7 +454,7 @@ fn writable(
         _ => {}
     }
     match meta {
-        Some(meta) if !files::can_keep_owner(meta.uid) => Err(ANOTHERS.into()),
+        Some(meta) if !files::can_keep_owner(meta.uid) => Err(OF_ANOTHER.into()),
         _ => Ok(()),
     }
 }

@@ -354,7 +354,7 @@ fn remedy(alert: &Alert) -> Remedy {
         // no sync can help before the store can be written
         ("copies", _) if not_written => {
             let file = alert.path.as_deref().unwrap_or("it");
-            match alert.detail.as_ref().is_some_and(|why| why.ends_with(ANOTHERS)) {
+            match alert.detail.as_ref().is_some_and(|why| why.ends_with(OF_ANOTHER)) {
                 true => take_over(file).into(),
                 false => format!("ls -ld {}", quote(file.rsplit_once('/').map_or(".", |(dir, _)| dir))).into(),
             }
@@ -578,7 +578,7 @@ fn upper(text: String) -> String {
 }
 
 /// Why a file of another user's is not written.
-pub(crate) const ANOTHERS: &str = "it belongs to another user";
+pub(crate) const OF_ANOTHER: &str = "it belongs to another user";
 
 #[cfg(test)]
 mod tests {
