@@ -218,9 +218,17 @@ mod tests {
         ] {
             assert_eq!(level(status.as_bytes()), want, "{status}");
         }
-        let mut child = Command::new("sleep").arg("61.25").spawn().unwrap();
+        // an argument that no other process has; the kernel shows it a moment after the start
+        let time = format!("61.{}", std::process::id());
+        let mut child = Command::new("sleep").arg(&time).spawn().unwrap();
         if namespace().is_some() {
-            let found = levels(|line| line == b"sleep\x0061.25\0");
+            let line = format!("sleep\0{time}\0");
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            let mut found = Vec::new();
+            while found.is_empty() && std::time::Instant::now() < until {
+                found = levels(|other| other == line.as_bytes());
+                std::thread::yield_now();
+            }
             assert_eq!(found, [0]);
         }
         child.kill().unwrap();
