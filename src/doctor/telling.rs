@@ -50,8 +50,9 @@ fn begin(ctx: &Ctx, probes: &mut JoinSet<(usize, Probe)>, i: usize, endpoint: Op
             if scheme != "smtp" && proxied(host, scheme) {
                 Probe::Untried("not tried: a proxy is set")
             } else {
+                let env = host.env.clone();
                 probes.spawn(async move {
-                    let result = net::reach(&name, port, PATIENCE).await;
+                    let result = net::reach(&name, port, PATIENCE, &env).await;
                     (i, reached(result.map_err(|why| format!("`{name}` port {port}: {why}"))))
                 });
                 return;

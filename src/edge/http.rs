@@ -26,7 +26,8 @@ pub use reqwest::Method;
 /// The most that is kept of an answer's body, in bytes; the rest is not read.
 pub const BODY_LIMIT: usize = 64 << 10;
 
-const NO_NAME: &str = "the host name could not be resolved (no network, or a wrong name)";
+/// A name without an address, in words.
+pub(crate) const NO_NAME: &str = "the host name could not be resolved (no network, or a wrong name)";
 
 /// The longest that connecting (name, TCP and TLS) may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -271,6 +272,10 @@ fn client(env: &BTreeMap<String, String>) -> Result<reqwest::Client, String> {
     for proxy in proxies(env)? {
         builder = builder.proxy(proxy);
     }
+    #[cfg(target_env = "musl")]
+    if let names @ super::names::Names::Asked(_) = super::names::Names::new(env) {
+        builder = builder.dns_resolver(names);
+    }
     builder
         .build()
         .map_err(|error| format!("the http client could not be made: {}", error.without_url()))
@@ -514,7 +519,7 @@ mod tests {
             (refused_url("/CANARY"), HttpError::NotSent("connection refused".into())),
             (
                 SecretUrl::new("http://nolapse-CANARY.invalid/CANARY"),
-                HttpError::NotSent("the host name could not be resolved (no network, or a wrong name)".into()),
+                HttpError::NotSent(NO_NAME.into()),
             ),
             (
                 over_tls,

@@ -12,6 +12,7 @@ pub(crate) mod identity;
 pub mod keychain;
 pub mod listen;
 pub mod locks;
+pub(crate) mod names;
 pub mod net;
 pub(crate) mod openclaw;
 pub(crate) mod process;

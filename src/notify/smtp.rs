@@ -9,6 +9,7 @@
 
 use super::SendError;
 use super::email::{Email, Protection};
+use crate::edge::names::Names;
 use crate::edge::{files, http};
 use crate::rules::text::{self, Count};
 use lettre::Address;
@@ -136,13 +137,13 @@ impl Ready {
 async fn connect(mail: &Email, env: &BTreeMap<String, String>) -> Result<AsyncSmtpConnection, SendError> {
     let (certificates, exact) = named(mail)?;
     let tls = |trust: Trust| parameters(mail, env, &certificates, trust);
-    let error = match open(mail, &tls, Trust::Roots).await? {
+    let error = match open(mail, env, &tls, Trust::Roots).await? {
         Ok(connection) => return Ok(connection),
         Err(error) => error,
     };
     if !exact.is_empty()
         && chain(&error).any(is_refused_certificate)
-        && let Ok(connection) = open(mail, &tls, Trust::Compared).await?
+        && let Ok(connection) = open(mail, env, &tls, Trust::Compared).await?
         && connection.peer_certificate().is_ok_and(|own| exact.contains(&own))
     {
         return Ok(connection);
@@ -152,6 +153,7 @@ async fn connect(mail: &Email, env: &BTreeMap<String, String>) -> Result<AsyncSm
 
 async fn open(
     mail: &Email,
+    env: &BTreeMap<String, String>,
     tls: &impl Fn(Trust) -> Result<TlsParameters, SendError>,
     trust: Trust,
 ) -> Result<Result<AsyncSmtpConnection, Failure>, SendError> {
@@ -160,9 +162,13 @@ async fn open(
         Protection::Starttls | Protection::None => None,
     };
     let hello = ClientId::default();
-    let at = (mail.host.as_str(), mail.port);
+    let names = Names::new(env);
+    let found = tokio::time::timeout(http::CONNECT_TIMEOUT, names.addresses(&mail.host, mail.port)).await;
+    let Ok(Ok(at)) = found else {
+        return Err(SendError::passing(format!("{}: {}", server(mail), http::NO_NAME)));
+    };
     let patience = Some(http::CONNECT_TIMEOUT);
-    let mut connection = match AsyncSmtpConnection::connect_tokio1(at, patience, &hello, implicit, None).await {
+    let mut connection = match AsyncSmtpConnection::connect_tokio1(&at[..], patience, &hello, implicit, None).await {
         Ok(connection) => connection,
         Err(error) => return Ok(Err(error)),
     };
