@@ -3,7 +3,7 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks::{self, LockError};
+use crate::edge::locks::LockError;
 use crate::edge::replace::{self, NotPut, Over};
 use crate::history;
 use crate::ledger;
@@ -259,31 +259,17 @@ pub fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode
 /// # Errors
 /// In words.
 pub async fn remember(ctx: &Ctx, token: &Secret, setup: SetupToken) -> Result<(), String> {
-    let words = |error: std::io::Error| {
-        format!(
-            "its dates could not be recorded in `{}`: {}",
-            ctx.host.tilde(&ctx.state_dir),
-            files::io_words(&error)
-        )
-    };
-    files::make_dirs(&ctx.state_dir).map_err(words)?;
-    let _lock = locks::pass_lock(&ctx.state_dir, PATIENCE)
-        .await
-        .map_err(|error| match error {
-            LockError::Held(_) => "another pass has been running for a minute".into(),
-            LockError::Io(error) => words(error),
-        })?;
-    let loaded = ledger::load(&ctx.state_dir);
-    if loaded.problem.is_some() {
-        ledger::set_aside(&ctx.state_dir, ctx.clock.now()).map_err(words)?;
-    }
-    let mut ledger = loaded.ledger;
-    // one that ended a year ago is of no interest any more
-    ledger
-        .setup_tokens
-        .retain(|_, known| known.expires_at > ctx.clock.now() - SETUP_LIFE);
-    ledger.setup_tokens.insert(token.fingerprint(), setup);
-    ledger::save(&ctx.state_dir, &ledger).map_err(words)
+    let now = ctx.clock.now();
+    let changed = ledger::change(&ctx.state_dir, now, PATIENCE, |ledger| {
+        // one that ended a year ago is of no interest any more
+        ledger
+            .setup_tokens
+            .retain(|_, known| known.expires_at > now - SETUP_LIFE);
+        ledger.setup_tokens.insert(token.fingerprint(), setup);
+    })
+    .await;
+    let words = |error: LockError| error.of_pass(&ctx.host.tilde(&ctx.state_dir));
+    changed.map_err(|error| format!("its dates could not be recorded: {}", words(error)))
 }
 
 fn note(ctx: &Ctx, what: &'static str, whom: &str, text: &str) {

@@ -2,6 +2,7 @@
 //! what each channel was told, the outbox. Holds fingerprints and never a token.
 
 use crate::edge::files::{self, ReadError};
+use crate::edge::locks::{self, LockError};
 use crate::edge::replace;
 use crate::rules::memory::Ledger;
 use crate::rules::memory::Passes;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The format's name and version; another version is set aside, not guessed at.
 const SCHEMA: &str = "nolapse.ledger/1";
@@ -101,6 +103,29 @@ pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
         files::remove(&state_dir.join(name))?;
     }
     Ok(())
+}
+
+/// Changes what is remembered, outside a pass's own work and under the lock of passes, which is waited for that long. A ledger that
+/// cannot be read is set aside and that is said, as a pass does it.
+///
+/// # Errors
+/// A pass that runs for longer, and what the system refuses; what was remembered is still there then.
+pub async fn change<T>(
+    state_dir: &Path,
+    now: Ms,
+    wait: Duration,
+    change: impl FnOnce(&mut Ledger) -> T,
+) -> Result<T, LockError> {
+    files::make_dirs(state_dir)?;
+    let _lock = locks::pass_lock(state_dir, wait).await?;
+    let mut loaded = load(state_dir);
+    if let Some(problem) = loaded.problem {
+        set_aside(state_dir, now)?;
+        tracing::warn!("{}; hint: {}", problem.message, problem.hint);
+    }
+    let changed = change(&mut loaded.ledger);
+    save(state_dir, &loaded.ledger)?;
+    Ok(changed)
 }
 
 /// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].

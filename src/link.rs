@@ -5,7 +5,6 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks::{self, LockError};
 use crate::edge::openclaw::{self as program, Of, Program};
 use crate::edge::replace::{self, NotPut, Over};
 use crate::edge::subprocess::{Output, Status};
@@ -331,23 +330,8 @@ fn put_config_back(ctx: &Ctx, state_dir: &StateDir) -> Result<bool, String> {
     Ok(same)
 }
 
-/// Changes what is remembered, under the lock of passes.
+/// Changes what is remembered; why not, in words.
 async fn remember(ctx: &Ctx, change: impl FnOnce(&mut Ledger)) -> Result<(), String> {
-    let words = |error: std::io::Error| {
-        format!(
-            "`{}` cannot be written: {}",
-            ctx.host.tilde(&ctx.state_dir),
-            files::io_words(&error)
-        )
-    };
-    files::make_dirs(&ctx.state_dir).map_err(words)?;
-    let _lock = locks::pass_lock(&ctx.state_dir, PATIENCE)
-        .await
-        .map_err(|error| match error {
-            LockError::Held(_) => "another pass has been running for a minute".into(),
-            LockError::Io(error) => words(error),
-        })?;
-    let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    change(&mut ledger);
-    ledger::save(&ctx.state_dir, &ledger).map_err(words)
+    let changed = ledger::change(&ctx.state_dir, ctx.clock.now(), PATIENCE, change).await;
+    changed.map_err(|error| error.of_pass(&ctx.host.tilde(&ctx.state_dir)))
 }

@@ -7,7 +7,7 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::edge::locks;
+use crate::edge::locks::LockError;
 use crate::ledger;
 use crate::notify::heartbeat::Stage;
 use crate::notify::{Channel, Job, Receipt, SendCtx, SendError};
@@ -102,29 +102,28 @@ impl Tail {
     /// Remembers what other hosts said, and leases what is to be told of it.
     async fn hear(&self, answers: Vec<remotes::Heard>, problems: &mut Vec<Problem>) -> Vec<Outgoing> {
         let ctx = &self.ctx;
-        let Ok(_lock) = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await else {
-            // asked again at the next pass
-            return Vec::new();
-        };
         let now = ctx.clock.now();
-        let mut ledger = ledger::load(&ctx.state_dir).ledger;
-        remotes::note(ctx, &mut ledger, answers, now);
-        let here = ledger.alerts.values().map(|memory| &memory.last);
-        let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.starts_with("remote:")).cloned().collect();
-        alerts.extend(remotes::alerts(ctx, &ledger, now));
-        let before = ledger.alerts.clone();
-        deliver::queue(ctx, &mut ledger, &self.channels, &alerts, now);
-        let noted = note::of_alerts(&before, &ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
-        let leased = deliver::due(ctx, &mut ledger, &self.channels, now);
-        match ledger::save(&ctx.state_dir, &ledger) {
-            Ok(()) => {
+        let heard = change(ctx, |ledger| {
+            remotes::note(ctx, ledger, answers, now);
+            let here = ledger.alerts.values().map(|memory| &memory.last);
+            let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.starts_with("remote:")).cloned().collect();
+            alerts.extend(remotes::alerts(ctx, ledger, now));
+            let before = ledger.alerts.clone();
+            deliver::queue(ctx, ledger, &self.channels, &alerts, now);
+            let noted = note::of_alerts(&before, &ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
+            (noted, deliver::due(ctx, ledger, &self.channels, now))
+        });
+        match heard.await {
+            Ok((noted, leased)) => {
                 history::note(&ctx.state_dir, &noted);
                 leased
             }
-            Err(error) => {
+            Err(LockError::Io(error)) => {
                 problems.push(unusable(ctx, "cannot be written", &error));
                 Vec::new()
             }
+            // asked again at the next pass
+            Err(LockError::Held(_)) => Vec::new(),
         }
     }
 
@@ -166,17 +165,16 @@ pub(crate) fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
     }
 }
 
+async fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> T) -> Result<T, LockError> {
+    ledger::change(&ctx.state_dir, ctx.clock.now(), PASS_PATIENCE, change).await
+}
+
 /// Remembers how the heartbeat fares; the ledger is written only where that has changed.
 async fn remember(ctx: &Ctx, pinged: &Result<Receipt, SendError>) {
-    let Ok(_lock) = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await else {
-        return;
-    };
-    let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    let before = ledger.heartbeat.clone();
-    ledger.heartbeat = after(before.clone(), pinged, ctx.clock.now());
-    if ledger.heartbeat != before
-        && let Err(error) = ledger::save(&ctx.state_dir, &ledger)
-    {
+    let changed = change(ctx, |ledger| {
+        ledger.heartbeat = after(ledger.heartbeat.take(), pinged, ctx.clock.now());
+    });
+    if let Err(error) = changed.await {
         tracing::debug!("{}: {error}", ctx.state_dir.display());
     }
 }
@@ -230,24 +228,21 @@ pub(crate) async fn send_leased(
         .collect()
 }
 
-/// Writes down how deliveries went, in the ledger as it is by now, and returns that.
+/// Writes down how deliveries went, in the ledger as it is by now.
 pub(crate) async fn record(
     ctx: &Ctx,
     channels: &[Channel],
     told: &[(Outgoing, Result<Receipt, SendError>)],
     problems: &mut Vec<Problem>,
-) -> Ledger {
+) {
     let now = ctx.clock.now();
-    let lock = locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await;
-    let mut ledger = ledger::load(&ctx.state_dir).ledger;
-    deliver::record(&mut ledger, channels, told, now);
-    let saved = ledger::save(&ctx.state_dir, &ledger);
-    drop(lock);
+    let saved = change(ctx, |ledger| deliver::record(ledger, channels, told, now)).await;
     if let Err(error) = saved {
+        let why = error.of_pass(&ctx.host.tilde(&ctx.state_dir));
         problems.push(Problem::at(
             "state_dir",
             &ctx.state_dir,
-            format!("what was told could not be recorded: {}", files::io_words(&error)),
+            format!("what was told could not be recorded: {why}"),
             "free some space; the same event may be sent once more",
         ));
     }
@@ -257,5 +252,4 @@ pub(crate) async fn record(
         }
     }
     history::note(&ctx.state_dir, &note::of_deliveries(told, now));
-    ledger
 }

@@ -2,8 +2,7 @@
 
 use super::{Fatal, Setup, block_on, examples, parse_time, print, say, unknown};
 use crate::ctx::Ctx;
-use crate::edge::files;
-use crate::edge::locks::{self, LockError};
+use crate::edge::locks::LockError;
 use crate::history;
 use crate::layout::one_line;
 use crate::ledger;
@@ -135,32 +134,21 @@ pub(super) fn alert(setup: &Setup, command: &AlertCommand) -> Result<Exit, Fatal
 /// How long a command waits for a pass that is running.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Loads the ledger, changes and saves it, under the pass lock.
+/// Changes what is remembered; nothing of it where that ends in an error.
 fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> Result<T, Fatal>) -> Result<T, Fatal> {
-    let unusable = |why: String| {
-        Fatal::Usage(
-            format!("the state directory `{}`: {why}", ctx.host.tilde(&ctx.state_dir)),
-            "make it writable, or name another with `--state-dir`".into(),
-        )
-    };
-    files::make_dirs(&ctx.state_dir).map_err(|error| unusable(files::io_words(&error)))?;
-    let _lock = block_on(locks::pass_lock(&ctx.state_dir, PATIENCE))?.map_err(|error| match error {
-        LockError::Held(_) => Fatal::Usage(
-            "a pass has been running for 30 s".into(),
-            "try again in a minute".into(),
-        ),
-        LockError::Io(error) => unusable(files::io_words(&error)),
-    })?;
-    let mut loaded = ledger::load(&ctx.state_dir);
-    if let Some(problem) = loaded.problem {
-        return Err(Fatal::Usage(
-            problem.message,
-            "run `nolapse run` once: it sets it aside".into(),
-        ));
-    }
-    let result = change(&mut loaded.ledger)?;
-    ledger::save(&ctx.state_dir, &loaded.ledger).map_err(|error| unusable(files::io_words(&error)))?;
-    Ok(result)
+    let changed = ledger::change(&ctx.state_dir, ctx.clock.now(), PATIENCE, |ledger| {
+        let mut changed = ledger.clone();
+        let result = change(&mut changed)?;
+        *ledger = changed;
+        Ok(result)
+    });
+    block_on(changed)?.map_err(|error| {
+        let hint = match error {
+            LockError::Held(_) => "try again in a minute",
+            LockError::Io(_) => "make it writable, or name another with `--state-dir`",
+        };
+        Fatal::Usage(error.of_pass(&ctx.host.tilde(&ctx.state_dir)), hint.into())
+    })?
 }
 
 fn named<'c>(channels: &'c [Channel], name: &str) -> Result<&'c Channel, Fatal> {

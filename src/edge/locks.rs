@@ -55,6 +55,16 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
+impl LockError {
+    /// Why the state directory could not be changed, in words.
+    pub fn of_pass(&self, state_dir: &str) -> String {
+        match self {
+            Self::Held(wait) => format!("another pass has been running for {} s", wait.as_secs()),
+            Self::Io(error) => format!("the state directory `{state_dir}`: {}", files::io_words(error)),
+        }
+    }
+}
+
 /// A lock that is held, and released when dropped. While it is held for long, [`Held::touch`] keeps it fresh.
 #[derive(Debug)]
 pub struct Held {

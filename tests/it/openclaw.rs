@@ -679,6 +679,49 @@ fn a_link_that_died_midway_is_taken_away_all_the_same() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_read_is_set_aside_and_told_whoever_writes_it() {
+    let ledger = ".local/state/nolapse/ledger.json";
+    let year = [
+        "token",
+        "add",
+        "--agent",
+        "openclaw/work",
+        "--profile",
+        "anthropic:year",
+    ];
+    for args in [
+        &["link", "openclaw", "--yes"][..],
+        &year,
+        &["alert", "silence", "--all"],
+        // torn while the channel is told
+        &["run"],
+    ] {
+        let home = installed(Version::September, "2026.9.6");
+        home.login("1", now() + 5 * HOUR);
+        let tear = format!("printf torn > {}", home.at(ledger).display());
+        home.config(&format!(
+            "[[channel]]\ntype = \"command\"\nmin_severity = \"info\"\ncommand = [\"sh\", \"-c\", \"{tear}\"]\n"
+        ));
+        match args {
+            ["run"] => drop(agent_database(
+                &home,
+                "work",
+                json!({"anthropic:old": token("2", now() - DAY)}),
+                None,
+            )),
+            _ => drop(home.write(ledger, "torn")),
+        }
+        let ran = home.run_with(args, access("year").as_bytes());
+        let files = home.files();
+        let kept: Vec<&String> = files.keys().filter(|path| path.contains("ledger.corrupt-")).collect();
+        assert_eq!(kept.len(), 1, "{args:?}: {ran:?}");
+        assert_eq!(home.read(kept[0]), "torn");
+        assert!(ran.stderr.contains("the ledger cannot be read"), "{args:?}: {ran:?}");
+        assert_eq!(home.json(ledger)["schema"], "nolapse.ledger/1");
+    }
+}
+
+#[test]
 fn what_cannot_be_linked_says_why_and_changes_nothing() {
     let refused = |home: &Home, args: &[&str], words: &str| {
         let files = home.files();
