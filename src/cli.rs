@@ -158,6 +158,12 @@ enum Command {
         /// Which one
         shell: clap_complete::Shell,
     },
+    /// Print the JSON Schema of what another program reads
+    #[command(after_help = examples::SCHEMA)]
+    Schema {
+        /// Of which output
+        output: pages::Output,
+    },
     /// Show the manual page, or write the pages of all commands
     #[command(after_help = examples::MAN)]
     Man {
@@ -259,6 +265,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
     match command {
         Command::Demo => return demo::demo(&invocation),
         Command::Completions { shell } => return pages::completions(shell),
+        Command::Schema { output } => return pages::schema(output),
         Command::Man { dir } => {
             let dir = dir.map(|dir| invocation.cwd.join(dir));
             return pages::man(dir.as_deref(), &invocation.env);
@@ -291,7 +298,7 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
         Command::Doctor(args) => doctor::doctor(&setup, &args),
         Command::Metrics(args) => metrics::metrics(&setup, &args),
         // done above, without a home
-        Command::Demo | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Fine),
+        Command::Demo | Command::Completions { .. } | Command::Schema { .. } | Command::Man { .. } => Ok(Exit::Fine),
         Command::Channel(command) => channel::channel(&setup, &command),
         Command::Config(command) => config::config(&setup, &command),
         Command::Phone(command) => phone::phone(&setup, &command),

@@ -262,6 +262,10 @@ Examples:
   nolapse completions zsh > ~/.zfunc/_nolapse
   nolapse completions fish > ~/.config/fish/completions/nolapse.fish";
 
+pub(super) const SCHEMA: &str = "\
+Examples:
+  nolapse schema status > nolapse.status.schema.json";
+
 pub(super) const MAN: &str = "\
 Examples:
   nolapse man > ~/.local/share/man/man1/nolapse.1

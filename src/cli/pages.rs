@@ -1,4 +1,4 @@
-//! `completions` and `man`.
+//! `completions`, `man` and `schema`.
 
 use super::{Cli, Fatal, print};
 use crate::edge::{files, replace, terminal};
@@ -13,6 +13,35 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Exit, Fatal> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "nolapse", &mut out);
     print(&String::from_utf8_lossy(&out))?;
+    Ok(Exit::Fine)
+}
+
+/// What other programs read.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Output {
+    /// `nolapse status --json`
+    Status,
+    /// What the channels `webhook` and `command` send
+    Alert,
+    /// `nolapse doctor --json`
+    Doctor,
+    /// `nolapse history --json`
+    History,
+    /// `nolapse alert list --json`
+    Alerts,
+    /// `nolapse channel list --json`
+    Channels,
+}
+
+pub(super) fn schema(of: Output) -> Result<Exit, Fatal> {
+    print(match of {
+        Output::Status => include_str!("../../contrib/schemas/status.json"),
+        Output::Alert => include_str!("../../contrib/schemas/alert.json"),
+        Output::Doctor => include_str!("../../contrib/schemas/doctor.json"),
+        Output::History => include_str!("../../contrib/schemas/history.json"),
+        Output::Alerts => include_str!("../../contrib/schemas/alerts.json"),
+        Output::Channels => include_str!("../../contrib/schemas/channels.json"),
+    })?;
     Ok(Exit::Fine)
 }
 

@@ -138,13 +138,6 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// The words in backquotes from `begin` on, to the end of that item.
-fn quoted(page: &str, begin: &str) -> std::collections::BTreeSet<String> {
-    let (_, rest) = page.split_once(begin).unwrap_or_else(|| panic!("no `{begin}`"));
-    let item = rest.split("\n- ").next().unwrap().split("\n\n").next().unwrap();
-    item.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
-
 #[test]
 fn the_readme_is_short_and_begins_with_what_runs() {
     let readme = read("README.md");
@@ -205,28 +198,4 @@ fn every_command_in_the_documentation_can_be_typed() {
     }
     assert!(typed > 20, "only {typed}");
     assert!(home.files().is_empty());
-}
-
-#[test]
-fn the_documented_reasons_are_those_of_the_code() {
-    let said = quoted(&read("docs/json.md"), "- `reason` (or `null`): ");
-    let types = read("src/types.rs");
-    let (_, variants) = types.split_once("pub enum Reason {").unwrap();
-    let lines = variants.split("\n}").next().unwrap().lines().map(str::trim);
-    let names = lines.filter_map(|line| line.strip_suffix(',').filter(|line| !line.starts_with("//")));
-    let snake = |name: &str| {
-        let mut word = String::new();
-        for c in name.chars() {
-            if c.is_uppercase() && !word.is_empty() {
-                word.push('_');
-            }
-            word.extend(c.to_lowercase());
-        }
-        word
-    };
-    let mut code: std::collections::BTreeSet<String> = names.map(snake).collect();
-    assert!(code.len() > 12, "{code:?}");
-    // stands beside one of them
-    code.insert("looks_like".into());
-    assert_eq!(said, code);
 }

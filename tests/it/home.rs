@@ -92,7 +92,9 @@ impl Home {
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args).output().unwrap())
+        let ran = Ran::of(self.command(args).output().unwrap());
+        super::outputs::hold(&ran.stdout);
+        ran
     }
 
     /// Running, with a pipe at each end.

@@ -31,6 +31,7 @@ mod listen;
 mod locks;
 mod metrics;
 mod openclaw;
+mod outputs;
 mod page;
 mod passes;
 mod phone;

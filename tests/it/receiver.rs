@@ -54,7 +54,11 @@ impl Receiver {
 
     /// Request lines with bodies, in order.
     pub fn seen(&self) -> Vec<(String, String)> {
-        self.state.lock().unwrap().seen.clone()
+        let seen = self.state.lock().unwrap().seen.clone();
+        for (_, body) in &seen {
+            super::outputs::hold(body);
+        }
+        seen
     }
 
     pub fn lines(&self) -> Vec<String> {
