@@ -21,30 +21,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a setup token begins.
-pub const SETUP_PREFIX: &str = "sk-ant-oat";
+pub(crate) const SETUP_PREFIX: &str = "sk-ant-oat";
 
 /// How long a setup token lives (`claude setup-token` of 2.1.330 asks for 31536000 s), [`Ms`].
-pub const SETUP_LIFE: Ms = 365 * DAY;
+pub(crate) const SETUP_LIFE: Ms = 365 * DAY;
 
 /// How long a pass that is running is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A credential on its way into stores.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The profile id.
-    pub id: String,
+    pub(crate) id: String,
     /// The provider.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The credential.
-    pub credential: Recorded,
+    pub(crate) credential: Recorded,
     /// Take the place of a credential of another kind or provider.
-    pub replace: bool,
+    pub(crate) replace: bool,
 }
 
 impl Wanted {
     /// The mode that the agents' config is to name.
-    pub fn mode(&self, ctx: &Ctx) -> Mode {
+    pub(crate) fn mode(&self, ctx: &Ctx) -> Mode {
         match &self.credential {
             Recorded::ApiKey(_) => Mode::ApiKey,
             Recorded::Token(..) if self.id == ctx.config.sync.profile => Mode::Oauth,
@@ -54,7 +54,7 @@ impl Wanted {
 }
 
 /// Why a profile id is none of this provider's, if it is not.
-pub fn check_id(id: &str, provider: &str) -> Result<(), String> {
+pub(crate) fn check_id(id: &str, provider: &str) -> Result<(), String> {
     let fine = id
         .strip_prefix(provider)
         .and_then(|rest| rest.strip_prefix(':'))
@@ -67,7 +67,7 @@ pub fn check_id(id: &str, provider: &str) -> Result<(), String> {
 }
 
 /// A provider's name as clawdbot 2026.1.24-3 normalises it.
-pub fn normalise_provider(text: &str) -> String {
+pub(crate) fn normalise_provider(text: &str) -> String {
     match text.trim().to_lowercase().as_str() {
         "z.ai" | "z-ai" => "zai".into(),
         "opencode-zen" => "opencode".into(),
@@ -80,7 +80,13 @@ pub fn normalise_provider(text: &str) -> String {
 ///
 /// # Errors
 /// In words.
-pub async fn add(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
+pub(crate) async fn add(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    wanted: &Wanted,
+) -> Result<bool, String> {
     let ids = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |_, text| {
         if let Some(text) = text
             && !wanted.replace
@@ -115,7 +121,13 @@ pub async fn add(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, wan
 ///
 /// # Errors
 /// In words.
-pub async fn remove(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, id: &str) -> Result<bool, String> {
+pub(crate) async fn remove(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    id: &str,
+) -> Result<bool, String> {
     let ids = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |_, text| {
         let Some(text) = text else { return Ok(None) };
         if store::kind_of(text, id)?.is_none() {
@@ -138,7 +150,7 @@ pub async fn remove(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView, 
 ///
 /// # Errors
 /// In words.
-pub async fn set_order(
+pub(crate) async fn set_order(
     ctx: &Ctx,
     ledger: &Ledger,
     view: &View,
@@ -207,7 +219,7 @@ fn words(ctx: &Ctx, agent: &AgentView, refused: Refused) -> String {
 
 /// How the agents' config of one state directory fared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigEntry {
+pub(crate) enum ConfigEntry {
     /// There is no config file, and without one the agents take every profile of the store.
     NotNeeded,
     /// The entry was there.
@@ -219,7 +231,7 @@ pub enum ConfigEntry {
 }
 
 /// Names the profile in the agents' config, where that can be patched without loss.
-pub fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode) -> ConfigEntry {
+pub(crate) fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode) -> ConfigEntry {
     let Some(path) = &state_dir.config_path else {
         return ConfigEntry::NotNeeded;
     };
@@ -258,7 +270,7 @@ pub fn name_in_config(state_dir: &StateDir, id: &str, provider: &str, mode: Mode
 ///
 /// # Errors
 /// In words.
-pub async fn remember(ctx: &Ctx, token: &Secret, setup: SetupToken) -> Result<(), String> {
+pub(crate) async fn remember(ctx: &Ctx, token: &Secret, setup: SetupToken) -> Result<(), String> {
     let now = ctx.clock.now();
     let changed = ledger::change(&ctx.state_dir, now, PATIENCE, |ledger| {
         // one that ended a year ago is of no interest any more

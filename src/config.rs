@@ -40,75 +40,75 @@ pub struct Config {
     /// `[alerts]`.
     pub alerts: AlertsConfig,
     /// `[[login]]`: further Claude Code directories.
-    pub logins: Vec<LoginConfig>,
+    pub(crate) logins: Vec<LoginConfig>,
     /// `[[channel]]`; empty where none is configured.
     pub channels: Vec<Channel>,
     /// `[[remote]]`.
-    pub remotes: Vec<RemoteConfig>,
+    pub(crate) remotes: Vec<RemoteConfig>,
     /// `[heartbeat]`.
     pub heartbeat: Option<Heartbeat>,
     /// `[daemon]`.
-    pub daemon: DaemonConfig,
+    pub(crate) daemon: DaemonConfig,
     /// `[metrics]`.
-    pub metrics: MetricsConfig,
+    pub(crate) metrics: MetricsConfig,
     /// The file it was read from; `None` for the defaults.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// What is wrong with that file, where this is the last valid one instead of it.
-    pub broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 /// `[daemon]`: when a resident nolapse makes a pass.
 #[derive(Clone, Debug)]
-pub struct DaemonConfig {
+pub(crate) struct DaemonConfig {
     /// Cron expression of six fields, seconds first, in the local time zone.
-    pub schedule: String,
+    pub(crate) schedule: String,
     /// A loopback address where metrics and health can be asked for.
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// `[metrics]`: where other programs find how things stand.
 #[derive(Clone, Debug, Default)]
-pub struct MetricsConfig {
+pub(crate) struct MetricsConfig {
     /// Written after each pass, for node_exporter's textfile collector.
-    pub textfile: Option<PathBuf>,
+    pub(crate) textfile: Option<PathBuf>,
 }
 
 /// `[renew]`: who renews a login whose access token ends.
 #[derive(Clone, Debug)]
 pub struct RenewConfig {
     /// How.
-    pub mode: RenewMode,
+    pub(crate) mode: RenewMode,
     /// Whether or not an agent uses the login.
-    pub always: bool,
+    pub(crate) always: bool,
     /// How long before its access token ends a login is due, [`Ms`].
-    pub lead: Ms,
+    pub(crate) lead: Ms,
     /// delegate: the CLI, a path or a name on the `PATH`.
-    pub claude: PathBuf,
+    pub(crate) claude: PathBuf,
     /// delegate: how long the CLI is waited for before it is left alone. It is never ended.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// direct: the token endpoint.
-    pub token_url: SecretUrl,
+    pub(crate) token_url: SecretUrl,
     /// direct: the client id, for logins that name none of their own.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// direct: how long the answer is waited for.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// `[[remote]]`: another host, asked by SSH.
 #[derive(Clone, Debug)]
-pub struct RemoteConfig {
+pub(crate) struct RemoteConfig {
     /// Its name in messages, unique.
-    pub name: String,
+    pub(crate) name: String,
     /// What `ssh` is given: a host, `user@host`, or a `Host` of `~/.ssh/config`.
-    pub ssh: String,
+    pub(crate) ssh: String,
     /// What is run there.
-    pub command: String,
+    pub(crate) command: String,
     /// How often it is asked, [`Ms`].
-    pub every: Ms,
+    pub(crate) every: Ms,
     /// The longest an answer may take, [`Ms`].
-    pub timeout: Ms,
+    pub(crate) timeout: Ms,
     /// How long it may be silent before that is an alert, [`Ms`].
-    pub grace: Ms,
+    pub(crate) grace: Ms,
 }
 
 impl RemoteConfig {
@@ -175,12 +175,12 @@ impl Default for Config {
 }
 
 /// `$XDG_CONFIG_HOME/nolapse/config.toml`, `~/.config` where that is not set to an absolute path.
-pub fn default_path(host: &Host) -> PathBuf {
+pub(crate) fn default_path(host: &Host) -> PathBuf {
     xdg(host, "XDG_CONFIG_HOME", ".config").join("nolapse/config.toml")
 }
 
 /// `$XDG_STATE_HOME/nolapse`, `~/.local/state` where that is not set to an absolute path.
-pub fn default_state_dir(host: &Host) -> PathBuf {
+pub(crate) fn default_state_dir(host: &Host) -> PathBuf {
     xdg(host, "XDG_STATE_HOME", ".local/state").join("nolapse")
 }
 
@@ -288,7 +288,7 @@ pub(crate) fn trusted(path: &Path, host: &Host) -> Result<(), ConfigError> {
 
 /// The files that hold the configuration's secrets and can be read by others, whether or not it is valid otherwise: those
 /// named by a `*_file` key, and the configuration itself where a secret stands in it.
-pub fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, types::Meta)> {
+pub(crate) fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, types::Meta)> {
     let Ok(snapshot) = files::read(path) else {
         return Vec::new();
     };
@@ -561,7 +561,7 @@ fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigEr
 }
 
 /// A list of glob patterns.
-pub fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
+pub(crate) fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
     let Some(list) = table.strings(key)? else {
         return Ok(None);
     };

@@ -1,7 +1,7 @@
 //! What a pass works with: the host, the clock, the configuration, the state directory.
 
 use crate::config::Config;
-pub use crate::edge::host::{Clock, Host};
+pub(crate) use crate::edge::host::{Clock, Host};
 use crate::edge::http::Http;
 use crate::notify::{self, Channel};
 use crate::types::Ms;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 impl Ctx {
     /// The channels to tell: the configured ones, else what the host has.
-    pub fn channels(&self) -> Vec<Channel> {
+    pub(crate) fn channels(&self) -> Vec<Channel> {
         match self.config.channels.is_empty() {
             true => notify::default_channels(&self.host),
             false => self.config.channels.clone(),
@@ -17,7 +17,7 @@ impl Ctx {
     }
 
     /// A moment in the user's time zone, `Sun 22 Nov 21:03`.
-    pub fn when(&self, at: Ms) -> String {
+    pub(crate) fn when(&self, at: Ms) -> String {
         use chrono::TimeZone;
         match chrono::Local.timestamp_millis_opt(at).single() {
             Some(time) => time.format("%a %e %b %Y %H:%M").to_string().replace("  ", " "),
@@ -26,7 +26,7 @@ impl Ctx {
     }
 
     /// The user's day of a moment, `Sunday 22 November 2026`.
-    pub fn day(&self, at: Ms) -> String {
+    pub(crate) fn day(&self, at: Ms) -> String {
         use chrono::TimeZone;
         let time = chrono::Local.timestamp_millis_opt(at).single();
         time.map_or_else(String::new, |time| {
@@ -35,21 +35,21 @@ impl Ctx {
     }
 
     /// The user's date, `22 Nov`.
-    pub fn date(&self, at: Ms) -> String {
+    pub(crate) fn date(&self, at: Ms) -> String {
         use chrono::TimeZone;
         let time = chrono::Local.timestamp_millis_opt(at).single();
         time.map_or_else(String::new, |time| time.format("%-d %b").to_string())
     }
 
     /// The user's time of day, `21:03`.
-    pub fn time(&self, at: Ms) -> String {
+    pub(crate) fn time(&self, at: Ms) -> String {
         use chrono::TimeZone;
         let time = chrono::Local.timestamp_millis_opt(at).single();
         time.map_or_else(|| "--:--".into(), |time| time.format("%H:%M").to_string())
     }
 
     /// The minute of the user's day, 0..1440.
-    pub fn minute_of_day(&self, at: Ms) -> u16 {
+    pub(crate) fn minute_of_day(&self, at: Ms) -> u16 {
         use chrono::{TimeZone, Timelike};
         let time = chrono::Local.timestamp_millis_opt(at).single();
         time.map_or(0, |time| (time.hour() * 60 + time.minute()) as u16)

@@ -40,7 +40,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Files whose change is a reason to look: logins, stores, the agents' configuration, ours.
-pub fn names() -> Vec<&'static str> {
+pub(crate) fn names() -> Vec<&'static str> {
     let mut names = families::file_names();
     names.extend([login::FILE_NAME, "config.toml"]);
     names
@@ -82,7 +82,7 @@ enum Woke {
 
 /// Why the daemon ended, if nobody asked it to.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub(crate) enum Failed {
     /// The schedule is none.
     #[error("{0}")]
     Schedule(String),
@@ -98,7 +98,7 @@ pub enum Failed {
 ///
 /// # Errors
 /// [`Failed`].
-pub fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), Failed> {
+pub(crate) fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     schedule::next(&ctx.config.daemon.schedule).map_err(Failed::Schedule)?;
     let (mut signals, mut watch, alarm) =
@@ -448,7 +448,7 @@ fn wake_at(ctx: &Ctx, view: &View, begun: Ms) -> Ms {
 }
 
 /// The directories whose files matter, with those in which they would appear.
-pub fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
+pub(crate) fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
     let mut dirs: BTreeSet<PathBuf> = view.logins.iter().map(|login| login.login.place.dir.clone()).collect();
     dirs.extend(
         view.looked_at

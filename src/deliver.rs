@@ -54,7 +54,7 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
 }
 
 /// What [`queue`] is about to give up: nobody took it for a week.
-pub fn given_up(ledger: &Ledger, now: Ms) -> Vec<Entry> {
+pub(crate) fn given_up(ledger: &Ledger, now: Ms) -> Vec<Entry> {
     let old = ledger.outbox.iter().filter(|out| now - out.queued_at >= GIVE_UP);
     old.map(|out| note::of_outgoing("given_up", out, out.last_error.clone(), now))
         .collect()
@@ -282,7 +282,7 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
 }
 
 /// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
-pub fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
+pub(crate) fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
     let mut leased = Vec::new();
     for out in ledger.outbox.iter_mut().filter(|out| which(out)) {
         out.next_at = now + LEASE;
@@ -294,7 +294,7 @@ pub fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool,
 }
 
 /// A channel works again: what failed before is tried at the next pass.
-pub fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
+pub(crate) fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
     for out in &mut ledger.outbox {
         if out.channel == channel && out.last_error.is_some() {
             out.next_at = now;
@@ -377,7 +377,7 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
 }
 
 /// Writes down how a channel fared: what it refused stays in mind, and any success ends passing trouble.
-pub fn fared<'r>(
+pub(crate) fn fared<'r>(
     ledger: &mut Ledger,
     channel: &Channel,
     results: impl Iterator<Item = &'r Result<Receipt, SendError>>,
@@ -411,7 +411,7 @@ pub fn fared<'r>(
 }
 
 /// What a person should know of the telling itself: channels that keep failing.
-pub fn failing(ledger: &Ledger) -> Vec<Problem> {
+pub(crate) fn failing(ledger: &Ledger) -> Vec<Problem> {
     let lasting = ledger.troubles.iter().filter(|(_, trouble)| trouble.lasting());
     let problem = |(name, trouble): (&String, &Trouble)| Problem {
         kind: if trouble.refused {
@@ -430,7 +430,7 @@ pub fn failing(ledger: &Ledger) -> Vec<Problem> {
 }
 
 /// What a person should not forget: that they asked for silence.
-pub fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
+pub(crate) fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
     let active = silences.iter().filter(|silence| silence.active(now));
     let problem = |silence: &Silence| {
         let (what, option) = match &silence.scope {

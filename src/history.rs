@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 1 << 20;
 
 /// Where it lies, the older file first.
-pub fn paths(state_dir: &Path) -> [PathBuf; 2] {
+pub(crate) fn paths(state_dir: &Path) -> [PathBuf; 2] {
     [state_dir.join("history.1.jsonl"), state_dir.join("history.jsonl")]
 }
 
@@ -24,7 +24,7 @@ pub fn paths(state_dir: &Path) -> [PathBuf; 2] {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn append(state_dir: &Path, entries: &[Entry]) -> io::Result<()> {
+pub(crate) fn append(state_dir: &Path, entries: &[Entry]) -> io::Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub fn append(state_dir: &Path, entries: &[Entry]) -> io::Result<()> {
 }
 
 /// [`append`]; that it could not be done is said in the log and stops nothing.
-pub fn note(state_dir: &Path, entries: &[Entry]) {
+pub(crate) fn note(state_dir: &Path, entries: &[Entry]) {
     if let Err(error) = append(state_dir, entries) {
         tracing::warn!("history: {}", files::io_words(&error));
     }
@@ -54,18 +54,18 @@ pub fn note(state_dir: &Path, entries: &[Entry]) {
 
 /// The history as it was found.
 #[derive(Debug, Default)]
-pub struct Read {
+pub(crate) struct Read {
     /// The oldest first, as they were written.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Lines that are none of ours.
-    pub skipped: usize,
+    pub(crate) skipped: usize,
 }
 
 /// Reads what happened at `since` or later. However large the files are, 4 MiB are read at most.
 ///
 /// # Errors
 /// What the system refuses, in words; that there is no file is none.
-pub fn read(state_dir: &Path, since: Ms) -> Result<Read, String> {
+pub(crate) fn read(state_dir: &Path, since: Ms) -> Result<Read, String> {
     let mut read = Read::default();
     for path in paths(state_dir) {
         let tail = match files::read_tail(&path, 2 * LIMIT) {

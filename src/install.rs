@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Where nolapse can be put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Platform {
+pub(crate) enum Platform {
     /// A user service with a timer, or the daemon
     Systemd,
     /// Android's job scheduler, Termux:Boot and Termux:Widget; with --daemon also termux-services
@@ -29,7 +29,7 @@ pub enum Platform {
 
 impl Platform {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Systemd,
         Self::Termux,
         Self::Cron,
@@ -39,7 +39,7 @@ impl Platform {
     ];
 
     /// Its word on the command line and in the manifest.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
             Self::Termux => "termux",
@@ -73,83 +73,83 @@ pub(crate) fn here(host: &Host) -> Platform {
 
 /// The host as far as an installation needs it.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The user's home.
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
     /// `$XDG_CONFIG_HOME`.
-    pub config_home: PathBuf,
+    pub(crate) config_home: PathBuf,
     /// `$XDG_DATA_HOME`.
-    pub data_home: PathBuf,
+    pub(crate) data_home: PathBuf,
     /// Termux's `$PREFIX`.
-    pub prefix: PathBuf,
+    pub(crate) prefix: PathBuf,
     /// The program that makes notification channels of Termux:API, if it is there.
-    pub termux_api: Option<PathBuf>,
+    pub(crate) termux_api: Option<PathBuf>,
     /// Where a user's runsvdir looks, `$SVDIR` or `~/service`.
-    pub svdir: PathBuf,
+    pub(crate) svdir: PathBuf,
     /// The user's number.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// The user's name, if the environment says it.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The program, and the global options that it is to be run with.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// The directory of the Claude Code CLI, where no service would find it by itself.
-    pub claude_dir: Option<String>,
+    pub(crate) claude_dir: Option<String>,
 }
 
 /// What is to be there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Files, in the order in which they are written.
-    pub files: Vec<Planned>,
+    pub(crate) files: Vec<Planned>,
     /// A block of lines for the user's crontab.
-    pub crontab: Option<String>,
+    pub(crate) crontab: Option<String>,
     /// Tells whether it is switched on, by succeeding.
-    pub probe: Option<Call>,
+    pub(crate) probe: Option<Call>,
     /// Switch it on.
-    pub on: Vec<Call>,
+    pub(crate) on: Vec<Call>,
     /// Switch it off, before the files are removed.
-    pub off: Vec<Call>,
+    pub(crate) off: Vec<Call>,
     /// And afterwards.
-    pub off_after: Vec<Call>,
+    pub(crate) off_after: Vec<Call>,
     /// What the service manager makes beside the files, which goes with them.
-    pub made_by_service: Vec<PathBuf>,
+    pub(crate) made_by_service: Vec<PathBuf>,
     /// What it makes elsewhere for this unit alone, directories included, which goes too.
-    pub made_elsewhere: Vec<PathBuf>,
+    pub(crate) made_elsewhere: Vec<PathBuf>,
     /// Says when the next pass is.
-    pub next: Option<Call>,
+    pub(crate) next: Option<Call>,
     /// The same in words, where no command says it.
-    pub next_words: &'static str,
+    pub(crate) next_words: &'static str,
     /// What only a person can do, said at the end.
-    pub by_hand: &'static [&'static str],
+    pub(crate) by_hand: &'static [&'static str],
 }
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// Where.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What.
-    pub text: String,
+    pub(crate) text: String,
     /// Permission bits.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// The service manager takes it away; it is not put back.
-    pub once: bool,
+    pub(crate) once: bool,
 }
 
 /// One command of the platform's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// The program and its arguments.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// When it counts as done.
-    pub done: Done,
+    pub(crate) done: Done,
     /// The package or app that has it, for a hint.
-    pub from: &'static str,
+    pub(crate) from: &'static str,
 }
 
 /// When a command counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
+pub(crate) enum Done {
     /// It ends with code 0.
     Success,
     /// Its output holds this; its exit code says nothing.
@@ -160,7 +160,7 @@ pub enum Done {
 
 impl Call {
     /// `words`, of the package or app `from`.
-    pub fn new(from: &'static str, done: Done, words: &[&str]) -> Self {
+    pub(crate) fn new(from: &'static str, done: Done, words: &[&str]) -> Self {
         Self {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             done,
@@ -169,7 +169,7 @@ impl Call {
     }
 
     /// As a person would type it.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.words
             .iter()
             .map(|word| sh_word(word))
@@ -180,48 +180,48 @@ impl Call {
 
 /// What was installed, by platform: what an uninstall may remove.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// By [`Platform::word`].
     #[serde(default)]
-    pub installed: BTreeMap<String, Entry>,
+    pub(crate) installed: BTreeMap<String, Entry>,
     /// What the pass at the installation made in the state directory, which was empty before.
     #[serde(default)]
-    pub state: Vec<Written>,
+    pub(crate) state: Vec<Written>,
     /// Directories that were made for the state directory, outermost first.
     #[serde(default)]
-    pub state_dirs: Vec<PathBuf>,
+    pub(crate) state_dirs: Vec<PathBuf>,
 }
 
 /// One installed platform.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Whether it is the daemon.
-    pub daemon: bool,
+    pub(crate) daemon: bool,
     /// What was written.
     #[serde(default)]
-    pub files: Vec<Written>,
+    pub(crate) files: Vec<Written>,
     /// Directories that were made for it, outermost first.
     #[serde(default)]
-    pub dirs: Vec<PathBuf>,
+    pub(crate) dirs: Vec<PathBuf>,
     /// What was put into the crontab.
     #[serde(default)]
-    pub crontab: Option<String>,
+    pub(crate) crontab: Option<String>,
     /// There was no crontab before.
     #[serde(default)]
-    pub crontab_made: bool,
+    pub(crate) crontab_made: bool,
 }
 
 /// One file as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub(crate) struct Written {
     /// Where.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// SHA-256 of what, in hex digits.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// SHA-256 in hex digits.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -229,7 +229,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 const JOB_ID: &str = "4624";
 
 /// What `platform` needs. `daemon` asks for the resident form where there are two.
-pub fn plan(platform: Platform, daemon: bool, place: &Place) -> Plan {
+pub(crate) fn plan(platform: Platform, daemon: bool, place: &Place) -> Plan {
     match platform {
         Platform::Systemd => systemd(daemon, place),
         Platform::Termux => termux(daemon, place),
@@ -607,7 +607,7 @@ fn xml(text: &str) -> String {
 }
 
 /// The directories that must be made before `path` can be written, outermost first, as `is_dir` sees it.
-pub fn missing_dirs(path: &Path, is_dir: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+pub(crate) fn missing_dirs(path: &Path, is_dir: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut missing: Vec<PathBuf> = path
         .ancestors()
         .skip(1)

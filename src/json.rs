@@ -12,11 +12,11 @@ use std::fmt;
 
 /// One value inside an object, not yet looked into.
 #[derive(Clone, Copy, Debug)]
-pub struct Loose<'a>(&'a str);
+pub(crate) struct Loose<'a>(&'a str);
 
 impl<'a> Loose<'a> {
     /// The text of a JSON string, escapes resolved; `None` for any other type, or a lone surrogate.
-    pub fn str(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn str(self) -> Option<Cow<'a, str>> {
         if !self.0.starts_with('"') {
             return None;
         }
@@ -27,7 +27,7 @@ impl<'a> Loose<'a> {
     }
 
     /// A JSON number as JavaScript reads it, infinite where it overflows; `None` for any other type.
-    pub fn number(self) -> Option<f64> {
+    pub(crate) fn number(self) -> Option<f64> {
         match self.0.as_bytes().first() {
             Some(b'-' | b'0'..=b'9') => self.0.parse().ok(),
             _ => None,
@@ -35,19 +35,19 @@ impl<'a> Loose<'a> {
     }
 
     /// A number of milliseconds, or a string that spells one, as Claude Code coerces it.
-    pub fn number_or_numeric_string(self) -> Option<f64> {
+    pub(crate) fn number_or_numeric_string(self) -> Option<f64> {
         self.number()
             .or_else(|| self.str()?.trim().parse().ok())
             .filter(|n: &f64| !n.is_nan())
     }
 
     /// The fields of an object; `None` for any other type.
-    pub fn object(self) -> Option<Fields<'a>> {
+    pub(crate) fn object(self) -> Option<Fields<'a>> {
         Fields::parse(self.0).ok()
     }
 
     /// The texts of an array of strings; `None` for any other type, members of another type left out.
-    pub fn strings(self) -> Option<Vec<String>> {
+    pub(crate) fn strings(self) -> Option<Vec<String>> {
         let items: Vec<&RawValue> = serde_json::from_str(self.0).ok()?;
         Some(
             items
@@ -58,21 +58,21 @@ impl<'a> Loose<'a> {
     }
 
     /// Whether this is `null`.
-    pub fn is_null(self) -> bool {
+    pub(crate) fn is_null(self) -> bool {
         self.0 == "null"
     }
 }
 
 /// The fields of one object in their order. A repeated key counts as JavaScript counts it: the last one wins.
 #[derive(Clone, Debug, Default)]
-pub struct Fields<'a>(Vec<(Cow<'a, str>, Loose<'a>)>);
+pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, Loose<'a>)>);
 
 impl<'a> Fields<'a> {
     /// Reads an object.
     ///
     /// # Errors
     /// Where the text is no JSON, or no object at its root; the message has line and column and never content.
-    pub fn parse(text: &'a str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let fields = serde::Deserializer::deserialize_map(&mut reader, FieldsVisitor).map_err(|e| words(&e))?;
         reader.end().map_err(|e| words(&e))?;
@@ -80,7 +80,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The value under `key`.
-    pub fn get(&self, key: &str) -> Option<Loose<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Loose<'a>> {
         self.0
             .iter()
             .rev()
@@ -89,7 +89,7 @@ impl<'a> Fields<'a> {
     }
 
     /// All fields in order, each key once with its last value.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Loose<'a>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Loose<'a>)> {
         let last = last_of_each(self.0.iter().map(|(key, _)| key.as_ref()));
         self.0
             .iter()
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
 /// The objects in the object under `key`, in order, each id once with its last value: all that is asked of a store, in one
 /// reading of its text; and the members beside it. `None` where anything is not as expected, which [`Fields`] then tells in so
 /// many words.
-pub fn entries<'a>(text: &'a str, key: &str) -> Option<(Vec<Entry<'a>>, Fields<'a>)> {
+pub(crate) fn entries<'a>(text: &'a str, key: &str) -> Option<(Vec<Entry<'a>>, Fields<'a>)> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let (mut entries, rest) = serde::Deserializer::deserialize_map(&mut reader, Under(key)).ok()?;
     reader.end().ok()?;
@@ -116,7 +116,7 @@ pub fn entries<'a>(text: &'a str, key: &str) -> Option<(Vec<Entry<'a>>, Fields<'
 }
 
 /// A member that is an object.
-pub type Entry<'a> = (Cow<'a, str>, Fields<'a>);
+pub(crate) type Entry<'a> = (Cow<'a, str>, Fields<'a>);
 
 /// For each key whether it is the last one of its spelling.
 fn last_of_each<'k>(keys: impl DoubleEndedIterator<Item = &'k str>) -> Vec<bool> {
@@ -219,7 +219,7 @@ fn words(error: &serde_json::Error) -> String {
 
 /// A positive number of milliseconds as an [`Ms`]; fractions round up, so that a part of a millisecond left is some left.
 /// Infinite and larger than an [`Ms`] become the largest one.
-pub fn positive_ms(number: f64) -> Option<Ms> {
+pub(crate) fn positive_ms(number: f64) -> Option<Ms> {
     (number > 0.0).then(|| number.ceil() as Ms)
 }
 
@@ -228,7 +228,7 @@ const MAX_DEPTH: usize = 96;
 
 /// A document whose keys and scalars are kept as spelled.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Doc {
+pub(crate) enum Doc {
     /// Members in order; keys in their quotes, as spelled.
     Object(Vec<(String, Doc)>),
     /// Items in order.
@@ -239,7 +239,7 @@ pub enum Doc {
 
 /// How a document is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// Two-space indentation and a final line break, as the agents write their stores.
     Pretty,
     /// No white space at all, as Claude Code writes its credentials.
@@ -251,7 +251,7 @@ impl Doc {
     ///
     /// # Errors
     /// Where the text is no JSON or too deep; the message has no content.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let raw: &RawValue = serde_json::from_str(text).map_err(|e| words(&e))?;
         Self::of(raw.get(), 0)
     }
@@ -303,22 +303,22 @@ impl Doc {
     }
 
     /// A string as a document.
-    pub fn string(text: &str) -> Self {
+    pub(crate) fn string(text: &str) -> Self {
         Self::Scalar(quoted(text))
     }
 
     /// A whole number as a document.
-    pub fn number(number: Ms) -> Self {
+    pub(crate) fn number(number: Ms) -> Self {
         Self::Scalar(number.to_string())
     }
 
     /// An object from its members in order.
-    pub fn object(members: impl IntoIterator<Item = (&'static str, Doc)>) -> Self {
+    pub(crate) fn object(members: impl IntoIterator<Item = (&'static str, Doc)>) -> Self {
         Self::Object(members.into_iter().map(|(key, value)| (quoted(key), value)).collect())
     }
 
     /// The value under `key`, the last one where it is repeated.
-    pub fn get(&self, key: &str) -> Option<&Doc> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Doc> {
         let Self::Object(members) = self else { return None };
         members
             .iter()
@@ -328,7 +328,7 @@ impl Doc {
     }
 
     /// The value under `key` for changing.
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Doc> {
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Doc> {
         let Self::Object(members) = self else { return None };
         members
             .iter_mut()
@@ -338,7 +338,7 @@ impl Doc {
     }
 
     /// Puts `value` under `key`: in its place where it is, at the end where it is not. Nothing happens to a non-object.
-    pub fn set(&mut self, key: &str, value: Doc) {
+    pub(crate) fn set(&mut self, key: &str, value: Doc) {
         match self.get_mut(key) {
             Some(place) => *place = value,
             None => {
@@ -350,7 +350,7 @@ impl Doc {
     }
 
     /// Puts `value` under the new `key` right after `before`, at the end where that is not there.
-    pub fn insert_after(&mut self, before: &str, key: &str, value: Doc) {
+    pub(crate) fn insert_after(&mut self, before: &str, key: &str, value: Doc) {
         if let Self::Object(members) = self {
             let at = members.iter().rposition(|(name, _)| is_key(name, before));
             let at = at.map_or(members.len(), |at| at + 1);
@@ -359,7 +359,7 @@ impl Doc {
     }
 
     /// The text of a string, escapes resolved; `None` for anything else.
-    pub fn as_str(&self) -> Option<String> {
+    pub(crate) fn as_str(&self) -> Option<String> {
         match self {
             Self::Scalar(text) => unquoted(text),
             _ => None,
@@ -367,14 +367,14 @@ impl Doc {
     }
 
     /// Takes `key` out, every time it is there.
-    pub fn remove(&mut self, key: &str) {
+    pub(crate) fn remove(&mut self, key: &str) {
         if let Self::Object(members) = self {
             members.retain(|(name, _)| !is_key(name, key));
         }
     }
 
     /// The document as text.
-    pub fn to_text(&self, layout: Layout) -> String {
+    pub(crate) fn to_text(&self, layout: Layout) -> String {
         let mut out = String::new();
         match layout {
             Layout::Compact => self.write_compact(&mut out),
@@ -460,12 +460,12 @@ fn is_key(spelled: &str, key: &str) -> bool {
 }
 
 /// The text of a string as it is spelled in a document; `None` for anything else.
-pub fn unquoted(spelled: &str) -> Option<String> {
+pub(crate) fn unquoted(spelled: &str) -> Option<String> {
     Loose(spelled).str().map(Cow::into_owned)
 }
 
 /// The layout a text has, so that a patch keeps it.
-pub fn layout_of(text: &str) -> Layout {
+pub(crate) fn layout_of(text: &str) -> Layout {
     match text.trim_end().contains('\n') {
         true => Layout::Pretty,
         false => Layout::Compact,
@@ -473,12 +473,12 @@ pub fn layout_of(text: &str) -> Layout {
 }
 
 /// A byte order mark is no part of the document, though some editors put one in front.
-pub fn without_bom(text: &str) -> &str {
+pub(crate) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Whether the text is valid JSON of any kind.
-pub fn is_json(text: &str) -> bool {
+pub(crate) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 

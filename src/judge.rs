@@ -9,7 +9,7 @@ use crate::rules::view::View;
 use crate::types::{Ms, Problem};
 
 /// What needs a human, as of this view.
-pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
+pub(crate) fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
     let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
         .iter()
         .any(|name| ctx.host.var_nonblank(name).is_some());
@@ -17,7 +17,7 @@ pub fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
 }
 
 /// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
-pub fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
+pub(crate) fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
     let mut firing = alerts(ctx, view);
     firing.extend(rules::alert::channel_alerts(&ledger.troubles));
     firing.extend(rules::link::alerts(&ledger.openclaw));

@@ -3,19 +3,19 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many cells of a terminal a text takes; there must be no escape codes in it.
-pub fn cells(text: &str) -> usize {
+pub(crate) fn cells(text: &str) -> usize {
     text.width()
 }
 
 /// Exactly so many cells: padded with blanks, or cut with an `…`.
-pub fn fit(text: &str, width: usize) -> String {
+pub(crate) fn fit(text: &str, width: usize) -> String {
     let cut = cut(text, width);
     let missing = width.saturating_sub(cells(&cut));
     cut + &" ".repeat(missing)
 }
 
 /// At most so many cells, cut with an `…`.
-pub fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if cells(text) <= width {
         return text.to_owned();
     }
@@ -36,7 +36,7 @@ pub fn cut(text: &str, width: usize) -> String {
 }
 
 /// At most so many cells, the begin cut off with an `…`.
-pub fn tail(text: &str, width: usize) -> String {
+pub(crate) fn tail(text: &str, width: usize) -> String {
     if cells(text) <= width {
         return text.to_owned();
     }
@@ -57,7 +57,7 @@ pub fn tail(text: &str, width: usize) -> String {
 }
 
 /// Lines of at most `width` cells, broken at blanks; a word that is longer is broken where it must be.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(8);
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -89,7 +89,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// [`wrap`] with every line after the first indented, as one text without a final line break; `None` for no width at all.
-pub fn hang(text: &str, indent: usize, width: Option<usize>) -> String {
+pub(crate) fn hang(text: &str, indent: usize, width: Option<usize>) -> String {
     match width {
         None => text.to_owned(),
         Some(width) => wrap(text, width.saturating_sub(indent)).join(&format!("\n{}", " ".repeat(indent))),
@@ -98,7 +98,7 @@ pub fn hang(text: &str, indent: usize, width: Option<usize>) -> String {
 
 /// Lines for a screen of this width: each is broken at blanks and goes on below its own text. What stands between backquotes and a
 /// command at a line's end (`run: …`, `hint: …`) stay whole where they fit. There must be no escape codes in it.
-pub fn wrapped(text: &str, width: usize) -> String {
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
         let (line, end) = match line.strip_suffix('\n') {
@@ -168,7 +168,7 @@ fn atoms(line: &str) -> Vec<&str> {
 }
 
 /// `a`, `a and b`, `a, b and c`, `a, b, c and 7 more` for names of which `more` are not here.
-pub fn list(names: &[String], most: usize, more: usize) -> String {
+pub(crate) fn list(names: &[String], most: usize, more: usize) -> String {
     let shown = &names[..names.len().min(most)];
     let rest = names.len() - shown.len() + more;
     match (shown, rest) {
@@ -180,7 +180,7 @@ pub fn list(names: &[String], most: usize, more: usize) -> String {
 }
 
 /// Foreign names may hold anything: see `crate::visible`.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     crate::visible::line(text).into_owned()
 }
 

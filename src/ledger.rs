@@ -22,20 +22,20 @@ const SCHEMA: &str = "nolapse.ledger/1";
 
 /// A ledger as it was found.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The ledger, empty where there was none.
-    pub ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// What was wrong with it.
-    pub problem: Option<Problem>,
+    pub(crate) problem: Option<Problem>,
 }
 
 /// Where it lies in the state directory.
-pub fn path(state_dir: &Path) -> PathBuf {
+pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("ledger.json")
 }
 
 /// Reads the ledger and changes nothing. One that cannot be read is reported and taken for empty; [`set_aside`] keeps it.
-pub fn load(state_dir: &Path) -> Loaded {
+pub(crate) fn load(state_dir: &Path) -> Loaded {
     let path = path(state_dir);
     // what was posted must be known even where the ledger is lost: asked only then
     let anew = || {
@@ -86,7 +86,7 @@ const KEPT: usize = 3;
 ///
 /// # Errors
 /// What the system refuses; a ledger must not be saved then.
-pub fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
+pub(crate) fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
     files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))?;
     let at = |name: &String| {
         name.strip_prefix("ledger.corrupt-")?
@@ -129,7 +129,7 @@ pub async fn change<T>(
 }
 
 /// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
-pub fn last_pass(state_dir: &Path) -> Option<Ms> {
+pub(crate) fn last_pass(state_dir: &Path) -> Option<Ms> {
     passes(state_dir).last_at
 }
 
@@ -137,7 +137,7 @@ pub fn last_pass(state_dir: &Path) -> Option<Ms> {
 ///
 /// # Errors
 /// What the system refuses; the old one is then still there.
-pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
+pub(crate) fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     let path = files::own_target(&path(state_dir))?;
     let mut bytes = serde_json::to_vec(ledger).map_err(io::Error::other)?;
     bytes.push(b'\n');
@@ -158,7 +158,7 @@ pub fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
+pub(crate) fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     let fences = Fences {
         renewals: ledger.renewals.clone(),
         rejected: ledger.rejected.clone(),
@@ -191,7 +191,7 @@ fn fences(state_dir: &Path) -> Fences {
 }
 
 /// How passes went so far; nothing where nobody wrote it down, or a power cut tore it.
-pub fn passes(state_dir: &Path) -> Passes {
+pub(crate) fn passes(state_dir: &Path) -> Passes {
     files::read_ours(&state_dir.join(PASSES))
         .ok()
         .and_then(|snapshot| serde_json::from_slice(&snapshot.bytes).ok())
@@ -204,7 +204,7 @@ const PASSES: &str = "passes.json";
 ///
 /// # Errors
 /// What the system refuses.
-pub fn save_passes(state_dir: &Path, passes: &Passes) -> io::Result<()> {
+pub(crate) fn save_passes(state_dir: &Path, passes: &Passes) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(passes).map_err(io::Error::other)?;
     bytes.push(b'\n');
     files::publish(&state_dir.join(PASSES), &bytes, 0o600)

@@ -2,6 +2,8 @@
 //!
 //! The modules, in reading order; ARCHITECTURE.md is the map with the invariants.
 
+// what the binary, the example, the fuzz targets and the tests do not need stays in the crate, where dead code shows
+#![warn(unreachable_pub)]
 // tests build their own worlds; `clippy.toml` holds the edges of everything else
 #![cfg_attr(
     test,
@@ -19,49 +21,49 @@ pub mod types;
 pub mod config;
 pub mod ctx;
 
-pub mod layout;
-pub(crate) mod visible;
+mod layout;
+mod visible;
 
 pub mod edge;
-pub mod json;
+mod json;
 
 pub mod table;
 
-pub mod sources;
-pub mod stores;
+mod sources;
+mod stores;
 
 pub mod rules;
 
-pub mod outcome;
+mod outcome;
 
-pub mod look;
+mod look;
 
 pub mod deliver;
-pub mod history;
-pub mod judge;
-pub mod ledger;
-pub mod note;
+mod history;
+mod judge;
+mod ledger;
+mod note;
 pub mod notify;
-pub(crate) mod phone;
-pub mod remotes;
-pub mod renew;
+mod phone;
+mod remotes;
+mod renew;
 
 mod heard;
 mod strangers;
 
-pub mod pass;
+mod pass;
 
-pub mod metrics;
+mod metrics;
 
-pub mod by_hand;
-pub(crate) mod doctor;
-pub(crate) mod link;
-pub(crate) mod openclaw;
-pub mod reauth;
+mod by_hand;
+mod doctor;
+mod link;
+mod openclaw;
+mod reauth;
 
-pub mod daemon;
-pub mod install;
-pub mod report;
+mod daemon;
+mod install;
+mod report;
 
 pub mod cli;
 

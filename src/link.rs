@@ -32,15 +32,15 @@ const BEFORE: &str = "openclaw";
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// Index of the state directory.
-    pub state_dir: usize,
+    pub(crate) state_dir: usize,
     /// The agents' ids.
-    pub agents: Vec<String>,
+    pub(crate) agents: Vec<String>,
     /// The profile id.
-    pub id: String,
+    pub(crate) id: String,
     /// The login's id.
-    pub login: String,
+    pub(crate) login: String,
     /// Its file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Wanted {

@@ -51,7 +51,7 @@ pub(crate) use reach::{key, misplaced};
 pub(crate) use team::unwatched;
 
 /// Looks at everything.
-pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
+pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     let now = ctx.clock.now();
     let mut found = discover::discover(&ctx.host);
     let mut problems = std::mem::take(&mut found.problems);
@@ -118,7 +118,7 @@ pub fn look(ctx: &Ctx, ledger: &Ledger) -> View {
 
 /// Reads one agent's store and every login again, under the store's lock: what is decided next is decided from this.
 /// The view holds that agent alone; the store's text rides along for patching.
-pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (View, Option<String>) {
+pub(crate) fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (View, Option<String>) {
     let now = ctx.clock.now();
     let logins = view.logins.iter().map(|login| match login.login.source {
         Source::Env => login.clone(),
@@ -161,7 +161,7 @@ pub fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (Vie
 }
 
 /// What an agent's store holds now, whatever its format; nothing where it cannot be read.
-pub fn profiles_again(agent: &AgentView) -> Vec<Profile> {
+pub(crate) fn profiles_again(agent: &AgentView) -> Vec<Profile> {
     match agent.sqlite && !retired(agent) {
         true => openclaw::profiles_again(agent),
         false => store::read(&agent.path).0.profiles().to_vec(),
@@ -613,7 +613,7 @@ fn hangs_on(
 }
 
 /// What a look leaves to be remembered: each login's memory, and which of its refresh tokens each copy held.
-pub fn remember(view: &View, ledger: &mut Ledger) {
+pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
     for login in &view.logins {
         if let Some(memory) = &login.memory {
             let before = ledger.logins.get(login.id());

@@ -17,7 +17,7 @@ use std::path::Path;
 const MODE: u32 = 0o644;
 
 /// The page of this view. `problems` are those beside the view's own.
-pub fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: &[&Problem]) -> String {
+pub(crate) fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: &[&Problem]) -> String {
     let alerts = judge::firing(ctx, view, ledger, view.now);
     let channels = ctx.channels();
     let channels: Vec<&str> = channels.iter().map(|channel: &Channel| channel.name.as_str()).collect();
@@ -36,7 +36,7 @@ pub fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, problems: 
 }
 
 /// The page of a pass.
-pub fn of_pass(ctx: &Ctx, report: &Report, ledger: &Ledger, passes: &Passes) -> String {
+pub(crate) fn of_pass(ctx: &Ctx, report: &Report, ledger: &Ledger, passes: &Passes) -> String {
     let failed = report.done.iter().filter_map(|done| match &done.outcome {
         Outcome::Failed(problem) => Some(problem),
         _ => None,
@@ -49,7 +49,7 @@ pub fn of_pass(ctx: &Ctx, report: &Report, ledger: &Ledger, passes: &Passes) -> 
 ///
 /// # Errors
 /// Why it could not be written.
-pub fn publish(ctx: &Ctx, path: &Path, page: &str) -> Result<(), Problem> {
+pub(crate) fn publish(ctx: &Ctx, path: &Path, page: &str) -> Result<(), Problem> {
     files::publish(path, page.as_bytes(), MODE).map_err(|error| {
         let here = ctx.host.tilde(path);
         Problem::at(

@@ -14,7 +14,7 @@ const AGENTS: usize = 12;
 
 /// What was done to stores and logins: what went well, and apart from it what did not and was not noted before. Only the
 /// first may be written where the ledger could not be saved: the other would be said at every pass.
-pub fn of_done(
+pub(crate) fn of_done(
     ledger: &mut Ledger,
     view: &View,
     done: &[Done],
@@ -106,7 +106,7 @@ fn login_of(view: &View, label: &str, ids: &[String]) -> Option<String> {
 }
 
 /// What became of alerts between two moments: begun, lapsed, eased, over.
-pub fn of_alerts(
+pub(crate) fn of_alerts(
     before: &BTreeMap<String, AlertMemory>,
     after: &BTreeMap<String, AlertMemory>,
     host: &str,
@@ -171,7 +171,7 @@ fn named(alert: &Alert) -> Entry {
 }
 
 /// How deliveries went. A failure that is the same as at the last try is not said again.
-pub fn of_deliveries(told: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) -> Vec<Entry> {
+pub(crate) fn of_deliveries(told: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (out, result) in told {
         let (what, detail) = match result {
@@ -185,7 +185,7 @@ pub fn of_deliveries(told: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) -
 }
 
 /// Something about an event on its way to a channel.
-pub fn of_outgoing(what: &'static str, out: &Outgoing, detail: Option<String>, now: Ms) -> Entry {
+pub(crate) fn of_outgoing(what: &'static str, out: &Outgoing, detail: Option<String>, now: Ms) -> Entry {
     Entry {
         at: now,
         what: what.into(),
@@ -203,7 +203,7 @@ pub fn of_outgoing(what: &'static str, out: &Outgoing, detail: Option<String>, n
 }
 
 /// Counts what was done.
-pub fn count(counts: &mut Counts, done: &[Done]) {
+pub(crate) fn count(counts: &mut Counts, done: &[Done]) {
     for one in done {
         match one.outcome {
             Outcome::Written(_) => counts.stores_written += 1,

@@ -11,18 +11,18 @@ use std::path::PathBuf;
 
 /// What was done, or would be, to one store or login.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub(crate) struct Done {
     /// The agent's label or the login's id.
-    pub whom: String,
+    pub(crate) whom: String,
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// How it went.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// How it went with one store or login.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Written: these profiles, or the login.
     Written(Vec<String>),
     /// Would be written; the exact change, secrets as fingerprints.
@@ -43,24 +43,24 @@ pub enum Outcome {
 
 /// What a pass saw and did.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// The world after it.
-    pub view: View,
+    pub(crate) view: View,
     /// What was done to stores and logins.
-    pub done: Vec<Done>,
+    pub(crate) done: Vec<Done>,
     /// What needs a human.
-    pub alerts: Vec<Alert>,
+    pub(crate) alerts: Vec<Alert>,
     /// What was told to whom, and how that went.
-    pub told: Vec<(Outgoing, Result<Receipt, SendError>)>,
+    pub(crate) told: Vec<(Outgoing, Result<Receipt, SendError>)>,
     /// What went wrong with the pass itself.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// How each login's renewal went, or why there was none.
-    pub renewals: Vec<Seen>,
+    pub(crate) renewals: Vec<Seen>,
 }
 
 impl Report {
     /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
-    pub fn good(&self) -> bool {
+    pub(crate) fn good(&self) -> bool {
         let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
         // that nobody has heard of an alert is no fault of the pass where no channel takes it; where one fails, that is said too
         let faults = |problem: &Problem| problem.kind != heard::UNHEARD;
@@ -70,29 +70,29 @@ impl Report {
 
 /// What was asked for; a pass asks for nothing in particular.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// This login alone.
-    pub login: Option<String>,
+    pub(crate) login: Option<String>,
     /// Whether or not an agent needs it.
-    pub by_hand: bool,
+    pub(crate) by_hand: bool,
     /// Neither the clock nor a back-off holds it up.
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 /// How it went with one login.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The login's id.
-    pub whom: String,
+    pub(crate) whom: String,
     /// Its file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What was done, or why not.
-    pub what: What,
+    pub(crate) what: What,
 }
 
 /// What was done, or why not.
 #[derive(Clone, Debug)]
-pub enum What {
+pub(crate) enum What {
     /// Renewed; until when its access token is good now, [`Ms`], and how.
     Renewed {
         /// [`Ms`].

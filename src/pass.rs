@@ -16,7 +16,7 @@ use crate::ctx::Ctx;
 use crate::deliver;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError, Terms};
-use crate::edge::replace::{self, NotPut, Planned, Replaced};
+use crate::edge::replace::{self, NotPut, Planned};
 use crate::heard;
 use crate::history;
 use crate::json::{Doc, Layout};
@@ -52,11 +52,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
-pub const STORE_PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(25);
 
 /// What a pass is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Everything.
     Whole,
     /// Stores and logins alone; nobody is told.
@@ -66,17 +66,17 @@ pub enum Scope {
 }
 
 /// One pass.
-pub async fn run(ctx: &Ctx, scope: Scope) -> Report {
+pub(crate) async fn run(ctx: &Ctx, scope: Scope) -> Report {
     run_asked(ctx, scope, &Asked::default()).await
 }
 
 /// One pass, with what was asked of the renewals.
-pub async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
+pub(crate) async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report {
     begin(ctx, scope, asked).await.finish(ctx).await
 }
 
 /// A pass up to where it would wait for strangers: what it found is saved and on its way.
-pub async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
+pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
     let begun = crate::edge::host::monotonic();
     let mut problems = Vec::new();
     let mut tail = (scope == Scope::Whole).then(|| Tail::begin(ctx));
@@ -217,16 +217,16 @@ pub async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
 
 /// A pass whose own work is done and saved; what it found is on its way.
 #[derive(Debug)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// What it saw and did so far; who was told, and what other hosts say, comes with the end.
-    pub report: Report,
+    pub(crate) report: Report,
     tail: Option<Tail>,
     begun: std::time::Instant,
 }
 
 impl Begun {
     /// Waits for channels, other hosts and the heartbeat.
-    pub async fn finish(self, ctx: &Ctx) -> Report {
+    pub(crate) async fn finish(self, ctx: &Ctx) -> Report {
         let Self {
             mut report,
             tail,
@@ -295,12 +295,12 @@ fn note_healed(ledger: &mut Ledger, healed: &[Done], now: Ms) {
 }
 
 /// What would be done, and nothing done.
-pub async fn rehearse(ctx: &Ctx) -> Report {
+pub(crate) async fn rehearse(ctx: &Ctx) -> Report {
     rehearse_asked(ctx, &Asked::default()).await
 }
 
 /// What would be done, with what was asked of the renewals, and nothing done.
-pub async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
+pub(crate) async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
     let mut loaded = ledger::load(&ctx.state_dir);
     let view = look::look(ctx, &loaded.ledger);
     let (mut done, view) = heal_logins(ctx, &loaded.ledger, view, true).await;
@@ -506,7 +506,7 @@ fn not_written(ctx: &Ctx, agent: &AgentView, why: &str) -> Problem {
 
 /// Why a store was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// Another process held its lock all the time.
     Held,
     /// Anything else, in words.
@@ -525,11 +525,11 @@ impl From<NotPut> for Refused {
 
 /// A store's new text, and the profiles that differ in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// The whole text.
-    pub text: String,
+    pub(crate) text: String,
     /// The ids.
-    pub ids: Vec<String>,
+    pub(crate) ids: Vec<String>,
 }
 
 /// Brings one agent's store up to date from its login. Returns the ids written.
@@ -558,7 +558,7 @@ async fn write_store(
 ///
 /// # Errors
 /// [`Refused`]; the store is then as it was.
-pub async fn edit_store(
+pub(crate) async fn edit_store(
     ctx: &Ctx,
     ledger: &Ledger,
     view: &View,
@@ -598,10 +598,10 @@ pub async fn edit_store(
         };
         match replace::edit(&target, None, plan, &|| lock.is_ours())? {
             None => break,
-            Some(Replaced { synced: Err(error), .. }) => {
+            Some(Err(error)) => {
                 tracing::warn!(file = %target.display(), "may not survive a power cut: {}", files::io_words(&error));
             }
-            Some(_) => {}
+            Some(Ok(())) => {}
         }
         for id in ids {
             tracing::info!(agent = %agent.agent.agent.label(), profile = %id, "brought up to date");
@@ -713,7 +713,7 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
 ///
 /// # Errors
 /// Where the store cannot be patched.
-pub fn change(agent: &AgentView, edits: &[Edit]) -> Result<String, String> {
+pub(crate) fn change(agent: &AgentView, edits: &[Edit]) -> Result<String, String> {
     let (_, text, _) = store::read(&agent.path);
     let after = store::patch(text.as_deref(), edits)?;
     let shown = |text: &str| -> Result<String, String> {

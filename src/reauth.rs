@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How the person signs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub(crate) enum Flow {
     /// `claude auth login`: repairs the stored login.
     Login,
     /// `claude setup-token`: a token for a year, which the CLI prints and keeps nowhere.
@@ -30,7 +30,7 @@ pub enum Flow {
 
 impl Flow {
     /// The command, as people type it.
-    pub fn command(self) -> &'static str {
+    pub(crate) fn command(self) -> &'static str {
         match self {
             Self::Login => "claude auth login",
             Self::SetupToken => "claude setup-token",
@@ -40,17 +40,17 @@ impl Flow {
 
 /// What to run, and for how long a person is waited for.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// The CLI.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Which way.
-    pub flow: Flow,
+    pub(crate) flow: Flow,
     /// The CLI's whole environment.
-    pub env: Vec<(OsString, OsString)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// Its working directory.
-    pub cwd: PathBuf,
+    pub(crate) cwd: PathBuf,
     /// How long the code is waited for.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// The CLI shows its link within seconds; a slow phone takes longer.
@@ -70,7 +70,7 @@ const BEFORE_ENTER: Duration = Duration::from_millis(400);
 
 /// What the person is told on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub(crate) enum Said<'a> {
     /// Open this, sign in, bring the code.
     Link(&'a str),
     /// The code was not complete; another is awaited.
@@ -83,7 +83,7 @@ pub enum Said<'a> {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The CLI says it signed in; its file has to tell the same.
     LoggedIn,
     /// A setup token, and how long the server granted it, [`Ms`].
@@ -95,11 +95,11 @@ pub enum Outcome {
 /// Why nothing came of it, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The cause.
-    pub why: String,
+    pub(crate) why: String,
     /// The step that helps.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 fn failed(why: impl Into<String>, hint: impl Into<String>) -> Failed {
@@ -110,28 +110,28 @@ fn failed(why: impl Into<String>, hint: impl Into<String>) -> Failed {
 }
 
 /// Where the code comes from, and what may call it all off.
-pub struct Person {
+pub(crate) struct Person {
     /// stdin, unless a file is named.
-    pub input: Option<Input>,
+    pub(crate) input: Option<Input>,
     /// A file that the code will be written to.
-    pub file: Option<CodeFile>,
+    pub(crate) file: Option<CodeFile>,
     /// Signals to end.
-    pub signals: Signals,
+    pub(crate) signals: Signals,
 }
 
 /// A file that the code will be written to.
-pub struct CodeFile {
+pub(crate) struct CodeFile {
     /// Where.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it held before, which is no code.
-    pub before: Option<Vec<u8>>,
+    pub(crate) before: Option<Vec<u8>>,
     /// What to do where it does not hold the whole code.
-    pub incomplete: Incomplete,
+    pub(crate) incomplete: Incomplete,
 }
 
 /// What to do where a file does not hold the whole code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incomplete {
+pub(crate) enum Incomplete {
     /// Nobody writes it again: give up.
     Fails,
     /// Wait for another.
@@ -179,7 +179,7 @@ async fn from_file(file: &mut Option<CodeFile>) -> Line {
 ///
 /// # Errors
 /// Why nothing came of it; nothing has changed then.
-pub async fn drive(job: &Job, person: &mut Person, say: &mut dyn FnMut(Said<'_>)) -> Result<Outcome, Failed> {
+pub(crate) async fn drive(job: &Job, person: &mut Person, say: &mut dyn FnMut(Said<'_>)) -> Result<Outcome, Failed> {
     let (args, link): (&[&str], Link) = match job.flow {
         Flow::Login => (&["auth", "login", "--claudeai"], Link::Pipes),
         Flow::SetupToken => (&["setup-token"], Link::Terminal),

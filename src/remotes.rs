@@ -21,7 +21,7 @@ const AT_ONCE: usize = 32;
 const LIMIT: usize = 4 << 20;
 
 /// What one remote said, by its name.
-pub type Heard = (String, Result<Answer, Failed>);
+pub(crate) type Heard = (String, Result<Answer, Failed>);
 
 /// Hosts that are being asked. Holds no lock: an answer may take its time.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ pub(crate) fn forget(ctx: &Ctx, ledger: &mut Ledger) {
 }
 
 /// Remembers what was heard, and forgets remotes that are not configured any more.
-pub fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
+pub(crate) fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
     forget(ctx, ledger);
     for (name, answer) in heard {
         remote::note(ledger.remotes.entry(name.clone()).or_default(), &name, answer, now);
@@ -96,7 +96,7 @@ pub fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
 }
 
 /// What needs a human on other hosts.
-pub fn alerts(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Alert> {
+pub(crate) fn alerts(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for remote in &ctx.config.remotes {
         if let Some(memory) = ledger.remotes.get(&remote.name) {

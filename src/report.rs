@@ -25,12 +25,12 @@ use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
-pub mod frame;
-pub mod page;
+pub(crate) mod frame;
+pub(crate) mod page;
 
 /// What the process says with its exit code; the agents' own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// 0: nothing needs a human.
     Fine,
     /// 1: something is expired or missing.
@@ -43,7 +43,7 @@ pub enum Exit {
 
 impl Exit {
     /// The code.
-    pub fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Fine => 0,
             Self::Lapsed => 1,
@@ -54,7 +54,7 @@ impl Exit {
 }
 
 /// The judged exit code: what has lapsed outweighs what could not be told, and that what ends soon.
-pub fn exit(ctx: &Ctx, view: &View) -> Exit {
+pub(crate) fn exit(ctx: &Ctx, view: &View) -> Exit {
     let refused = |login: &LoginView| matches!(login.login.state, State::Unreadable { fault, .. } if fault.only_here());
     let lapsed = |health| matches!(health, Health::Expired | Health::Missing);
     let profiles = || counted(view).map(|profile| profile.verdict.health);
@@ -87,7 +87,7 @@ pub fn exit(ctx: &Ctx, view: &View) -> Exit {
 }
 
 /// The judged exit code with all that fires counted in: a channel or a host of which nobody knows how it fares could not be told.
-pub fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
+pub(crate) fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
     let rank = |exit: &Exit| match exit {
         Exit::Fine => 0,
         Exit::Expiring => 1,
@@ -109,7 +109,7 @@ pub fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
 
 /// The exit code by the agents' own arithmetic (`models status --check` of clawdbot 2026.1.24-3), over all agents: 1 if a
 /// profile is expired or missing or a provider in use has no auth, else 2 if one is expiring, else 0.
-pub fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
+pub(crate) fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
     let clocks = || counted(view).map(|profile| profile.clock);
     let unserved = if view.state_dirs.is_empty() {
         !key_in_env(ctx, "anthropic")
@@ -171,17 +171,17 @@ fn counted(view: &View) -> impl Iterator<Item = &ProfileView> {
 }
 
 /// Whether there is neither a login nor a profile.
-pub fn nothing(view: &View) -> bool {
+pub(crate) fn nothing(view: &View) -> bool {
     view.logins.is_empty() && counted(view).next().is_none()
 }
 
 /// Whether there is nothing of its own here, and other hosts are what it looks at: it is judged by them.
-pub fn watches_only(ctx: &Ctx, view: &View) -> bool {
+pub(crate) fn watches_only(ctx: &Ctx, view: &View) -> bool {
     nothing(view) && !ctx.config.remotes.is_empty()
 }
 
 /// The worst health of all.
-pub fn health(ctx: &Ctx, view: &View) -> Health {
+pub(crate) fn health(ctx: &Ctx, view: &View) -> Health {
     if watches_only(ctx, view) {
         return Health::Ok;
     }
@@ -338,7 +338,7 @@ struct JsonRemote<'a> {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn json(
+pub(crate) fn json(
     out: &mut dyn io::Write,
     ctx: &Ctx,
     view: &View,
@@ -394,7 +394,7 @@ pub fn json(
 }
 
 /// Tab-separated lines for scripts: `login`, `profile` or `problem`, then who, health, clock, reason, end in ms, and details.
-pub fn plain(view: &View, problems: &[Problem]) -> String {
+pub(crate) fn plain(view: &View, problems: &[Problem]) -> String {
     let mut out = String::new();
     let word = |reason: Option<Reason>| reason.map_or("-", Reason::word);
     let end = |at: Option<Ms>| at.map_or("-".to_owned(), |at| at.to_string());
@@ -432,34 +432,34 @@ pub fn plain(view: &View, problems: &[Problem]) -> String {
 
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug)]
-pub struct Style {
+pub(crate) struct Style {
     /// Colours, for a terminal.
-    pub colour: bool,
+    pub(crate) colour: bool,
     /// Block characters, for a UTF-8 locale.
-    pub unicode: bool,
+    pub(crate) unicode: bool,
     /// Columns, where that is known: what is longer is laid out anew.
-    pub width: Option<usize>,
+    pub(crate) width: Option<usize>,
 }
 
 /// A login or profile as it is shown.
 #[derive(Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Whose, empty where it is that of the row above.
-    pub name: String,
+    pub(crate) name: String,
     /// Its health; `None` for an agent without a profile.
-    pub health: Option<Health>,
+    pub(crate) health: Option<Health>,
     /// The time left, [`Ms`].
-    pub left: Option<Ms>,
+    pub(crate) left: Option<Ms>,
     /// What a full bar means, [`Ms`].
-    pub scale: Ms,
+    pub(crate) scale: Ms,
     /// The profile id.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// Why, and what else there is to say.
-    pub words: String,
+    pub(crate) words: String,
 }
 
 /// Every login.
-pub fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
+pub(crate) fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
     let row = |login: &LoginView| {
         let (left, scale) = login_left(login, view.now);
         Row {
@@ -475,7 +475,7 @@ pub fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
 }
 
 /// Every profile of every agent, and the agents that have none.
-pub fn agent_rows(view: &View) -> Vec<Row> {
+pub(crate) fn agent_rows(view: &View) -> Vec<Row> {
     let mut rows = Vec::new();
     for agent in &view.agents {
         let label = one_line(&agent.agent.agent.label());
@@ -512,7 +512,7 @@ pub fn agent_rows(view: &View) -> Vec<Row> {
 
 /// The table for people: each login and profile with its health, a bar of the time it has left, and why. Where the terminal is
 /// too narrow for columns, each row becomes a few lines.
-pub fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
+pub(crate) fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) -> String {
     /// Narrower than this, words in a column of their own are no pleasure to read.
     const WORDS: usize = 30;
     let mut out = String::new();
@@ -584,7 +584,7 @@ fn stack(out: &mut String, row: &Row, style: Style) {
 }
 
 /// Other hosts as the last pass found them, a line each; nobody is asked here.
-pub fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> String {
+pub(crate) fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> String {
     let mut out = String::new();
     for (i, remote) in ctx.config.remotes.iter().enumerate() {
         if i == 0 {
@@ -765,12 +765,12 @@ fn pad(text: &str, width: usize) -> String {
 }
 
 /// An emphasis, on a terminal.
-pub fn bold(text: &str, style: Style) -> String {
+pub(crate) fn bold(text: &str, style: Style) -> String {
     paint(text, "1", style)
 }
 
 /// A colour by its code, on a terminal.
-pub fn paint(text: &str, code: &str, style: Style) -> String {
+pub(crate) fn paint(text: &str, code: &str, style: Style) -> String {
     if style.colour {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     } else {
@@ -779,7 +779,7 @@ pub fn paint(text: &str, code: &str, style: Style) -> String {
 }
 
 /// What to say where there is nothing to watch: what was looked for, where, and what to do.
-pub fn nothing_words(ctx: &Ctx, view: &View) -> String {
+pub(crate) fn nothing_words(ctx: &Ctx, view: &View) -> String {
     if watches_only(ctx, view) {
         return match ctx.config.remotes.len() {
             1 => "no login of its own here; watches 1 other host\n".into(),

@@ -18,17 +18,17 @@ impl Secret {
     }
 
     /// The text itself. Every call site is a place where the secret leaves: keep them few.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
     /// Claude Code blanks a dead login's tokens to `""`: an empty secret is no secret.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The fingerprint by which this secret may be named anywhere.
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let hash = Sha256::digest(self.0.as_bytes());
         let mut short = [0; 8];
         short.copy_from_slice(&hash[..8]);
@@ -44,21 +44,21 @@ impl fmt::Debug for Secret {
 
 /// A URL that may carry a token in its path, query or user part (Slack, Discord, Healthchecks): prints scheme and host only.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(String);
+pub(crate) struct SecretUrl(String);
 
 impl SecretUrl {
     /// Takes ownership of the URL text; it is not checked here.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// The whole URL, for the HTTP client only.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
     /// `scheme://host[:port]/…`, what may be shown.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else {
             return "…".into();
         };
@@ -81,7 +81,7 @@ pub struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
     /// Reads the 16 hex digits back.
-    pub fn parse(hex: &str) -> Option<Self> {
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
         if hex.len() != 16 || !hex.is_ascii() {
             return None;
         }

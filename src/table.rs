@@ -22,7 +22,7 @@ const MULTILINE: [&str; 2] = ["body", "command"];
 #[error("{place}: {message}\nhint: {hint}")]
 pub struct ConfigError {
     /// `path:line` or `path`.
-    pub place: String,
+    pub(crate) place: String,
     /// What is wrong, naming the key.
     pub message: String,
     /// The remedy.
@@ -45,7 +45,7 @@ pub struct Source<'a> {
 
 impl Source<'_> {
     /// The 1-based line of a byte offset.
-    pub fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())]
             .iter()
             .filter(|b| **b == b'\n')
@@ -130,12 +130,12 @@ impl<'a> Table<'a> {
     }
 
     /// Whether the key is there, without asking for it.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.items.contains_key(key)
     }
 
     /// An error about `key` of this table.
-    pub fn error(&self, key: &str, message: impl std::fmt::Display, hint: impl Into<String>) -> ConfigError {
+    pub(crate) fn error(&self, key: &str, message: impl std::fmt::Display, hint: impl Into<String>) -> ConfigError {
         let span = |key: &str| self.items.get(key).map(|value| value.span());
         if let Some(at) = span(key) {
             return self
@@ -166,7 +166,7 @@ impl<'a> Table<'a> {
     }
 
     /// A string.
-    pub fn str(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub(crate) fn str(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
             Some(DeValue::String(text)) => self.plain(key, text).map(Some),
@@ -192,7 +192,7 @@ impl<'a> Table<'a> {
     }
 
     /// A string that is not empty.
-    pub fn filled(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub(crate) fn filled(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         match self.str(key)? {
             Some(text) if text.trim().is_empty() => {
                 Err(self.error(key, "is empty", "write something there, or take the key out"))
@@ -202,17 +202,17 @@ impl<'a> Table<'a> {
     }
 
     /// A string that must be there.
-    pub fn need_str(&self, key: &str) -> Result<&'a str, ConfigError> {
+    pub(crate) fn need_str(&self, key: &str) -> Result<&'a str, ConfigError> {
         self.str(key)?.ok_or_else(|| self.missing(key))
     }
 
     /// The error for a key that must be there and is not.
-    pub fn missing(&self, key: &str) -> ConfigError {
+    pub(crate) fn missing(&self, key: &str) -> ConfigError {
         self.error(key, "is missing", format!("add `{key} = …` to this table"))
     }
 
     /// `true` or `false`.
-    pub fn bool(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
             Some(DeValue::Boolean(value)) => Ok(Some(*value)),
@@ -234,7 +234,7 @@ impl<'a> Table<'a> {
     }
 
     /// A whole number within its bounds.
-    pub fn int(&self, key: &str) -> Result<Option<i64>, ConfigError> {
+    pub(crate) fn int(&self, key: &str) -> Result<Option<i64>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
             Some(DeValue::Integer(number)) => {
@@ -255,7 +255,7 @@ impl<'a> Table<'a> {
     }
 
     /// A duration such as `"30m"` within its bounds, in [`Ms`].
-    pub fn duration(&self, key: &str) -> Result<Option<Ms>, ConfigError> {
+    pub(crate) fn duration(&self, key: &str) -> Result<Option<Ms>, ConfigError> {
         let Some(text) = self.str(key)? else { return Ok(None) };
         self.bounded(key, text).map(Some)
     }
@@ -284,7 +284,7 @@ impl<'a> Table<'a> {
     }
 
     /// A list of durations.
-    pub fn durations(&self, key: &str) -> Result<Option<Vec<Ms>>, ConfigError> {
+    pub(crate) fn durations(&self, key: &str) -> Result<Option<Vec<Ms>>, ConfigError> {
         let Some(list) = self.strings(key)? else {
             return Ok(None);
         };
@@ -295,7 +295,7 @@ impl<'a> Table<'a> {
     }
 
     /// A list of strings.
-    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, ConfigError> {
+    pub(crate) fn strings(&self, key: &str) -> Result<Option<Vec<String>>, ConfigError> {
         match self.get(key).map(Spanned::get_ref) {
             None => Ok(None),
             Some(DeValue::Array(items)) => items
@@ -311,7 +311,7 @@ impl<'a> Table<'a> {
     }
 
     /// One of a closed set of words.
-    pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, ConfigError> {
+    pub(crate) fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, ConfigError> {
         let Some(text) = self.str(key)? else { return Ok(None) };
         words
             .iter()
@@ -329,14 +329,14 @@ impl<'a> Table<'a> {
     }
 
     /// A path, `~` expanded; relative ones are relative to the configuration file.
-    pub fn path(&self, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+    pub(crate) fn path(&self, key: &str) -> Result<Option<PathBuf>, ConfigError> {
         let Some(text) = self.str(key)? else { return Ok(None) };
         self.no_guess(key, text)?;
         Ok(Some(self.resolve(text)))
     }
 
     /// Refuses what a shell would have filled in and nobody does here: it would be a place below this file's directory.
-    pub fn no_guess(&self, key: &str, text: &str) -> Result<(), ConfigError> {
+    pub(crate) fn no_guess(&self, key: &str, text: &str) -> Result<(), ConfigError> {
         let of_another = text.starts_with('~') && text != "~" && !text.starts_with("~/");
         match of_another || text.starts_with('$') {
             true => Err(self.error(
@@ -365,7 +365,7 @@ impl<'a> Table<'a> {
     /// # Errors
     /// Two of the three given; a file that is missing, empty, or readable by others; a variable that is not set; inline in
     /// a file that others can read.
-    pub fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
+    pub(crate) fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
         let (file_key, env_key) = (format!("{key}_file"), format!("{key}_env"));
         let inline = self.str(key)?;
         let file = self.path(&file_key)?;
@@ -430,7 +430,7 @@ impl<'a> Table<'a> {
     }
 
     /// A secret that must be there.
-    pub fn need_secret(&self, key: &str) -> Result<Secret, ConfigError> {
+    pub(crate) fn need_secret(&self, key: &str) -> Result<Secret, ConfigError> {
         self.secret(key)?.ok_or_else(|| {
             self.error(
                 key,
@@ -442,7 +442,7 @@ impl<'a> Table<'a> {
 
     /// A URL that may itself be a secret: `key`, `key_file` or `key_env`. A plain inline `url` without a password or a query is
     /// allowed in a readable file only where `may_be_public`.
-    pub fn url(&self, key: &str, may_be_public: bool) -> Result<Option<SecretUrl>, ConfigError> {
+    pub(crate) fn url(&self, key: &str, may_be_public: bool) -> Result<Option<SecretUrl>, ConfigError> {
         let (file_key, env_key) = (format!("{key}_file"), format!("{key}_env"));
         let inline = self.str(key)?.filter(|text| may_be_public && !holds_a_secret(text));
         let secret = match inline {
@@ -472,7 +472,7 @@ impl<'a> Table<'a> {
     }
 
     /// Refuses to send `what` over plain http to another host.
-    pub fn not_in_the_clear(&self, key: &str, url: &SecretUrl, what: &str) -> Result<(), ConfigError> {
+    pub(crate) fn not_in_the_clear(&self, key: &str, url: &SecretUrl, what: &str) -> Result<(), ConfigError> {
         match in_the_clear(url) {
             false => Ok(()),
             true => Err(self.error(
@@ -484,7 +484,7 @@ impl<'a> Table<'a> {
     }
 
     /// A sub-table.
-    pub fn table(&self, key: &str) -> Result<Option<Table<'a>>, ConfigError> {
+    pub(crate) fn table(&self, key: &str) -> Result<Option<Table<'a>>, ConfigError> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => match value.get_ref() {
@@ -519,7 +519,7 @@ impl<'a> Table<'a> {
     }
 
     /// Every key that was not asked for is an error, which names the nearest one that was.
-    pub fn finish(self) -> Result<(), ConfigError> {
+    pub(crate) fn finish(self) -> Result<(), ConfigError> {
         let asked = self.asked.borrow();
         for (key, _) in self.items.iter() {
             let name: &str = key.get_ref();
@@ -561,7 +561,7 @@ pub(crate) fn holds_a_secret(url: &str) -> bool {
 }
 
 /// The nearest of `known` to `word`, if it is near enough to be a slip.
-pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|k| (strsim::damerau_levenshtein(word, k), k))
         .filter(|(distance, k)| *distance <= 1 + k.len().max(word.len()) / 4)
@@ -598,7 +598,7 @@ pub fn parse_duration(text: &str) -> Option<Ms> {
 }
 
 /// A duration as [`parse_duration`] reads it, the units in falling order.
-pub fn duration_text(duration: Ms) -> String {
+pub(crate) fn duration_text(duration: Ms) -> String {
     let mut out = String::new();
     let mut rest = duration;
     for (unit, word) in [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")] {
@@ -614,7 +614,7 @@ pub fn duration_text(duration: Ms) -> String {
 ///
 /// # Errors
 /// What is no list of texts, or no pattern.
-pub fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
+pub(crate) fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
     let Some(list) = table.strings(key)? else {
         return Ok(None);
     };

@@ -31,7 +31,7 @@ pub(crate) fn is_cut(text: &str) -> bool {
 const MARK: usize = 17;
 
 /// One second, minute, hour and day in [`Ms`].
-pub const SECOND: Ms = 1_000;
+pub(crate) const SECOND: Ms = 1_000;
 /// One minute in [`Ms`].
 pub const MINUTE: Ms = 60 * SECOND;
 /// One hour in [`Ms`].
@@ -85,7 +85,7 @@ pub struct AgentRef {
 
 impl AgentRef {
     /// `family/agent`, or `family-profile/agent`: how an agent is named to people and in `exclude_agents` globs.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         label(self.family, self.named.as_deref(), &self.id)
     }
 }
@@ -110,7 +110,7 @@ pub enum Health {
 
 impl Health {
     /// Order of badness, 0 best: for choosing the worst of several.
-    pub fn badness(self) -> u8 {
+    pub(crate) fn badness(self) -> u8 {
         match self {
             Self::Referenced => 0,
             Self::Static => 1,
@@ -177,7 +177,7 @@ pub enum Reason {
 
 impl Reason {
     /// The stable word used in JSON and the ledger.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::RenewsItself => "renews_itself",
             Self::LoginEndsSoon => "login_ends_soon",
@@ -225,7 +225,7 @@ pub enum Credential {
 
 impl Credential {
     /// The `type` word in the store.
-    pub fn type_word(&self) -> &'static str {
+    pub(crate) fn type_word(&self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
             Self::Token { .. } => "token",
@@ -234,7 +234,7 @@ impl Credential {
     }
 
     /// When it expires by the clock, in [`Ms`].
-    pub fn expires(&self) -> Option<Ms> {
+    pub(crate) fn expires(&self) -> Option<Ms> {
         match self {
             Self::ApiKey => None,
             Self::Token { expires, .. } | Self::Oauth { expires, .. } => *expires,
@@ -242,7 +242,7 @@ impl Credential {
     }
 
     /// The refresh token's fingerprint, the identity of a grant.
-    pub fn refresh_fingerprint(&self) -> Option<Fingerprint> {
+    pub(crate) fn refresh_fingerprint(&self) -> Option<Fingerprint> {
         match self {
             Self::Oauth {
                 refresh: Some(refresh), ..
@@ -270,11 +270,11 @@ pub enum Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretRef {
     /// `env`, `file`, `exec` or `store`; blank where it is not told.
-    pub source: String,
+    pub(crate) source: String,
     /// The name of the source in the agents' config.
-    pub provider: String,
+    pub(crate) provider: String,
     /// Which secret: a variable, a JSON pointer.
-    pub id: String,
+    pub(crate) id: String,
 }
 
 impl fmt::Display for SecretRef {
@@ -306,18 +306,18 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// A stable word: `store_malformed`, `unreadable`, `json_beside_sqlite` …
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The file or directory concerned.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// The cause, lower case, no period.
-    pub message: String,
+    pub(crate) message: String,
     /// The one command or step that helps.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 impl Problem {
     /// A problem about `path`.
-    pub fn at(
+    pub(crate) fn at(
         kind: &'static str,
         path: impl Into<PathBuf>,
         message: impl Into<String>,
@@ -346,7 +346,7 @@ pub enum Severity {
 
 impl Severity {
     /// `info`, `warning`, `critical`.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Info => "info",
             Self::Warning => "warning",
@@ -367,42 +367,42 @@ pub enum Status {
 
 /// A login as an event names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventLogin {
+pub(crate) struct EventLogin {
     /// The login's id, `claude`.
-    pub id: String,
+    pub(crate) id: String,
     /// Its directory, `~` for the home.
-    pub dir: String,
+    pub(crate) dir: String,
     /// Its health.
-    pub health: Health,
+    pub(crate) health: Health,
     /// Why.
-    pub reason: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
     /// When its access token ends, [`Ms`].
-    pub access_expires_at: Option<Ms>,
+    pub(crate) access_expires_at: Option<Ms>,
     /// Its fixed deadline, [`Ms`].
-    pub login_ends_at: Option<Ms>,
+    pub(crate) login_ends_at: Option<Ms>,
 }
 
 /// A profile that hangs on the cause of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Affected {
+pub(crate) struct Affected {
     /// The product.
-    pub family: Family,
+    pub(crate) family: Family,
     /// `X` of `--profile X`, if the agent lives in a named profile's state directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub named: Option<String>,
+    pub(crate) named: Option<String>,
     /// The agent.
-    pub agent: String,
+    pub(crate) agent: String,
     /// The profile id.
-    pub profile: String,
+    pub(crate) profile: String,
     /// Its judged health.
-    pub health: Health,
+    pub(crate) health: Health,
     /// When it expires by the clock, [`Ms`].
-    pub expires_at: Option<Ms>,
+    pub(crate) expires_at: Option<Ms>,
 }
 
 impl Affected {
     /// The agent's label, as [`AgentRef::label`] has it.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         label(self.family, self.named.as_deref(), &self.agent)
     }
 }
@@ -427,19 +427,19 @@ pub struct Event {
     /// How loud.
     pub severity: Severity,
     /// What happened, a stable word: a [`Reason`] word, or a problem's kind.
-    pub kind: String,
+    pub(crate) kind: String,
     /// One line.
-    pub title: String,
+    pub(crate) title: String,
     /// A few lines: since or until when, who is affected, what to do. Lines are parted by `\n`, plain text.
-    pub message: String,
+    pub(crate) message: String,
     /// The commands that help, the first one first.
-    pub commands: Vec<String>,
+    pub(crate) commands: Vec<String>,
     /// The login concerned, if one is.
-    pub login: Option<EventLogin>,
+    pub(crate) login: Option<EventLogin>,
     /// Who hangs on it.
-    pub affected: Vec<Affected>,
+    pub(crate) affected: Vec<Affected>,
     /// The host it happened on.
-    pub host: String,
+    pub(crate) host: String,
     /// When this event was decided, [`Ms`].
     pub at: Ms,
 }
@@ -448,17 +448,17 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Permission bits, `0o7777`.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Owner.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Group.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// Last modification, [`Ms`].
-    pub modified: Ms,
+    pub(crate) modified: Ms,
     /// Size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Whether what was opened is itself a symbolic link.
-    pub link: bool,
+    pub(crate) link: bool,
 }
 
 /// Why something is no token or key.
@@ -495,7 +495,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// What it looks like, after "it is" or "that is".
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::Placeholder => "a placeholder: agents do not fill in variables here",

@@ -59,9 +59,9 @@ pub(super) fn channel(setup: &Setup, command: &ChannelCommand) -> Result<Exit, F
 /// A channel as a person named it.
 pub(super) struct Asked {
     /// The word of `type`.
-    pub word: String,
+    pub(crate) word: String,
     /// Each key with its text.
-    pub pairs: Vec<(String, String)>,
+    pub(crate) pairs: Vec<(String, String)>,
 }
 
 /// `TYPE[=VALUE]` and further `KEY=VALUE`s.

@@ -662,7 +662,7 @@ fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
     let mut staged = replace::stage(&target, meta.as_ref()).map_err(io)?;
     staged.write(patched.as_bytes()).map_err(io)?;
     match staged.put(Over::read(before), &|| true) {
-        Ok(replaced) => replaced.synced.map_err(io),
+        Ok(synced) => synced.map_err(io),
         Err(NotPut::Io(error)) => Err(io(error)),
         Err(error) => Err(error.to_string()),
     }

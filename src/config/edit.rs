@@ -34,11 +34,11 @@ pub(crate) enum Takes {
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     /// Its name, without `_file`.
-    pub name: String,
+    pub(crate) name: String,
     /// What it takes.
-    pub takes: Takes,
+    pub(crate) takes: Takes,
     /// Whether the table needs it.
-    pub needed: bool,
+    pub(crate) needed: bool,
 }
 
 /// The keys of a table; of `[[channel]]` those of one type. Empty where there is no such table or type.
@@ -74,9 +74,9 @@ pub(crate) enum Given {
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     /// The key, without `_file`.
-    pub key: String,
+    pub(crate) key: String,
     /// Its value.
-    pub given: Given,
+    pub(crate) given: Given,
 }
 
 /// A person's words as the value of a key that takes this. What does not fit stays text: the strict reader says what is wrong.
@@ -105,9 +105,9 @@ pub(crate) enum At<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wrote {
     /// Files that hold a secret each.
-    pub secrets: Vec<PathBuf>,
+    pub(crate) secrets: Vec<PathBuf>,
     /// Files of secrets that nothing names any more, removed.
-    pub removed: Vec<PathBuf>,
+    pub(crate) removed: Vec<PathBuf>,
 }
 
 /// The configuration as it is to become.

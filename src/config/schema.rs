@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 const DURATION: &str = "^ *([0-9]+(ms|s|m|min|h|d|w) *)+$";
 
 /// The schema, one object.
-pub fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     let mut properties = Map::new();
     for section in SECTIONS.iter().filter(|section| section.name != "channel") {
         let mut is = object(section);

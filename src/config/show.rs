@@ -9,17 +9,17 @@ use std::fmt::Write;
 use toml::de::{DeTable, DeValue};
 
 /// What is shown beside the file.
-pub struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// The file, `None` where there is none.
-    pub source: Option<&'a Source<'a>>,
+    pub(crate) source: Option<&'a Source<'a>>,
     /// How people read its path.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The channels that were found by themselves: type and name.
-    pub found: &'a [(&'a str, &'a str)],
+    pub(crate) found: &'a [(&'a str, &'a str)],
 }
 
 /// Every table with every key. The file is one that was read without an error before.
-pub fn show(shown: &Shown<'_>) -> String {
+pub(crate) fn show(shown: &Shown<'_>) -> String {
     let text = shown.source.map_or("", |source| source.text);
     let Ok(document) = DeTable::parse(text) else {
         return String::new();

@@ -17,7 +17,7 @@ const PREAMBLE: &str = "\
 ";
 
 /// Every key with its meaning, commented out.
-pub fn example() -> String {
+pub(crate) fn example() -> String {
     let mut out = String::from(PREAMBLE);
     for section in SECTIONS {
         out.push('\n');
@@ -125,7 +125,7 @@ likewise, and may stand in any file as long as neither a password nor a query is
 ";
 
 /// Every key with its default and meaning, as Markdown.
-pub fn reference() -> String {
+pub(crate) fn reference() -> String {
     let mut out = String::from(ABOUT);
     for section in SECTIONS {
         let title = match section.of_type {

@@ -34,21 +34,21 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What is known before anything is looked at.
 pub(crate) struct About<'a> {
     /// The configuration's path.
-    pub config_path: &'a Path,
+    pub(crate) config_path: &'a Path,
     /// What is wrong with it; the context then holds the defaults.
-    pub config_error: Option<ConfigError>,
+    pub(crate) config_error: Option<ConfigError>,
     /// The host as an installation sees it; `None` where a service would not look at this home.
-    pub place: Option<install::Place>,
+    pub(crate) place: Option<install::Place>,
     /// This program.
-    pub exe: Option<&'a Path>,
+    pub(crate) exe: Option<&'a Path>,
 }
 
 /// What was found.
 pub(crate) struct Exam {
     /// The findings, by group, the worst first.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// What was looked at, by group.
-    pub checked: Vec<(Group, String)>,
+    pub(crate) checked: Vec<(Group, String)>,
 }
 
 /// Who makes passes on this home; `place` is `None` where a service would not look at it.

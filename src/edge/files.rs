@@ -8,15 +8,15 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 /// The most that is read of any foreign file; the agents' own are a few kB. Larger is garbage, and reported as such.
-pub const LIMIT: u64 = 4 << 20;
+pub(crate) const LIMIT: u64 = 4 << 20;
 
 /// A file as it was at one moment.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The content.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// What `stat` said of the opened file.
-    pub meta: Meta,
+    pub(crate) meta: Meta,
 }
 
 fn meta_of(meta: &fs::Metadata) -> Meta {
@@ -32,7 +32,7 @@ fn meta_of(meta: &fs::Metadata) -> Meta {
 
 /// Why a file could not be read.
 #[derive(Debug)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// There is none.
     Absent,
     /// Larger than [`LIMIT`]; its size in bytes.
@@ -61,7 +61,7 @@ impl std::fmt::Display for ReadError {
 }
 
 /// An I/O error in a few words, without the number.
-pub fn io_words(error: &io::Error) -> String {
+pub(crate) fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
@@ -75,7 +75,7 @@ pub fn io_words(error: &io::Error) -> String {
 }
 
 /// Reads a regular file of at most [`LIMIT`] bytes, through links; never blocks on a FIFO or device.
-pub fn read(path: &Path) -> Result<Snapshot, ReadError> {
+pub(crate) fn read(path: &Path) -> Result<Snapshot, ReadError> {
     read_where(path, Whose::Anyone, LIMIT)
 }
 
@@ -191,18 +191,18 @@ fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadErro
 
 /// The end of a file.
 #[derive(Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     /// Its last bytes.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Whether that is all of it.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Reads the last `most` bytes of a regular file of our own; follows no link and never blocks on a FIFO or device.
 ///
 /// # Errors
 /// See [`ReadError`]; never [`ReadError::TooLarge`].
-pub fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
+pub(crate) fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
     let open = open_ours(path, OpenOptions::new().read(true));
     let mut file = open.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Absent,
@@ -221,7 +221,7 @@ pub fn read_tail(path: &Path, most: u64) -> Result<Tail, ReadError> {
 
 /// `read_unmixed`, and again while the content is not `whole` and was written just now: writers that truncate in place (Claude
 /// Code up to 2.1.112, Clawdbot) leave a torn file for a moment. A file that has been still for two seconds is read once.
-pub fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result<Snapshot, ReadError> {
+pub(crate) fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result<Snapshot, ReadError> {
     let mut tries = 0;
     loop {
         let snapshot = read_unmixed(path)?;
@@ -241,7 +241,7 @@ fn just_written(modified: Ms) -> bool {
 }
 
 /// `stat` through links; `None` where there is nothing or it cannot be seen.
-pub fn stat(path: &Path) -> Option<Meta> {
+pub(crate) fn stat(path: &Path) -> Option<Meta> {
     fs::metadata(path).ok().map(|meta| meta_of(&meta))
 }
 
@@ -258,27 +258,27 @@ pub(crate) fn owner_kept_out(path: &Path) -> bool {
 }
 
 /// Whether `path` is a directory (through links).
-pub fn is_dir(path: &Path) -> bool {
+pub(crate) fn is_dir(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
 /// Whether `path` is a regular file (through links).
-pub fn is_file(path: &Path) -> bool {
+pub(crate) fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
 /// Whether anything at all is at `path`, a dangling link included.
-pub fn exists(path: &Path) -> bool {
+pub(crate) fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
 /// Whether `path` itself is a symbolic link.
-pub fn is_symlink(path: &Path) -> bool {
+pub(crate) fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_symlink())
 }
 
 /// What the link at `path` points to, from its own directory on; `None` where it is no link.
-pub fn link_target(path: &Path) -> Option<PathBuf> {
+pub(crate) fn link_target(path: &Path) -> Option<PathBuf> {
     let target = fs::read_link(path).ok()?;
     Some(path.parent().unwrap_or(Path::new("/")).join(target))
 }
@@ -287,13 +287,13 @@ pub fn link_target(path: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Why not.
-pub fn can_write(dir: &Path) -> io::Result<()> {
+pub(crate) fn can_write(dir: &Path) -> io::Result<()> {
     use rustix::fs::{Access, access};
     Ok(access(dir, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// The room that is left for this user on the file system of `path`, in bytes; `None` where that is not told.
-pub fn room(path: &Path) -> Option<u64> {
+pub(crate) fn room(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     // some file systems count no blocks at all
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -304,7 +304,7 @@ pub fn room(path: &Path) -> Option<u64> {
 ///
 /// # Errors
 /// `PermissionDenied` where it is another user's, a device, or linked from elsewhere; otherwise what the system refuses.
-pub fn restrict(path: &Path, mode: u32) -> io::Result<()> {
+pub(crate) fn restrict(path: &Path, mode: u32) -> io::Result<()> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     let file = OpenOptions::new()
         .read(true)
@@ -319,24 +319,24 @@ pub fn restrict(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// When what is at `path` was made, in ms with their fraction, spelled as Node's `birthtimeMs`; `None` where that is not told.
-pub fn born(path: &Path) -> Option<f64> {
+pub(crate) fn born(path: &Path) -> Option<f64> {
     let born = fs::symlink_metadata(path).ok()?.created().ok()?;
     let since = born.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(since.as_secs() as f64 * 1000.0 + f64::from(since.subsec_nanos()) / 1e6)
 }
 
 /// What tells one existing place from another, whatever names lead to it: device and inode.
-pub fn place(path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn place(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// The real path, all links followed; `None` where it does not lead anywhere.
-pub fn real(path: &Path) -> Option<PathBuf> {
+pub(crate) fn real(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok()
 }
 
 /// The real path of a file that may not exist yet: its parent's real path with its name.
-pub fn real_target(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn real_target(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Ok(real) => Ok(real),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_symlink(path) => {
@@ -389,7 +389,7 @@ pub(crate) fn open_ours(path: &Path, options: &mut OpenOptions) -> io::Result<Fi
 }
 
 /// The names in a directory, sorted; empty where it cannot be read.
-pub fn list(dir: &Path) -> Vec<String> {
+pub(crate) fn list(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Vec::new();
     };
@@ -403,7 +403,7 @@ pub fn list(dir: &Path) -> Vec<String> {
 
 /// Makes `dir` and what is missing above it, each 0700 as the agents do. Nothing is given away: whoever owns the directory above
 /// could put a link in its place first (root in another user's home has become that user before).
-pub fn make_dirs(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_dirs(dir: &Path) -> io::Result<()> {
     if is_dir(dir) {
         return Ok(());
     }
@@ -418,17 +418,17 @@ pub fn make_dirs(dir: &Path) -> io::Result<()> {
 }
 
 /// Whether this process runs as root, which must never take a user's file.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     our_uid() == 0
 }
 
 /// This process's user.
-pub fn our_uid() -> u32 {
+pub(crate) fn our_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// Whether files made by this process would keep the owner `uid`: it is ours, or we are root and can give it away.
-pub fn can_keep_owner(uid: u32) -> bool {
+pub(crate) fn can_keep_owner(uid: u32) -> bool {
     is_root() || our_uid() == uid
 }
 
@@ -447,7 +447,7 @@ fn temp_path(target: &Path) -> PathBuf {
 /// # Errors
 /// What the system refuses; `InvalidInput` where something else than a file is there, `WouldBlock` where another process is
 /// writing it all the time.
-pub fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn publish(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
@@ -491,7 +491,7 @@ fn lock_temp(temp: &Path) -> io::Result<Option<File>> {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn sync_dir(file: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(file: &Path) -> io::Result<()> {
     let dir = file.parent().unwrap_or(Path::new("/"));
     match File::open(dir)?.sync_all() {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -503,7 +503,7 @@ pub fn sync_dir(file: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// `AlreadyExists` where something is, otherwise what the system refuses.
-pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -513,7 +513,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// See `open_ours`.
-pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     open_ours(path, OpenOptions::new().append(true).create(true))?.write_all(bytes)
 }
 
@@ -521,7 +521,7 @@ pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn make_own_dir(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+pub(crate) fn make_own_dir(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
     for n in 0.. {
         let dir = parent.join(format!("{prefix}-{}-{n}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
@@ -537,7 +537,7 @@ pub fn make_own_dir(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn remove_own_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn remove_own_dir(dir: &Path) -> io::Result<()> {
     fs::remove_dir_all(dir)
 }
 
@@ -545,22 +545,22 @@ pub fn remove_own_dir(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// It is not empty, or what else the system refuses.
-pub fn remove_empty_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn remove_empty_dir(dir: &Path) -> io::Result<()> {
     fs::remove_dir(dir)
 }
 
 /// Renames within our own directories.
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
 /// Whether `path` is an executable file (through links).
-pub fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
 /// Removes a file; absent is fine.
-pub fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -24,22 +24,22 @@ pub struct Host {
 
 impl Host {
     /// An environment variable; `None` where it is not set.
-    pub fn var(&self, name: &str) -> Option<&str> {
+    pub(crate) fn var(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str)
     }
 
     /// An environment variable that is set to more than white space, trimmed, as the agents read theirs.
-    pub fn var_nonblank(&self, name: &str) -> Option<&str> {
+    pub(crate) fn var_nonblank(&self, name: &str) -> Option<&str> {
         self.var(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
     /// A path from the environment or a foreign file: `~` expanded, relative ones against the working directory.
-    pub fn path(&self, text: &str) -> PathBuf {
+    pub(crate) fn path(&self, text: &str) -> PathBuf {
         self.cwd.join(expand_home(text, &self.home))
     }
 
     /// A path as people read it: the home as `~`.
-    pub fn tilde(&self, path: &Path) -> String {
+    pub(crate) fn tilde(&self, path: &Path) -> String {
         match path.strip_prefix(&self.home) {
             Ok(rest) if rest.as_os_str().is_empty() => "~".into(),
             Ok(rest) => format!("~/{}", rest.display()),
@@ -48,12 +48,12 @@ impl Host {
     }
 
     /// Whether this is Termux, told at run time as its own tools do: a static Linux build runs there too.
-    pub fn termux(&self) -> bool {
+    pub(crate) fn termux(&self) -> bool {
         self.env.contains_key("TERMUX_VERSION") || self.var("PREFIX") == Some("/data/data/com.termux/files/usr")
     }
 
     /// The variables that a child needs, and no other: nothing that could hold a secret is handed on.
-    pub fn child_env(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn child_env(&self) -> impl Iterator<Item = (&str, &str)> {
         const KEPT: [&str; 20] = [
             "PATH",
             "HOME",
@@ -110,13 +110,13 @@ impl Clock {
 }
 
 /// A point from which to measure how long something took. Patience is all it is for: no decision about a login rests on it.
-pub fn monotonic() -> Instant {
+pub(crate) fn monotonic() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     Instant::now()
 }
 
 /// `~` and `~/x` with the home filled in; anything else as it is.
-pub fn expand_home(text: &str, home: &Path) -> PathBuf {
+pub(crate) fn expand_home(text: &str, home: &Path) -> PathBuf {
     match text.strip_prefix('~') {
         Some("") => home.to_owned(),
         Some(rest) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),

@@ -21,16 +21,16 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-pub use reqwest::Method;
+pub(crate) use reqwest::Method;
 
 /// The most that is kept of an answer's body, in bytes; the rest is not read.
-pub const BODY_LIMIT: usize = 64 << 10;
+pub(crate) const BODY_LIMIT: usize = 64 << 10;
 
 /// A name without an address, in words.
 pub(crate) const NO_NAME: &str = "the host name could not be resolved (no network, or a wrong name)";
 
 /// The longest that connecting (name, TCP and TLS) may take.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A handle to the client, cheap to clone. Roots are read and the client is built at the first request, since that costs
 /// milliseconds which a pass that sends nothing should not pay.
@@ -46,22 +46,22 @@ struct Inner {
 
 /// One request.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Where to; may itself be a secret.
-    pub url: &'a SecretUrl,
+    pub(crate) url: &'a SecretUrl,
     /// Headers, names in lower case.
-    pub headers: Vec<(&'static str, HeaderText)>,
+    pub(crate) headers: Vec<(&'static str, HeaderText)>,
     /// The body; empty for none.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The longest that all of it may take, answer included.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A header's value.
 #[derive(Clone, Debug)]
-pub enum HeaderText {
+pub(crate) enum HeaderText {
     /// May be shown.
     Plain(String),
     /// A key or token; marked sensitive, so that nothing below prints it.
@@ -70,21 +70,21 @@ pub enum HeaderText {
 
 /// What the server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// `Retry-After` as a time from now, whether it came as seconds or as a date.
-    pub retry_after: Option<Ms>,
+    pub(crate) retry_after: Option<Ms>,
     /// The body's first [`BODY_LIMIT`] bytes.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// Whether that is all of it: `false` where it was longer or the connection broke after the status. The status holds
     /// in any case; who needs the body must treat a part of it as an unknown outcome.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Why there is no answer. The text is for people, lower case, and holds neither URL nor headers nor body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HttpError {
+pub(crate) enum HttpError {
     /// The request did not leave: no name, no connection, no TLS, or it could not be made. It may be repeated freely.
     #[error("{0}")]
     NotSent(String),
@@ -122,7 +122,7 @@ impl Http {
     ///
     /// # Errors
     /// Why no request can be made.
-    pub fn warm(&self) -> Result<(), HttpError> {
+    pub(crate) fn warm(&self) -> Result<(), HttpError> {
         let client = self.inner.client.get_or_init(|| client(&self.inner.env));
         client.as_ref().map(drop).map_err(|why| HttpError::NotSent(why.clone()))
     }
@@ -131,7 +131,7 @@ impl Http {
     ///
     /// # Errors
     /// [`HttpError`]; an answer of any status is not an error.
-    pub async fn send(&self, request: Request<'_>) -> Result<Reply, HttpError> {
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Reply, HttpError> {
         let client = self
             .inner
             .client
@@ -236,7 +236,7 @@ impl std::fmt::Debug for Http {
 
 /// The roots that TLS trusts here: `SSL_CERT_FILE` and `SSL_CERT_DIR` if set, else the system's, else Termux's (which a
 /// static Linux build does not find by itself). Empty where there are none.
-pub fn roots(env: &BTreeMap<String, String>) -> Vec<CertificateDer<'static>> {
+pub(crate) fn roots(env: &BTreeMap<String, String>) -> Vec<CertificateDer<'static>> {
     let named = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(Path::new);
     let (file, dir) = (named("SSL_CERT_FILE"), named("SSL_CERT_DIR"));
     if file.is_some() || dir.is_some() {
@@ -381,7 +381,7 @@ fn words(error: reqwest::Error) -> HttpError {
 }
 
 /// One link of a chain of causes in words, if it is one that people can act on.
-pub fn cause_words(error: &(dyn Error + 'static)) -> Option<String> {
+pub(crate) fn cause_words(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return Some(tls_words(tls));
     }
@@ -404,7 +404,7 @@ pub fn cause_words(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// A TLS failure in words; the certificate's own text is the server's and stays out.
-pub fn tls_words(error: &rustls::Error) -> String {
+pub(crate) fn tls_words(error: &rustls::Error) -> String {
     use rustls::CertificateError as Bad;
     let why = match error {
         rustls::Error::InvalidCertificate(bad) => match bad {

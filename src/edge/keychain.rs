@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 
 /// What `security` said.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The item's value.
     Found(Secret),
     /// There is no such item (exit 44).
     NoItem,
     /// The keychain is locked (exit 36).
     Locked,
-    /// Anything else, in words.
-    Failed(String),
+    /// Anything else.
+    Failed,
 }
 
 /// `security` asks the user in a window where it may not answer by itself, and waits: not longer than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks for the generic password `service` of `account`.
-pub fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str, &'e str)>) -> Answer {
+pub(crate) fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str, &'e str)>) -> Answer {
     let child = Command::new("security")
         .args(["find-generic-password", "-a", account, "-w", "-s", service])
         .env_clear()
@@ -33,7 +33,7 @@ pub fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str
         .spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => return Answer::Failed(format!("`security`: {}", super::files::io_words(&error))),
+        Err(_) => return Answer::Failed,
     };
     let begun = Instant::now();
     let status = loop {
@@ -43,7 +43,7 @@ pub fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Answer::Failed("`security` did not answer".into());
+                return Answer::Failed;
             }
         }
     };
@@ -56,12 +56,11 @@ pub fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str
                 .map(|out| out.take(super::files::LIMIT).read_to_string(&mut text));
             match read {
                 Some(Ok(_)) => Answer::Found(Secret::new(text.trim_end_matches('\n'))),
-                _ => Answer::Failed("the item is not text".into()),
+                _ => Answer::Failed,
             }
         }
         Some(44) => Answer::NoItem,
         Some(36) => Answer::Locked,
-        Some(code) => Answer::Failed(format!("`security` exited with {code}")),
-        None => Answer::Failed("`security` was killed".into()),
+        _ => Answer::Failed,
     }
 }

@@ -36,16 +36,16 @@ const IGNORED: usize = 64 << 10;
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The body, plain text.
-    pub body: Arc<str>,
+    pub(crate) body: Arc<str>,
 }
 
 impl Answer {
     /// An answer of plain text.
-    pub fn new(status: u16, body: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn new(status: u16, body: impl Into<Arc<str>>) -> Self {
         Self {
             status,
             body: body.into(),
@@ -54,18 +54,18 @@ impl Answer {
 }
 
 /// What lies at a path; `None` for nothing.
-pub type Pages = dyn Fn(&str) -> Option<Answer> + Send + Sync;
+pub(crate) type Pages = dyn Fn(&str) -> Option<Answer> + Send + Sync;
 
 /// A listener that is bound and not served yet.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub(crate) struct Listener(TcpListener);
 
 impl Listener {
     /// Binds. Do it within the runtime.
     ///
     /// # Errors
     /// What the system refuses: the port is taken, say.
-    pub async fn bind(at: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(at: SocketAddr) -> io::Result<Self> {
         Ok(Self(TcpListener::bind(at).await?))
     }
 
@@ -73,12 +73,12 @@ impl Listener {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
     /// Answers until it is dropped.
-    pub async fn serve(self, clock: Clock, pages: Arc<Pages>) {
+    pub(crate) async fn serve(self, clock: Clock, pages: Arc<Pages>) {
         let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
         loop {
             match self.0.accept().await {

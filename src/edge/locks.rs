@@ -19,7 +19,7 @@
 use super::process::{self, Fate, Identity};
 use super::{files, progress};
 use crate::json::Fields;
-pub use crate::types::LockKind as Kind;
+pub(crate) use crate::types::LockKind as Kind;
 use crate::types::{MINUTE, Ms, SECOND};
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Write};
@@ -29,24 +29,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a live holder is waited for, where nothing else is said. Longer than any [`Terms::heartbeat`], so that what a dead
 /// one left can be cleared meanwhile; an agent's own renewal takes a second or two.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a lock behaves.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// Which kind to make.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// One not touched for this long is nobody's, unless its process is known to live.
-    pub stale_after: Duration,
+    pub(crate) stale_after: Duration,
     /// How often its holders touch it, and so how long a stale one is watched.
-    pub heartbeat: Duration,
+    pub(crate) heartbeat: Duration,
     /// How long to wait for a live holder.
-    pub wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 /// Why a lock was not obtained.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// A live holder kept it for longer than we wait.
     #[error("held by another process for more than {0:?}")]
     Held(Duration),
@@ -67,7 +67,7 @@ impl LockError {
 
 /// A lock that is held, and released when dropped. While it is held for long, [`Held::touch`] keeps it fresh.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     path: PathBuf,
     kind: Kind,
     identity: (u64, u64),
@@ -78,7 +78,7 @@ pub struct Held {
 }
 
 /// The lock of a file is its real path with `.lock` appended, in both kinds.
-pub fn lock_path(target: &Path) -> PathBuf {
+pub(crate) fn lock_path(target: &Path) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(".lock");
     PathBuf::from(name)
@@ -88,7 +88,7 @@ pub fn lock_path(target: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`LockError::Held`] after `terms.wait`; otherwise what the system refuses.
-pub async fn acquire(path: &Path, terms: Terms) -> Result<Held, LockError> {
+pub(crate) async fn acquire(path: &Path, terms: Terms) -> Result<Held, LockError> {
     acquire_watching(path, terms, &mut Watch::default()).await
 }
 
@@ -96,7 +96,7 @@ pub async fn acquire(path: &Path, terms: Terms) -> Result<Held, LockError> {
 ///
 /// # Errors
 /// [`LockError::Held`] after `terms.wait`; otherwise what the system refuses.
-pub async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watch) -> Result<Held, LockError> {
+pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watch) -> Result<Held, LockError> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(15);
     let mut waiting = None;
@@ -118,7 +118,7 @@ pub async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watch) -> R
 ///
 /// # Errors
 /// What the system refuses.
-pub fn try_acquire(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Option<Held>> {
+pub(crate) fn try_acquire(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Option<Held>> {
     if let Some(held) = make(path, terms.kind)? {
         return Ok(Some(held));
     }
@@ -139,7 +139,7 @@ pub fn try_acquire(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<O
 
 /// Stale locks, each as it stood and since when it has not moved.
 #[derive(Debug, Default)]
-pub struct Watch(Vec<Watched>);
+pub(crate) struct Watch(Vec<Watched>);
 
 #[derive(Debug)]
 struct Watched {
@@ -151,7 +151,7 @@ struct Watched {
 
 impl Watch {
     /// Begins to watch a lock, if it is stale: who takes two in turn watches both at once.
-    pub fn begin(&mut self, path: &Path, terms: Terms) {
+    pub(crate) fn begin(&mut self, path: &Path, terms: Terms) {
         if let Ok(Some(seen)) = look(path, terms.stale_after)
             && seen.stale
         {
@@ -178,7 +178,7 @@ impl Watch {
 
 /// What came of clearing a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cleared {
+pub(crate) enum Cleared {
     /// It was nobody's, and is gone.
     Removed,
     /// There was none.
@@ -192,7 +192,7 @@ pub enum Cleared {
 ///
 /// # Errors
 /// What the system refuses; `InvalidInput` where something that is no lock is in its place.
-pub fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Cleared> {
+pub(crate) fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Cleared> {
     let Some(seen) = look(path, terms.stale_after)? else {
         return Ok(Cleared::Gone);
     };
@@ -229,7 +229,7 @@ pub fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Cl
 ///
 /// # Errors
 /// See there.
-pub async fn clear_watched(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Cleared> {
+pub(crate) async fn clear_watched(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Cleared> {
     let cleared = clear_dead(path, terms, watch)?;
     match look(path, terms.stale_after)? {
         Some(seen) if cleared == Cleared::Held && seen.stale => {
@@ -243,7 +243,7 @@ pub async fn clear_watched(path: &Path, terms: Terms, watch: &mut Watch) -> io::
 
 /// What is at a lock's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// A lock.
     Lock(Kind),
     /// Something else, which no program that locks can have made; in words.
@@ -252,15 +252,15 @@ pub enum What {
 
 /// What stands at a lock's path.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// What it is.
-    pub what: What,
+    pub(crate) what: What,
     /// Its last touch, [`Ms`].
-    pub touched: Ms,
+    pub(crate) touched: Ms,
     /// Nobody holds it any more.
-    pub stale: bool,
+    pub(crate) stale: bool,
     /// The process that a file names as its holder, as its namespace counts.
-    pub pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Its process is known to have ended: there is nobody to be watched for.
     known_dead: bool,
     /// Device and inode.
@@ -269,18 +269,18 @@ pub struct Seen {
 
 impl Seen {
     /// Whether it is a directory.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         self.what == What::Lock(Kind::Directory)
     }
 }
 
 /// Whether an error of taking a lock says that something else is in its place.
-pub fn is_obstacle(error: &io::Error) -> bool {
+pub(crate) fn is_obstacle(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput
 }
 
 /// Looks at a lock without touching it; `None` where there is none.
-pub fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
+pub(crate) fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -416,7 +416,7 @@ impl Record {
 }
 
 /// The process that a lock file, or the record beside a lock, names.
-pub fn pid_in(bytes: &[u8]) -> Option<i32> {
+pub(crate) fn pid_in(bytes: &[u8]) -> Option<i32> {
     let text = std::str::from_utf8(bytes).ok()?;
     let pid = Fields::parse(text).ok()?.get("pid")?.number()?;
     (pid.fract() == 0.0 && pid >= 1.0 && pid <= f64::from(i32::MAX)).then_some(pid as i32)
@@ -505,7 +505,7 @@ fn link_unnamed(_: &Path, _: &[u8]) -> Option<io::Result<()>> {
 
 /// What killed passes left of file locks that were never linked into place: `<lock>.<pid>`, a minute old at least, since the
 /// process may be another namespace's and about to link it.
-pub fn leftovers(lock: &Path) -> Vec<PathBuf> {
+pub(crate) fn leftovers(lock: &Path) -> Vec<PathBuf> {
     let (Some(dir), Some(name)) = (lock.parent(), lock.file_name().and_then(|name| name.to_str())) else {
         return Vec::new();
     };
@@ -552,7 +552,7 @@ impl Held {
     ///
     /// # Errors
     /// `false` where the lock is no longer ours (somebody found it stale): stop, and write nothing.
-    pub fn touch(&mut self) -> bool {
+    pub(crate) fn touch(&mut self) -> bool {
         if !self.is_ours() {
             return false;
         }
@@ -576,7 +576,7 @@ impl Held {
     }
 
     /// Whether the lock is still the one we made, untouched by others.
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         let Ok(meta) = fs::symlink_metadata(&self.path) else {
             return false;
         };
@@ -589,7 +589,7 @@ impl Held {
 
     /// Whether somebody's stale lock was cleared for it. Who that was may be stopped rather than dead, with an exchange under
     /// way: what it may have posted is not posted just now.
-    pub fn was_taken_over(&self) -> bool {
+    pub(crate) fn was_taken_over(&self) -> bool {
         self.taken_over
     }
 
@@ -623,16 +623,16 @@ impl Drop for Held {
 
 /// Several locks that are held together, in the order in which they were taken; they are released in the other.
 #[derive(Debug, Default)]
-pub struct Group(Vec<Held>);
+pub(crate) struct Group(Vec<Held>);
 
 impl Group {
     /// Adds one.
-    pub fn add(&mut self, held: Held) {
+    pub(crate) fn add(&mut self, held: Held) {
         self.0.push(held);
     }
 
     /// Keeps all of them fresh; `false` where one was taken from us: stop, and write nothing.
-    pub fn touch(&mut self) -> bool {
+    pub(crate) fn touch(&mut self) -> bool {
         let mut ours = true;
         // each of them, though one is lost
         for held in self.0.iter_mut().rev() {
@@ -642,17 +642,17 @@ impl Group {
     }
 
     /// Whether one of them was somebody's who has stopped: see [`Held::was_taken_over`].
-    pub fn were_taken_over(&self) -> bool {
+    pub(crate) fn were_taken_over(&self) -> bool {
         self.0.iter().any(Held::was_taken_over)
     }
 
     /// Whether all are still ours.
-    pub fn are_ours(&self) -> bool {
+    pub(crate) fn are_ours(&self) -> bool {
         self.0.iter().all(Held::is_ours)
     }
 
     /// Where they are, in their order.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|held| held.path.as_path())
     }
 }
@@ -665,13 +665,13 @@ impl Drop for Group {
 
 /// The pass lock: one pass at a time on one state directory. The kernel drops it with the process, so it is never stale.
 #[derive(Debug)]
-pub struct PassLock(#[expect(dead_code, reason = "held open, never read")] File);
+pub(crate) struct PassLock(#[expect(dead_code, reason = "held open, never read")] File);
 
 /// Waits for the pass lock in `state_dir`.
 ///
 /// # Errors
 /// [`LockError::Held`] after `wait`; otherwise what the system refuses.
-pub async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, LockError> {
+pub(crate) async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, LockError> {
     use rustix::fs::{FlockOperation, flock};
     // a link or FIFO in its place is refused, not waited for
     let path = state_dir.join("pass.lock");

@@ -5,27 +5,27 @@
     reason = "this is the edge that the rest of the crate goes through"
 )]
 
-pub mod files;
+pub(crate) mod files;
 pub mod host;
 pub mod http;
 pub(crate) mod identity;
-pub mod keychain;
-pub mod listen;
-pub mod locks;
+pub(crate) mod keychain;
+pub(crate) mod listen;
+pub(crate) mod locks;
 pub(crate) mod names;
-pub mod net;
+pub(crate) mod net;
 pub(crate) mod openclaw;
 pub(crate) mod process;
 pub mod progress;
 pub(crate) mod random;
-pub mod replace;
-pub mod schedule;
-pub mod screen;
-pub mod session;
-pub mod signals;
-pub mod subprocess;
+pub(crate) mod replace;
+pub(crate) mod schedule;
+pub(crate) mod screen;
+pub(crate) mod session;
+pub(crate) mod signals;
+pub(crate) mod subprocess;
 pub(crate) mod target;
-pub mod terminal;
-pub mod termux;
-pub mod wake;
+pub(crate) mod terminal;
+pub(crate) mod termux;
+pub(crate) mod wake;
 pub(crate) mod whose;

@@ -5,33 +5,20 @@ use super::http::NO_NAME;
 use super::names::Names;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Connects to `host` and `port`, within `patience`, name lookup included, which `env` may have a say in (`Names`).
 ///
 /// # Errors
 /// Why not, in words.
-pub async fn reach(host: &str, port: u16, patience: Duration, env: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) async fn reach(host: &str, port: u16, patience: Duration, env: &BTreeMap<String, String>) -> Result<(), String> {
     // an IPv6 address stands in brackets in a URL
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let names = Names::new(env);
     let connect = async { TcpStream::connect(&*names.addresses(host, port).await?).await };
     match timeout(patience, connect).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(words(&error)),
-        Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
-    }
-}
-
-/// Connects to a socket in the file system, within `patience`.
-///
-/// # Errors
-/// Why not, in words.
-pub async fn reach_socket(path: &Path, patience: Duration) -> Result<(), String> {
-    match timeout(patience, UnixStream::connect(path)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(words(&error)),
         Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
@@ -69,11 +56,5 @@ mod tests {
                 .unwrap_err()
                 .contains("refused")
         );
-
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("bus");
-        assert_eq!(reach_socket(&socket, PATIENCE).await.unwrap_err(), "no such file");
-        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        reach_socket(&socket, PATIENCE).await.unwrap();
     }
 }

@@ -19,11 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     /// As it is called.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Of its package; `None` where there is none beside it.
-    pub version: Option<Version>,
+    pub(crate) version: Option<Version>,
     /// The Node.js that runs it; `None` where it is no script for Node.js.
-    pub node: Option<PathBuf>,
+    pub(crate) node: Option<PathBuf>,
 }
 
 /// Why there is none to run.
@@ -111,9 +111,9 @@ fn version(real: &Path) -> Option<Version> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Of<'a> {
     /// The state directory.
-    pub dir: &'a Path,
+    pub(crate) dir: &'a Path,
     /// Its config file, if there is one.
-    pub config: Option<&'a Path>,
+    pub(crate) config: Option<&'a Path>,
 }
 
 /// Runs one command to its end, bounded in time and output. A secret goes in on stdin alone.

@@ -89,7 +89,7 @@ impl Drop for Waiting {
 }
 
 /// Something else is about to be written to the terminal: the line makes room, and comes back below it.
-pub fn make_room() {
+pub(crate) fn make_room() {
     if ON.load(Ordering::Relaxed) {
         lock().erase();
     }
@@ -97,7 +97,7 @@ pub fn make_room() {
 
 /// stderr for the log, which is written above the line.
 #[derive(Debug)]
-pub struct Stderr;
+pub(crate) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

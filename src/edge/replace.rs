@@ -19,27 +19,9 @@ use std::path::{Path, PathBuf};
 /// Ends the name of every temp file.
 const TEMP_END: &str = ".nolapse-tmp";
 
-/// How a file was replaced.
-#[derive(Debug)]
-pub struct Replaced {
-    /// By rename, or in place.
-    pub how: How,
-    /// Whether it survives a power cut: the error with which its directory could not be synced.
-    pub synced: io::Result<()>,
-}
-
-/// By rename, or in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// By rename: readers saw the old file or the new one, nothing between.
-    Atomically,
-    /// Written in place, since the path is a mount point (a file bind-mounted into a container cannot be renamed onto).
-    InPlace,
-}
-
 /// What a file may be put over.
 #[derive(Clone, Copy, Debug)]
-pub enum Over<'a> {
+pub(crate) enum Over<'a> {
     /// Anything: the file is ours alone, in a directory of ours.
     Anything,
     /// Nothing.
@@ -50,14 +32,14 @@ pub enum Over<'a> {
 
 impl<'a> Over<'a> {
     /// The content that was read, or that there was none.
-    pub fn read(text: Option<&'a str>) -> Self {
+    pub(crate) fn read(text: Option<&'a str>) -> Self {
         text.map_or(Self::Absent, |text| Self::Content(text.as_bytes()))
     }
 }
 
 /// Why a file was not replaced; it is then as somebody else left it.
 #[derive(Debug, thiserror::Error)]
-pub enum NotPut {
+pub(crate) enum NotPut {
     /// Somebody else wrote it: plan again from what it is now.
     #[error("somebody else wrote it at the same moment")]
     Changed,
@@ -70,21 +52,21 @@ pub enum NotPut {
 }
 
 /// A temp file opened beside its target, proving that the target can be replaced. Removed when dropped.
-pub struct Staged {
+pub(crate) struct Staged {
     target: PathBuf,
     temp: Temp,
 }
 
 /// A file with a name that nobody else has. Its maker holds it locked (`flock`), which tells [`sweep`] that it is alive.
 pub(super) struct Temp {
-    pub path: PathBuf,
-    pub file: File,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
     identity: (u64, u64),
 }
 
 impl Temp {
     /// Makes one beside `target`, 0600.
-    pub fn beside(target: &Path) -> io::Result<Self> {
+    pub(crate) fn beside(target: &Path) -> io::Result<Self> {
         use std::hash::BuildHasher;
         let mut tries = 0;
         let (path, file) = loop {
@@ -132,7 +114,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 ///
 /// # Errors
 /// Whatever the system refuses; `PermissionDenied` also where the owner could not be kept.
-pub fn stage(target: &Path, keep: Option<&Meta>) -> io::Result<Staged> {
+pub(crate) fn stage(target: &Path, keep: Option<&Meta>) -> io::Result<Staged> {
     let temp = Temp::beside(target)?;
     let (uid, gid) = match keep {
         Some(meta) => (meta.uid, meta.gid),
@@ -166,7 +148,7 @@ impl Staged {
     ///
     /// # Errors
     /// The disk is full.
-    pub fn reserve(&self, bytes: u64) -> io::Result<()> {
+    pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use rustix::fs::{FallocateFlags, fallocate};
@@ -186,7 +168,7 @@ impl Staged {
     ///
     /// # Errors
     /// Whatever the system refuses.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let file = &mut self.temp.file;
         file.rewind()?;
         file.write_all(bytes)?;
@@ -197,27 +179,24 @@ impl Staged {
     }
 
     /// Puts what was written in the target's place, if that still holds what was planned from and `ours` says that every lock is
-    /// still held.
+    /// still held. Whether that survives a power cut is given back: the error with which its directory could not be synced.
     ///
     /// # Errors
     /// See [`NotPut`]; the target is then not ours (except where an in-place write failed half-way on a mount point, which is
     /// attempted only after the same bytes were durable beside it).
-    pub fn put(self, over: Over<'_>, ours: &dyn Fn() -> bool) -> Result<Replaced, NotPut> {
+    pub(crate) fn put(self, over: Over<'_>, ours: &dyn Fn() -> bool) -> Result<io::Result<()>, NotPut> {
         if !stands(&self.target, over) {
             return Err(NotPut::Changed);
         }
         if !ours() || !self.temp.is_ours() {
             return Err(NotPut::Lost);
         }
-        let how = match self.rename(over) {
-            Ok(()) => How::Atomically,
+        match self.rename(over) {
+            // a mount point (a file bind-mounted into a container) cannot be renamed onto
             Err(NotPut::Io(error)) if error.kind() == io::ErrorKind::ResourceBusy => self.in_place()?,
-            Err(error) => return Err(error),
-        };
-        Ok(Replaced {
-            how,
-            synced: files::sync_dir(&self.target),
-        })
+            done => done?,
+        }
+        Ok(files::sync_dir(&self.target))
     }
 
     fn rename(&self, over: Over<'_>) -> Result<(), NotPut> {
@@ -263,12 +242,11 @@ impl Staged {
         Err(NotPut::Changed)
     }
 
-    fn in_place(&self) -> Result<How, NotPut> {
+    fn in_place(&self) -> io::Result<()> {
         let bytes = fs::read(&self.temp.path)?;
         let mut file = OpenOptions::new().write(true).truncate(true).open(&self.target)?;
         file.write_all(&bytes)?;
-        file.sync_all()?;
-        Ok(How::InPlace)
+        file.sync_all()
     }
 }
 
@@ -287,16 +265,16 @@ mod swap {
     use std::io;
     use std::path::Path;
 
-    pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
         Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
     }
 
-    pub fn only_if_absent(from: &Path, to: &Path) -> io::Result<()> {
+    pub(crate) fn only_if_absent(from: &Path, to: &Path) -> io::Result<()> {
         Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
     }
 
     /// The kernel or the file system does not know how.
-    pub fn unknown(error: &io::Error) -> bool {
+    pub(crate) fn unknown(error: &io::Error) -> bool {
         use rustix::io::Errno;
         [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]
             .iter()
@@ -309,15 +287,15 @@ mod swap {
     use std::io;
     use std::path::Path;
 
-    pub fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    pub(crate) fn exchange(_: &Path, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub fn only_if_absent(_: &Path, _: &Path) -> io::Result<()> {
+    pub(crate) fn only_if_absent(_: &Path, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub fn unknown(error: &io::Error) -> bool {
+    pub(crate) fn unknown(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::Unsupported
     }
 }
@@ -326,40 +304,40 @@ mod swap {
 ///
 /// # Errors
 /// Whatever the system refuses. Where only the directory could not be synced, the new file is there and an error is returned.
-pub fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<()> {
+pub(crate) fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<()> {
     let mut staged = stage(target, keep)?;
     staged.write(bytes)?;
     match staged.put(Over::Anything, &|| true) {
-        Ok(replaced) => replaced.synced,
+        Ok(synced) => synced,
         Err(NotPut::Io(error)) => Err(error),
         Err(other) => Err(io::Error::other(other)),
     }
 }
 
 /// What is to be written, and what it was planned from.
-pub struct Planned {
+pub(crate) struct Planned {
     /// What the target held; `None` where there was no file.
-    pub before: Option<String>,
+    pub(crate) before: Option<String>,
     /// What it is to hold.
-    pub after: String,
+    pub(crate) after: String,
     /// Whose mode and owner are kept.
-    pub keep: Option<Meta>,
+    pub(crate) keep: Option<Meta>,
 }
 
 /// How often a change is planned anew where somebody else wrote meanwhile.
-pub const TRIES: usize = 5;
+pub(crate) const TRIES: usize = 5;
 
 /// Plans from what the target holds now, writes that, and puts it in place; from the start, a few times, where somebody else wrote
-/// the target meanwhile. `staged` is a temp file that was opened for it before. `None` where `plan` has nothing to change.
+/// the target meanwhile. `staged` is a temp file that was opened for it before. Gives back what [`Staged::put`] does; `None` where `plan` has nothing to change.
 ///
 /// # Errors
 /// What `plan` says, or [`NotPut`].
-pub fn edit<E: From<NotPut>>(
+pub(crate) fn edit<E: From<NotPut>>(
     target: &Path,
     mut staged: Option<Staged>,
     mut plan: impl FnMut() -> Result<Option<Planned>, E>,
     ours: &dyn Fn() -> bool,
-) -> Result<Option<Replaced>, E> {
+) -> Result<Option<io::Result<()>>, E> {
     for _ in 0..TRIES {
         let Some(planned) = plan()? else { return Ok(None) };
         let mut temp = match staged.take() {
@@ -368,7 +346,7 @@ pub fn edit<E: From<NotPut>>(
         };
         temp.write(planned.after.as_bytes()).map_err(NotPut::Io)?;
         match temp.put(Over::read(planned.before.as_deref()), ours) {
-            Ok(replaced) => return Ok(Some(replaced)),
+            Ok(synced) => return Ok(Some(synced)),
             Err(NotPut::Changed) => {}
             Err(error) => return Err(error.into()),
         }
@@ -379,7 +357,7 @@ pub fn edit<E: From<NotPut>>(
 /// Removes the temp files in `dir` that killed processes left: those that nobody holds locked, or, where the file system has no
 /// such locks, those of an hour ago. `spare` says which are kept all the same. A file that is removed while its writer lives
 /// after all makes that one's [`Staged::put`] fail, nothing else.
-pub fn sweep(dir: &Path, spare: impl Fn(&Path) -> bool) {
+pub(crate) fn sweep(dir: &Path, spare: impl Fn(&Path) -> bool) {
     for name in files::list(dir) {
         let path = dir.join(&name);
         if !name.starts_with('.') || !name.ends_with(TEMP_END) || spare(&path) || !abandoned(&path) {
@@ -415,7 +393,7 @@ fn abandoned(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn put(target: &Path, over: Over<'_>, bytes: &[u8], ours: &dyn Fn() -> bool) -> Result<Replaced, NotPut> {
+    fn put(target: &Path, over: Over<'_>, bytes: &[u8], ours: &dyn Fn() -> bool) -> Result<io::Result<()>, NotPut> {
         let mut staged = stage(target, files::stat(target).as_ref()).unwrap();
         staged.write(bytes).unwrap();
         staged.put(over, ours)
@@ -428,8 +406,7 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         for (over, new) in [(Over::Content(b"old"), "new"), (Over::Anything, "newer")] {
-            let replaced = put(&path, over, new.as_bytes(), &|| true).unwrap();
-            assert!(replaced.how == How::Atomically && replaced.synced.is_ok());
+            put(&path, over, new.as_bytes(), &|| true).unwrap().unwrap();
             let after = files::read(&path).unwrap();
             assert_eq!((after.bytes.as_slice(), after.meta.mode), (new.as_bytes(), 0o640));
             assert_eq!(files::list(dir.path()), ["store.json"]);
@@ -444,7 +421,7 @@ mod tests {
         staged.reserve(1 << 14).unwrap();
         staged.write(b"a long first content").unwrap();
         staged.write(b"short").unwrap();
-        staged.put(Over::Absent, &|| true).unwrap();
+        staged.put(Over::Absent, &|| true).unwrap().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"short");
     }
 

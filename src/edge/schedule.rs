@@ -17,7 +17,7 @@ const NEAR: Ms = 90 * MINUTE;
 /// In the hour that is repeated when the clocks go back, croner 3 takes every local time for its first coming and would sleep to the
 /// end of the second. Near such a change the expression is read at the present distance from UTC as well, and the nearer moment
 /// counts: a pass too many is harmless.
-pub fn next(expression: &str) -> Result<Option<Ms>, String> {
+pub(crate) fn next(expression: &str) -> Result<Option<Ms>, String> {
     let local = next_in(expression, chrono::Local)?;
     let now = Clock::System.now();
     match turning(now, &|at| offset(at)) {

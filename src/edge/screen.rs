@@ -25,12 +25,12 @@ static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
 struct Before(Option<Termios>);
 
 /// Whether stdout is a terminal.
-pub fn stdout_is_terminal() -> bool {
+pub(crate) fn stdout_is_terminal() -> bool {
     isatty(io::stdout())
 }
 
 /// Columns and rows of stdout.
-pub fn size() -> (usize, usize) {
+pub(crate) fn size() -> (usize, usize) {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => (80, 24),
@@ -38,7 +38,7 @@ pub fn size() -> (usize, usize) {
 }
 
 /// The terminal, ours until this is dropped.
-pub struct Screen {
+pub(crate) struct Screen {
     shown: Vec<String>,
     /// What stands there is not known: all is drawn.
     anew: bool,
@@ -49,7 +49,7 @@ impl Screen {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let usual = std::panic::take_hook();
@@ -69,7 +69,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn draw(&mut self, lines: Vec<String>) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, lines: Vec<String>) -> io::Result<()> {
         let bytes = update(if self.anew { None } else { Some(&self.shown) }, &lines);
         self.shown = lines;
         self.anew = false;
@@ -82,7 +82,7 @@ impl Screen {
     }
 
     /// The size changed, or somebody else wrote: everything is drawn next.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.anew = true;
     }
 
@@ -90,7 +90,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn suspend(&mut self) -> io::Result<()> {
+    pub(crate) fn suspend(&mut self) -> io::Result<()> {
         leave();
         let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
         self.resume()
@@ -100,7 +100,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn resume(&mut self) -> io::Result<()> {
+    pub(crate) fn resume(&mut self) -> io::Result<()> {
         leave();
         self.anew = true;
         enter()
@@ -168,7 +168,7 @@ fn update(before: Option<&[String]>, after: &[String]) -> Vec<u8> {
 
 /// What a person or the system wants of a live view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// `q`, ^C, ^D, a signal, or the terminal is gone.
     Quit,
     /// ^L, or another size.
@@ -180,7 +180,7 @@ pub enum Wish {
 }
 
 /// Keys and signals. A thread reads the keys, since a read from a terminal cannot be called off; it ends with the process.
-pub struct Wishes {
+pub(crate) struct Wishes {
     keys: Option<mpsc::UnboundedReceiver<Wish>>,
     ends: [Signal; 3],
     size: Signal,
@@ -192,7 +192,7 @@ impl Wishes {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let keys = match isatty(io::stdin()) {
             true => {
                 let (sender, receiver) = mpsc::unbounded_channel();
@@ -217,7 +217,7 @@ impl Wishes {
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) -> Wish {
+    pub(crate) async fn next(&mut self) -> Wish {
         let [a, b, c] = &mut self.ends;
         let keys = async {
             match &mut self.keys {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// How it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub(crate) enum Link {
     /// stdin, stdout and stderr are pipes.
     Pipes,
     /// A pseudo-terminal of its own, with a session of its own.
@@ -26,19 +26,19 @@ pub enum Link {
 
 /// What to run.
 #[derive(Clone)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// The program's path.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Its arguments.
-    pub args: Vec<OsString>,
+    pub(crate) args: Vec<OsString>,
     /// Its whole environment; nothing of ours is handed on.
-    pub env: Vec<(OsString, OsString)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// Its working directory.
-    pub cwd: PathBuf,
+    pub(crate) cwd: PathBuf,
     /// How it is connected.
-    pub link: Link,
+    pub(crate) link: Link,
     /// The width that it draws to, in columns.
-    pub columns: u16,
+    pub(crate) columns: u16,
 }
 
 /// Prints the program alone.
@@ -56,7 +56,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// What a session tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// It wrote something; the screen may have changed.
     Drawn,
     /// It has ended; `true` for exit code 0.
@@ -64,7 +64,7 @@ pub enum Event {
 }
 
 /// A running program. Its whole process group is killed when dropped before its end.
-pub struct Session {
+pub(crate) struct Session {
     child: Child,
     group: Option<Pid>,
     output: Box<dyn AsyncRead + Unpin>,
@@ -76,14 +76,14 @@ pub struct Session {
 }
 
 /// What a program has drawn so far. May hold a token.
-pub struct Screen {
+pub(crate) struct Screen {
     parser: vt100::Parser<Hyperlinks>,
     link: Link,
 }
 
 impl Screen {
     /// An empty one of this width, of a program that writes to a terminal or to a pipe.
-    pub fn new(columns: u16, link: Link) -> Self {
+    pub(crate) fn new(columns: u16, link: Link) -> Self {
         let size = |n: u16| NonZeroU16::new(n).unwrap_or(NonZeroU16::MIN);
         Self {
             parser: vt100::Parser::new_with_callbacks(size(ROWS), size(columns), 0, Hyperlinks::default()),
@@ -92,7 +92,7 @@ impl Screen {
     }
 
     /// Draws what the program wrote.
-    pub fn draw(&mut self, bytes: &[u8]) {
+    pub(crate) fn draw(&mut self, bytes: &[u8]) {
         match self.link {
             Link::Terminal => self.parser.process(bytes),
             // what a terminal's driver would do
@@ -108,7 +108,7 @@ impl Screen {
     }
 
     /// Its lines, without trailing blanks.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let (_, columns) = self.parser.screen().size();
         self.parser
             .screen()
@@ -118,7 +118,7 @@ impl Screen {
     }
 
     /// The hyperlinks drawn so far.
-    pub fn hyperlinks(&self) -> &[String] {
+    pub(crate) fn hyperlinks(&self) -> &[String] {
         &self.parser.callbacks().0
     }
 }
@@ -144,7 +144,7 @@ impl Session {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn start(spec: &Spec) -> io::Result<Self> {
+    pub(crate) fn start(spec: &Spec) -> io::Result<Self> {
         let mut command = Command::new(&spec.program);
         command
             .args(&spec.args)
@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// Waits for the next thing to happen. May be called off and called again.
-    pub async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         loop {
             if let Some(fine) = self.ended {
                 // a helper left behind may hold the output open
@@ -232,7 +232,7 @@ impl Session {
     }
 
     /// What it has drawn.
-    pub fn screen(&self) -> &Screen {
+    pub(crate) fn screen(&self) -> &Screen {
         &self.screen
     }
 
@@ -240,7 +240,7 @@ impl Session {
     ///
     /// # Errors
     /// What the system refuses: the program may have closed its input.
-    pub async fn type_in(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn type_in(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.input.write_all(bytes).await?;
         self.input.flush().await
     }

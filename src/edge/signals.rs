@@ -11,11 +11,11 @@ static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 /// While one of these lives, [`or_signal`] waits.
 #[derive(Debug)]
-pub struct Uninterrupted(());
+pub(crate) struct Uninterrupted(());
 
 impl Uninterrupted {
     /// Begins a stretch that is finished before the process ends.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         UNDER_WAY.fetch_add(1, Ordering::SeqCst);
         Self(())
     }
@@ -28,7 +28,7 @@ impl Drop for Uninterrupted {
 }
 
 /// Whether such a stretch is under way.
-pub fn uninterrupted() -> bool {
+pub(crate) fn uninterrupted() -> bool {
     UNDER_WAY.load(Ordering::SeqCst) > 0
 }
 
@@ -36,7 +36,7 @@ pub fn uninterrupted() -> bool {
 ///
 /// # Errors
 /// The number of the signal; `work` has then been dropped.
-pub async fn or_signal<F: Future>(work: F) -> Result<F::Output, i32> {
+pub(crate) async fn or_signal<F: Future>(work: F) -> Result<F::Output, i32> {
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let mut streams = Vec::new();
     for kind in kinds {

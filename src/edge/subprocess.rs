@@ -15,28 +15,28 @@ use tokio::time::timeout;
 
 /// What to run. Start from [`Spec::new`].
 #[derive(Clone)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// The program: a path, or a name that is looked up in the `PATH` of `env`.
-    pub program: OsString,
+    pub(crate) program: OsString,
     /// Its arguments.
-    pub args: Vec<OsString>,
+    pub(crate) args: Vec<OsString>,
     /// Its whole environment; nothing of ours is handed on.
-    pub env: Vec<(OsString, OsString)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// Its working directory; ours if `None`.
-    pub cwd: Option<PathBuf>,
+    pub(crate) cwd: Option<PathBuf>,
     /// What it reads on stdin; empty for `/dev/null`.
-    pub stdin: Vec<u8>,
+    pub(crate) stdin: Vec<u8>,
     /// How long it may run.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// How long it has after SIGTERM before SIGKILL, once `timeout` has passed. Zero kills at once.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
     /// The most that is kept of stdout and of stderr, in bytes each; what comes after is read and dropped.
-    pub max_output: usize,
+    pub(crate) max_output: usize,
 }
 
 impl Spec {
     /// `program` without arguments, environment or input: 10 s, no grace, 64 kB of output.
-    pub fn new(program: impl Into<OsString>) -> Self {
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
             args: Vec::new(),
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Spec {
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// By itself, with this code.
     Exit(i32),
     /// By this signal.
@@ -70,13 +70,13 @@ pub enum Status {
 
 /// What it left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Output {
     /// How it ended.
-    pub status: Status,
+    pub(crate) status: Status,
     /// The first [`Spec::max_output`] bytes of stdout.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// The first [`Spec::max_output`] bytes of stderr.
-    pub stderr: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 /// How long output is still read once the program itself has ended: a helper that it left behind may hold the pipes open.
@@ -87,7 +87,7 @@ const LINGER: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// The program could not be started.
-pub async fn run(spec: Spec) -> io::Result<Output> {
+pub(crate) async fn run(spec: Spec) -> io::Result<Output> {
     let mut command = Command::new(&spec.program);
     command
         .args(&spec.args)
@@ -166,14 +166,14 @@ pub async fn run(spec: Spec) -> io::Result<Output> {
 
 /// A program that was started and is never ended by us.
 #[derive(Debug)]
-pub struct Left(tokio::process::Child);
+pub(crate) struct Left(tokio::process::Child);
 
 /// Starts `spec` (its limits do not apply) and leaves it to itself: no input, no output, a process group of its own so that
 /// neither a ^C nor our own end reaches it, no pipe that could break under it.
 ///
 /// # Errors
 /// The program could not be started.
-pub fn spawn_and_leave(spec: &Spec) -> io::Result<Left> {
+pub(crate) fn spawn_and_leave(spec: &Spec) -> io::Result<Left> {
     let mut command = Command::new(&spec.program);
     command
         .args(&spec.args)
@@ -192,12 +192,12 @@ pub fn spawn_and_leave(spec: &Spec) -> io::Result<Left> {
 
 impl Left {
     /// Its process id; 0 once it was waited for.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id().unwrap_or(0)
     }
 
     /// Waits for its end, at most this long; `None` where it still runs. It is not ended.
-    pub async fn wait(&mut self, patience: Duration) -> Option<Status> {
+    pub(crate) async fn wait(&mut self, patience: Duration) -> Option<Status> {
         let status = timeout(patience, self.0.wait()).await.ok()?.ok()?;
         Some(match (status.code(), status.signal()) {
             (Some(code), _) => Status::Exit(code),

@@ -19,7 +19,7 @@ const MAX_LINE: usize = 16 << 10;
 
 /// What came from the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     /// A line, trimmed.
     Text(Secret),
     /// There is no more input.
@@ -29,12 +29,12 @@ pub enum Line {
 }
 
 /// Whether stdin is a terminal.
-pub fn stdin_is_terminal() -> bool {
+pub(crate) fn stdin_is_terminal() -> bool {
     isatty(io::stdin())
 }
 
 /// The width of stdout, where it is a terminal.
-pub fn columns() -> Option<u16> {
+pub(crate) fn columns() -> Option<u16> {
     tcgetwinsize(io::stdout())
         .ok()
         .map(|size| size.ws_col)
@@ -42,7 +42,12 @@ pub fn columns() -> Option<u16> {
 }
 
 /// Gives a text to a program that shows it on this terminal, and waits until it was read; whether the program did so.
-pub fn read_by(program: &str, args: &[&str], text: &str, env: &std::collections::BTreeMap<String, String>) -> bool {
+pub(crate) fn read_by(
+    program: &str,
+    args: &[&str],
+    text: &str,
+    env: &std::collections::BTreeMap<String, String>,
+) -> bool {
     use std::process::{Command, Stdio};
     let child = Command::new(program).args(args).envs(env).stdin(Stdio::piped()).spawn();
     let Ok(mut child) = child else { return false };
@@ -54,14 +59,14 @@ pub fn read_by(program: &str, args: &[&str], text: &str, env: &std::collections:
 }
 
 /// SIGINT, SIGTERM and SIGHUP, which no longer end the process once this is made.
-pub struct Signals([Signal; 3]);
+pub(crate) struct Signals([Signal; 3]);
 
 impl Signals {
     /// Starts to listen; needs the runtime.
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self([
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
@@ -70,7 +75,7 @@ impl Signals {
     }
 
     /// Waits for one.
-    pub async fn one(&mut self) {
+    pub(crate) async fn one(&mut self) {
         let [a, b, c] = &mut self.0;
         tokio::select! {
             _ = a.recv() => {}
@@ -81,7 +86,7 @@ impl Signals {
 }
 
 /// Lines from stdin. A thread reads them, since a read from a terminal cannot be called off; it ends with the process.
-pub struct Input {
+pub(crate) struct Input {
     lines: mpsc::UnboundedReceiver<Line>,
     quiet: Option<Quiet>,
     shown: Arc<AtomicBool>,
@@ -92,7 +97,7 @@ impl Input {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let quiet = stdin_is_terminal().then(Quiet::on).transpose()?;
         let (sender, lines) = mpsc::unbounded_channel();
         let terminal = quiet.is_some();
@@ -105,7 +110,7 @@ impl Input {
     }
 
     /// The next line, shown while it is typed.
-    pub async fn shown_line(&mut self) -> Line {
+    pub(crate) async fn shown_line(&mut self) -> Line {
         self.shown.store(true, Ordering::SeqCst);
         let line = self.line().await;
         self.shown.store(false, Ordering::SeqCst);
@@ -113,7 +118,7 @@ impl Input {
     }
 
     /// The next line. [`Line::Closed`] is said once, then this waits for ever.
-    pub async fn line(&mut self) -> Line {
+    pub(crate) async fn line(&mut self) -> Line {
         match self.lines.recv().await {
             Some(line) => {
                 if self.quiet.is_some() {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where Termux lives (the app's own directory; `$PREFIX` where it is set).
-pub const PREFIX: &str = "/data/data/com.termux/files/usr";
+pub(crate) const PREFIX: &str = "/data/data/com.termux/files/usr";
 
 /// How long a command of Termux:API may take: it starts its app first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a command brought nothing about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// There is no such command here.
     Missing(String),
     /// It did not answer, or ended badly; in words.
@@ -26,13 +26,13 @@ pub enum Failure {
 }
 
 /// Termux's `$PREFIX`.
-pub fn prefix(host: &Host) -> &Path {
+pub(crate) fn prefix(host: &Host) -> &Path {
     Path::new(host.var_nonblank("PREFIX").unwrap_or(PREFIX))
 }
 
 /// The absolute path of one of Termux's programs: below `$PREFIX/bin`, else on `PATH` (proot-distro puts Termux's directory at the
 /// end of it), else where Termux would have it.
-pub fn tool(host: &Host, name: &str) -> PathBuf {
+pub(crate) fn tool(host: &Host, name: &str) -> PathBuf {
     let home = prefix(host).join("bin").join(name);
     let on_path = std::env::split_paths(host.var("PATH").unwrap_or_default())
         .filter(|dir| dir.is_absolute())
@@ -44,7 +44,7 @@ pub fn tool(host: &Host, name: &str) -> PathBuf {
 }
 
 /// The program behind Termux:API's commands, which makes notification channels; its scripts cannot make a loud one.
-pub fn api(host: &Host) -> Option<PathBuf> {
+pub(crate) fn api(host: &Host) -> Option<PathBuf> {
     let beside = |path: PathBuf| Some(path.parent()?.parent()?.join("libexec/termux-api"));
     std::iter::once(prefix(host).join("libexec/termux-api"))
         .chain(beside(tool(host, "termux-notification")))
@@ -55,7 +55,7 @@ pub fn api(host: &Host) -> Option<PathBuf> {
 ///
 /// # Errors
 /// It is not there, it did not answer, or it ended with a code other than 0.
-pub async fn call(host: &Host, program: &Path, args: &[String]) -> Result<Output, Failure> {
+pub(crate) async fn call(host: &Host, program: &Path, args: &[String]) -> Result<Output, Failure> {
     let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let spec = Spec {
         args: args.iter().map(Into::into).collect(),
@@ -82,12 +82,12 @@ pub async fn call(host: &Host, program: &Path, args: &[String]) -> Result<Output
 }
 
 /// The environment of every child that may call Termux's commands.
-pub fn env(host: &Host) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+pub(crate) fn env(host: &Host) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
     host.child_env().map(|(n, v)| (n.into(), v.into())).collect()
 }
 
 /// What no answer within the deadline means. An app that is known to be installed is not said to be missing.
-pub fn silence(host: &Host, name: &str, output: &Output) -> String {
+pub(crate) fn silence(host: &Host, name: &str, output: &Output) -> String {
     let app = match host.var_nonblank("TERMUX_API_APP__VERSION_NAME") {
         Some(version) => format!("the app Termux:API {version} is installed: open it once"),
         None => "install the app Termux:API from where Termux came from, and open it once".into(),
@@ -116,7 +116,7 @@ fn said(output: &Output) -> String {
 
 /// Termux's library that lets scripts with `#!/usr/bin/env` start, where it is installed. A notification's action and a job get no
 /// `LD_PRELOAD` from the app.
-pub fn exec_library(host: &Host) -> Option<PathBuf> {
+pub(crate) fn exec_library(host: &Host) -> Option<PathBuf> {
     ["libtermux-exec-ld-preload.so", "libtermux-exec.so"]
         .iter()
         .map(|name| prefix(host).join("lib").join(name))
@@ -124,7 +124,7 @@ pub fn exec_library(host: &Host) -> Option<PathBuf> {
 }
 
 /// The phone's model, for a host whose own name is `localhost` as on most phones.
-pub async fn model(host: &Host) -> Option<String> {
+pub(crate) async fn model(host: &Host) -> Option<String> {
     let program = [prefix(host).join("bin/getprop"), "/system/bin/getprop".into()]
         .into_iter()
         .find(|path| files::is_file(path))?;
@@ -136,7 +136,7 @@ pub async fn model(host: &Host) -> Option<String> {
 
 /// The arguments of `am` that open a terminal of Termux with `program` in it (TermuxService, called directly: the same user). The
 /// service splits arguments at commas; `\,` is a comma.
-pub fn terminal(program: &Path, args: &[String]) -> Vec<String> {
+pub(crate) fn terminal(program: &Path, args: &[String]) -> Vec<String> {
     let joined: Vec<String> = args.iter().map(|arg| arg.replace(',', "\\,")).collect();
     [
         "startservice",
@@ -163,12 +163,12 @@ pub fn terminal(program: &Path, args: &[String]) -> Vec<String> {
 }
 
 /// The arguments of `am` that bring Termux to the front.
-pub fn front() -> Vec<String> {
+pub(crate) fn front() -> Vec<String> {
     activity("com.termux/com.termux.app.TermuxActivity")
 }
 
 /// The arguments of `am` that open Termux:API's own screen, with its buttons for permissions and battery.
-pub fn api_screen() -> Vec<String> {
+pub(crate) fn api_screen() -> Vec<String> {
     activity("com.termux.api/.activities.TermuxAPIMainActivity")
 }
 

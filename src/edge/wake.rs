@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What has changed in the directories that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Changed {
+pub(crate) enum Changed {
     /// Databases alone: most of what is written to them concerns others.
     Databases,
     /// A file, or a directory itself.
@@ -27,7 +27,7 @@ mod alarm {
     use tokio::io::unix::AsyncFd;
 
     /// The alarm. Make it within the runtime.
-    pub struct Alarm(AsyncFd<OwnedFd>);
+    pub(crate) struct Alarm(AsyncFd<OwnedFd>);
 
     impl Alarm {
         /// An alarm that is not set.
@@ -38,7 +38,7 @@ mod alarm {
             deprecated,
             reason = "its successor is unsafe; an owned descriptor is open for as long as it is registered"
         )]
-        pub fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             let fd = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
             Ok(Self(AsyncFd::new(fd)?))
         }
@@ -48,7 +48,7 @@ mod alarm {
         ///
         /// # Errors
         /// What the system refuses.
-        pub async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
+        pub(crate) async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             // a time of zero would switch the alarm off
             let at = at.max(1);
@@ -94,14 +94,14 @@ mod alarm {
     use std::time::Duration;
 
     /// The alarm.
-    pub struct Alarm;
+    pub(crate) struct Alarm;
 
     impl Alarm {
         /// An alarm that is not set.
         ///
         /// # Errors
         /// None.
-        pub fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             Ok(Self)
         }
 
@@ -109,7 +109,7 @@ mod alarm {
         ///
         /// # Errors
         /// None.
-        pub async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
+        pub(crate) async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
             loop {
                 let left = at - crate::edge::host::Clock::System.now();
                 if !(1..=most).contains(&left) {
@@ -130,7 +130,7 @@ mod watch {
     use tokio::io::unix::AsyncFd;
 
     /// The directories watched.
-    pub struct Watch {
+    pub(crate) struct Watch {
         inotify: AsyncFd<Inotify>,
         watched: HashMap<PathBuf, WatchDescriptor>,
     }
@@ -144,7 +144,7 @@ mod watch {
             deprecated,
             reason = "its successor is unsafe; inotify's own descriptor is open for as long as it is registered"
         )]
-        pub fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             Ok(Self {
                 inotify: AsyncFd::new(Inotify::init()?)?,
                 watched: HashMap::new(),
@@ -152,7 +152,7 @@ mod watch {
         }
 
         /// Watches these directories and no others; one that is not there is left out, and asked for again next time.
-        pub fn set(&mut self, dirs: &BTreeSet<PathBuf>) {
+        pub(crate) fn set(&mut self, dirs: &BTreeSet<PathBuf>) {
             let mask = WatchMask::CLOSE_WRITE
                 | WatchMask::MOVED_TO
                 | WatchMask::MOVED_FROM
@@ -190,7 +190,7 @@ mod watch {
         ///
         /// # Errors
         /// What the system refuses.
-        pub async fn changed(&mut self, names: &[&str]) -> io::Result<Changed> {
+        pub(crate) async fn changed(&mut self, names: &[&str]) -> io::Result<Changed> {
             loop {
                 let mut ready = self.inotify.readable_mut().await?;
                 let seen = ready.try_io(|inotify| drain(inotify.get_mut(), names));
@@ -203,7 +203,7 @@ mod watch {
         }
 
         /// Forgets what has changed so far.
-        pub fn forget(&mut self) {
+        pub(crate) fn forget(&mut self) {
             let _ = drain(self.inotify.get_mut(), &[]);
         }
     }
@@ -248,39 +248,39 @@ mod watch {
     use super::{BTreeSet, Changed, PathBuf, io};
 
     /// Watches nothing.
-    pub struct Watch;
+    pub(crate) struct Watch;
 
     impl Watch {
         /// Watches nothing.
         ///
         /// # Errors
         /// None.
-        pub fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             Ok(Self)
         }
 
         /// Does nothing.
-        pub fn set(&mut self, _: &BTreeSet<PathBuf>) {}
+        pub(crate) fn set(&mut self, _: &BTreeSet<PathBuf>) {}
 
         /// Never ends.
         ///
         /// # Errors
         /// None.
-        pub async fn changed(&mut self, _: &[&str]) -> io::Result<Changed> {
+        pub(crate) async fn changed(&mut self, _: &[&str]) -> io::Result<Changed> {
             std::future::pending().await
         }
 
         /// Does nothing.
-        pub fn forget(&mut self) {}
+        pub(crate) fn forget(&mut self) {}
     }
 }
 
-pub use alarm::Alarm;
-pub use watch::Watch;
+pub(crate) use alarm::Alarm;
+pub(crate) use watch::Watch;
 
 /// What a person or the service manager asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// SIGTERM or SIGINT: finish and go.
     Stop,
     /// SIGHUP: read the configuration again.
@@ -290,7 +290,7 @@ pub enum Asked {
 }
 
 /// The signals. From the moment they are made, none of them ends the process by itself.
-pub struct Signals {
+pub(crate) struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
     hup: tokio::signal::unix::Signal,
@@ -302,7 +302,7 @@ impl Signals {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             term: signal(SignalKind::terminate())?,
@@ -313,7 +313,7 @@ impl Signals {
     }
 
     /// Waits for the next one; many of a kind count once.
-    pub async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             biased;
             _ = self.term.recv() => Asked::Stop,
@@ -326,46 +326,46 @@ impl Signals {
 
 /// Tells systemd; silent where it does not ask. Elsewhere there is nobody to tell.
 #[cfg(all(unix, not(target_os = "android")))]
-pub mod manager {
+pub(crate) mod manager {
     use std::time::Duration;
 
     /// Ready, with a status line.
-    pub fn ready(status: &str) {
+    pub(crate) fn ready(status: &str) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(status)]);
     }
 
     /// Alive, with a status line.
-    pub fn alive(status: &str) {
+    pub(crate) fn alive(status: &str) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(status)]);
     }
 
     /// On the way out.
-    pub fn stopping() {
+    pub(crate) fn stopping() {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
 
     /// How often it wants a sign of life, halved as its manual asks.
-    pub fn watchdog() -> Option<Duration> {
+    pub(crate) fn watchdog() -> Option<Duration> {
         sd_notify::watchdog_enabled().map(|limit| limit / 2)
     }
 }
 
 /// Tells nobody.
 #[cfg(not(all(unix, not(target_os = "android"))))]
-pub mod manager {
+pub(crate) mod manager {
     use std::time::Duration;
 
     /// Nothing.
-    pub fn ready(_: &str) {}
+    pub(crate) fn ready(_: &str) {}
 
     /// Nothing.
-    pub fn alive(_: &str) {}
+    pub(crate) fn alive(_: &str) {}
 
     /// Nothing.
-    pub fn stopping() {}
+    pub(crate) fn stopping() {}
 
     /// Never.
-    pub fn watchdog() -> Option<Duration> {
+    pub(crate) fn watchdog() -> Option<Duration> {
         None
     }
 }

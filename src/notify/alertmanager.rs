@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Alertmanager {
     /// The server, without `/api`.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The `Authorization` header.
-    pub authorization: Option<Secret>,
+    pub(crate) authorization: Option<Secret>,
     /// How long a firing alert is held without news, [`Ms`].
-    pub hold: Ms,
+    pub(crate) hold: Ms,
 }
 
 impl Alertmanager {
@@ -30,7 +30,7 @@ impl Alertmanager {
     ///
     /// # Errors
     /// A missing or wrong `url`.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = table.url("url", true)?.ok_or_else(|| table.missing("url"))?;
         let authorization = table.secret("authorization")?;
         if authorization.is_some() {
@@ -52,7 +52,7 @@ impl Alertmanager {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let mut headers: Headers = Vec::new();
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", HeaderText::Secret(authorization.clone())));
@@ -71,7 +71,7 @@ impl Alertmanager {
 
 /// What is posted: a list of alerts, one for each severity. `endsAt` counts from `now`, the time of sending, since the
 /// event may have waited in the outbox.
-pub fn payload(event: &Event, now: Ms, hold: Ms) -> Value {
+pub(crate) fn payload(event: &Event, now: Ms, hold: Ms) -> Value {
     let alert = |severity: Severity| {
         let firing = event.status == Status::Firing && severity == event.severity;
         let (starts, ends) = if firing {

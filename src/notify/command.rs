@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Command {
     /// Program and arguments.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 impl Command {
@@ -24,7 +24,7 @@ impl Command {
     ///
     /// # Errors
     /// A missing or empty list.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let command = table.strings("command")?.ok_or_else(|| table.missing("command"))?;
         if command.first().is_none_or(String::is_empty) {
             return Err(table.error("command", "is empty", "write `command = [\"program\", \"argument\"]`"));
@@ -37,7 +37,7 @@ impl Command {
     ///
     /// # Errors
     /// [`SendError`]; the first line of stderr is told as far as it is plain words.
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let (program, args) = self.command.split_first().expect("read refuses an empty command");
         let path = match program.contains('/') {
             true => ctx.host.path(program).into_os_string(),

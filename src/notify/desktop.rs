@@ -25,7 +25,7 @@ impl Desktop {
     ///
     /// # Errors
     /// None.
-    pub fn read(_: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(_: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self)
     }
 
@@ -33,14 +33,14 @@ impl Desktop {
     ///
     /// # Errors
     /// Passing: nobody logged in, no server, a bus that hangs.
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let named = ctx.host.var_nonblank("DBUS_SESSION_BUS_ADDRESS");
         bus::notify(event, &bus_addresses(ctx.host), named, ctx.previous.as_deref()).await
     }
 }
 
 /// Where the session bus of this user may be, in the order in which it is tried; never on Android.
-pub fn bus_addresses(host: &Host) -> Vec<String> {
+pub(crate) fn bus_addresses(host: &Host) -> Vec<String> {
     if cfg!(target_os = "android") || host.termux() {
         return Vec::new();
     }
@@ -73,7 +73,7 @@ fn ours(host: &Host) -> bool {
 ///
 /// # Errors
 /// Why not, in words.
-pub fn shows(host: &Host) -> Result<(), String> {
+pub(crate) fn shows(host: &Host) -> Result<(), String> {
     type Asked = (Vec<String>, Instant, Result<(), String>);
     static LAST: Mutex<Option<Asked>> = Mutex::new(None);
     let addresses = bus_addresses(host);
@@ -115,11 +115,16 @@ const NO_BUS: &str = "there is no session bus: nobody is logged in to a desktop"
 mod bus {
     use super::*;
 
-    pub async fn server(_: &[String]) -> Result<(), String> {
+    pub(crate) async fn server(_: &[String]) -> Result<(), String> {
         Err("there is no desktop on android".into())
     }
 
-    pub async fn notify(_: &Event, _: &[String], _: Option<&str>, _: Option<&str>) -> Result<Receipt, SendError> {
+    pub(crate) async fn notify(
+        _: &Event,
+        _: &[String],
+        _: Option<&str>,
+        _: Option<&str>,
+    ) -> Result<Receipt, SendError> {
         Err(SendError::permanent(
             "there is no desktop on android: use `type = \"termux\"`",
         ))
@@ -143,7 +148,7 @@ mod bus {
     /// Characters of a body; servers show far fewer.
     const BODY: usize = 2000;
 
-    pub async fn notify(
+    pub(crate) async fn notify(
         event: &Event,
         addresses: &[String],
         named: Option<&str>,
@@ -156,7 +161,7 @@ mod bus {
     }
 
     /// Whether there is a notification server, running or to be started by the bus.
-    pub async fn server(addresses: &[String]) -> Result<(), String> {
+    pub(crate) async fn server(addresses: &[String]) -> Result<(), String> {
         let (bus, _) = connect(addresses).await?;
         if owner(&bus).await.is_ok() {
             return Ok(());

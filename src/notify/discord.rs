@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Discord {
     /// The webhook's URL, a secret.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The name it posts under.
-    pub username: String,
+    pub(crate) username: String,
 }
 
 impl Discord {
@@ -23,7 +23,7 @@ impl Discord {
     ///
     /// # Errors
     /// A missing or wrong `url`, a name that Discord refuses.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = need_url(table, "url")?;
         // it is itself what proves who posts
         table.not_in_the_clear("url", &url, "itself, a secret,")?;
@@ -50,7 +50,7 @@ impl Discord {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let mark = if self.url.expose().contains('?') { '&' } else { '?' };
         let url = SecretUrl::new(format!("{}{mark}wait=true", self.url.expose()));
         let body = payload(event, &self.username).to_string().into_bytes();
@@ -64,7 +64,7 @@ impl Discord {
 }
 
 /// What is posted.
-pub fn payload(event: &Event, username: &str) -> Value {
+pub(crate) fn payload(event: &Event, username: &str) -> Value {
     let colour = match (event.status, event.severity) {
         (Status::Resolved, _) => 0x2e_a0_43,
         (Status::Firing, Severity::Critical) => 0xd1_24_2f,

@@ -20,24 +20,24 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug)]
 pub struct Email {
     /// The server's name.
-    pub host: String,
+    pub(crate) host: String,
     /// Its port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// How the connection is protected.
-    pub tls: Protection,
+    pub(crate) tls: Protection,
     /// User and password.
-    pub login: Option<(String, Secret)>,
+    pub(crate) login: Option<(String, Secret)>,
     /// The sender.
-    pub from: Mailbox,
+    pub(crate) from: Mailbox,
     /// The recipients, at least one.
-    pub to: Vec<Mailbox>,
+    pub(crate) to: Vec<Mailbox>,
     /// Certificates in PEM form: each a root that is trusted, or the server's own.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protection {
+pub(crate) enum Protection {
     /// Plain at first, then TLS or nothing (port 587).
     Starttls,
     /// TLS from the start (port 465).
@@ -52,7 +52,7 @@ impl Email {
     ///
     /// # Errors
     /// A missing key, an address that is none, a user without a password, `tls = "none"` to another host.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let host = table.need_str("host")?.to_owned();
         let fine = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
         let address = host.parse::<std::net::IpAddr>().is_ok();
@@ -158,7 +158,7 @@ impl Email {
     ///
     /// # Errors
     /// Permanent where it cannot be made, which the checks of [`Email::read`] leave no way for.
-    pub fn message(&self, event: &Event, now: Ms) -> Result<Message, SendError> {
+    pub(crate) fn message(&self, event: &Event, now: Ms) -> Result<Message, SendError> {
         let root = format!("<nolapse-{}@{}>", text::alert_key(event), domain(event));
         let subject = format!("{}: {}", text::heading(event), event.title);
         let mut builder = Message::builder()

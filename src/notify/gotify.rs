@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Gotify {
     /// The server.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The application's token.
-    pub token: Secret,
+    pub(crate) token: Secret,
 }
 
 impl Gotify {
@@ -23,7 +23,7 @@ impl Gotify {
     ///
     /// # Errors
     /// A missing key.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             url: read_server(table)?.ok_or_else(|| table.missing("url"))?,
             token: table.need_secret("token")?,
@@ -38,7 +38,7 @@ impl Gotify {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let headers = vec![("x-gotify-key", HeaderText::Secret(self.token.clone()))];
         let body = payload(event).to_string().into_bytes();
         let reply = post(
@@ -56,7 +56,7 @@ impl Gotify {
 }
 
 /// What is posted.
-pub fn payload(event: &Event) -> Value {
+pub(crate) fn payload(event: &Event) -> Value {
     let priority = match (event.status, event.severity) {
         (Status::Resolved, _) | (Status::Firing, Severity::Info) => 2,
         (Status::Firing, Severity::Warning) => 5,

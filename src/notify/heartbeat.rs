@@ -14,12 +14,12 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     /// The ping URL, a secret.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
 }
 
 /// Where a pass is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage<'a> {
+pub(crate) enum Stage<'a> {
     /// It begins.
     Start,
     /// It ended well.
@@ -36,7 +36,7 @@ impl Heartbeat {
     ///
     /// # Errors
     /// A missing or wrong `url`.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             url: need_url(table, "url")?,
         })
@@ -46,7 +46,12 @@ impl Heartbeat {
     ///
     /// # Errors
     /// [`SendError`]; the next pass pings again anyway.
-    pub async fn ping(&self, stage: Stage<'_>, rid: Option<&str>, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn ping(
+        &self,
+        stage: Stage<'_>,
+        rid: Option<&str>,
+        ctx: &SendCtx<'_>,
+    ) -> Result<Receipt, SendError> {
         if stage == Stage::Start && is_kuma(&self.url) {
             return Ok(Receipt::of("not sent: the service knows no beginning"));
         }

@@ -14,7 +14,7 @@ impl Log {
     ///
     /// # Errors
     /// None.
-    pub fn read(_: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(_: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self)
     }
 
@@ -22,7 +22,7 @@ impl Log {
     ///
     /// # Errors
     /// None.
-    pub async fn send(&self, event: &Event, _: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, _: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let line = line(event);
         let (id, alert) = (event.event_id.as_str(), event.alert_id.as_str());
         match (event.status, event.severity) {
@@ -36,7 +36,7 @@ impl Log {
 }
 
 /// Title and message in one line.
-pub fn line(event: &Event) -> String {
+pub(crate) fn line(event: &Event) -> String {
     let message = text::plain(event);
     let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     format!("{}: {}", event.title, lines.join("; "))

@@ -4,20 +4,20 @@
 //! one is a file and a variant of [`ChannelKind`]; the compiler demands the rest. Nothing here decides whether or when to
 //! tell (see `rules`), remembers what was told (see `ledger`), or tries twice: [`send`] tries once and says how it went.
 
-pub mod alertmanager;
-pub mod command;
-pub mod desktop;
-pub mod discord;
-pub mod email;
-pub mod gotify;
-pub mod heartbeat;
-pub mod log;
-pub mod ntfy;
-pub mod pagerduty;
-pub mod slack;
-pub mod telegram;
-pub mod termux;
-pub mod webhook;
+pub(crate) mod alertmanager;
+pub(crate) mod command;
+pub(crate) mod desktop;
+pub(crate) mod discord;
+pub(crate) mod email;
+pub(crate) mod gotify;
+pub(crate) mod heartbeat;
+pub(crate) mod log;
+pub(crate) mod ntfy;
+pub(crate) mod pagerduty;
+pub(crate) mod slack;
+pub(crate) mod telegram;
+pub(crate) mod termux;
+pub(crate) mod webhook;
 
 mod reply;
 mod smtp;
@@ -41,40 +41,40 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// How long a channel may take for one event unless its `timeout` says otherwise.
-pub const TIMEOUT: Ms = 15 * SECOND;
+pub(crate) const TIMEOUT: Ms = 15 * SECOND;
 
 /// Where and what to tell.
 #[derive(Clone, Debug)]
 pub struct Channel {
     /// Its name, unique; the type's if none was given.
-    pub name: String,
+    pub(crate) name: String,
     /// Nothing milder is sent.
-    pub min_severity: Severity,
+    pub(crate) min_severity: Severity,
     /// When only critical events are sent.
-    pub quiet_hours: Option<QuietHours>,
+    pub(crate) quiet_hours: Option<QuietHours>,
     /// Whether recoveries are sent.
-    pub resolved: bool,
+    pub(crate) resolved: bool,
     /// Logins this channel is for, globs; empty for all.
-    pub logins: Vec<glob::Pattern>,
+    pub(crate) logins: Vec<glob::Pattern>,
     /// Agents this channel is for, globs over `family/agent`; empty for all.
-    pub agents: Vec<glob::Pattern>,
+    pub(crate) agents: Vec<glob::Pattern>,
     /// Replaces the title, see [`text::PLACEHOLDERS`].
-    pub title: Option<String>,
+    pub(crate) title: Option<String>,
     /// Replaces the message, see [`text::PLACEHOLDERS`].
-    pub body: Option<String>,
+    pub(crate) body: Option<String>,
     /// The longest that one event may take, [`Ms`].
-    pub timeout: Ms,
+    pub(crate) timeout: Ms,
     /// The rest.
     pub kind: ChannelKind,
 }
 
 /// A daily time that may go over midnight, in minutes of the local day; `to` is no longer quiet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuietHours {
+pub(crate) struct QuietHours {
     /// First quiet minute, 0..1440.
-    pub from: u16,
+    pub(crate) from: u16,
     /// First minute that is not, 0..1440.
-    pub to: u16,
+    pub(crate) to: u16,
 }
 
 /// What each type of channel needs.
@@ -183,7 +183,7 @@ impl SendError {
     }
 
     /// What happened.
-    pub fn why(&self) -> &str {
+    pub(crate) fn why(&self) -> &str {
         match self {
             Self::Passing { why, .. } | Self::Lost { why } | Self::Permanent { why } => why,
         }
@@ -339,7 +339,7 @@ fn join(base: &SecretUrl, path: &str) -> SecretUrl {
 /// What is used without any configuration: the phone where Termux's API commands are found (in proot-distro too, which names no
 /// Termux but has its directory on `PATH`), else a desktop if it would
 /// show a notification, else the log.
-pub fn default_channels(host: &Host) -> Vec<Channel> {
+pub(crate) fn default_channels(host: &Host) -> Vec<Channel> {
     let kind = if files::is_file(&crate::edge::termux::tool(host, "termux-notification")) {
         ("termux", ChannelKind::Termux(termux::Termux::default()))
     } else if desktop::shows(host).is_ok() {
@@ -362,7 +362,7 @@ pub fn default_channels(host: &Host) -> Vec<Channel> {
 }
 
 /// A program on the host's `PATH`.
-pub fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(host: &Host, name: &str) -> Option<PathBuf> {
     let path = host.var("PATH")?;
     path.split(':')
         .filter(|dir| !dir.is_empty())
@@ -393,7 +393,7 @@ impl ChannelKind {
 
 /// Where a channel's events go, as far as it can be tried without sending one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// The log, which is always there.
     Log,
     /// The session bus.
@@ -425,14 +425,14 @@ fn endpoint_of(url: &SecretUrl) -> Option<Endpoint> {
 
 impl heartbeat::Heartbeat {
     /// Where its pings go.
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         endpoint_of(&self.url)
     }
 }
 
 impl ChannelKind {
     /// Where its events go; `None` where that cannot be told.
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         Some(match self {
             Self::Log(_) => Endpoint::Log,
             Self::Desktop(_) => Endpoint::Desktop,
@@ -457,7 +457,7 @@ impl ChannelKind {
 
 impl QuietHours {
     /// Whether `minute` of the local day (0..1440) is quiet.
-    pub fn contains(&self, minute: u16) -> bool {
+    pub(crate) fn contains(&self, minute: u16) -> bool {
         if self.from < self.to {
             (self.from..self.to).contains(&minute)
         } else {
@@ -469,7 +469,7 @@ impl QuietHours {
 impl Channel {
     /// Whether this event is for this channel by severity, recovery and routes. Quiet hours are not asked: they delay, and
     /// do not drop. A recovery is asked for no severity: it goes wherever its alert went, which the ledger knows.
-    pub fn wants(&self, event: &Event) -> bool {
+    pub(crate) fn wants(&self, event: &Event) -> bool {
         let loud_enough = match event.status {
             Status::Firing => event.severity >= self.min_severity,
             Status::Resolved => self.resolved,
@@ -478,7 +478,7 @@ impl Channel {
     }
 
     /// Whether this alert is for this channel while it fires, as [`Channel::wants`] will say of its events.
-    pub fn takes(&self, alert: &Alert) -> bool {
+    pub(crate) fn takes(&self, alert: &Alert) -> bool {
         alert.severity >= self.min_severity && self.routes(alert.login.as_ref(), &alert.affected, &alert.id)
     }
 
@@ -495,13 +495,13 @@ impl Channel {
     }
 
     /// Whether the receiver keeps an alert open until it is told that it is over.
-    pub fn keeps_open(&self) -> bool {
+    pub(crate) fn keeps_open(&self) -> bool {
         matches!(self.kind, ChannelKind::Pagerduty(_) | ChannelKind::Alertmanager(_))
     }
 
     /// A mark that changes with the configuration, secrets included: 16 bits are enough to notice a change, and too few to
     /// check a guessed password by.
-    pub fn mark(&self) -> u16 {
+    pub(crate) fn mark(&self) -> u16 {
         let mut hash = Sha256::new();
         hash.update(format!("{self:?}"));
         for secret in secrets(&self.kind) {
@@ -581,15 +581,15 @@ fn late(limit: Duration) -> SendError {
 
 /// One delivery to make.
 #[derive(Clone, Debug)]
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     /// The caller's number for it.
-    pub index: usize,
+    pub(crate) index: usize,
     /// Where.
-    pub channel: &'a Channel,
+    pub(crate) channel: &'a Channel,
     /// What.
-    pub event: &'a Event,
+    pub(crate) event: &'a Event,
     /// As [`SendCtx::previous`].
-    pub previous: Option<String>,
+    pub(crate) previous: Option<String>,
 }
 
 impl<'a> From<(usize, &'a Channel, &'a Event)> for Job<'a> {
@@ -609,7 +609,7 @@ impl<'a> From<(usize, &'a Channel, &'a Event)> for Job<'a> {
 /// A channel whose receiver failed in a passing way, or that has used up its timeout with earlier events, is not asked for
 /// its remaining events (`Passing`, "not tried"): all of this takes at most twice the longest timeout of a channel.
 /// The handle of a delivery is passed on to later events of the same alert. `ctx.previous` is not used.
-pub async fn send_all<'a, J: Into<Job<'a>>>(
+pub(crate) async fn send_all<'a, J: Into<Job<'a>>>(
     jobs: Vec<J>,
     ctx: &SendCtx<'_>,
 ) -> Vec<(usize, Result<Receipt, SendError>)> {

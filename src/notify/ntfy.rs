@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Ntfy {
     /// The server.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The topic; on a public server it is as good as a password.
-    pub topic: Secret,
+    pub(crate) topic: Secret,
     /// The access token.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// Whether a recovery takes the place of its alert's last message.
-    pub replace: bool,
+    pub(crate) replace: bool,
 }
 
 impl Ntfy {
@@ -30,7 +30,7 @@ impl Ntfy {
     ///
     /// # Errors
     /// A missing or wrong topic, a wrong `url`.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = table
             .url("url", true)?
             .unwrap_or_else(|| SecretUrl::new("https://ntfy.sh"));
@@ -64,7 +64,7 @@ impl Ntfy {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let mut headers: Headers = Vec::new();
         if let Some(token) = &self.token {
             let bearer = Secret::new(format!("Bearer {}", token.expose()));
@@ -94,7 +94,7 @@ fn sequence(event: &Event, previous: Option<&str>) -> String {
 }
 
 /// What is posted.
-pub fn payload(event: &Event, topic: &str, sequence: Option<&str>) -> Value {
+pub(crate) fn payload(event: &Event, topic: &str, sequence: Option<&str>) -> Value {
     let (priority, tag) = match (event.status, event.severity) {
         (Status::Resolved, _) => (2, "white_check_mark"),
         (Status::Firing, Severity::Critical) => (5, "rotating_light"),

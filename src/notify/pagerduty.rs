@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Pagerduty {
     /// The API server.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The integration's key.
-    pub routing_key: Secret,
+    pub(crate) routing_key: Secret,
 }
 
 impl Pagerduty {
@@ -23,7 +23,7 @@ impl Pagerduty {
     ///
     /// # Errors
     /// A missing key, a wrong `url`.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             url: read_server(table)?.unwrap_or_else(|| SecretUrl::new("https://events.pagerduty.com")),
             routing_key: table.need_secret("routing_key")?,
@@ -38,7 +38,7 @@ impl Pagerduty {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let body = payload(event, &self.routing_key).to_string().into_bytes();
         let at = ["/errors/0", "/message"];
         let reply = post(ctx, &join(&self.url, "/v2/enqueue"), Vec::new(), body, &at).await?;
@@ -54,7 +54,7 @@ impl Pagerduty {
 }
 
 /// What is posted. It holds the routing key.
-pub fn payload(event: &Event, routing_key: &Secret) -> Value {
+pub(crate) fn payload(event: &Event, routing_key: &Secret) -> Value {
     let key = format!("nolapse-{}", text::alert_key(event));
     if event.status == Status::Resolved {
         return json!({"routing_key": routing_key.expose(), "event_action": "resolve", "dedup_key": key});

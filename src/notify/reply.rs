@@ -9,13 +9,13 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Headers of a request.
-pub type Headers = Vec<(&'static str, HeaderText)>;
+pub(crate) type Headers = Vec<(&'static str, HeaderText)>;
 
 /// Posts JSON. `error_at` lists where the service puts its error words (JSON pointers).
 ///
 /// # Errors
 /// [`SendError`], whose text names status, scheme and host, and the service's error words as far as they are words.
-pub async fn post(
+pub(crate) async fn post(
     ctx: &SendCtx<'_>,
     url: &SecretUrl,
     headers: Headers,
@@ -29,7 +29,12 @@ pub async fn post(
 ///
 /// # Errors
 /// There is no answer.
-pub async fn ask(ctx: &SendCtx<'_>, url: &SecretUrl, mut headers: Headers, body: Vec<u8>) -> Result<Reply, HttpError> {
+pub(crate) async fn ask(
+    ctx: &SendCtx<'_>,
+    url: &SecretUrl,
+    mut headers: Headers,
+    body: Vec<u8>,
+) -> Result<Reply, HttpError> {
     headers.push(("content-type", HeaderText::Plain("application/json".into())));
     let request = Request {
         method: Method::POST,
@@ -46,7 +51,7 @@ pub async fn ask(ctx: &SendCtx<'_>, url: &SecretUrl, mut headers: Headers, body:
 ///
 /// # Errors
 /// Everything but 2xx.
-pub fn judge(url: &SecretUrl, outcome: Result<Reply, HttpError>, error_at: &[&str]) -> Result<Reply, SendError> {
+pub(crate) fn judge(url: &SecretUrl, outcome: Result<Reply, HttpError>, error_at: &[&str]) -> Result<Reply, SendError> {
     let host = url.shown();
     let reply = outcome.map_err(|error| SendError::passing(format!("`{host}`: {error}")))?;
     if (200..300).contains(&reply.status) {
@@ -73,7 +78,7 @@ pub fn judge(url: &SecretUrl, outcome: Result<Reply, HttpError>, error_at: &[&st
 ///
 /// # Errors
 /// Passing, since a login page goes away; `service` and what came instead are named.
-pub fn own_answer<T>(
+pub(crate) fn own_answer<T>(
     service: &str,
     reply: &Reply,
     error_at: &[&str],
@@ -114,7 +119,7 @@ fn meaning(status: u16) -> Option<&'static str> {
 
 /// The service's own error words, from one of the JSON pointers or from a one-line body. Whatever could be a key or token
 /// (digits mixed with letters, long runs) is left out, since servers echo what they were sent.
-pub fn said(body: &[u8], error_at: &[&str]) -> Option<String> {
+pub(crate) fn said(body: &[u8], error_at: &[&str]) -> Option<String> {
     let text = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => error_at
             .iter()

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Slack {
     /// The incoming webhook's URL, a secret.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
 }
 
 impl Slack {
@@ -21,7 +21,7 @@ impl Slack {
     ///
     /// # Errors
     /// A missing or wrong `url`.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = need_url(table, "url")?;
         // it is itself what proves who posts
         table.not_in_the_clear("url", &url, "itself, a secret,")?;
@@ -36,7 +36,7 @@ impl Slack {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let body = payload(event).to_string().into_bytes();
         let reply = post(ctx, &self.url, Vec::new(), body, &["/error"]).await?;
         // `ok` as text by incoming webhooks and Mattermost, `{"ok":true}` by workflows, `{"success":true}` by Rocket.Chat
@@ -49,7 +49,7 @@ impl Slack {
 }
 
 /// What is posted.
-pub fn payload(event: &Event) -> Value {
+pub(crate) fn payload(event: &Event) -> Value {
     let mut blocks = vec![json!({
         "type": "header",
         "text": {"type": "plain_text", "text": clip(&event.title, 150, Count::Utf16, escape), "emoji": false},

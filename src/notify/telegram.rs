@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct Telegram {
     /// The API server.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The bot's token.
-    pub token: Secret,
+    pub(crate) token: Secret,
     /// The chat's number, or `@channelname`.
-    pub chat_id: String,
+    pub(crate) chat_id: String,
     /// The topic within a forum group.
-    pub thread_id: Option<i64>,
+    pub(crate) thread_id: Option<i64>,
 }
 
 impl Telegram {
@@ -27,7 +27,7 @@ impl Telegram {
     ///
     /// # Errors
     /// A missing key, a token that is not one.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = read_server(table)?.unwrap_or_else(|| SecretUrl::new("https://api.telegram.org"));
         let token = table.need_secret("token")?;
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -60,7 +60,7 @@ impl Telegram {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let url = join(&self.url, &format!("/bot{}/sendMessage", self.token.expose()));
         match self.post(ctx, &url, event, &self.chat_id).await? {
             Answer::Taken(detail) => Ok(Receipt::of(detail)),
@@ -122,7 +122,7 @@ enum Answer {
 }
 
 /// What is posted.
-pub fn payload(event: &Event, chat_id: &str) -> Value {
+pub(crate) fn payload(event: &Event, chat_id: &str) -> Value {
     let style = Style {
         escape: text::html,
         escape_code: text::html,

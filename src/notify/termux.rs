@@ -18,16 +18,16 @@ use crate::table::{ConfigError, Table};
 use crate::types::{self, Event, Severity};
 
 /// Where a login begins for a person.
-pub const LOGIN_PAGE: &str = "https://claude.ai/login";
+pub(crate) const LOGIN_PAGE: &str = "https://claude.ai/login";
 
 /// The most that Android keeps of a notification's text, in characters (`Notification.MAX_CHARSEQUENCE_LENGTH`).
 const MOST: usize = 1024;
 
 /// A notification channel of Android's: how loud its notifications are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loudness {
+pub(crate) struct Loudness {
     /// Its id.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// Its name in Android's settings.
     name: &'static str,
     /// Its importance when it is made; a person may change it in the settings.
@@ -35,14 +35,14 @@ pub struct Loudness {
 }
 
 /// For what needs a person.
-pub const LOUD: Loudness = Loudness {
+pub(crate) const LOUD: Loudness = Loudness {
     id: "nolapse-alerts",
     name: "nolapse: needs you",
     importance: "high",
 };
 
 /// For recoveries.
-pub const QUIET: Loudness = Loudness {
+pub(crate) const QUIET: Loudness = Loudness {
     id: "nolapse-recovered",
     name: "nolapse: works again",
     importance: "low",
@@ -50,7 +50,7 @@ pub const QUIET: Loudness = Loudness {
 
 impl Loudness {
     /// The arguments of `libexec/termux-api` that make it. The script `termux-notification-channel` can only make a silent one.
-    pub fn arguments(self) -> Vec<String> {
+    pub(crate) fn arguments(self) -> Vec<String> {
         let texts = [("id", self.id), ("name", self.name), ("priority", self.importance)];
         std::iter::once("NotificationChannel")
             .chain(texts.into_iter().flat_map(|(key, value)| ["--es", key, value]))
@@ -63,7 +63,7 @@ impl Loudness {
 #[derive(Clone, Debug, Default)]
 pub struct Termux {
     /// Whether a recovery takes the notification away, instead of saying so in its place.
-    pub remove_on_recovery: bool,
+    pub(crate) remove_on_recovery: bool,
 }
 
 impl Termux {
@@ -71,7 +71,7 @@ impl Termux {
     ///
     /// # Errors
     /// A wrong type.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             remove_on_recovery: table.bool("remove_on_recovery")?.unwrap_or(false),
         })
@@ -81,7 +81,7 @@ impl Termux {
     ///
     /// # Errors
     /// Permanent where the commands are not installed, passing otherwise.
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let host = ctx.host;
         let recovered = event.status == types::Status::Resolved;
         let id = id(event);
@@ -102,7 +102,7 @@ impl Termux {
 ///
 /// # Errors
 /// Permanent where the commands are not installed, passing otherwise.
-pub async fn show(host: &Host, loudness: Loudness, mut args: Vec<String>) -> Result<(), SendError> {
+pub(crate) async fn show(host: &Host, loudness: Loudness, mut args: Vec<String>) -> Result<(), SendError> {
     if let Some(program) = api::api(host) {
         api::call(host, &program, &loudness.arguments())
             .await
@@ -133,7 +133,7 @@ fn id(event: &Event) -> String {
 }
 
 /// The arguments of `termux-notification`: the fix before the rest of the text, since the end of a long one is cut.
-pub fn args(event: &Event, host: &Host) -> Vec<String> {
+pub(crate) fn args(event: &Event, host: &Host) -> Vec<String> {
     let firing = event.status == types::Status::Firing;
     let icon = match (firing, event.severity) {
         (true, Severity::Critical) => "error",

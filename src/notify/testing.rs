@@ -13,13 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// 2026-01-20T10:00:00Z.
-pub const NOW: Ms = 1_768_903_200_000;
+pub(crate) const NOW: Ms = 1_768_903_200_000;
 
 /// What no error, receipt or `Debug` may show. Starts with a lower-case word so that word filters alone do not hide it.
-pub const CANARY: &str = "canarysecret";
+pub(crate) const CANARY: &str = "canarysecret";
 
 /// A login that ended, with foreign text in all places.
-pub fn event() -> Event {
+pub(crate) fn event() -> Event {
     let affected = |agent: &str| Affected {
         family: Family::Clawdbot,
         named: None,
@@ -52,7 +52,7 @@ pub fn event() -> Event {
 }
 
 /// The same alert's recovery.
-pub fn recovered() -> Event {
+pub(crate) fn recovered() -> Event {
     Event {
         event_id: "msg_2b20".into(),
         status: Status::Resolved,
@@ -65,7 +65,7 @@ pub fn recovered() -> Event {
 }
 
 /// A host with this environment.
-pub fn host(env: &[(&str, &str)]) -> Host {
+pub(crate) fn host(env: &[(&str, &str)]) -> Host {
     Host {
         home: "/home/u".into(),
         env: env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
@@ -77,7 +77,7 @@ pub fn host(env: &[(&str, &str)]) -> Host {
 }
 
 /// Reads `[[channel]]` tables from TOML text, as from a private file.
-pub fn channels(text: &str) -> Result<Vec<Channel>, ConfigError> {
+pub(crate) fn channels(text: &str) -> Result<Vec<Channel>, ConfigError> {
     let env = BTreeMap::new();
     let source = Source {
         path: Path::new("/c/config.toml"),
@@ -92,7 +92,7 @@ pub fn channels(text: &str) -> Result<Vec<Channel>, ConfigError> {
 }
 
 /// The one channel that `keys` describe.
-pub fn channel(keys: &str) -> Channel {
+pub(crate) fn channel(keys: &str) -> Channel {
     match channels(&format!("[[channel]]\n{keys}")) {
         Ok(mut channels) => channels.remove(0),
         Err(error) => panic!("{error}"),
@@ -100,7 +100,7 @@ pub fn channel(keys: &str) -> Channel {
 }
 
 /// Sends `event` through `channel` at [`NOW`].
-pub async fn deliver(channel: &Channel, event: &Event) -> Result<super::Receipt, SendError> {
+pub(crate) async fn deliver(channel: &Channel, event: &Event) -> Result<super::Receipt, SendError> {
     let (host, http) = (host(&[("PATH", "/usr/bin:/bin")]), Http::new(&BTreeMap::new()));
     let ctx = SendCtx {
         host: &host,
@@ -113,7 +113,7 @@ pub async fn deliver(channel: &Channel, event: &Event) -> Result<super::Receipt,
 
 /// One answer of a [`Server`].
 #[derive(Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -129,7 +129,7 @@ enum How {
 
 impl Answer {
     /// An answer with this status and no body.
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self {
             status,
             headers: Vec::new(),
@@ -139,7 +139,7 @@ impl Answer {
     }
 
     /// Reads the request and never answers.
-    pub fn silence() -> Self {
+    pub(crate) fn silence() -> Self {
         Self {
             how: How::Silence,
             ..Self::status(0)
@@ -147,7 +147,7 @@ impl Answer {
     }
 
     /// Reads the request and closes.
-    pub fn hang_up() -> Self {
+    pub(crate) fn hang_up() -> Self {
         Self {
             how: How::HangUp,
             ..Self::status(0)
@@ -155,13 +155,13 @@ impl Answer {
     }
 
     /// With a header.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// With a body.
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
@@ -169,29 +169,29 @@ impl Answer {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The request line.
-    pub line: String,
+    pub(crate) line: String,
     /// The headers, names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 }
 
 /// A loopback HTTP server that gives its answers in order, the last one again and again, and keeps what it saw.
-pub struct Server {
+pub(crate) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     answers: Arc<Mutex<Vec<Answer>>>,
@@ -199,7 +199,7 @@ pub struct Server {
 
 impl Server {
     /// Starts on a free port, within the test's own runtime.
-    pub async fn start(answers: Vec<Answer>) -> Self {
+    pub(crate) async fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -245,22 +245,22 @@ impl Server {
     }
 
     /// From now on gives this answer.
-    pub fn now(&self, answer: Answer) {
+    pub(crate) fn now(&self, answer: Answer) {
         *self.answers.lock().unwrap() = vec![answer];
     }
 
     /// `127.0.0.1:port`.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// A URL on this server.
-    pub fn url(&self, path: &str) -> SecretUrl {
+    pub(crate) fn url(&self, path: &str) -> SecretUrl {
         SecretUrl::new(format!("http://{}{path}", self.authority()))
     }
 
     /// What came so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -298,19 +298,19 @@ async fn read_request(socket: &mut tokio::net::TcpStream) -> Option<Seen> {
 }
 
 /// A loopback address where nobody listens.
-pub fn refused_authority() -> String {
+pub(crate) fn refused_authority() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
 /// A URL that is refused.
-pub fn refused_url(path: &str) -> SecretUrl {
+pub(crate) fn refused_url(path: &str) -> SecretUrl {
     SecretUrl::new(format!("http://{}{path}", refused_authority()))
 }
 
 /// Runs a channel over HTTP, described by `keys` for an authority and holding [`CANARY`] in all of its secrets, through
 /// every failure: each is told as passing or permanent, and nothing that is printed holds a secret.
-pub async fn leak_check(keys: impl Fn(&str) -> String) {
+pub(crate) async fn leak_check(keys: impl Fn(&str) -> String) {
     let echo = |text: &str| {
         format!(r#"{{"message":"{text}","description":"{text}","error":"{text}","errorDescription":"{text}"}}"#)
     };
@@ -360,7 +360,7 @@ pub async fn leak_check(keys: impl Fn(&str) -> String) {
 }
 
 /// Runs a channel whose service has an answer of its own through what says 200 and took nothing, and through `good`.
-pub async fn own_answer_check(keys: impl Fn(&str) -> String, good: &str) {
+pub(crate) async fn own_answer_check(keys: impl Fn(&str) -> String, good: &str) {
     for lie in [
         "<!doctype html><title>Sign in</title>",
         "{\"ok\":false,\"error\":\"no_team\"}",

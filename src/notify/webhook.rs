@@ -16,11 +16,11 @@ use hmac::{Hmac, Mac};
 #[derive(Clone, Debug)]
 pub struct Webhook {
     /// The receiver.
-    pub url: SecretUrl,
+    pub(crate) url: SecretUrl,
     /// The signing key as it is written, `whsec_…`.
-    pub secret: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
     /// The `Authorization` header.
-    pub authorization: Option<Secret>,
+    pub(crate) authorization: Option<Secret>,
 }
 
 /// A signing key's length in bytes (Standard Webhooks 1.0, "signature scheme").
@@ -31,7 +31,7 @@ impl Webhook {
     ///
     /// # Errors
     /// A missing `url`, a key that is not base64.
-    pub fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let url = need_url(table, "url")?;
         let secret = table.secret("secret")?;
         if let Some(secret) = &secret
@@ -63,7 +63,7 @@ impl Webhook {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
+    pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let body = body(event);
         let mut headers = headers(event, ctx.now, self.secret.as_ref(), &body);
         if let Some(authorization) = &self.authorization {
@@ -75,7 +75,7 @@ impl Webhook {
 }
 
 /// The public JSON of an event: `schema`, then its fields in the order of the struct.
-pub fn body(event: &Event) -> Vec<u8> {
+pub(crate) fn body(event: &Event) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Body<'a> {
         schema: &'static str,
@@ -91,7 +91,7 @@ pub fn body(event: &Event) -> Vec<u8> {
 }
 
 /// The headers of Standard Webhooks; without a secret the id and time alone.
-pub fn headers(event: &Event, now: Ms, secret: Option<&Secret>, body: &[u8]) -> Headers {
+pub(crate) fn headers(event: &Event, now: Ms, secret: Option<&Secret>, body: &[u8]) -> Headers {
     let timestamp = (now / SECOND).to_string();
     let mut headers = vec![
         ("webhook-id", HeaderText::Plain(event.event_id.clone())),

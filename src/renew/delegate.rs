@@ -31,7 +31,7 @@ const PACKAGE: &str = "@anthropic-ai/claude-code";
 
 /// A version of the CLI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(u32, u32, u32);
+pub(crate) struct Version(u32, u32, u32);
 
 impl Version {
     /// `2.1.330`; a pre-release of it is older and counts as unknown.
@@ -52,7 +52,7 @@ impl std::fmt::Display for Version {
 ///
 /// # Errors
 /// Why none can be run.
-pub fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
+pub(crate) fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
     let claude = &ctx.config.renew.claude;
     let path = if claude.is_absolute() {
         if !files::is_executable(claude) {
@@ -111,7 +111,7 @@ pub fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
 }
 
 /// The version as the installed package tells it; the program is not run.
-pub fn version(program: &Path) -> Option<Version> {
+pub(crate) fn version(program: &Path) -> Option<Version> {
     let real = files::real(program)?;
     // the native installer: `~/.local/share/claude/versions/X`
     let names: Vec<_> = real.iter().rev().filter_map(|name| name.to_str()).collect();

@@ -21,13 +21,13 @@ use std::path::{Path, PathBuf};
 
 /// A login as the engine sees it.
 pub(super) struct Login<'a> {
-    pub id: &'a str,
-    pub place: &'a Place,
+    pub(crate) id: &'a str,
+    pub(crate) place: &'a Place,
     file: PathBuf,
 }
 
 impl<'a> Login<'a> {
-    pub fn new(id: &'a str, place: &'a Place) -> Self {
+    pub(crate) fn new(id: &'a str, place: &'a Place) -> Self {
         Self {
             id,
             place,

@@ -73,11 +73,11 @@ pub(super) trait Grant {
 
 /// What is posted.
 pub(super) struct Spend<'a> {
-    pub ask: Exchange<'a>,
+    pub(crate) ask: Exchange<'a>,
     /// Until when its access token is good, [`Ms`].
-    pub expires: Option<Ms>,
+    pub(crate) expires: Option<Ms>,
     /// What its agents take off the end, [`Ms`].
-    pub margin: Ms,
+    pub(crate) margin: Ms,
 }
 
 /// Renews a grant. The caller holds its locks and has decided under them.

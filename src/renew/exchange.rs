@@ -12,27 +12,27 @@ use std::time::Duration;
 /// What is asked of the endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange<'a> {
-    pub provider: &'a Provider,
-    pub url: &'a SecretUrl,
-    pub client_id: &'a str,
-    pub refresh: &'a Secret,
+    pub(crate) provider: &'a Provider,
+    pub(crate) url: &'a SecretUrl,
+    pub(crate) client_id: &'a str,
+    pub(crate) refresh: &'a Secret,
     /// The scopes that are asked for.
-    pub scope: Option<&'a str>,
+    pub(crate) scope: Option<&'a str>,
     /// The scopes to ask for instead, once, if those are refused (`invalid_scope`).
-    pub other_scope: Option<&'a str>,
-    pub timeout: Duration,
+    pub(crate) other_scope: Option<&'a str>,
+    pub(crate) timeout: Duration,
 }
 
 /// The tokens of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tokens {
-    pub access: Secret,
+    pub(crate) access: Secret,
     /// `None`: the old one stays.
-    pub refresh: Option<Secret>,
+    pub(crate) refresh: Option<Secret>,
     /// Lives this long, [`Ms`].
-    pub expires_in: Ms,
+    pub(crate) expires_in: Ms,
     /// The login ends after this, [`Ms`].
-    pub login_ends_in: Option<Ms>,
+    pub(crate) login_ends_in: Option<Ms>,
 }
 
 /// What an answer, or its absence, means.

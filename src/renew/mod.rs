@@ -3,7 +3,7 @@
 //! The decision is `rules::renew`; [`delegate`] and the `engine` carry it out; [`settle`] makes good what a pass that died, or could
 //! not save, has left. docs/renewal.md tells the whole story.
 
-pub mod delegate;
+pub(crate) mod delegate;
 mod direct;
 mod engine;
 mod exchange;
@@ -29,7 +29,7 @@ use crate::types::{Ms, Problem, Reason};
 use std::path::{Path, PathBuf};
 
 /// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
-pub fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
+pub(crate) fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
     rescue::all(state_dir).into_iter().map(|(path, _)| path).collect()
 }
 
@@ -66,7 +66,7 @@ fn problem(
 }
 
 /// Renews what is due, one login after the other, and notes in the ledger how it went.
-pub async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, dry_run: bool) -> Vec<Seen> {
+pub(crate) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &Asked, dry_run: bool) -> Vec<Seen> {
     let mut all = Vec::new();
     for (i, login) in view.logins.iter().enumerate() {
         if asked.login.as_ref().is_some_and(|id| id != login.id()) {
@@ -221,7 +221,7 @@ fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, a
 
 /// What passes before left: new tokens that wait in `rescue/` are saved in their place, fences are settled from what the files hold
 /// now, and one that cannot be settled becomes an unknown outcome. Goes before anything else touches a login.
-pub async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
+pub(crate) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View) -> Vec<Done> {
     rescue::sweep(&ctx.state_dir);
     let rescues = rescue::all(&ctx.state_dir);
     let mut done = store_grant::settle(ctx, ledger, view, &rescues).await;

@@ -17,12 +17,12 @@ const ROOM: u64 = 16 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Rescue {
     /// The key of its record in the ledger.
-    pub whom: String,
+    pub(crate) whom: String,
     /// The refresh token that they were given for.
-    pub spent: Fingerprint,
+    pub(crate) spent: Fingerprint,
     /// Until when the spent one's access token was good, [`Ms`]: a grant that ends later is a newer one, an older one was restored.
-    pub until: Option<Ms>,
-    pub new: NewTokens,
+    pub(crate) until: Option<Ms>,
+    pub(crate) new: NewTokens,
 }
 
 /// A place for new tokens, proven writable before the old one is spent.
@@ -48,7 +48,7 @@ impl Slot {
     ///
     /// # Errors
     /// What the system refuses. Where the directory alone could not be synced they are there, and may not survive a power cut.
-    pub fn write(mut self, rescue: &Rescue) -> io::Result<()> {
+    pub(crate) fn write(mut self, rescue: &Rescue) -> io::Result<()> {
         let doc = Doc::object([
             ("schema", Doc::string("nolapse.rescue/1")),
             ("whom", Doc::string(&rescue.whom)),
@@ -61,7 +61,7 @@ impl Slot {
         ]);
         self.0.write(doc.to_text(Layout::Pretty).as_bytes())?;
         match self.0.put(Over::Anything, &|| true) {
-            Ok(replaced) => replaced.synced,
+            Ok(synced) => synced,
             Err(NotPut::Io(error)) => Err(error),
             Err(other) => Err(io::Error::other(other)),
         }

@@ -158,7 +158,7 @@ impl Grant for StoreGrant<'_> {
             let plan = || self.planned(&target, rescue);
             match replace::edit(&target, staged.take(), plan, &|| locks.are_ours())? {
                 None => return Ok(()),
-                Some(replaced) => replaced.synced?,
+                Some(synced) => synced?,
             }
             if matches!(self.planned(&target, rescue), Ok(None)) {
                 return Ok(());

@@ -14,27 +14,27 @@ use crate::rules::wording::{self, span};
 use crate::types::{Health, MINUTE, Ms, Problem};
 
 /// What a frame shows.
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// The host and the words for times.
-    pub ctx: &'a Ctx,
+    pub(crate) ctx: &'a Ctx,
     /// The world.
-    pub view: &'a View,
+    pub(crate) view: &'a View,
     /// What is remembered.
-    pub ledger: &'a Ledger,
+    pub(crate) ledger: &'a Ledger,
     /// What needs a human here and elsewhere.
-    pub alerts: &'a [Alert],
+    pub(crate) alerts: &'a [Alert],
     /// What is worth a word.
-    pub problems: &'a [Problem],
+    pub(crate) problems: &'a [Problem],
     /// When the last whole pass ended, [`Ms`].
-    pub last_pass: Option<Ms>,
+    pub(crate) last_pass: Option<Ms>,
     /// When something is due next, [`Ms`].
-    pub next: Option<Ms>,
+    pub(crate) next: Option<Ms>,
     /// Who would make the pass that does it.
     pub(crate) runs: Runs,
 }
 
 /// The lines of a screen of `columns` by `rows`.
-pub fn frame(scene: &Scene<'_>, columns: usize, rows: usize, style: Style) -> Vec<String> {
+pub(crate) fn frame(scene: &Scene<'_>, columns: usize, rows: usize, style: Style) -> Vec<String> {
     // the last column stays free: a line that ends in it would be clipped by what clears the rest
     let width = columns.saturating_sub(1).max(1);
     let mut head = header(scene, width, style);

@@ -18,21 +18,21 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// What a page shows.
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// The host and the words for times.
-    pub ctx: &'a Ctx,
+    pub(crate) ctx: &'a Ctx,
     /// The world.
-    pub view: &'a View,
+    pub(crate) view: &'a View,
     /// What is remembered.
-    pub ledger: &'a Ledger,
+    pub(crate) ledger: &'a Ledger,
     /// What needs a human here and elsewhere.
-    pub alerts: &'a [Alert],
+    pub(crate) alerts: &'a [Alert],
     /// What is worth a word.
-    pub problems: &'a [Problem],
+    pub(crate) problems: &'a [Problem],
     /// What happened, the oldest first.
-    pub scenes: &'a [Scene],
+    pub(crate) scenes: &'a [Scene],
     /// When the last whole pass ended, [`Ms`].
-    pub last_pass: Option<Ms>,
+    pub(crate) last_pass: Option<Ms>,
 }
 
 /// How far the timeline looks, [`Ms`].
@@ -66,7 +66,7 @@ struct Most {
 const STYLE: &str = include_str!("page.css");
 
 /// The page.
-pub fn page(page: &Page<'_>) -> String {
+pub(crate) fn page(page: &Page<'_>) -> String {
     let host = esc(&page.ctx.host.name);
     let state = state(page);
     let mut out = String::with_capacity(16 << 10);

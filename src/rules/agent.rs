@@ -69,7 +69,7 @@ pub struct StateDir {
 
 impl StateDir {
     /// The providers of an agent's models.
-    pub fn providers_of(&self, agent: &str) -> &[String] {
+    pub(crate) fn providers_of(&self, agent: &str) -> &[String] {
         let (named, shared) = &self.agent_providers;
         named
             .iter()
@@ -102,7 +102,7 @@ pub enum Store {
 
 impl Store {
     /// The valid entries, none where there is no readable store.
-    pub fn profiles(&self) -> &[Profile] {
+    pub(crate) fn profiles(&self) -> &[Profile] {
         match self {
             Self::Read(profiles) => profiles,
             _ => &[],
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Moves the valid entries out: a store is looked at once, and thousands of tokens are not kept twice.
-    pub fn take_profiles(&mut self) -> Vec<Profile> {
+    pub(crate) fn take_profiles(&mut self) -> Vec<Profile> {
         match self {
             Self::Read(profiles) => std::mem::take(profiles),
             _ => Vec::new(),
@@ -120,7 +120,7 @@ impl Store {
 
 /// What is to stand under a profile id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Put {
+pub(crate) enum Put {
     /// `{"type":"token"}`.
     Token {
         /// `token`.
@@ -141,20 +141,20 @@ pub enum Put {
 
 /// One change of one profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
+pub(crate) struct Edit {
     /// The profile id.
-    pub id: String,
+    pub(crate) id: String,
     /// The provider, written only where the profile is made.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The new content.
-    pub put: Put,
+    pub(crate) put: Put,
 }
 
 /// Year, month, number.
-pub type Version = (u32, u32, u32);
+pub(crate) type Version = (u32, u32, u32);
 
 /// `2026.1.24-3` as its three numbers; what follows them is ignored.
-pub fn parse_version(text: &str) -> Option<Version> {
+pub(crate) fn parse_version(text: &str) -> Option<Version> {
     let text = text.trim();
     let text = text.strip_prefix('v').unwrap_or(text);
     let mut parts = text.splitn(3, '.');
@@ -167,7 +167,7 @@ pub fn parse_version(text: &str) -> Option<Version> {
 
 /// Whether agents of this state directory read Claude Code's file on every start, and make the profile themselves: clawdbot up to
 /// 2026.1.24-3, which a config without a version is taken for.
-pub fn reads_claude(state_dir: &StateDir) -> bool {
+pub(crate) fn reads_claude(state_dir: &StateDir) -> bool {
     let last = (2026, 1, 24);
     let version = state_dir.version.as_deref();
     state_dir.family == Family::Clawdbot
@@ -178,22 +178,22 @@ pub fn reads_claude(state_dir: &StateDir) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaudeCommand {
     /// `command`, if one is given: a program that may use any login.
-    pub command: Option<String>,
+    pub(crate) command: Option<String>,
     /// `CLAUDE_CONFIG_DIR` of its `env`.
-    pub dir: Option<String>,
+    pub(crate) dir: Option<String>,
     /// `CLAUDE_CONFIG_DIR` of the config's `env`, for all that OpenClaw starts.
-    pub env_dir: Option<String>,
+    pub(crate) env_dir: Option<String>,
 }
 
 /// An entry of `secrets.providers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretSource {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// `file`, `exec`, `env` …
-    pub source: String,
+    pub(crate) source: String,
     /// `path` of a file, `command` of a program.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// Why a store that begins with one is none to its agent.

@@ -26,23 +26,23 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// The root cause, the same from its first warning to its recovery.
-    pub id: String,
+    pub(crate) id: String,
     /// A [`Reason`] word or a problem's kind.
-    pub kind: String,
+    pub(crate) kind: String,
     /// How loud.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// It has happened, rather than being about to.
-    pub lapsed: bool,
+    pub(crate) lapsed: bool,
     /// When it will happen or has happened, where that is known, [`Ms`].
-    pub ends: Option<Ms>,
+    pub(crate) ends: Option<Ms>,
     /// The login concerned.
-    pub login: Option<EventLogin>,
+    pub(crate) login: Option<EventLogin>,
     /// Who hangs on it.
-    pub affected: Vec<Affected>,
+    pub(crate) affected: Vec<Affected>,
     /// The file concerned, `~` for the home.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// The cause in words, where the kind does not say it all.
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
 }
 
 /// Everything that needs a human, the worst first.
@@ -58,7 +58,7 @@ pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> S
 }
 
 /// A login as events name it.
-pub fn event_login(view: &View, index: usize, tilde: &dyn Fn(&Path) -> String) -> EventLogin {
+pub(crate) fn event_login(view: &View, index: usize, tilde: &dyn Fn(&Path) -> String) -> EventLogin {
     let login = &view.logins[index];
     EventLogin {
         id: login.id().to_owned(),
@@ -277,11 +277,7 @@ fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
 }
 
 fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
-    struct Group {
-        alert: Alert,
-        all_covered: bool,
-    }
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Alert> = BTreeMap::new();
     for agent in &view.agents {
         let state_dir = &view.state_dirs[agent.agent.state_dir];
         let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
@@ -387,36 +383,30 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 (Ok(()), Some(_), Relation::Unknown) => Some("its refresh token is not the login's".to_owned()),
                 _ => None,
             };
-            let group = groups.entry(id.clone()).or_insert_with(|| Group {
-                alert: Alert {
-                    id,
-                    kind: kind.to_owned(),
-                    severity,
-                    lapsed,
-                    ends: verdict.ends,
-                    login: profile.login.map(|i| event_login(view, i, tilde)),
-                    affected: Vec::new(),
-                    path: Some(tilde(&agent.path)),
-                    detail,
-                },
-                all_covered: true,
+            let alert = groups.entry(id.clone()).or_insert_with(|| Alert {
+                id,
+                kind: kind.to_owned(),
+                severity,
+                lapsed,
+                ends: verdict.ends,
+                login: profile.login.map(|i| event_login(view, i, tilde)),
+                affected: Vec::new(),
+                path: Some(tilde(&agent.path)),
+                detail,
             });
-            group.alert.affected.push(one);
-            group.all_covered &= covered;
-            if severity > group.alert.severity {
-                group.alert.severity = severity;
+            alert.affected.push(one);
+            alert.severity = alert.severity.max(severity);
+            if lapsed && !alert.lapsed {
+                alert.lapsed = true;
+                alert.kind = kind.to_owned();
             }
-            if lapsed && !group.alert.lapsed {
-                group.alert.lapsed = true;
-                group.alert.kind = kind.to_owned();
-            }
-            group.alert.ends = match (group.alert.ends, verdict.ends) {
+            alert.ends = match (alert.ends, verdict.ends) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
         }
     }
-    groups.into_values().map(|group| group.alert).collect()
+    groups.into_values().collect()
 }
 
 /// Whether the agent works without this profile: it uses another, or comes to one when this ends.
@@ -488,28 +478,28 @@ fn affected(view: &View, which: impl Fn(&crate::rules::view::ProfileView) -> boo
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// Firing, or that it is over.
-    pub status: Status,
+    pub(crate) status: Status,
     /// How loud it was.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// What it was.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Whether it had happened.
     pub lapsed: bool,
     /// How many steps before the end had been passed.
-    pub step: usize,
+    pub(crate) step: usize,
     /// How many reminders were given since it happened.
     pub reminders: u32,
     /// When it was decided, [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
     /// What the channel calls its message, where it can be replaced.
     #[serde(default)]
-    pub handle: Option<String>,
+    pub(crate) handle: Option<String>,
 }
 
 /// Why a channel is told now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Why {
+pub(crate) enum Why {
     /// For the first time.
     First,
     /// It got worse: louder, or it has happened.
@@ -525,7 +515,7 @@ pub enum Why {
 }
 
 /// How many of the steps before its end an alert has passed.
-pub fn steps_passed(alert: &Alert, steps: &[Ms], now: Ms) -> usize {
+pub(crate) fn steps_passed(alert: &Alert, steps: &[Ms], now: Ms) -> usize {
     match alert.ends {
         Some(ends) if !alert.lapsed => steps.iter().filter(|step| ends - now <= **step).count(),
         _ => steps.len(),
@@ -543,20 +533,20 @@ pub fn reminder_gap(n: u32) -> Ms {
 
 /// What a person has said of an alert: "I know". It holds until the alert changes for the worse or in kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ack {
+pub(crate) struct Ack {
     /// When, [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
     /// How loud it was then.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// What it was then.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Whether it had happened then.
-    pub lapsed: bool,
+    pub(crate) lapsed: bool,
 }
 
 impl Ack {
     /// The alert as it is now is known.
-    pub fn of(alert: &Alert, now: Ms) -> Self {
+    pub(crate) fn of(alert: &Alert, now: Ms) -> Self {
         Self {
             at: now,
             severity: alert.severity,
@@ -566,26 +556,26 @@ impl Ack {
     }
 
     /// Whether the alert is still what was acknowledged: nothing louder, nothing else, and happened or ahead as then.
-    pub fn holds(&self, alert: &Alert) -> bool {
+    pub(crate) fn holds(&self, alert: &Alert) -> bool {
         alert.severity <= self.severity && alert.kind == self.kind && alert.lapsed == self.lapsed
     }
 }
 
 /// What a person does not want to hear of for a while, however bad it gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silence {
+pub(crate) struct Silence {
     /// Of what.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// For how long.
-    pub until: Until,
+    pub(crate) until: Until,
     /// Since when, [`Ms`].
-    pub since: Ms,
+    pub(crate) since: Ms,
 }
 
 /// Of what a silence is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "of", content = "id")]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Everything.
     All,
     /// One login and its copies, by its id.
@@ -597,7 +587,7 @@ pub enum Scope {
 /// How long a silence lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "until", content = "at")]
-pub enum Until {
+pub(crate) enum Until {
     /// To this moment, [`Ms`].
     Time(Ms),
     /// Until nothing of its scope fires any more.
@@ -606,7 +596,7 @@ pub enum Until {
 
 impl Silence {
     /// Whether it still counts. One from the future was made under a clock that was wrong: rather ring.
-    pub fn active(&self, now: Ms) -> bool {
+    pub(crate) fn active(&self, now: Ms) -> bool {
         match self.until {
             _ if self.since > now + HOUR => false,
             Until::Time(at) => now < at,
@@ -615,7 +605,7 @@ impl Silence {
     }
 
     /// Whether the alert has to do with its scope.
-    pub fn touches(&self, alert: &Alert) -> bool {
+    pub(crate) fn touches(&self, alert: &Alert) -> bool {
         match &self.scope {
             Scope::All => true,
             Scope::Login(id) => alert.login.as_ref().is_some_and(|login| login.id == *id),
@@ -638,7 +628,7 @@ impl Alert {
 /// Why nobody is told of an alert that fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mute {
+pub(crate) enum Mute {
     /// Somebody asked for silence.
     Silenced,
     /// Somebody knows, and it has not changed since.
@@ -646,7 +636,7 @@ pub enum Mute {
 }
 
 /// Whether an alert is muted. Silences of agents add up: an alert about two agents is muted once both are silenced.
-pub fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: Ms) -> Option<Mute> {
+pub(crate) fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: Ms) -> Option<Mute> {
     let active = || silences.iter().filter(|silence| silence.active(now));
     if active().any(|silence| !matches!(silence.scope, Scope::Agent(_)) && silence.touches(alert)) {
         return Some(Mute::Silenced);
@@ -664,7 +654,7 @@ pub fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: Ms) -> 
 
 /// What is to be done about one alert and one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Tell it, for this reason.
     Tell(Why),
     /// It would be told, were it not muted.
@@ -674,7 +664,7 @@ pub enum Decision {
 }
 
 /// Whether a channel is to be told of an alert that is firing.
-pub fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, steps: &[Ms], now: Ms) -> Decision {
+pub(crate) fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, steps: &[Ms], now: Ms) -> Decision {
     match (due(alert, told, steps, now), mute) {
         (None, _) => Decision::Settled,
         (Some(why), None) => Decision::Tell(why),
@@ -707,15 +697,15 @@ fn due(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Option<Why>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// When the first of them failed, [`Ms`].
-    pub since: Ms,
+    pub(crate) since: Ms,
     /// How many passes in a row could not deliver.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// The receiver refused for good: only a person can change that.
-    pub refused: bool,
+    pub(crate) refused: bool,
     /// Why the last one failed; no secrets.
-    pub why: String,
+    pub(crate) why: String,
     /// The channel's configuration then, see [`crate::notify::Channel::mark`].
-    pub mark: u16,
+    pub(crate) mark: u16,
 }
 
 /// From this many failures in a row on, a channel is no longer taken to be in passing trouble.
@@ -723,13 +713,13 @@ const FAILURES: u32 = 3;
 
 impl Trouble {
     /// Whether a person has to look after the channel.
-    pub fn lasting(&self) -> bool {
+    pub(crate) fn lasting(&self) -> bool {
         self.refused || self.failures >= FAILURES
     }
 }
 
 /// The alert id of a channel that cannot be told anything.
-pub fn channel_id(name: &str) -> String {
+pub(crate) fn channel_id(name: &str) -> String {
     format!("channel:{name}")
 }
 
@@ -756,7 +746,7 @@ pub fn channel_alerts(troubles: &BTreeMap<String, Trouble>) -> Vec<Alert> {
 }
 
 /// An alert where the heartbeat's service keeps failing: nobody would notice that nolapse itself has stopped.
-pub fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
+pub(crate) fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
     let trouble = trouble.filter(|trouble| trouble.lasting())?;
     Some(Alert {
         id: HEARTBEAT.to_owned(),
@@ -777,7 +767,7 @@ pub fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
 }
 
 /// An alert where passes go on with the last valid configuration.
-pub fn config_alert(broken: Option<&str>) -> Option<Alert> {
+pub(crate) fn config_alert(broken: Option<&str>) -> Option<Alert> {
     Some(Alert {
         id: CONFIG.to_owned(),
         kind: "config_broken".to_owned(),
@@ -792,13 +782,13 @@ pub fn config_alert(broken: Option<&str>) -> Option<Alert> {
 }
 
 /// The alert id of the configuration.
-pub const CONFIG: &str = "config";
+pub(crate) const CONFIG: &str = "config";
 
 /// The alert id of the heartbeat.
-pub const HEARTBEAT: &str = "heartbeat";
+pub(crate) const HEARTBEAT: &str = "heartbeat";
 
 /// What will be remembered once a channel was told.
-pub fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Ms) -> Told {
+pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Ms) -> Told {
     Told {
         status: Status::Firing,
         severity: alert.severity,
@@ -815,7 +805,7 @@ pub fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: M
 }
 
 /// What will be remembered once a channel was told that it is over.
-pub fn told_resolved(before: &Told, now: Ms) -> Told {
+pub(crate) fn told_resolved(before: &Told, now: Ms) -> Told {
     Told {
         status: Status::Resolved,
         at: now,

@@ -3,7 +3,7 @@
 use crate::types::{HOUR, MINUTE, Ms};
 
 /// After the `n`th failure in a row: 1, 2, 5, 10, 30, 60 min, then hourly, [`Ms`].
-pub fn gap(failures: u32) -> Ms {
+pub(crate) fn gap(failures: u32) -> Ms {
     match failures {
         0 | 1 => MINUTE,
         2 => 2 * MINUTE,

@@ -15,24 +15,24 @@ pub(crate) const ID: &str = "claude-cli";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The key: `anthropic/claude-opus-5`, `anthropic/*`.
-    pub model: String,
+    pub(crate) model: String,
     /// `agentRuntime.id`, blank where none is given.
-    pub runtime: String,
+    pub(crate) runtime: String,
     /// `alias`, blank where none is given.
-    pub alias: String,
+    pub(crate) alias: String,
 }
 
 /// What the agents' config says of runtimes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Policies {
     /// `models` of the agent.
-    pub own: Vec<Entry>,
+    pub(crate) own: Vec<Entry>,
     /// `agents.defaults.models`.
-    pub shared: Vec<Entry>,
+    pub(crate) shared: Vec<Entry>,
     /// `models.providers.<provider>.models[]`, each as `<provider>/<id>`.
-    pub catalogue: Vec<Entry>,
+    pub(crate) catalogue: Vec<Entry>,
     /// `models.providers.<provider>`: provider and runtime.
-    pub providers: Vec<(String, String)>,
+    pub(crate) providers: Vec<(String, String)>,
 }
 
 /// The provider of a model and its own name; `anthropic` where none is named.

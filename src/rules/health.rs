@@ -18,13 +18,13 @@ use std::collections::BTreeMap;
 const CLOCK_WINDOW: Ms = DAY;
 
 /// The server may end a login up to three days before `refreshTokenExpiresAt` (claude-swap#347).
-pub const DEADLINE_SLACK: Ms = 3 * DAY;
+pub(crate) const DEADLINE_SLACK: Ms = 3 * DAY;
 
 /// 2025-01-01: a deadline before Claude Code had deadlines is none.
 const EARLIEST_DEADLINE: Ms = 1_735_689_600_000;
 
 /// The raw clock of a profile, exactly as `models status` of clawdbot 2026.1.24-3 computes it.
-pub fn clock(credential: &Credential, now: Ms) -> Health {
+pub(crate) fn clock(credential: &Credential, now: Ms) -> Health {
     match credential {
         Credential::ApiKey | Credential::Token { expires: None, .. } => Health::Static,
         Credential::Oauth { expires: None, .. } => Health::Missing,
@@ -59,7 +59,7 @@ impl Verdict {
     }
 
     /// Whether a human need not be told.
-    pub fn fine(&self) -> bool {
+    pub(crate) fn fine(&self) -> bool {
         matches!(self.health, Health::Ok | Health::Static | Health::Referenced)
     }
 }
@@ -79,7 +79,7 @@ pub struct Known<'a> {
 
 /// The deadline of a grant, where it is one: a moment between 2025 and ten years ahead, and not before the access token's
 /// end by more than the slack.
-pub fn deadline(grant: &Grant, now: Ms) -> Option<Ms> {
+pub(crate) fn deadline(grant: &Grant, now: Ms) -> Option<Ms> {
     grant
         .deadline
         .filter(|at| (EARLIEST_DEADLINE..=now + 3653 * DAY).contains(at))
@@ -256,7 +256,7 @@ pub fn profile(
 
 /// The credential with its end filled in where the store has none and the ledger knows it: a setup token's text does not
 /// tell when it ends, so who recorded it remembers.
-pub fn with_known_end<'c>(
+pub(crate) fn with_known_end<'c>(
     credential: &'c Credential,
     known: &BTreeMap<Fingerprint, SetupToken>,
 ) -> Cow<'c, Credential> {
@@ -276,7 +276,7 @@ pub fn with_known_end<'c>(
 }
 
 /// Judges a token in the environment: it works until a day that only the ledger can know.
-pub fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConfig, now: Ms) -> Verdict {
+pub(crate) fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConfig, now: Ms) -> Verdict {
     let flaw = shape::flaw("anthropic", KeptAs::Token, token.expose());
     match known {
         _ if flaw.is_some() => Verdict::new(Health::Missing, Reason::NoToken, None),
@@ -292,7 +292,7 @@ pub fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConf
 pub(super) const FARTHEST_END: Ms = 3653 * DAY;
 
 /// The credential without an end that nobody issued.
-pub fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, Credential> {
+pub(crate) fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, Credential> {
     if credential
         .expires()
         .is_none_or(|end| end.saturating_sub(now) <= FARTHEST_END)
@@ -312,7 +312,7 @@ pub fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, 
 
 /// Judges a profile by how it holds its secret alone, where that decides. `relation` and the end tell what a program copied:
 /// that is never cut short.
-pub fn held(profile: &Profile, relation: Relation, now: Ms) -> Option<Verdict> {
+pub(crate) fn held(profile: &Profile, relation: Relation, now: Ms) -> Option<Verdict> {
     match &profile.held {
         Held::Inline | Held::Runtime(_) => None,
         Held::Referenced(_) => Some(Verdict::new(Health::Referenced, None, None)),
@@ -330,7 +330,7 @@ fn copied(profile: &Profile, relation: Relation, now: Ms) -> bool {
 }
 
 /// The worst of several, [`Health::Missing`] of none.
-pub fn worst(healths: impl IntoIterator<Item = Health>) -> Health {
+pub(crate) fn worst(healths: impl IntoIterator<Item = Health>) -> Health {
     healths
         .into_iter()
         .max_by_key(|health| health.badness())

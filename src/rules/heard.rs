@@ -7,22 +7,22 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kind of a `Problem` that says so.
-pub const UNHEARD: &str = "unheard";
+pub(crate) const UNHEARD: &str = "unheard";
 
 /// A channel whose filters let an alert through.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taker {
+pub(crate) struct Taker {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Whom it reaches.
-    pub reach: Reach,
+    pub(crate) reach: Reach,
     /// Whether its quiet hours hold this alert back now.
-    pub holds_back: HoldsBack,
+    pub(crate) holds_back: HoldsBack,
 }
 
 /// Whom a channel reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Somebody gets a message.
     People,
     /// It is written down, and found by who looks.
@@ -31,7 +31,7 @@ pub enum Reach {
 
 /// Whether quiet hours delay an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldsBack {
+pub(crate) enum HoldsBack {
     /// It is sent when it is due.
     No,
     /// It waits until they end.
@@ -40,7 +40,7 @@ pub enum HoldsBack {
 
 /// How an alert that fires stands with the people it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// These channels accepted it as it is now.
     Heard(Vec<String>),
     /// A person asked not to hear of it.
@@ -56,7 +56,7 @@ pub enum Standing {
 /// Why nobody has heard of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unheard {
+pub(crate) enum Unheard {
     /// No channel is configured for it: filters, severities, or no channel at all.
     NoTaker,
     /// Nothing but the log takes it.
@@ -67,17 +67,17 @@ pub enum Unheard {
 
 /// What is remembered of one alert.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// What each channel was told last.
-    pub told: &'a BTreeMap<String, Told>,
+    pub(crate) told: &'a BTreeMap<String, Told>,
     /// Whether it is muted, and by what.
-    pub mute: Option<Mute>,
+    pub(crate) mute: Option<Mute>,
     /// When it was first seen, [`Ms`].
-    pub since: Ms,
+    pub(crate) since: Ms,
 }
 
 /// How an alert stands. `takers` are the channels whose filters let it through.
-pub fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: Ms) -> Standing {
+pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: Ms) -> Standing {
     if alert.severity < Severity::Warning {
         return Standing::Mild;
     }
@@ -111,15 +111,15 @@ pub fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: Ms) -> S
 
 /// What a pass that is only rehearsed would repair.
 #[derive(Clone, Debug, Default)]
-pub struct Repairs {
+pub(crate) struct Repairs {
     /// Logins that would be healed or renewed, and store grants (`family/agent#profile`) that would be renewed.
-    pub renewed: BTreeSet<String>,
+    pub(crate) renewed: BTreeSet<String>,
     /// Agents (`family/agent`) whose stores would be brought up to date.
-    pub written: BTreeSet<String>,
+    pub(crate) written: BTreeSet<String>,
 }
 
 /// The alerts that are left once the repairs were made.
-pub fn after(alerts: Vec<Alert>, repairs: &Repairs) -> Vec<Alert> {
+pub(crate) fn after(alerts: Vec<Alert>, repairs: &Repairs) -> Vec<Alert> {
     let mut left = Vec::new();
     for mut alert in alerts {
         let login = alert.login.as_ref().map(|login| login.id.as_str());

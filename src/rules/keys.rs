@@ -13,27 +13,27 @@ pub(crate) const BETWEEN_PASSES: Ms = 10 * SECOND;
 /// A table of the configuration, or one type of `[[channel]]`.
 pub(crate) struct Section {
     /// Its name in the file.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// `[[name]]`.
-    pub repeated: bool,
+    pub(crate) repeated: bool,
     /// Of `[[channel]]`: the type that these keys are for; `None` for what is for every type.
-    pub of_type: Option<&'static str>,
+    pub(crate) of_type: Option<&'static str>,
     /// What it is for, in sentences.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// Its own keys.
-    pub keys: &'static [Key],
+    pub(crate) keys: &'static [Key],
 }
 
 /// One key.
 pub(crate) struct Key {
     /// Its name within its table.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it takes.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// What holds where it is not given.
-    pub without: Without,
+    pub(crate) without: Without,
     /// What it means, in words.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 /// What a key takes.

@@ -16,31 +16,31 @@ const REMEMBERED: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginMemory {
     /// The login's identity: the first refresh token that was seen of it.
-    pub lineage: Fingerprint,
+    pub(crate) lineage: Fingerprint,
     /// The refresh token last seen, kept when Claude Code blanks it.
-    pub refresh: Option<Fingerprint>,
+    pub(crate) refresh: Option<Fingerprint>,
     /// Refresh tokens it had before, oldest first.
     #[serde(default)]
-    pub past: Vec<Fingerprint>,
+    pub(crate) past: Vec<Fingerprint>,
     /// Access tokens seen, oldest first, the present one last.
     #[serde(default)]
-    pub accesses: Vec<Fingerprint>,
+    pub(crate) accesses: Vec<Fingerprint>,
     /// `refreshTokenExpiresAt`, [`Ms`].
-    pub deadline: Option<Ms>,
+    pub(crate) deadline: Option<Ms>,
     /// It held tokens when last looked at.
-    pub signed_in: bool,
+    pub(crate) signed_in: bool,
 }
 
 /// What is remembered of a copy: which of a login's refresh tokens it held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CopyMemory {
+pub(crate) struct CopyMemory {
     /// The login's id.
-    pub login: String,
+    pub(crate) login: String,
     /// The refresh token it held.
-    pub refresh: Fingerprint,
+    pub(crate) refresh: Fingerprint,
     /// Whose it was, where its store said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<Fingerprint>,
+    pub(crate) account: Option<Fingerprint>,
 }
 
 /// No access token of a login lives longer than this after a renewal; Anthropic's live for 8 h.
@@ -55,7 +55,7 @@ pub(crate) fn descends(copy: &Profile, held: Option<&CopyMemory>, now: Ms) -> bo
 }
 
 /// A login's memory after it was looked at again.
-pub fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<LoginMemory> {
+pub(crate) fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<LoginMemory> {
     let access = grant.access.as_ref().map(Secret::fingerprint);
     let refresh = grant.refresh.token().map(Secret::fingerprint);
     let Some(identity) = refresh.or(access) else {
@@ -128,7 +128,12 @@ pub enum Relation {
 }
 
 /// How `copy` descends from the login of `memory`, which is `login`.
-pub fn relation(copy: &Credential, copy_memory: Option<&CopyMemory>, login: &str, memory: &LoginMemory) -> Relation {
+pub(crate) fn relation(
+    copy: &Credential,
+    copy_memory: Option<&CopyMemory>,
+    login: &str,
+    memory: &LoginMemory,
+) -> Relation {
     match copy {
         Credential::ApiKey => Relation::Unknown,
         Credential::Token { token, .. } => {

@@ -8,31 +8,31 @@ use std::collections::BTreeMap;
 
 /// A link; by the state directory that it is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
+pub(crate) struct Link {
     /// The login's id.
-    pub login: String,
+    pub(crate) login: String,
     /// The profile that refers to it.
-    pub id: String,
+    pub(crate) id: String,
     /// The agents that have this profile.
-    pub agents: Vec<String>,
+    pub(crate) agents: Vec<String>,
     /// A copy of the config as it was before is kept.
     #[serde(default)]
-    pub before: bool,
+    pub(crate) before: bool,
     /// The access token that the gateway was told of last, by a reload or a try of one.
     #[serde(default)]
-    pub reloaded: Option<Fingerprint>,
+    pub(crate) reloaded: Option<Fingerprint>,
     /// What went wrong with that.
     #[serde(default)]
-    pub trouble: Option<Trouble>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// Why a gateway was not told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// When, [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
     /// In words.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// The kind of the alert.

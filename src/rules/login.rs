@@ -39,22 +39,22 @@ pub struct Place {
 
 impl Place {
     /// `D/.credentials.json`.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.dir.join(FILE_NAME)
     }
 
     /// `D/.oauth_refresh.lock`, the first lock.
-    pub fn refresh_lock(&self) -> PathBuf {
+    pub(crate) fn refresh_lock(&self) -> PathBuf {
         self.dir.join(".oauth_refresh.lock")
     }
 
     /// `D/.storage-write.lock`, held for milliseconds around a save.
-    pub fn write_lock(&self) -> PathBuf {
+    pub(crate) fn write_lock(&self) -> PathBuf {
         self.dir.join(".storage-write.lock")
     }
 
     /// `D/.oauth_refresh.lock.owner`, the record of who refreshes.
-    pub fn owner_record(&self) -> PathBuf {
+    pub(crate) fn owner_record(&self) -> PathBuf {
         owner_beside(&self.refresh_lock())
     }
 }
@@ -92,7 +92,7 @@ impl Login {
     }
 
     /// The grant, where signed in.
-    pub fn grant(&self) -> Option<&Grant> {
+    pub(crate) fn grant(&self) -> Option<&Grant> {
         match &self.state {
             State::SignedIn(grant) => Some(grant),
             _ => None,
@@ -154,7 +154,7 @@ pub enum Refresh {
 
 impl Refresh {
     /// The token, if there is one.
-    pub fn token(&self) -> Option<&Secret> {
+    pub(crate) fn token(&self) -> Option<&Secret> {
         match self {
             Self::Token(token) => Some(token),
             _ => None,
@@ -183,43 +183,43 @@ pub enum Fault {
 
 impl Fault {
     /// Whether it is only from here that it cannot be read.
-    pub fn only_here(self) -> bool {
+    pub(crate) fn only_here(self) -> bool {
         matches!(self, Self::Refused | Self::Foreign)
     }
 }
 
 /// When a setup token was issued and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetupToken {
+pub(crate) struct SetupToken {
     /// [`Ms`].
-    pub issued_at: Ms,
+    pub(crate) issued_at: Ms,
     /// [`Ms`].
-    pub expires_at: Ms,
+    pub(crate) expires_at: Ms,
     /// Where it was put, if not into agents' stores, so that its end is told of while it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Kept>,
+    pub(crate) kept: Option<Kept>,
 }
 
 /// A file that holds a setup token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The variable, where the file is a `.env`.
-    pub var: Option<String>,
+    pub(crate) var: Option<String>,
 }
 
 /// That a login was brought up to date from an agent's copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healed {
     /// When, [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
     /// The agent's label.
-    pub from: String,
+    pub(crate) from: String,
 }
 
 /// Where the owner of a lock is recorded.
-pub fn owner_beside(lock: &Path) -> PathBuf {
+pub(crate) fn owner_beside(lock: &Path) -> PathBuf {
     let mut name = lock.as_os_str().to_owned();
     name.push(".owner");
     PathBuf::from(name)
@@ -229,4 +229,4 @@ pub fn owner_beside(lock: &Path) -> PathBuf {
 pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
 
 /// The environment variable that carries a setup token.
-pub const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";
+pub(crate) const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";

@@ -19,31 +19,31 @@ pub struct Ledger {
     pub(crate) schema: String,
     /// By login id.
     #[serde(default)]
-    pub logins: BTreeMap<String, LoginMemory>,
+    pub(crate) logins: BTreeMap<String, LoginMemory>,
     /// What a login's file was a link to, by login id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub links: BTreeMap<String, PathBuf>,
+    pub(crate) links: BTreeMap<String, PathBuf>,
     /// By `family/agent#profile`.
     #[serde(default)]
-    pub copies: BTreeMap<String, CopyMemory>,
+    pub(crate) copies: BTreeMap<String, CopyMemory>,
     /// Refresh tokens that the server refused for good.
     #[serde(default)]
-    pub rejected: Vec<Fingerprint>,
+    pub(crate) rejected: Vec<Fingerprint>,
     /// Refresh tokens that were used up, and until when each one's login could live, [`Ms`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub spent: BTreeMap<Fingerprint, Ms>,
+    pub(crate) spent: BTreeMap<Fingerprint, Ms>,
     /// Logins that were brought up to date from an agent's copy, by login id, while that is still worth a word.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub healed: BTreeMap<String, Healed>,
+    pub(crate) healed: BTreeMap<String, Healed>,
     /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
     #[serde(default)]
-    pub setup_tokens: BTreeMap<Fingerprint, SetupToken>,
+    pub(crate) setup_tokens: BTreeMap<Fingerprint, SetupToken>,
     /// By alert id.
     #[serde(default)]
     pub alerts: BTreeMap<String, AlertMemory>,
     /// By the remote's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub remotes: BTreeMap<String, RemoteMemory>,
+    pub(crate) remotes: BTreeMap<String, RemoteMemory>,
     /// What is still to be delivered.
     #[serde(default)]
     pub outbox: Vec<Outgoing>,
@@ -52,75 +52,75 @@ pub struct Ledger {
     pub troubles: BTreeMap<String, Trouble>,
     /// The heartbeat's, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heartbeat: Option<Trouble>,
+    pub(crate) heartbeat: Option<Trouble>,
     /// What nobody wants to hear of for a while.
     #[serde(default)]
-    pub silences: Vec<Silence>,
+    pub(crate) silences: Vec<Silence>,
     /// Renewals, by login id, or by `family/agent#profile` for a grant that a store owns alone.
     #[serde(default)]
-    pub renewals: BTreeMap<String, Record>,
+    pub(crate) renewals: BTreeMap<String, Record>,
     /// OpenClaws whose agents refer to a login, by their state directory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub openclaw: BTreeMap<String, Link>,
+    pub(crate) openclaw: BTreeMap<String, Link>,
     /// What fails at every pass, as it was noted in the history last: by what and whom.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub stuck: BTreeMap<String, String>,
+    pub(crate) stuck: BTreeMap<String, String>,
     /// Counts up, so that event ids differ within a millisecond.
     #[serde(default)]
-    pub events: u64,
+    pub(crate) events: u64,
     /// What has been done since the ledger was begun.
     #[serde(default)]
-    pub counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// What has been done since the ledger was begun; counts up and never down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Renewals of logins and of grants that stores own alone.
-    pub renewed: u64,
+    pub(crate) renewed: u64,
     /// Renewals that were due and failed.
-    pub not_renewed: u64,
+    pub(crate) not_renewed: u64,
     /// Stores brought up to date.
-    pub stores_written: u64,
+    pub(crate) stores_written: u64,
     /// Logins brought up to date from a newer copy.
-    pub logins_healed: u64,
+    pub(crate) logins_healed: u64,
     /// Writes of stores and logins that failed.
-    pub writes_failed: u64,
+    pub(crate) writes_failed: u64,
     /// Deliveries, by the channel's name.
-    pub deliveries: BTreeMap<String, Deliveries>,
+    pub(crate) deliveries: BTreeMap<String, Deliveries>,
 }
 
 /// How often one channel was told something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Deliveries {
+pub(crate) struct Deliveries {
     /// It accepted the event.
-    pub delivered: u64,
+    pub(crate) delivered: u64,
     /// It did not.
-    pub failed: u64,
+    pub(crate) failed: u64,
 }
 
 /// How whole passes went, in a small file of its own: the ledger is written only where something changed. A pass is good if it
 /// could do its work and tell whom it had to; what it found is another matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Passes {
+pub(crate) struct Passes {
     /// When the last one ended, [`Ms`].
-    pub last_at: Option<Ms>,
+    pub(crate) last_at: Option<Ms>,
     /// How long it took, [`Ms`].
-    pub last_took: Ms,
+    pub(crate) last_took: Ms,
     /// When the last good one ended, [`Ms`].
-    pub last_good_at: Option<Ms>,
+    pub(crate) last_good_at: Option<Ms>,
     /// How many were good. Two that end in the same moment may count as one.
-    pub good: u64,
+    pub(crate) good: u64,
     /// How many were not.
-    pub bad: u64,
+    pub(crate) bad: u64,
 }
 
 impl Passes {
     /// Notes one more.
-    pub fn note(&mut self, good: bool, now: Ms, took: Ms) {
+    pub(crate) fn note(&mut self, good: bool, now: Ms, took: Ms) {
         self.last_at = Some(now);
         self.last_took = took;
         if good {
@@ -136,20 +136,20 @@ impl Passes {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertMemory {
     /// When it was first seen, [`Ms`].
-    pub since: Ms,
+    pub(crate) since: Ms,
     /// How it was last seen, to word its recovery.
-    pub last: Alert,
+    pub(crate) last: Alert,
     /// What each channel (by name) was told last.
     #[serde(default)]
-    pub channels: BTreeMap<String, Told>,
+    pub(crate) channels: BTreeMap<String, Told>,
     /// That somebody knows of it.
     #[serde(default)]
-    pub ack: Option<Ack>,
+    pub(crate) ack: Option<Ack>,
 }
 
 impl AlertMemory {
     /// Since when it has been so: since it happened, where that is known, else since it was first seen, [`Ms`].
-    pub fn begun(&self, now: Ms) -> Ms {
+    pub(crate) fn begun(&self, now: Ms) -> Ms {
         let happened = self.last.ends.filter(|ends| self.last.lapsed && *ends <= now);
         happened.unwrap_or(self.since)
     }
@@ -165,71 +165,71 @@ pub struct Outgoing {
     /// What will be remembered once it was delivered.
     pub told: Told,
     /// When it was decided, [`Ms`].
-    pub queued_at: Ms,
+    pub(crate) queued_at: Ms,
     /// How often it was tried.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// When it was tried last, [`Ms`].
     #[serde(default)]
-    pub tried_at: Ms,
+    pub(crate) tried_at: Ms,
     /// Not to be tried before, [`Ms`].
-    pub next_at: Ms,
+    pub(crate) next_at: Ms,
     /// Why the last try failed; no secrets.
     #[serde(default)]
-    pub last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// That it is told in a digest alone: there were too many at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub brief: bool,
+    pub(crate) brief: bool,
     /// The events that this one is the digest of; never in the ledger itself.
     #[serde(skip)]
-    pub covers: Vec<String>,
+    pub(crate) covers: Vec<String>,
 }
 
 /// A line of the history. Other programs read it: keys are never taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
     /// What, a word; another one was written by another version.
-    pub what: Cow<'static, str>,
+    pub(crate) what: Cow<'static, str>,
     /// Whom: a login id, an agent's label, a channel, an alert id.
     #[serde(default)]
-    pub whom: String,
+    pub(crate) whom: String,
     /// In words.
     #[serde(default)]
-    pub text: String,
+    pub(crate) text: String,
     /// The login concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub login: Option<String>,
+    pub(crate) login: Option<String>,
     /// The agents concerned, 12 at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub agents: Vec<String>,
+    pub(crate) agents: Vec<String>,
     /// How many agents more.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub more: usize,
+    pub(crate) more: usize,
     /// The channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
+    pub(crate) channel: Option<String>,
     /// The alert's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alert: Option<String>,
+    pub(crate) alert: Option<String>,
     /// The event's id, as the channel was sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<String>,
+    pub(crate) event: Option<String>,
     /// A reason or a problem's kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// How loud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub severity: Option<Severity>,
+    pub(crate) severity: Option<Severity>,
     /// Since when that lasted which is over now, [`Ms`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Ms>,
+    pub(crate) since: Option<Ms>,
     /// Until when it is good now, [`Ms`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Ms>,
+    pub(crate) until: Option<Ms>,
     /// What the receiver said, or why it was not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
 }
 
 fn is_zero(n: &usize) -> bool {

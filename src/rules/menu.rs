@@ -3,23 +3,23 @@
 /// One type of channel.
 pub(crate) struct Offer {
     /// The word of `type`.
-    pub word: &'static str,
+    pub(crate) word: &'static str,
     /// What it is.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// Where what it needs comes from, and what else must be there; empty where nothing is needed.
-    pub from: &'static str,
+    pub(crate) from: &'static str,
     /// What is asked for, in this order. The first is what `TYPE=VALUE` gives.
-    pub asks: &'static [Ask],
+    pub(crate) asks: &'static [Ask],
 }
 
 /// One question.
 pub(crate) struct Ask {
     /// The key it answers.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// The question, without its question mark.
-    pub words: &'static str,
+    pub(crate) words: &'static str,
     /// Whether it may be left out.
-    pub need: Need,
+    pub(crate) need: Need,
 }
 
 /// Whether an answer is needed.

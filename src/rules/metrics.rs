@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 /// So many profiles are listed one by one.
-pub const PROFILES: usize = 500;
+pub(crate) const PROFILES: usize = 500;
 
 /// Foreign names are cut to so many characters.
 const NAME: usize = 120;
@@ -27,29 +27,29 @@ const HEALTHS: [Health; 5] = [
 ];
 
 /// What is told.
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// Our version.
-    pub version: &'a str,
+    pub(crate) version: &'a str,
     /// The judged world.
-    pub view: &'a View,
+    pub(crate) view: &'a View,
     /// What is remembered.
-    pub ledger: &'a Ledger,
+    pub(crate) ledger: &'a Ledger,
     /// How passes went.
-    pub passes: &'a Passes,
+    pub(crate) passes: &'a Passes,
     /// What needs a human.
-    pub alerts: &'a [Alert],
+    pub(crate) alerts: &'a [Alert],
     /// What went wrong beside the view's own problems.
-    pub problems: &'a [&'a Problem],
+    pub(crate) problems: &'a [&'a Problem],
     /// The names of the channels in use.
-    pub channels: &'a [&'a str],
+    pub(crate) channels: &'a [&'a str],
     /// The names of the remotes.
-    pub remotes: &'a [&'a str],
+    pub(crate) remotes: &'a [&'a str],
     /// The exit code of `check`.
-    pub exit: u8,
+    pub(crate) exit: u8,
 }
 
 /// The page.
-pub fn text(facts: &Facts<'_>) -> String {
+pub(crate) fn text(facts: &Facts<'_>) -> String {
     let mut page = Page(String::new());
     page.family("build_info", "gauge", "The version that made this page.");
     page.sample("build_info", &[("version", facts.version)], 1);

@@ -11,7 +11,7 @@ const LINES: usize = 20;
 
 /// The four states of the convention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// 0.
     Ok,
     /// 1.
@@ -34,7 +34,7 @@ impl State {
 }
 
 /// The state: the worse of the judged exit code (the agents' own: 1 lapsed, 2 expiring) and the loudest alert that fires.
-pub fn state(exit: u8, firing: &[Alert]) -> State {
+pub(crate) fn state(exit: u8, firing: &[Alert]) -> State {
     let judged = match exit {
         0 => State::Ok,
         1 => State::Critical,
@@ -50,7 +50,7 @@ pub fn state(exit: u8, firing: &[Alert]) -> State {
 
 /// The whole text. The first of `lines` goes into the first line; `ends` is each login's name with the moment at which it needs
 /// a human, and `warn` how long before that it is called expiring, [`Ms`].
-pub fn text(state: State, lines: &[String], ends: &[(String, Option<Ms>)], warn: Ms, now: Ms) -> String {
+pub(crate) fn text(state: State, lines: &[String], ends: &[(String, Option<Ms>)], warn: Ms, now: Ms) -> String {
     let first = lines
         .first()
         .map_or_else(|| "nothing to say".into(), |line| plain(line));
@@ -80,7 +80,7 @@ pub fn text(state: State, lines: &[String], ends: &[(String, Option<Ms>)], warn:
 }
 
 /// Each login with the moment at which it needs a human, where that is known.
-pub fn ends(view: &View) -> Vec<(String, Option<Ms>)> {
+pub(crate) fn ends(view: &View) -> Vec<(String, Option<Ms>)> {
     let one = |login: &crate::rules::view::LoginView| (login.id().to_owned(), login.verdict.ends);
     view.logins.iter().map(one).collect()
 }

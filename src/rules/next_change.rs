@@ -6,7 +6,7 @@ use crate::types::{Credential, Ms};
 
 /// The next moment after `view.now` at which a judgement can change, [`Ms`]: an access token is due to be renewed, or is again, a step
 /// before an end is reached, an end itself, or a copy's grace is over. `lead`: how long before its end a token is due, [`Ms`].
-pub fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
+pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
     let mut moments: Vec<Ms> = Vec::new();
     let mut ladder = |end: Ms| {
         moments.push(end);

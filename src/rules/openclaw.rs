@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// A version: year, month, number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version(pub u32, pub u32, pub u32);
+pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
 impl Version {
     /// Reads `2026.9.6`, with or without more behind it.

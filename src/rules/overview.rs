@@ -4,17 +4,17 @@
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
     /// There is neither a login nor an agent, nor another host to look at.
-    pub nothing: bool,
+    pub(crate) nothing: bool,
     /// The logins (ids) that a person must sign in to again; the first one of all is the `None`.
-    pub sign_in: Vec<Option<String>>,
+    pub(crate) sign_in: Vec<Option<String>>,
     /// The commands that fix the worst alert, if anything fires.
-    pub fix: Option<String>,
+    pub(crate) fix: Option<String>,
     /// Something fires.
-    pub firing: bool,
+    pub(crate) firing: bool,
     /// Whether somebody would be notified.
-    pub reached: Reached,
+    pub(crate) reached: Reached,
     /// Whether something makes passes.
-    pub runs: Runs,
+    pub(crate) runs: Runs,
 }
 
 /// Whether anybody would be notified.
@@ -41,9 +41,9 @@ pub(crate) enum Runs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Next {
     /// Why.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// The command.
-    pub command: String,
+    pub(crate) command: String,
 }
 
 /// The one next step; `None` where nothing is left to do.

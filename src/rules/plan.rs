@@ -24,18 +24,18 @@ const NEAR_EXPIRY: Ms = 10 * MINUTE;
 
 /// What a login has to give.
 #[derive(Clone, Debug)]
-pub struct Offer<'a> {
+pub(crate) struct Offer<'a> {
     /// `accessToken`.
-    pub access: &'a Secret,
+    pub(crate) access: &'a Secret,
     /// `refreshToken`.
-    pub refresh: Option<&'a Secret>,
+    pub(crate) refresh: Option<&'a Secret>,
     /// `expiresAt`, [`Ms`], positive.
-    pub expires: Ms,
+    pub(crate) expires: Ms,
 }
 
 impl<'a> Offer<'a> {
     /// The offer of a grant; `None` where it has no access token with a positive expiry, which the agents accept neither.
-    pub fn of(grant: &'a Grant) -> Option<Self> {
+    pub(crate) fn of(grant: &'a Grant) -> Option<Self> {
         let expires = grant.expires.filter(|expires| *expires > 0)?;
         Some(Self {
             access: grant.access.as_ref()?,
@@ -65,7 +65,7 @@ impl<'a> Offer<'a> {
 
 /// What to do with one profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Write this.
     Write(Put),
     /// Leave it, and why.
@@ -76,7 +76,7 @@ pub enum Decision {
 
 /// Why a profile is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub(crate) enum Keep {
     /// There is no difference.
     UpToDate,
     /// The login has nothing usable to give.
@@ -101,7 +101,7 @@ pub enum Keep {
 
 impl Keep {
     /// For people, after "not changed: ".
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::UpToDate => "up to date",
             Self::NothingToGive => "the login has no usable token",
@@ -119,7 +119,7 @@ impl Keep {
 
 /// Whether a profile that is not there is made. `reads_claude`: this generation of agent reads Claude Code's file itself.
 /// `emptied`: another agent's store than the main one's, there and without a profile, as somebody left it.
-pub fn makes(create: Create, reads_claude: bool, emptied: bool) -> bool {
+pub(crate) fn makes(create: Create, reads_claude: bool, emptied: bool) -> bool {
     match create {
         Create::Always => true,
         Create::Never => false,
@@ -128,7 +128,7 @@ pub fn makes(create: Create, reads_claude: bool, emptied: bool) -> bool {
 }
 
 /// Decides about the profile that mirrors a login. `existing` is the valid entry under its id, if there is one.
-pub fn mirror(
+pub(crate) fn mirror(
     offer: Option<&Offer<'_>>,
     existing: Option<&Profile>,
     relation: Relation,
@@ -230,7 +230,7 @@ fn is_complete(credential: &Credential) -> bool {
 
 /// Decides about any other profile: only an `oauth` copy that is known to be of this login is followed up, since a spent
 /// refresh token left in it would be posted by its agent one day.
-pub fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation, now: Ms) -> Decision {
+pub(crate) fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation, now: Ms) -> Decision {
     match (&existing.credential, relation) {
         (Credential::Oauth { .. }, Relation::Same | Relation::Older | Relation::Newer) => {
             mirror(offer, Some(existing), relation, Share::Full, now)
@@ -240,7 +240,7 @@ pub fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation,
 }
 
 /// What each login has to give.
-pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
+pub(crate) fn offer(login: &LoginView) -> Option<Offer<'_>> {
     let grant = login.login.grant()?;
     let put_back = login.verdict.reason == Some(Reason::OlderState);
     // what is no token is given to nobody; a cut one is not told from a short one of a fake or a future server
@@ -254,17 +254,17 @@ pub fn offer(login: &LoginView) -> Option<Offer<'_>> {
 
 /// What is to be done to one agent's store.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The changes.
-    pub edits: Vec<Edit>,
+    pub(crate) edits: Vec<Edit>,
     /// Profiles that are left as they are, and why.
-    pub kept: Vec<(String, Keep)>,
+    pub(crate) kept: Vec<(String, Keep)>,
     /// The login (by index) to be healed, from this profile.
-    pub heal: Option<(usize, String)>,
+    pub(crate) heal: Option<(usize, String)>,
 }
 
 /// Plans one agent's store from what was seen.
-pub fn store(sync: &SyncConfig, view: &View, agent: &AgentView) -> Plan {
+pub(crate) fn store(sync: &SyncConfig, view: &View, agent: &AgentView) -> Plan {
     let label = agent.agent.agent.label();
     let mut plan = Plan::default();
     let mirrored = mirrored_login(&view.logins, &label);

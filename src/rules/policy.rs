@@ -7,20 +7,20 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct SyncConfig {
     /// Whether stores are written at all.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// What a profile that does not exist yet is given.
-    pub share: Share,
+    pub(crate) share: Share,
     /// Where a profile that does not exist yet is made.
-    pub create: Create,
+    pub(crate) create: Create,
     /// The profile id that mirrors the login.
-    pub profile: String,
+    pub(crate) profile: String,
     /// Agents (`family/agent`) that are judged and never written; globs.
-    pub exclude_agents: Vec<glob::Pattern>,
+    pub(crate) exclude_agents: Vec<glob::Pattern>,
 }
 
 /// What a profile that does not exist yet is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub(crate) enum Share {
     /// The access token alone: the agent can work, and can never spend the login's refresh token.
     Access,
     /// Access and refresh token, as Clawdbot's own sync wrote it.
@@ -29,7 +29,7 @@ pub enum Share {
 
 /// How a login is renewed without a human.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenewMode {
+pub(crate) enum RenewMode {
     /// The unmodified Claude Code CLI is run so that it renews its own login.
     Delegate,
     /// nolapse makes the token exchange itself, under Claude Code's locks.
@@ -42,7 +42,7 @@ pub enum RenewMode {
 #[derive(Clone, Debug)]
 pub struct AlertsConfig {
     /// Warnings before a deadline, longest first, [`Ms`].
-    pub steps: Vec<Ms>,
+    pub(crate) steps: Vec<Ms>,
     /// How long a copy may be expired while its login is being renewed, [`Ms`].
     pub grace: Ms,
 }
@@ -58,20 +58,20 @@ impl Default for AlertsConfig {
 
 /// `[[login]]`.
 #[derive(Clone, Debug)]
-pub struct LoginConfig {
+pub(crate) struct LoginConfig {
     /// Claude Code's directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Its id in messages.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The agents (globs) that get this login; without it, only the first login is given to agents.
-    pub agents: Option<Vec<glob::Pattern>>,
+    pub(crate) agents: Option<Vec<glob::Pattern>>,
     /// The profile id that mirrors this login, if not `sync.profile`.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
 }
 
 /// Where a profile that does not exist yet is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Create {
+pub(crate) enum Create {
     /// Where the agent itself would make it: clawdbot up to 2026.1.24-3, which reads Claude Code's file on every start.
     AsAgentsDo,
     /// Everywhere.

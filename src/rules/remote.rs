@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The part of `nolapse.status/1` that is judged here. Further keys are let pass, a missing one is not.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     schema: String,
     logins: Vec<Login>,
     agents: Vec<Agent>,
@@ -53,7 +53,7 @@ struct Profile {
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Silence {
+pub(crate) enum Silence {
     /// It could not be reached.
     Unreachable,
     /// Its host key is not known.
@@ -76,7 +76,7 @@ pub enum Silence {
 
 impl Silence {
     /// In words, with what to do.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Unreachable => "it cannot be reached",
             Self::HostKey => "its host key is not known here; log in once by hand",
@@ -93,7 +93,7 @@ impl Silence {
     }
 
     /// What the ssh client's end means (OpenSSH 9: 255 is its own failure, any other code the command's).
-    pub fn of(code: i32, stderr: &str) -> Self {
+    pub(crate) fn of(code: i32, stderr: &str) -> Self {
         match code {
             255 if stderr.contains("HOST IDENTIFICATION HAS CHANGED") => Self::HostKeyChanged,
             255 if stderr.contains("Host key verification failed") => Self::HostKey,
@@ -109,7 +109,7 @@ impl Silence {
 
 /// Why there was no answer, and in whose words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     pub(crate) silence: Silence,
     /// The first line of what ssh or the command there complained, and for a changed host key the name it is kept under.
     pub(crate) said: Option<String>,
@@ -144,28 +144,28 @@ impl Failed {
 
 /// What is remembered of a remote between passes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RemoteMemory {
+pub(crate) struct RemoteMemory {
     /// When it was last asked, [`Ms`].
-    pub asked_at: Ms,
+    pub(crate) asked_at: Ms,
     /// Since when it has not answered, [`Ms`].
     #[serde(default)]
-    pub silent_since: Option<Ms>,
+    pub(crate) silent_since: Option<Ms>,
     /// Why not.
     #[serde(default)]
-    pub silence: Option<Silence>,
+    pub(crate) silence: Option<Silence>,
     /// As `Failed::said`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub said: Option<String>,
+    pub(crate) said: Option<String>,
     /// What needs a human there, by its last answer.
     #[serde(default)]
-    pub alerts: Vec<Alert>,
+    pub(crate) alerts: Vec<Alert>,
 }
 
 /// Reads an answer. What a login shell says before it (a greeting of `.bashrc`) and after it is passed over.
 ///
 /// # Errors
 /// It is none.
-pub fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
     let mut rest = bytes;
     loop {
         if rest.trim_ascii_start().starts_with(b"{") {
@@ -186,7 +186,7 @@ pub fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
 }
 
 /// Remembers what was heard.
-pub fn note(memory: &mut RemoteMemory, name: &str, heard: Result<Answer, Failed>, now: Ms) {
+pub(crate) fn note(memory: &mut RemoteMemory, name: &str, heard: Result<Answer, Failed>, now: Ms) {
     memory.asked_at = now;
     match heard {
         Ok(answer) => {

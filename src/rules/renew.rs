@@ -37,42 +37,42 @@ pub(crate) const fn lead(way: Way) -> Lead {
 }
 
 /// A child of a delegated renewal that still runs is waited for at most this long: the CLI gives its exchange 30 s (2.1.330).
-pub const CHILD_LIFE: Ms = 10 * MINUTE;
+pub(crate) const CHILD_LIFE: Ms = 10 * MINUTE;
 
 /// What is remembered of the renewals of one login or profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The refresh token this is about; another one in its place begins a new record.
-    pub token: Fingerprint,
+    pub(crate) token: Fingerprint,
     /// How often in a row it failed.
     #[serde(default)]
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// Not to be tried before, [`Ms`].
     #[serde(default)]
-    pub next_at: Ms,
+    pub(crate) next_at: Ms,
     /// Why it failed last.
     #[serde(default)]
-    pub last: Option<Failure>,
+    pub(crate) last: Option<Failure>,
     /// What is under way, or could not be finished.
     #[serde(default)]
-    pub stage: Stage,
+    pub(crate) stage: Stage,
 }
 
 /// Why a renewal failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// A stable word: `endpoint_blocked`, `cli_not_found` …
-    pub kind: String,
+    pub(crate) kind: String,
     /// In words; no secret.
-    pub why: String,
+    pub(crate) why: String,
     /// When, [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
 }
 
 /// How far a renewal has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Nothing is under way.
     #[default]
     Idle,
@@ -117,7 +117,7 @@ pub enum Stage {
 
 impl Record {
     /// A new record.
-    pub fn new(token: Fingerprint) -> Self {
+    pub(crate) fn new(token: Fingerprint) -> Self {
         Self {
             token,
             failures: 0,
@@ -128,7 +128,7 @@ impl Record {
     }
 
     /// The record of `token`: the one remembered if it is about this token, else a new one.
-    pub fn of(remembered: Option<&Self>, token: Fingerprint) -> Self {
+    pub(crate) fn of(remembered: Option<&Self>, token: Fingerprint) -> Self {
         match remembered {
             Some(record) if record.token == token => record.clone(),
             _ => Self::new(token),
@@ -136,7 +136,7 @@ impl Record {
     }
 
     /// Notes a failure and when to try again. `retry_after` is the server's own wish, [`Ms`] from now.
-    pub fn failed(&mut self, kind: &str, why: &str, retry_after: Option<Ms>, now: Ms) {
+    pub(crate) fn failed(&mut self, kind: &str, why: &str, retry_after: Option<Ms>, now: Ms) {
         self.failures += 1;
         self.next_at = now + gap(self.failures).max(retry_after.unwrap_or(0).min(24 * HOUR));
         self.last = Some(Failure {
@@ -147,14 +147,14 @@ impl Record {
     }
 
     /// Whether it needs a human to know: posted and unknown, or saved elsewhere.
-    pub fn stuck(&self) -> bool {
+    pub(crate) fn stuck(&self) -> bool {
         matches!(self.stage, Stage::Unknown { .. } | Stage::Rescued { .. })
     }
 }
 
 /// How a login would be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// By Claude Code.
     Delegate,
     /// By our own exchange.
@@ -163,36 +163,36 @@ pub enum Way {
 
 /// A login as it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
+pub(crate) struct Case<'a> {
     /// What its file holds.
-    pub state: &'a State,
+    pub(crate) state: &'a State,
     /// Where it is kept.
-    pub source: Source,
+    pub(crate) source: Source,
     /// How it would be renewed.
-    pub way: Way,
+    pub(crate) way: Way,
     /// How long before its access token ends it is due, [`Ms`].
-    pub lead: Ms,
+    pub(crate) lead: Ms,
     /// Refresh tokens that the server refused for good.
-    pub rejected: &'a [Fingerprint],
+    pub(crate) rejected: &'a [Fingerprint],
     /// Tokens that were used up.
-    pub spent: &'a Spent,
+    pub(crate) spent: &'a Spent,
     /// A refresh was begun and never saved.
-    pub abandoned: bool,
+    pub(crate) abandoned: bool,
     /// An agent's copy is newer than the login itself.
-    pub newer_copy: bool,
+    pub(crate) newer_copy: bool,
     /// A copy hangs on it, or somebody asked.
-    pub wanted: bool,
+    pub(crate) wanted: bool,
     /// Asked with `--force`: neither the clock nor a back-off holds it up.
-    pub force: bool,
+    pub(crate) force: bool,
     /// What is remembered of it.
-    pub record: Option<&'a Record>,
+    pub(crate) record: Option<&'a Record>,
     /// A child of an earlier pass still runs.
-    pub child_alive: bool,
+    pub(crate) child_alive: bool,
 }
 
 /// Why a login is not renewed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Not {
+pub(crate) enum Not {
     /// There is no login.
     SignedOut,
     /// The environment's token lies nowhere on disk.
@@ -222,7 +222,7 @@ pub enum Not {
     /// Its access token is good until then, [`Ms`].
     Fresh(Ms),
     /// Nobody needs its access token now.
-    NotNeeded,
+    Unneeded,
     /// The CLI that was started for it still runs.
     StillRunning,
     /// It failed, and is not tried again before then, [`Ms`].
@@ -230,7 +230,7 @@ pub enum Not {
     /// Another profile holds the same refresh token: renewing one would log the other out.
     Shared,
     /// Its store may not be written, and why.
-    NotWritable(String),
+    Unwritable(String),
     /// Whether its store's agents are at a refresh cannot be told by their locks, and why.
     OtherLock(String),
     /// A stale lock of it was cleared in this pass: its holder may be stopped with an exchange under way.
@@ -239,7 +239,7 @@ pub enum Not {
 
 impl Not {
     /// In words; `when` shows a moment in the user's time zone.
-    pub fn words(&self, when: &dyn Fn(Ms) -> String) -> String {
+    pub(crate) fn words(&self, when: &dyn Fn(Ms) -> String) -> String {
         match self {
             Self::SignedOut => "there is no login".into(),
             Self::InEnvironment => "a token in the environment cannot be renewed".into(),
@@ -259,10 +259,10 @@ impl Not {
             Self::NewerCopy => "an agent's copy is newer: the login has to be healed from it first".into(),
             Self::NoClock => "its file does not say when its access token ends".into(),
             Self::Fresh(until) => format!("its access token is good until {}", when(*until)),
-            Self::NotNeeded => "no agent uses it".into(),
+            Self::Unneeded => "no agent uses it".into(),
             Self::StillRunning => "the `claude` that was started for it still runs".into(),
             Self::Shared => "another profile holds the same refresh token, and renewing one would log the other out".into(),
-            Self::NotWritable(why) => format!("its store is not written: {why}"),
+            Self::Unwritable(why) => format!("its store is not written: {why}"),
             Self::OtherLock(why) => format!("whether its agents renew it just now cannot be told by their locks: {why}"),
             Self::TakenOver => {
                 "who held its lock has stopped and may have posted its token: the next pass renews it, if that did not".into()
@@ -276,7 +276,7 @@ impl Not {
 ///
 /// # Errors
 /// Why it is not renewed now; otherwise the grant to renew.
-pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
+pub(crate) fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
     let grant = match case.state {
         State::SignedIn(grant) => grant,
         _ => return Err(Not::SignedOut),
@@ -328,7 +328,7 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
         return Err(Not::Fresh(expires));
     }
     if !case.wanted && !case.force {
-        return Err(Not::NotNeeded);
+        return Err(Not::Unneeded);
     }
     if let Some(record) = record.filter(|record| record.next_at > now && !case.force) {
         return Err(Not::BackOff(record.next_at));
@@ -338,32 +338,32 @@ pub fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
 
 /// A profile whose grant is its store's own, as it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnCase<'a> {
+pub(crate) struct OwnCase<'a> {
     /// What the store holds.
-    pub credential: &'a Credential,
+    pub(crate) credential: &'a Credential,
     /// How long before its access token ends it is due, [`Ms`].
-    pub lead: Ms,
+    pub(crate) lead: Ms,
     /// Another profile holds the same refresh token.
-    pub shared: bool,
+    pub(crate) shared: bool,
     /// Whether the store may be written.
-    pub writable: Result<(), &'a str>,
+    pub(crate) writable: Result<(), &'a str>,
     /// Whether it is known what the store's agents lock over a refresh.
-    pub known_locks: Result<(), &'a str>,
+    pub(crate) known_locks: Result<(), &'a str>,
     /// Refresh tokens that the server refused for good.
-    pub rejected: &'a [Fingerprint],
+    pub(crate) rejected: &'a [Fingerprint],
     /// Tokens that were used up.
-    pub spent: &'a Spent,
+    pub(crate) spent: &'a Spent,
     /// Asked with `--force`.
-    pub force: bool,
+    pub(crate) force: bool,
     /// What is remembered of it.
-    pub record: Option<&'a Record>,
+    pub(crate) record: Option<&'a Record>,
 }
 
 /// Decides about a profile that hangs on no login.
 ///
 /// # Errors
 /// Why it is not renewed now; otherwise its refresh token.
-pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
+pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
     let Credential::Oauth {
         refresh: Some(refresh),
         expires,
@@ -388,7 +388,7 @@ pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
     if case.shared {
         return Err(Not::Shared);
     }
-    case.writable.map_err(|why| Not::NotWritable(why.to_owned()))?;
+    case.writable.map_err(|why| Not::Unwritable(why.to_owned()))?;
     case.known_locks.map_err(|why| Not::OtherLock(why.to_owned()))?;
     let expires = expires.ok_or(Not::NoClock)?;
     if expires.saturating_sub(case.lead) > now && !case.force {
@@ -402,7 +402,7 @@ pub fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
 
 /// What became of a token that was posted (or is thought to have been), as the file tells it now: another refresh token, or
 /// another expiry with the same one, means that somebody saved an answer.
-pub fn moved(token: Fingerprint, expires: Option<Ms>, grant: Option<&Grant>) -> bool {
+pub(crate) fn moved(token: Fingerprint, expires: Option<Ms>, grant: Option<&Grant>) -> bool {
     match grant {
         None => true,
         Some(grant) => {
@@ -653,7 +653,7 @@ mod tests {
                     wanted: false,
                     ..c(&plain)
                 },
-                Err(Not::NotNeeded),
+                Err(Not::Unneeded),
                 false,
             ),
             (
@@ -739,7 +739,7 @@ mod tests {
                     writable: Err("w"),
                     ..plain
                 },
-                Err(Not::NotWritable("w".into())),
+                Err(Not::Unwritable("w".into())),
                 true,
             ),
             (

@@ -15,29 +15,29 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aside {
     /// `order`: provider as spelled, ids.
-    pub order: Vec<(String, Vec<String>)>,
+    pub(crate) order: Vec<(String, Vec<String>)>,
     /// `usageStats`, by profile id.
-    pub usage: BTreeMap<String, Usage>,
+    pub(crate) usage: BTreeMap<String, Usage>,
     /// Entries that the agent does not read.
-    pub ignored: Vec<Ignored>,
+    pub(crate) ignored: Vec<Ignored>,
 }
 
 /// What the agent notes of a profile's use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// `cooldownUntil`, [`Ms`].
-    pub cooldown_until: Option<Ms>,
+    pub(crate) cooldown_until: Option<Ms>,
     /// `disabledUntil`, [`Ms`].
-    pub disabled_until: Option<Ms>,
+    pub(crate) disabled_until: Option<Ms>,
     /// `disabledReason`, else `cooldownReason`.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// `lastUsed`, [`Ms`].
-    pub last_used: Ms,
+    pub(crate) last_used: Ms,
 }
 
 impl Usage {
     /// Until when the agent holds the profile back, if it still does, [`Ms`].
-    pub fn held_back(&self, now: Ms) -> Option<Ms> {
+    pub(crate) fn held_back(&self, now: Ms) -> Option<Ms> {
         self.cooldown_until
             .max(self.disabled_until)
             .filter(|until| now < *until)
@@ -46,11 +46,11 @@ impl Usage {
 
 /// An entry that the agent does not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ignored {
+pub(crate) struct Ignored {
     /// The entry's key.
-    pub id: String,
+    pub(crate) id: String,
     /// Why.
-    pub why: Unread,
+    pub(crate) why: Unread,
 }
 
 /// Of an entry beside `profiles`, after its name.
@@ -58,7 +58,7 @@ pub(crate) const OUTSIDE: &str = "stands outside `profiles`";
 
 /// Why an agent does not read an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub(crate) enum Unread {
     /// It stands beside `profiles`, not in it.
     Outside,
     /// It has no `type`.
@@ -78,7 +78,7 @@ pub enum Unread {
 
 impl Unread {
     /// The cause, after the entry's name.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             Self::Outside => OUTSIDE.into(),
             Self::NoType => "has no `type`".into(),
@@ -104,7 +104,7 @@ pub enum Mode {
 
 impl Mode {
     /// The mode that a word in the config means.
-    pub fn of(word: &str) -> Self {
+    pub(crate) fn of(word: &str) -> Self {
         match word {
             "oauth" => Self::Oauth,
             "token" => Self::Token,
@@ -114,7 +114,7 @@ impl Mode {
     }
 
     /// The word in the config.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Oauth => "oauth",
             Self::Token => "token",
@@ -137,18 +137,18 @@ impl Mode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthConfig {
     /// `auth.order`: provider as spelled, ids.
-    pub order: Vec<(String, Vec<String>)>,
+    pub(crate) order: Vec<(String, Vec<String>)>,
     /// `auth.profiles`: id, provider, mode.
-    pub profiles: Vec<(String, String, Mode)>,
+    pub(crate) profiles: Vec<(String, String, Mode)>,
     /// Names in the `env` block (and its `vars`) that are set to more than white space.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Providers of `models.providers` with an `apiKey`.
-    pub keys: Vec<String>,
+    pub(crate) keys: Vec<String>,
 }
 
 impl AuthConfig {
     /// The mode that the config names for a profile.
-    pub fn mode(&self, id: &str) -> Option<Mode> {
+    pub(crate) fn mode(&self, id: &str) -> Option<Mode> {
         self.profiles
             .iter()
             .find(|(known, ..)| known == id)
@@ -157,7 +157,7 @@ impl AuthConfig {
 }
 
 /// A provider's name as clawdbot 2026.1.24-3 normalises it.
-pub fn normalise_provider(text: &str) -> Cow<'_, str> {
+pub(crate) fn normalise_provider(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     let lower = match text.bytes().any(|b| !b.is_ascii() || b.is_ascii_uppercase()) {
         true => Cow::Owned(text.to_lowercase()),
@@ -172,7 +172,7 @@ pub fn normalise_provider(text: &str) -> Cow<'_, str> {
 }
 
 /// The variables that serve a provider without any profile, the first one first (`resolveEnvApiKey`).
-pub fn key_names(provider: &str) -> Vec<Cow<'static, str>> {
+pub(crate) fn key_names(provider: &str) -> Vec<Cow<'static, str>> {
     let known: &[&str] = match provider {
         "anthropic" => &["ANTHROPIC_OAUTH_TOKEN", "ANTHROPIC_API_KEY"],
         "github-copilot" => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
@@ -207,7 +207,7 @@ pub enum Key {
 
 impl Key {
     /// For people: `ANTHROPIC_API_KEY of the environment`.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             Self::Env(name) => format!("{name} in the environment"),
             Self::Dotenv(name) => format!("{name} in `.env`"),
@@ -218,7 +218,7 @@ impl Key {
 }
 
 /// The key that an agent falls back to, if there is one. `env` and `dotenv` say whether a variable is set.
-pub fn key(
+pub(crate) fn key(
     provider: &str,
     env: &dyn Fn(&str) -> bool,
     dotenv: &dyn Fn(&str) -> bool,
@@ -285,7 +285,7 @@ pub enum PassedOver {
 
 impl PassedOver {
     /// For people.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             Self::NotIn(by) => format!("not in {}", by.words()),
             Self::Absent => "named, and not in the store".into(),
@@ -306,7 +306,7 @@ impl PassedOver {
     }
 
     /// The stable word in JSON.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::NotIn(By::Store) => "not_in_stored_order",
             Self::NotIn(By::Config) => "not_in_configured_order",
@@ -360,12 +360,12 @@ impl Resolved {
     }
 
     /// Whether it is this profile that is used.
-    pub fn is(&self, id: &str) -> bool {
+    pub(crate) fn is(&self, id: &str) -> bool {
         matches!(&self.uses, Some(Uses::Profile(used)) if used == id)
     }
 
     /// Why, in a sentence for people and JSON.
-    pub fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         match &self.uses {
             Some(Uses::Profile(_)) if self.passed_over.is_empty() => "the only one".into(),
             Some(Uses::Profile(_)) => format!("first that works by {}", self.by.words()),

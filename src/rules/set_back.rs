@@ -7,7 +7,7 @@ use crate::types::Ms;
 
 /// Brings what is remembered as past, and is ahead of `now`, to `now`. What waits for its next try keeps how long it was to wait.
 /// What is truly of the future (an end, a silence's end) is left; silences judge their own beginning.
-pub fn settle(ledger: &mut Ledger, now: Ms) {
+pub(crate) fn settle(ledger: &mut Ledger, now: Ms) {
     let past = |at: &mut Ms| *at = (*at).min(now);
     for memory in ledger.alerts.values_mut() {
         past(&mut memory.since);

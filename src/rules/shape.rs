@@ -9,7 +9,7 @@ use crate::types::Flaw;
 use std::borrow::Cow;
 
 /// How an access token and a setup token begin.
-pub const TOKEN_PREFIX: &str = "sk-ant-oat";
+pub(crate) const TOKEN_PREFIX: &str = "sk-ant-oat";
 /// How an API key begins.
 const KEY_PREFIX: &str = "sk-ant-api";
 /// How a refresh token begins.
@@ -17,11 +17,11 @@ const REFRESH_PREFIX: &str = "sk-ant-ort";
 /// How everything of Anthropic's begins.
 const ANY_PREFIX: &str = "sk-ant-";
 /// How long a token of Anthropic's is, in characters.
-pub const WHOLE: usize = 108;
+pub(crate) const WHOLE: usize = 108;
 
 /// What a secret is kept, or given, as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeptAs {
+pub(crate) enum KeptAs {
     /// A token.
     Token,
     /// An API key.
@@ -35,7 +35,7 @@ fn anthropic(provider: &str) -> bool {
 }
 
 /// Why this is no secret that its provider could have issued, if it is none.
-pub fn flaw(provider: &str, kept_as: KeptAs, text: &str) -> Option<Flaw> {
+pub(crate) fn flaw(provider: &str, kept_as: KeptAs, text: &str) -> Option<Flaw> {
     let text = text.trim();
     // what is whole and of the right kind is the usual case, and there may be thousands
     let prefix = match kept_as {
@@ -57,7 +57,7 @@ pub fn flaw(provider: &str, kept_as: KeptAs, text: &str) -> Option<Flaw> {
 
 /// Why the value of a variable, or of a key in the agents' config, serves nobody. Tokens and keys both pass here: agents tell by
 /// the text which one it is (clawdbot 2026.1.24-3).
-pub fn variable_flaw(name: &str, value: &str) -> Option<Flaw> {
+pub(crate) fn variable_flaw(name: &str, value: &str) -> Option<Flaw> {
     let anthropic = name.starts_with("ANTHROPIC_") || name.starts_with("CLAUDE_");
     let provider = if anthropic { "anthropic" } else { "" };
     let kept_as = match value.trim().starts_with(TOKEN_PREFIX) {
@@ -166,7 +166,7 @@ fn of_anthropic(kept_as: KeptAs, text: &str, plain: bool) -> Option<Flaw> {
 }
 
 /// A pasted token as it is meant: lines that a terminal wrapped are joined, `export NAME=` and quotes are taken off.
-pub fn pasted(text: &str) -> Cow<'_, str> {
+pub(crate) fn pasted(text: &str) -> Cow<'_, str> {
     let bare = without_wrapping(text.trim());
     match bare.chars().any(|c| c.is_whitespace() || c.is_control()) && joins(bare) {
         true => Cow::Owned(bare.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect()),

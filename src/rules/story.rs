@@ -9,20 +9,20 @@ use crate::types::{MINUTE, Ms, Severity};
 
 /// What happened at one moment, with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scene {
+pub(crate) struct Scene {
     /// When it began, [`Ms`].
-    pub at: Ms,
+    pub(crate) at: Ms,
     /// What kind of thing.
-    pub mark: Mark,
+    pub(crate) mark: Mark,
     /// One sentence, of foreign words too.
-    pub text: String,
+    pub(crate) text: String,
     /// What belongs to it, a sentence each.
-    pub below: Vec<String>,
+    pub(crate) below: Vec<String>,
 }
 
 /// What kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub(crate) enum Mark {
     /// Something stopped.
     Lapsed,
     /// Something will stop, or could not be done.
@@ -53,7 +53,7 @@ struct Draft<'e> {
 }
 
 /// The story, in the order of the entries. `when` shows a moment in the user's time zone.
-pub fn story(entries: &[Entry], when: &dyn Fn(Ms) -> String) -> Vec<Scene> {
+pub(crate) fn story(entries: &[Entry], when: &dyn Fn(Ms) -> String) -> Vec<Scene> {
     let mut drafts: Vec<Draft<'_>> = Vec::new();
     for entry in entries {
         let close = |draft: &&mut Draft<'_>| (0..=TOGETHER).contains(&(entry.at - draft.head.at));
@@ -205,7 +205,7 @@ fn more(entry: &Entry) -> Option<String> {
 }
 
 /// How often what happened, in a few words: `21 renewals, 12 syncs, 1 lapse`; empty for nothing.
-pub fn counted(entries: &[Entry]) -> String {
+pub(crate) fn counted(entries: &[Entry]) -> String {
     const KINDS: [(&str, &str, &str); 6] = [
         ("lapsed", "lapse", "lapses"),
         ("recovered", "recovery", "recoveries"),

@@ -37,11 +37,11 @@ pub(crate) enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// What is there.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The file itself; [`Access::Writable`] where there is none.
-    pub file: Access,
+    pub(crate) file: Access,
     /// The directory that it is in.
-    pub dir: Access,
+    pub(crate) dir: Access,
 }
 
 /// Why a file cannot be replaced.

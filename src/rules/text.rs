@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// What a service counts when it says "characters".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
+pub(crate) enum Count {
     /// Unicode scalar values.
     Chars,
     /// UTF-16 code units, as JavaScript and Telegram count.
@@ -21,7 +21,7 @@ pub enum Count {
 
 impl Count {
     /// The length of `text` in this unit.
-    pub fn of(self, text: &str) -> usize {
+    pub(crate) fn of(self, text: &str) -> usize {
         text.chars().map(|c| self.of_char(c)).sum()
     }
 
@@ -35,15 +35,15 @@ impl Count {
 }
 
 /// How one character is written in a markup; `None` for as it is.
-pub type Escape = fn(char) -> Option<&'static str>;
+pub(crate) type Escape = fn(char) -> Option<&'static str>;
 
 /// No markup.
-pub fn as_is(_: char) -> Option<&'static str> {
+pub(crate) fn as_is(_: char) -> Option<&'static str> {
     None
 }
 
 /// HTML, Telegram's HTML, and Pango markup, in text and in quoted attributes.
-pub fn html(c: char) -> Option<&'static str> {
+pub(crate) fn html(c: char) -> Option<&'static str> {
     Some(match c {
         '&' => "&amp;",
         '<' => "&lt;",
@@ -55,7 +55,7 @@ pub fn html(c: char) -> Option<&'static str> {
 }
 
 /// `text` with every character escaped, cut to `budget` measured on the escaped text. What was cut is replaced by `…`.
-pub fn clip(text: &str, budget: usize, count: Count, escape: Escape) -> String {
+pub(crate) fn clip(text: &str, budget: usize, count: Count, escape: Escape) -> String {
     let ellipsis = count.of("…");
     let (mut out, mut used) = (String::new(), 0);
     // where the text must end if it turns out not to fit
@@ -83,7 +83,7 @@ pub fn clip(text: &str, budget: usize, count: Count, escape: Escape) -> String {
 
 /// A piece of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// Lines of text.
     Text(String),
     /// A command to copy.
@@ -92,7 +92,7 @@ pub enum Part {
 
 /// The message in pieces: lines that are one of the event's commands are told apart, and the first command is added where
 /// the message does not hold it.
-pub fn parts(event: &Event) -> Vec<Part> {
+pub(crate) fn parts(event: &Event) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for line in event.message.lines() {
         if event.commands.iter().any(|command| command == line.trim()) {
@@ -117,7 +117,7 @@ pub fn parts(event: &Event) -> Vec<Part> {
 }
 
 /// The message as plain text, with the first command added where the message does not hold it.
-pub fn plain(event: &Event) -> String {
+pub(crate) fn plain(event: &Event) -> String {
     match missing_command(event) {
         Some(command) if event.message.is_empty() => format!("run: {command}"),
         Some(command) => format!("{}\nrun: {command}", event.message),
@@ -131,20 +131,20 @@ fn missing_command(event: &Event) -> Option<&str> {
 }
 
 /// How a markup writes text and commands.
-pub struct Style {
+pub(crate) struct Style {
     /// For text.
-    pub escape: Escape,
+    pub(crate) escape: Escape,
     /// For commands.
-    pub escape_code: Escape,
+    pub(crate) escape_code: Escape,
     /// Before a command.
-    pub open: &'static str,
+    pub(crate) open: &'static str,
     /// After a command.
-    pub close: &'static str,
+    pub(crate) close: &'static str,
 }
 
 /// The parts in one string of at most `budget`, measured as escaped. Commands are kept whole and text is cut, since the
 /// command is what a person needs; a command that alone takes more than half of the budget is left out.
-pub fn assemble(parts: &[Part], budget: usize, count: Count, style: &Style) -> String {
+pub(crate) fn assemble(parts: &[Part], budget: usize, count: Count, style: &Style) -> String {
     let mut pieces: Vec<Option<String>> = vec![None; parts.len()];
     let mut left = budget;
     for (part, piece) in parts.iter().zip(&mut pieces) {
@@ -171,7 +171,7 @@ pub fn assemble(parts: &[Part], budget: usize, count: Count, style: &Style) -> S
 }
 
 /// `text` with what cannot be seen written out (`crate::visible`); line breaks are kept only where `lines`, else they are blanks.
-pub fn clean(text: &str, lines: bool) -> String {
+pub(crate) fn clean(text: &str, lines: bool) -> String {
     let blank = |c: char| c == '\t' || c == '\n' && !lines;
     let spaced: String = text
         .chars()
@@ -182,7 +182,7 @@ pub fn clean(text: &str, lines: bool) -> String {
 }
 
 /// The severity in a word for people: not everybody sees a colour.
-pub fn heading(event: &Event) -> &'static str {
+pub(crate) fn heading(event: &Event) -> &'static str {
     match (event.status, event.severity) {
         (Status::Resolved, _) => "Recovered",
         (Status::Firing, Severity::Info) => "Info",
@@ -192,12 +192,12 @@ pub fn heading(event: &Event) -> &'static str {
 }
 
 /// A key for "the same alert" at a service that several hosts report to: 16 hex digits of host and alert id.
-pub fn alert_key(event: &Event) -> String {
+pub(crate) fn alert_key(event: &Event) -> String {
     key(&event.host, &event.alert_id)
 }
 
 /// [`alert_key`] of an alert that is known by its id.
-pub fn key(host: &str, alert_id: &str) -> String {
+pub(crate) fn key(host: &str, alert_id: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(host.as_bytes());
     hash.update([0]);
@@ -206,20 +206,20 @@ pub fn key(host: &str, alert_id: &str) -> String {
 }
 
 /// RFC 3339 in UTC, to the second.
-pub fn rfc3339(at: crate::types::Ms) -> String {
+pub(crate) fn rfc3339(at: crate::types::Ms) -> String {
     chrono::DateTime::from_timestamp_millis(at)
         .unwrap_or_default()
         .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// The placeholders of `title` and `body` templates.
-pub const PLACEHOLDERS: [&str; 13] = [
+pub(crate) const PLACEHOLDERS: [&str; 13] = [
     "title", "message", "severity", "status", "kind", "host", "login", "command", "commands", "affected", "alert_id",
     "event_id", "at",
 ];
 
 /// The first placeholder in `template` that does not exist, if any. `{{` and `}}` stand for braces.
-pub fn unknown_placeholder(template: &str) -> Option<String> {
+pub(crate) fn unknown_placeholder(template: &str) -> Option<String> {
     let mut unknown = None;
     expand(template, |name| {
         if !PLACEHOLDERS.contains(&name) && unknown.is_none() {
@@ -231,7 +231,7 @@ pub fn unknown_placeholder(template: &str) -> Option<String> {
 }
 
 /// Fills a template from `event`.
-pub fn fill(template: &str, event: &Event) -> String {
+pub(crate) fn fill(template: &str, event: &Event) -> String {
     expand(template, |name| match name {
         "title" => event.title.clone(),
         "message" => event.message.clone(),

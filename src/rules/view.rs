@@ -49,7 +49,7 @@ impl LoginView {
     }
 
     /// Whether it is renewed without a human.
-    pub fn renews(&self) -> bool {
+    pub(crate) fn renews(&self) -> bool {
         self.login.grant().is_some_and(|grant| grant.refresh.token().is_some())
             && !matches!(self.verdict.health, Health::Expired | Health::Missing)
             && !matches!(self.verdict.reason, Some(Reason::Rejected | Reason::OlderState))
@@ -85,7 +85,7 @@ pub struct AgentView {
 
 impl AgentView {
     /// What it uses for a provider, as spelled in a profile.
-    pub fn resolved(&self, provider: &str) -> Option<&Resolved> {
+    pub(crate) fn resolved(&self, provider: &str) -> Option<&Resolved> {
         let provider = resolve::normalise_provider(provider);
         self.uses.iter().find(|one| one.provider == provider)
     }
@@ -111,12 +111,12 @@ pub struct ProfileView {
 }
 
 /// The key of a copy in the ledger.
-pub fn copy_key(label: &str, profile: &str) -> String {
+pub(crate) fn copy_key(label: &str, profile: &str) -> String {
     format!("{label}#{profile}")
 }
 
 /// Index of the login that is given to an agent: the first one whose `agents` name it, else the first that names none.
-pub fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
+pub(crate) fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
     let stored = || {
         logins
             .iter()
@@ -138,7 +138,7 @@ pub fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
 }
 
 /// The profile id that mirrors a login.
-pub fn mirror_id<'c>(sync: &'c SyncConfig, login: &'c LoginView) -> &'c str {
+pub(crate) fn mirror_id<'c>(sync: &'c SyncConfig, login: &'c LoginView) -> &'c str {
     login.login.place.profile.as_deref().unwrap_or(&sync.profile)
 }
 

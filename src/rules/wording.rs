@@ -12,17 +12,17 @@ use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
 
 /// The words of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
+pub(crate) struct Words {
     /// One line.
-    pub title: String,
+    pub(crate) title: String,
     /// Lines parted by `\n`.
-    pub message: String,
+    pub(crate) message: String,
     /// The commands that help, the first one first.
-    pub commands: Vec<String>,
+    pub(crate) commands: Vec<String>,
 }
 
 /// Puts an alert that fires since `since` into words. `when` shows a moment in the user's time zone.
-pub fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
+pub(crate) fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
     // what is the matter on another host is worded as there
     if let Some((name, id)) = alert.id.strip_prefix("remote:").and_then(|rest| rest.split_once(':')) {
         let there = Alert {
@@ -100,7 +100,7 @@ fn name(text: &str) -> String {
 /// A word for a POSIX shell or fish, quoted only where that is needed; a leading `~/` still means the home. fish reads a backslash
 /// within single quotes (<https://fishshell.com/docs/current/language.html#quotes>), a POSIX shell does not: quotes and backslashes
 /// stand outside, where both read them alike.
-pub fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let (home, rest) = match word.strip_prefix("~/") {
         Some(rest) => ("~/", rest),
         None => ("", word),
@@ -472,7 +472,7 @@ pub(crate) fn strip_mark(path: &str) -> String {
 }
 
 /// The command that signs in again, for the login of this directory.
-pub fn sign_in(dir: Option<&str>) -> String {
+pub(crate) fn sign_in(dir: Option<&str>) -> String {
     match dir {
         None | Some("~/.claude") => "claude auth login".into(),
         Some(dir) => format!("CLAUDE_CONFIG_DIR={} claude auth login", quote(dir)),
@@ -554,7 +554,7 @@ fn who(alert: &Alert) -> String {
 }
 
 /// A span in its two largest units that matter: `3 d 4 h`, `6 h`, `12 min`.
-pub fn span(ms: Ms) -> String {
+pub(crate) fn span(ms: Ms) -> String {
     let minutes = (ms.max(0) + MINUTE / 2) / MINUTE;
     let (d, h, m) = (minutes * MINUTE / DAY, minutes * MINUTE % DAY / HOUR, minutes % 60);
     match (d, h, m) {

@@ -42,7 +42,7 @@ const SHADOWS: [&str; 8] = [
 ];
 
 /// Both locks of a refresh are stale after 60 s, Claude Code touches them every 5 s.
-pub const REFRESH_LOCK: Terms = Terms {
+pub(crate) const REFRESH_LOCK: Terms = Terms {
     kind: LockKind::Directory,
     stale_after: Duration::from_secs(60),
     heartbeat: Duration::from_secs(5),
@@ -50,18 +50,18 @@ pub const REFRESH_LOCK: Terms = Terms {
 };
 
 /// The lock around a save is stale after 15 s.
-pub const WRITE_LOCK: Terms = Terms {
+pub(crate) const WRITE_LOCK: Terms = Terms {
     stale_after: Duration::from_secs(15),
     ..REFRESH_LOCK
 };
 
 /// The real path of D with `.lock` appended, the second lock (the only one up to 2.1.112).
-pub fn dir_lock(place: &Place) -> PathBuf {
+pub(crate) fn dir_lock(place: &Place) -> PathBuf {
     locks::lock_path(&files::real(&place.dir).unwrap_or_else(|| place.dir.clone()))
 }
 
 /// The places to look at: the environment's own, then the configured ones.
-pub fn places(host: &Host, configured: &[crate::rules::policy::LoginConfig]) -> Vec<Place> {
+pub(crate) fn places(host: &Host, configured: &[crate::rules::policy::LoginConfig]) -> Vec<Place> {
     places_with(host, configured, &[])
 }
 
@@ -142,12 +142,12 @@ fn id_of(dir: &Path, host: &Host) -> String {
 }
 
 /// The token in the environment, as a login of its own; Claude Code uses it before any stored one.
-pub fn env_token(host: &Host) -> Option<Secret> {
+pub(crate) fn env_token(host: &Host) -> Option<Secret> {
     host.var_nonblank(TOKEN_VAR).map(Secret::new)
 }
 
 /// Reads a login, tolerating what Claude Code's own writers leave for a moment.
-pub fn look(host: &Host, place: &Place) -> Login {
+pub(crate) fn look(host: &Host, place: &Place) -> Login {
     let mut login = Login {
         place: place.clone(),
         source: Source::File,
@@ -181,7 +181,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
                 };
             }
             // Claude Code falls back to the file
-            keychain::Answer::NoItem | keychain::Answer::Failed(_) => {}
+            keychain::Answer::NoItem | keychain::Answer::Failed => {}
         }
     }
     let Some(dir) = files::stat(&place.dir) else {
@@ -211,7 +211,7 @@ pub fn look(host: &Host, place: &Place) -> Login {
 }
 
 /// Whether a refresh was begun (its holder is on record) and never saved.
-pub fn begun_and_not_saved(place: &Place, state: &State, file: Option<&Meta>) -> bool {
+pub(crate) fn begun_and_not_saved(place: &Place, state: &State, file: Option<&Meta>) -> bool {
     let now = match state {
         State::SignedIn(grant) => grant.refresh.token().map(Secret::fingerprint),
         _ => None,
@@ -225,7 +225,7 @@ pub(super) fn whole(bytes: &[u8]) -> bool {
 }
 
 /// Reads the credentials file alone, as is done again under the locks before anything is written.
-pub fn read(place: &Place) -> (State, Option<Meta>) {
+pub(crate) fn read(place: &Place) -> (State, Option<Meta>) {
     match files::read_settled(&place.file(), whole) {
         Ok(snapshot) => {
             let state = match std::str::from_utf8(&snapshot.bytes) {
@@ -272,7 +272,7 @@ pub(crate) fn foreign_owner(place: &Place) -> Option<(PathBuf, u32)> {
 }
 
 /// Reads Claude Code's credentials document.
-pub fn parse(text: &str) -> State {
+pub(crate) fn parse(text: &str) -> State {
     if text.starts_with('\u{feff}') && json::is_json(json::without_bom(text)) {
         return State::Unreadable {
             why: "it begins with a byte order mark, which Claude Code cannot read".into(),
@@ -323,22 +323,22 @@ pub fn parse(text: &str) -> State {
 
 /// New tokens for a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewTokens {
+pub(crate) struct NewTokens {
     /// `accessToken`.
-    pub access: Secret,
+    pub(crate) access: Secret,
     /// `refreshToken`.
-    pub refresh: Secret,
+    pub(crate) refresh: Secret,
     /// `expiresAt`, [`Ms`].
-    pub expires: Ms,
+    pub(crate) expires: Ms,
     /// A new `refreshTokenExpiresAt`, [`Ms`]; it is never moved forward (stored = min(old, new), absent stays absent).
-    pub deadline: Option<Ms>,
+    pub(crate) deadline: Option<Ms>,
 }
 
 /// The credentials document with new tokens in it; everything else, layout included, as it was.
 ///
 /// # Errors
 /// Where the document is not one that can be patched; the message has no content.
-pub fn patch(text: &str, new: &NewTokens) -> Result<String, String> {
+pub(crate) fn patch(text: &str, new: &NewTokens) -> Result<String, String> {
     let body = json::without_bom(text);
     let mut doc = Doc::parse(body)?;
     let oauth = doc.get_mut("claudeAiOauth").ok_or("it has no `claudeAiOauth`")?;

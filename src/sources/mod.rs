@@ -1,6 +1,6 @@
 //! Where logins come from. Claude Code is the one source so far; another CLI would be another file here.
 
-pub mod claude;
-pub mod owner;
-pub mod providers;
-pub mod save;
+pub(crate) mod claude;
+pub(crate) mod owner;
+pub(crate) mod providers;
+pub(crate) mod save;

@@ -50,20 +50,20 @@ impl Space {
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The holder's process, in its own namespace.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// When that process began.
     started: Option<String>,
     /// Its namespace.
     space: Option<Space>,
     /// The token it posts, where it says so.
-    pub spent: Option<Fingerprint>,
+    pub(crate) spent: Option<Fingerprint>,
 }
 
 /// What is known of a recorded holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// It is this process.
     Us,
     /// It lives, in our own namespace: its lock is its own, however old.
@@ -76,7 +76,7 @@ pub enum Holder {
 
 impl Owner {
     /// Reads a record; `None` where there is none or it is no record.
-    pub fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let snapshot = files::read(path).ok()?;
         let fields = Fields::parse(std::str::from_utf8(&snapshot.bytes).ok()?).ok()?;
         let text = |key: &str| {
@@ -97,7 +97,7 @@ impl Owner {
     }
 
     /// Whether the holder lives.
-    pub fn holder(&self) -> Holder {
+    pub(crate) fn holder(&self) -> Holder {
         if self.space.as_ref() != Some(&Space::ours()) {
             return Holder::Unknown;
         }
@@ -112,12 +112,12 @@ impl Owner {
 }
 
 /// Whether a lock whose holder is on record at `path` must be waited for, however old it looks.
-pub fn is_held(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     Owner::read(path).is_some_and(|owner| owner.holder() == Holder::Alive)
 }
 
 /// Whether the refresh that is on record at `path` was begun with the token `now` in `file` and never saved.
-pub fn begun_and_not_saved(path: &Path, now: Option<Fingerprint>, file: Option<&Meta>) -> bool {
+pub(crate) fn begun_and_not_saved(path: &Path, now: Option<Fingerprint>, file: Option<&Meta>) -> bool {
     let Some(record) = files::stat(path) else { return false };
     match Owner::read(path).and_then(|owner| owner.spent) {
         Some(spent) => now == Some(spent),
@@ -128,7 +128,7 @@ pub fn begun_and_not_saved(path: &Path, now: Option<Fingerprint>, file: Option<&
 /// Our own record, from just before a token is posted until its answer is in its place. It stays when it is dropped: what was
 /// posted and not saved must not be posted by anybody else.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct Record {
     path: PathBuf,
     text: String,
 }
@@ -138,7 +138,7 @@ impl Record {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn write(path: &Path, lock: &Path, second: Option<&Path>, spent: Fingerprint) -> io::Result<Self> {
+    pub(crate) fn write(path: &Path, lock: &Path, second: Option<&Path>, spent: Fingerprint) -> io::Result<Self> {
         let (pid, space) = (std::process::id(), Space::ours());
         let number = |value: f64| Doc::Scalar(value.to_string());
         let mut doc = Doc::object([("pid", Doc::number(i64::from(pid)))]);
@@ -165,7 +165,7 @@ impl Record {
     }
 
     /// Takes the record away: nothing of it is in flight any more.
-    pub fn remove(self) {
+    pub(crate) fn remove(self) {
         if files::read(&self.path).is_ok_and(|now| now.bytes == self.text.as_bytes())
             && let Err(error) = files::remove(&self.path)
         {
@@ -175,7 +175,7 @@ impl Record {
 }
 
 /// Removes a record that speaks of a token which is settled by now.
-pub fn forget(path: &Path, settled: Fingerprint) {
+pub(crate) fn forget(path: &Path, settled: Fingerprint) {
     if Owner::read(path).is_some_and(|owner| owner.spent == Some(settled)) {
         let _ = files::remove(path);
     }

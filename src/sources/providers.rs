@@ -7,7 +7,7 @@ use crate::types::{MINUTE, Ms};
 
 /// How an endpoint wants the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     /// `application/json`.
     Json,
     /// `application/x-www-form-urlencoded`.
@@ -16,24 +16,24 @@ pub enum Body {
 
 /// One provider.
 #[derive(Clone, Copy, Debug)]
-pub struct Provider {
+pub(crate) struct Provider {
     /// As stores name it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The token endpoint.
-    pub token_url: &'static str,
+    pub(crate) token_url: &'static str,
     /// The public client id.
-    pub client_id: &'static str,
+    pub(crate) client_id: &'static str,
     /// How the body is written.
-    pub body: Body,
+    pub(crate) body: Body,
     /// The scopes that are asked for, if any.
-    pub scope: Option<&'static str>,
+    pub(crate) scope: Option<&'static str>,
     /// The agents store an end this much before the real one, [`Ms`].
-    pub margin: Ms,
+    pub(crate) margin: Ms,
 }
 
 /// The providers whose grants can be renewed. Their answers agree: `access_token`, `refresh_token` (absent: the old one stays),
 /// `expires_in` in seconds.
-pub const PROVIDERS: [Provider; 3] = [
+pub(crate) const PROVIDERS: [Provider; 3] = [
     Provider {
         name: "anthropic",
         token_url: "https://platform.claude.com/v1/oauth/token",
@@ -63,9 +63,9 @@ pub const PROVIDERS: [Provider; 3] = [
 ];
 
 /// Claude Code's own.
-pub const ANTHROPIC: &Provider = &PROVIDERS[0];
+pub(crate) const ANTHROPIC: &Provider = &PROVIDERS[0];
 
 /// The row of a provider.
-pub fn provider(name: &str) -> Option<&'static Provider> {
+pub(crate) fn provider(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.name == name)
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// [`LockError::Held`] after `wait`; otherwise what the system refuses.
-pub async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
+pub(crate) async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
     let begun = crate::edge::host::monotonic();
     let mut watch = Watch::default();
     watch.begin(&claude::dir_lock(place), REFRESH_LOCK);
@@ -53,7 +53,7 @@ pub async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
 
 /// Why new tokens were not saved in their place.
 #[derive(Debug, thiserror::Error)]
-pub enum SaveError {
+pub(crate) enum SaveError {
     /// Somebody else saved another refresh token meanwhile; theirs stands.
     #[error("it was changed by somebody else meanwhile")]
     Changed,
@@ -85,19 +85,19 @@ impl From<NotPut> for SaveError {
 }
 
 /// A place proven writable: its temp file is open beside it.
-pub struct Ready {
+pub(crate) struct Ready {
     staged: Staged,
     target: PathBuf,
 }
 
 /// The most that new tokens make a file grow by, in bytes, and some more.
-pub const ROOM: u64 = 16 << 10;
+pub(crate) const ROOM: u64 = 16 << 10;
 
 /// Opens the temp file beside a file that holds tokens and sets room aside in it, before anything is spent.
 ///
 /// # Errors
 /// What the system refuses, the file's owner included: root keeps the user's, a user cannot keep another's.
-pub fn prepare(file: &std::path::Path) -> io::Result<Ready> {
+pub(crate) fn prepare(file: &std::path::Path) -> io::Result<Ready> {
     let target = files::real_target(file)?;
     let keep = files::stat(&target);
     let staged = replace::stage(&target, keep.as_ref())?;
@@ -107,7 +107,7 @@ pub fn prepare(file: &std::path::Path) -> io::Result<Ready> {
 
 impl Ready {
     /// The temp file and what it is for.
-    pub fn parts(self) -> (Staged, PathBuf) {
+    pub(crate) fn parts(self) -> (Staged, PathBuf) {
         (self.staged, self.target)
     }
 
@@ -116,7 +116,7 @@ impl Ready {
     ///
     /// # Errors
     /// See [`SaveError`]; the file is then as somebody else left it.
-    pub async fn save(
+    pub(crate) async fn save(
         self,
         place: &Place,
         locks: &Group,

@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 
 /// What the config says, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentConfig {
+pub(crate) struct AgentConfig {
     /// `meta.lastTouchedVersion`.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// The agents it names, each id once, in its order.
-    pub agents: Vec<ConfiguredAgent>,
+    pub(crate) agents: Vec<ConfiguredAgent>,
     /// The default agent's id: the first with `default: true`, else the first, else `main`.
-    pub default_agent: String,
+    pub(crate) default_agent: String,
     /// Providers of the default agent's models, primary first, each once; `anthropic` where none is named.
-    pub providers_in_use: Vec<String>,
+    pub(crate) providers_in_use: Vec<String>,
     /// The same of an agent that has no models of its own.
-    pub shared_providers: Vec<String>,
+    pub(crate) shared_providers: Vec<String>,
     /// What it says of credentials.
     pub(crate) auth: AuthConfig,
     /// What it says of the `claude` that the Claude CLI runtime starts.
@@ -54,18 +54,18 @@ impl Default for AgentConfig {
 
 /// An agent that the config names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfiguredAgent {
+pub(crate) struct ConfiguredAgent {
     /// Its id, normalised.
-    pub id: String,
+    pub(crate) id: String,
     /// Its directory.
-    pub dir: AgentDir,
+    pub(crate) dir: AgentDir,
     /// Providers of its models, as [`AgentConfig::providers_in_use`].
-    pub providers: Vec<String>,
+    pub(crate) providers: Vec<String>,
 }
 
 /// `agentDir` of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentDir {
+pub(crate) enum AgentDir {
     /// Not given: `<state>/agents/<id>/agent`.
     Implied,
     /// As written, variables filled in, `~` not expanded.
@@ -75,7 +75,7 @@ pub enum AgentDir {
 }
 
 /// Reads the config at `path`. What cannot be read is a problem, and the rest still counts; `env` gives the variables.
-pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (AgentConfig, Vec<Problem>) {
+pub(crate) fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (AgentConfig, Vec<Problem>) {
     let mut loader = Loader::default();
     let config = match loader.load(path) {
         Some(node) => {

@@ -9,7 +9,7 @@ use crate::json::{Doc, Layout};
 
 /// How a profile authenticates, as the agents' config calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// `oauth`, which also accepts a `token` credential; Claude Code's profile says so (an older `token` is migrated).
     Oauth,
     /// `token`.
@@ -20,7 +20,7 @@ pub enum Mode {
 
 impl Mode {
     /// The word in the config.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Oauth => "oauth",
             Self::Token => "token",
@@ -33,7 +33,7 @@ impl Mode {
 ///
 /// # Errors
 /// Why it is not for a program to patch; the message has no content.
-pub fn patch(text: &str, id: &str, provider: &str, mode: Mode) -> Result<Option<String>, &'static str> {
+pub(crate) fn patch(text: &str, id: &str, provider: &str, mode: Mode) -> Result<Option<String>, &'static str> {
     let mut doc = Doc::parse(text).map_err(|_| "it is not plain JSON")?;
     if !matches!(doc, Doc::Object(_)) {
         return Err("it is no object");
@@ -73,7 +73,7 @@ fn object_at<'d>(doc: &'d mut Doc, key: &str) -> Result<&'d mut Doc, &'static st
 }
 
 /// The lines for a person to add.
-pub fn lines(id: &str, provider: &str, mode: Mode) -> String {
+pub(crate) fn lines(id: &str, provider: &str, mode: Mode) -> String {
     let mut profiles = Doc::Object(Vec::new());
     let entry = [("provider", Doc::string(provider)), ("mode", Doc::string(mode.word()))];
     profiles.set(id, Doc::object(entry));

@@ -20,19 +20,19 @@ use std::path::{Component, Path, PathBuf};
 
 /// All that was found.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     /// The state directories, each real directory once.
-    pub state_dirs: Vec<StateDir>,
+    pub(crate) state_dirs: Vec<StateDir>,
     /// The agents, sorted by label, each real directory once.
-    pub agents: Vec<Agent>,
+    pub(crate) agents: Vec<Agent>,
     /// What could not be understood.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// Every place that was looked at, for "nothing found".
-    pub looked_at: Vec<PathBuf>,
+    pub(crate) looked_at: Vec<PathBuf>,
 }
 
 /// Looks.
-pub fn discover(host: &Host) -> Found {
+pub(crate) fn discover(host: &Host) -> Found {
     let mut found = Found::default();
     let mut places: Vec<Place> = Vec::new();
     let mut agent_dirs = BTreeSet::new();

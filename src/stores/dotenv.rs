@@ -14,13 +14,13 @@ use std::path::Path;
 
 /// The variables a `.env` file sets to more than white space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dotenv {
+pub(crate) struct Dotenv {
     values: BTreeMap<String, Secret>,
 }
 
 impl Dotenv {
     /// Reads the file; absent is empty, unreadable is empty and a problem.
-    pub fn read(path: &Path) -> (Self, Option<Problem>) {
+    pub(crate) fn read(path: &Path) -> (Self, Option<Problem>) {
         match files::read(path) {
             Ok(snapshot) => (Self::parse(&String::from_utf8_lossy(&snapshot.bytes)), None),
             Err(ReadError::Absent) => (Self::default(), None),
@@ -37,7 +37,7 @@ impl Dotenv {
     }
 
     /// Reads the text; lines that are no assignment are passed over.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut values = BTreeMap::new();
         let mut rest = text.trim_start_matches('\u{feff}');
         while !rest.is_empty() {
@@ -78,7 +78,7 @@ impl Dotenv {
     }
 
     /// The variables whose value serves nobody, and why.
-    pub fn flaws(&self) -> Vec<(String, Flaw)> {
+    pub(crate) fn flaws(&self) -> Vec<(String, Flaw)> {
         let flaw =
             |(name, value): (&String, &Secret)| Some((name.clone(), shape::variable_flaw(name, value.expose())?));
         // of any other variable nobody knows what belongs there
@@ -91,12 +91,12 @@ impl Dotenv {
     }
 
     /// The names, sorted.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.values.keys().cloned().collect()
     }
 
     /// The value of one variable, for substitution only.
-    pub fn get(&self, name: &str) -> Option<&Secret> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Secret> {
         self.values.get(name)
     }
 }
@@ -110,7 +110,7 @@ fn bare(value: &str) -> &str {
 ///
 /// # Errors
 /// Where dotenv would read the outcome otherwise, or another variable differently: the line is in a value of several lines.
-pub fn set(text: &str, name: &str, value: &Secret) -> Result<String, String> {
+pub(crate) fn set(text: &str, name: &str, value: &Secret) -> Result<String, String> {
     let line = format!("{name}={}", value.expose());
     let sets = |line: &str| {
         let before = line

@@ -11,7 +11,7 @@ use crate::rules::agent::Version;
 use crate::edge::locks::{self, Terms};
 
 use crate::types::Family;
-pub use crate::types::LockKind;
+pub(crate) use crate::types::LockKind;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,27 +19,27 @@ use std::time::Duration;
 /// One family: where it keeps things and what overrides that. Blank variables count as unset; of several names the first
 /// that is set, or exists, wins.
 #[derive(Debug)]
-pub struct FamilyRow {
+pub(crate) struct FamilyRow {
     /// The product.
-    pub family: Family,
+    pub(crate) family: Family,
     /// State directory names below the home; where none exists the first is the default.
-    pub dirs: &'static [&'static str],
+    pub(crate) dirs: &'static [&'static str],
     /// Variables that name the state directory.
-    pub state_env: &'static [&'static str],
+    pub(crate) state_env: &'static [&'static str],
     /// The variable that replaces the home for this product.
-    pub home_env: Option<&'static str>,
+    pub(crate) home_env: Option<&'static str>,
     /// The variable that names a profile, `X` of `<first dir>-X`.
-    pub profile_env: Option<&'static str>,
+    pub(crate) profile_env: Option<&'static str>,
     /// Config file names in the state directory.
-    pub config_names: &'static [&'static str],
+    pub(crate) config_names: &'static [&'static str],
     /// Variables that name the config file.
-    pub config_env: &'static [&'static str],
+    pub(crate) config_env: &'static [&'static str],
     /// Variables that replace agent `main`'s directory.
-    pub agent_dir_env: &'static [&'static str],
+    pub(crate) agent_dir_env: &'static [&'static str],
 }
 
 /// The families, oldest first.
-pub const FAMILIES: [FamilyRow; 3] = [
+pub(crate) const FAMILIES: [FamilyRow; 3] = [
     FamilyRow {
         family: Family::Clawdbot,
         dirs: &[".clawdbot"],
@@ -74,13 +74,13 @@ pub const FAMILIES: [FamilyRow; 3] = [
 ];
 
 /// An OpenClaw agent's own database, in its folder.
-pub const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
+pub(crate) const AGENT_DATABASE: &str = "openclaw-agent.sqlite";
 
 /// The database that a state directory's agents share, from there.
-pub const SHARED_DATABASE: &str = "state/openclaw.sqlite";
+pub(crate) const SHARED_DATABASE: &str = "state/openclaw.sqlite";
 
 /// The store that came before `auth-profiles.json`, which its agent takes over.
-pub const LEGACY_STORE: &str = "auth.json";
+pub(crate) const LEGACY_STORE: &str = "auth.json";
 
 /// The databases by name, and what SQLite writes beside each before it reaches it.
 const DATABASE_FILES: [&str; 4] = [
@@ -91,7 +91,7 @@ const DATABASE_FILES: [&str; 4] = [
 ];
 
 /// The names of all files that tell of stores: the stores, and the products' configuration.
-pub fn file_names() -> Vec<&'static str> {
+pub(crate) fn file_names() -> Vec<&'static str> {
     let mut names = vec![super::store::FILE_NAME, LEGACY_STORE];
     names.extend(DATABASE_FILES);
     names.extend(FAMILIES.iter().flat_map(|row| row.config_names));
@@ -101,12 +101,12 @@ pub fn file_names() -> Vec<&'static str> {
 }
 
 /// The row of a family.
-pub fn row(family: Family) -> &'static FamilyRow {
+pub(crate) fn row(family: Family) -> &'static FamilyRow {
     FAMILIES.iter().find(|row| row.family == family).unwrap_or(&FAMILIES[0])
 }
 
 /// The family and profile that a state directory's own name tells: `.clawdbot-work` is clawdbot's profile `work`.
-pub fn by_dir_name(name: &str) -> Option<(Family, Option<&str>)> {
+pub(crate) fn by_dir_name(name: &str) -> Option<(Family, Option<&str>)> {
     [
         (".clawdbot", Family::Clawdbot),
         (".moltbot", Family::Moltbot),
@@ -124,7 +124,7 @@ pub fn by_dir_name(name: &str) -> Option<(Family, Option<&str>)> {
 }
 
 /// The family that a config file's name tells.
-pub fn by_config_name(name: &str) -> Option<Family> {
+pub(crate) fn by_config_name(name: &str) -> Option<Family> {
     match name {
         "clawdbot.json" => Some(Family::Clawdbot),
         "moltbot.json" | "moldbot.json" => Some(Family::Moltbot),
@@ -135,20 +135,20 @@ pub fn by_config_name(name: &str) -> Option<Family> {
 
 /// What tells a generation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Signs<'a> {
+pub(crate) struct Signs<'a> {
     /// `meta.lastTouchedVersion` of the config.
-    pub version: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
     /// `state/openclaw.sqlite` or any agent's `openclaw-agent.sqlite` exists.
-    pub sqlite: bool,
+    pub(crate) sqlite: bool,
     /// Any agent has an `auth-profiles.json`.
-    pub json_store: bool,
+    pub(crate) json_store: bool,
     /// Any agent has an `auth-state.json`, which came with openclaw 2026.4.25.
-    pub auth_state: bool,
+    pub(crate) auth_state: bool,
 }
 
 /// Tells the generation. The config's version is that of the last *write* to the config, so what newer versions leave on
 /// disk is believed before it.
-pub fn generation(family: Family, signs: Signs<'_>) -> Generation {
+pub(crate) fn generation(family: Family, signs: Signs<'_>) -> Generation {
     if signs.sqlite {
         return Generation::Sqlite;
     }
@@ -217,7 +217,7 @@ const REFRESH_LOCKS: [RefreshRow; 2] = [
 ///
 /// # Errors
 /// Why it cannot be told; such grants are left alone.
-pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<RefreshLocks, String> {
+pub(crate) fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<RefreshLocks, String> {
     match generation {
         Generation::Json(LockKind::Directory) => return Ok(RefreshLocks::Store),
         Generation::Json(LockKind::File) => {}
@@ -239,7 +239,7 @@ pub fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<Refres
 
 /// How the store's own lock behaves: stale after 30 s, and where its holders touch it, every 15 s (clawdbot 2026.1.24-3,
 /// openclaw 2026.2.17 to 2026.5.12).
-pub const STORE_LOCK: Terms = Terms {
+pub(crate) const STORE_LOCK: Terms = Terms {
     kind: LockKind::Directory,
     stale_after: Duration::from_secs(30),
     heartbeat: Duration::from_secs(15),
@@ -250,7 +250,7 @@ pub const STORE_LOCK: Terms = Terms {
 ///
 /// # Errors
 /// Why nothing may be locked there, nor written.
-pub fn store_lock(generation: &Generation) -> Result<Terms, String> {
+pub(crate) fn store_lock(generation: &Generation) -> Result<Terms, String> {
     match generation {
         Generation::Json(kind) => Ok(Terms {
             kind: *kind,
@@ -262,19 +262,19 @@ pub fn store_lock(generation: &Generation) -> Result<Terms, String> {
 }
 
 /// How a grant's lock behaves: stale after 180 s (openclaw 2026.4.20 to 2026.5.12).
-pub const GRANT_LOCK: Terms = Terms {
+pub(crate) const GRANT_LOCK: Terms = Terms {
     kind: LockKind::File,
     stale_after: Duration::from_secs(180),
     ..STORE_LOCK
 };
 
 /// Where a state directory has them.
-pub const GRANT_LOCKS: &str = "locks/oauth-refresh";
+pub(crate) const GRANT_LOCKS: &str = "locks/oauth-refresh";
 
 /// What openclaw locks over all its agents while one of them renews a grant: `locks/oauth-refresh/sha256-<hex>` in the state
 /// directory, of the provider, a NUL and the profile's id, as they stand in the store (openclaw 2026.4.20 to 2026.5.12). The lock
 /// is beside it, with `.lock` appended; nothing is ever made at the path itself.
-pub fn refresh_lock_target(state_dir: &Path, provider: &str, profile: &str) -> PathBuf {
+pub(crate) fn refresh_lock_target(state_dir: &Path, provider: &str, profile: &str) -> PathBuf {
     let hash = Sha256::new()
         .chain_update(provider)
         .chain_update([0])
@@ -300,7 +300,7 @@ pub(crate) fn clears_claude_dir(version: Option<&str>) -> bool {
 }
 
 /// Whether this version keeps `order`, `lastGood` and `usageStats` beside the store, in `auth-state.json`.
-pub fn keeps_state_apart(version: Option<&str>) -> bool {
+pub(crate) fn keeps_state_apart(version: Option<&str>) -> bool {
     version
         .and_then(agent::parse_version)
         .is_some_and(|version| version >= (2026, 4, 25))
@@ -308,7 +308,7 @@ pub fn keeps_state_apart(version: Option<&str>) -> bool {
 
 /// The agent id as the agents make it (`normalizeAgentId`): lower case, runs of characters other than `a-z0-9_-` become
 /// `-`, none at the ends, at most 64, `main` where nothing is left. An id that is valid but for its case keeps its ends.
-pub fn normalise_agent_id(text: &str) -> String {
+pub(crate) fn normalise_agent_id(text: &str) -> String {
     let lower = text.trim().to_lowercase();
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if !lower.is_empty() && lower.len() <= 64 && lower.chars().all(valid) && !lower.starts_with(['_', '-']) {

@@ -1,10 +1,10 @@
 //! The agents' auth stores: which families exist, where their agents' stores lie, how to read and patch them.
 
-pub mod agent_config;
-pub mod agent_entry;
+pub(crate) mod agent_config;
+pub(crate) mod agent_entry;
 pub(crate) mod aside;
-pub mod discover;
-pub mod dotenv;
-pub mod families;
-pub mod sqlite;
-pub mod store;
+pub(crate) mod discover;
+pub(crate) mod dotenv;
+pub(crate) mod families;
+pub(crate) mod sqlite;
+pub(crate) mod store;

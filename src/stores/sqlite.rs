@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Which of the two databases a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub(crate) enum Which {
     /// An agent's `openclaw-agent.sqlite`.
     Agent,
     /// `state/openclaw.sqlite`.
@@ -28,7 +28,7 @@ pub enum Which {
 
 /// Why a store could not be read; never holds any of its content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SqliteError {
+pub(crate) enum SqliteError {
     /// There is no such file.
     #[error("no such file")]
     Absent,
@@ -59,19 +59,19 @@ pub enum SqliteError {
 }
 
 /// How long a busy database is tried.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a database says of credentials; each part `None` where it holds none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cells {
     /// The profiles' JSON.
-    pub store: Option<Vec<u8>>,
+    pub(crate) store: Option<Vec<u8>>,
     /// Order, cooldowns and what is disabled, as JSON.
-    pub state: Option<Vec<u8>>,
+    pub(crate) state: Option<Vec<u8>>,
     /// `auth.sharedStore`: where the profiles that all agents share lie, as JSON. Of the shared database alone.
-    pub location: Option<Vec<u8>>,
+    pub(crate) location: Option<Vec<u8>>,
     /// The shared database has its table of state, which came between 2026.7.35 and 2026.8.2.
-    pub machine_state: bool,
+    pub(crate) machine_state: bool,
 }
 
 /// The store's JSON, `None` where the database holds none.

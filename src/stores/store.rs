@@ -20,10 +20,10 @@ use crate::types::{Credential, Held, LONGEST, Ms, Profile, SecretRef, bounded, i
 use std::path::Path;
 
 /// The file's name in an agent's folder.
-pub const FILE_NAME: &str = "auth-profiles.json";
+pub(crate) const FILE_NAME: &str = "auth-profiles.json";
 
 /// Reads a store's file; the text rides along for patching.
-pub fn read(path: &Path) -> (Store, Option<String>, Option<Meta>) {
+pub(crate) fn read(path: &Path) -> (Store, Option<String>, Option<Meta>) {
     let looked = look(path);
     (looked.state, looked.text, looked.meta)
 }
@@ -32,13 +32,13 @@ pub fn read(path: &Path) -> (Store, Option<String>, Option<Meta>) {
 #[derive(Debug)]
 pub(crate) struct Looked {
     /// What it holds.
-    pub state: Store,
+    pub(crate) state: Store,
     /// Its text, for patching.
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// Its `stat`.
-    pub meta: Option<Meta>,
+    pub(crate) meta: Option<Meta>,
     /// What stands beside its profiles.
-    pub aside: Aside,
+    pub(crate) aside: Aside,
 }
 
 /// Reads a store's file with all that its agent goes by.
@@ -72,18 +72,10 @@ fn parsed(bytes: &[u8]) -> Result<(Vec<Profile>, Aside), String> {
     parse_all(std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?)
 }
 
-/// Reads a store's text.
-///
-/// # Errors
-/// Where it is no JSON object, or its `profiles` is no object; the message has no content.
-pub fn parse(text: &str) -> Result<Vec<Profile>, String> {
-    parse_all(text).map(|(profiles, _)| profiles)
-}
-
 /// Reads a store's text, and what stands in it beside the profiles.
 ///
 /// # Errors
-/// As [`parse`].
+/// Where it is no JSON object, or its `profiles` is no object; the message has no content.
 pub(crate) fn parse_all(text: &str) -> Result<(Vec<Profile>, Aside), String> {
     // in one reading where all of it is as the agents write it, which spares half of what a look at many stores costs
     let Some((entries, rest)) = json::entries(text, "profiles") else {
@@ -226,7 +218,7 @@ fn reference_in(fields: &Fields<'_>) -> SecretRef {
 
 /// A credential that a person records by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recorded {
+pub(crate) enum Recorded {
     /// `{"type":"token"}`; `expires` ([`Ms`]) only where it has an end.
     Token(Secret, Option<Ms>),
     /// `{"type":"api_key"}`.
@@ -235,7 +227,7 @@ pub enum Recorded {
 
 impl Recorded {
     /// The `type` word in the store.
-    pub fn type_word(&self) -> &'static str {
+    pub(crate) fn type_word(&self) -> &'static str {
         match self {
             Self::Token(..) => "token",
             Self::ApiKey(_) => "api_key",
@@ -248,7 +240,7 @@ impl Recorded {
 ///
 /// # Errors
 /// As [`patch`].
-pub fn record(text: Option<&str>, id: &str, provider: &str, credential: &Recorded) -> Result<String, String> {
+pub(crate) fn record(text: Option<&str>, id: &str, provider: &str, credential: &Recorded) -> Result<String, String> {
     let mut doc = open(text)?;
     let provider = Doc::string(provider);
     let entry = match credential {
@@ -278,7 +270,7 @@ pub fn record(text: Option<&str>, id: &str, provider: &str, credential: &Recorde
 ///
 /// # Errors
 /// As [`patch`].
-pub fn take_out(text: &str, id: &str) -> Result<String, String> {
+pub(crate) fn take_out(text: &str, id: &str) -> Result<String, String> {
     let mut doc = open(Some(text))?;
     profiles(&mut doc)?.remove(id);
     for key in ["order", "lastGood", "usageStats"] {
@@ -309,7 +301,7 @@ pub fn take_out(text: &str, id: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// As [`patch`].
-pub fn order(text: &str, provider: &str) -> Result<Option<Vec<String>>, String> {
+pub(crate) fn order(text: &str, provider: &str) -> Result<Option<Vec<String>>, String> {
     let doc = open(Some(text))?;
     let Some(Doc::Array(items)) = doc.get("order").and_then(|order| order.get(provider)) else {
         return Ok(None);
@@ -328,7 +320,7 @@ pub fn order(text: &str, provider: &str) -> Result<Option<Vec<String>>, String> 
 ///
 /// # Errors
 /// As [`patch`].
-pub fn set_order(text: &str, provider: &str, ids: &[String]) -> Result<String, String> {
+pub(crate) fn set_order(text: &str, provider: &str, ids: &[String]) -> Result<String, String> {
     let mut doc = open(Some(text))?;
     profiles(&mut doc)?;
     match (doc.get_mut("order"), ids.is_empty()) {
@@ -354,7 +346,7 @@ pub fn set_order(text: &str, provider: &str, ids: &[String]) -> Result<String, S
 ///
 /// # Errors
 /// As [`patch`].
-pub fn kind_of(text: &str, id: &str) -> Result<Option<(String, String)>, String> {
+pub(crate) fn kind_of(text: &str, id: &str) -> Result<Option<(String, String)>, String> {
     let mut doc = open(Some(text))?;
     let Some(entry) = profiles(&mut doc)?.get(id) else {
         return Ok(None);
@@ -364,7 +356,7 @@ pub fn kind_of(text: &str, id: &str) -> Result<Option<(String, String)>, String>
 }
 
 /// The fingerprint of what a profile gives its agent: its token, key or access token.
-pub fn fingerprint(text: &str, id: &str) -> Option<Fingerprint> {
+pub(crate) fn fingerprint(text: &str, id: &str) -> Option<Fingerprint> {
     let mut doc = open(Some(text)).ok()?;
     let entry = profiles(&mut doc).ok()?.get(id)?;
     ["token", "key", "access"]
@@ -404,7 +396,7 @@ fn profiles(doc: &mut Doc) -> Result<&mut Doc, String> {
 ///
 /// # Errors
 /// Where the text is no store that can be patched; the message has no content.
-pub fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
+pub(crate) fn patch(text: Option<&str>, edits: &[Edit]) -> Result<String, String> {
     let mut doc = open(text)?;
     let profiles = profiles(&mut doc)?;
     for edit in edits {
@@ -470,6 +462,10 @@ fn change(entry: &mut Doc, put: &Put) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Vec<Profile>, String> {
+        parse_all(text).map(|(profiles, _)| profiles)
+    }
 
     fn token_edit() -> Edit {
         let put = Put::Token {

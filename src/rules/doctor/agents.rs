@@ -7,51 +7,51 @@ use super::{Facts, Finding, Fix, Group, Level, Spot, counted};
 #[derive(Clone, Debug)]
 pub(crate) struct CopyFact {
     /// The agent's label.
-    pub agent: String,
+    pub(crate) agent: String,
     /// The profile id.
-    pub profile: String,
+    pub(crate) profile: String,
     /// The login's id.
-    pub login: String,
+    pub(crate) login: String,
     /// How it descends from it.
-    pub relation: Relation,
+    pub(crate) relation: Relation,
 }
 
 /// An agent's store.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentFact {
     /// The agent's label.
-    pub label: String,
+    pub(crate) label: String,
     /// Its store.
-    pub store: Spot,
+    pub(crate) store: Spot,
     /// Why it is not written, where nobody asked for that.
-    pub not_written: Option<String>,
+    pub(crate) not_written: Option<String>,
     /// It is not used any more and holds profiles.
-    pub retired: bool,
+    pub(crate) retired: bool,
 }
 
 /// Stores, and what hangs on a login in them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agents {
     /// Their stores.
-    pub all: Vec<AgentFact>,
+    pub(crate) all: Vec<AgentFact>,
     /// Profiles with a refresh token of their own that hang on a login and fare well.
-    pub copies: Vec<CopyFact>,
+    pub(crate) copies: Vec<CopyFact>,
     /// What `sync` would write.
-    pub behind: Vec<Behind>,
+    pub(crate) behind: Vec<Behind>,
     /// The `openclaw` that is run for stores in SQLite: path, version, Node.js; or why there is none, and what to do. `None` where no
     /// agent keeps such a store.
-    pub openclaw: Option<Result<String, (String, String)>>,
+    pub(crate) openclaw: Option<Result<String, (String, String)>>,
 }
 
 /// A store or login that `sync` would write.
 #[derive(Clone, Debug)]
 pub(crate) struct Behind {
     /// It.
-    pub file: Spot,
+    pub(crate) file: Spot,
     /// The agent's label, or the login's id.
-    pub whom: String,
+    pub(crate) whom: String,
     /// Where it is a login: the agent whose copy is newer.
-    pub healed_from: Option<String>,
+    pub(crate) healed_from: Option<String>,
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

@@ -6,15 +6,15 @@ use super::{Facts, Finding, Group, Level, Spot, helped, private};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConfigFact {
     /// Its path, for people.
-    pub shown: String,
+    pub(crate) shown: String,
     /// It is there.
-    pub there: bool,
+    pub(crate) there: bool,
     /// Place, message and hint of what is wrong with it.
-    pub error: Option<(String, String, String)>,
+    pub(crate) error: Option<(String, String, String)>,
     /// Message and hint of who else can change it.
-    pub open: Option<(String, String)>,
+    pub(crate) open: Option<(String, String)>,
     /// Files that hold its secrets and can be read by others, and whether they are ours.
-    pub loose: Vec<(Spot, u32, bool)>,
+    pub(crate) loose: Vec<(Spot, u32, bool)>,
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

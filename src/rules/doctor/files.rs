@@ -7,17 +7,17 @@ use super::{Facts, Finding, Group, Level, Spot, counted, private};
 #[derive(Clone, Debug)]
 pub(crate) struct ModeFact {
     /// Which.
-    pub spot: Spot,
+    pub(crate) spot: Spot,
     /// What is in it.
-    pub holds: Holds,
+    pub(crate) holds: Holds,
     /// `0o7777`.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Its owner.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Whose it should be: the directory's owner, or ours.
-    pub should: u32,
+    pub(crate) should: u32,
     /// It is ours.
-    pub ours: bool,
+    pub(crate) ours: bool,
 }
 
 /// What a file holds.
@@ -41,15 +41,15 @@ pub(crate) enum Holds {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StateFact {
     /// For people.
-    pub shown: String,
+    pub(crate) shown: String,
     /// Why nothing can be written there.
-    pub not_writable: Option<String>,
+    pub(crate) not_writable: Option<String>,
     /// Room that is left, in bytes.
-    pub room: Option<u64>,
+    pub(crate) room: Option<u64>,
     /// Tokens that wait to be saved in their place.
-    pub rescued: Vec<Spot>,
+    pub(crate) rescued: Vec<Spot>,
     /// Logins or profiles whose renewal was begun by a pass that died.
-    pub fences: Vec<String>,
+    pub(crate) fences: Vec<String>,
 }
 
 /// Less room than this is none: a ledger and a login do not fit, in bytes.
@@ -62,9 +62,9 @@ const LITTLE_ROOM: u64 = 16 << 20;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Files {
     /// Modes and owners of what holds secrets or memory.
-    pub modes: Vec<ModeFact>,
+    pub(crate) modes: Vec<ModeFact>,
     /// Our state directory.
-    pub state: StateFact,
+    pub(crate) state: StateFact,
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

@@ -131,21 +131,21 @@ impl Fix {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// A stable word.
-    pub kind: String,
+    pub(crate) kind: String,
     /// What it is about.
-    pub group: Group,
+    pub(crate) group: Group,
     /// How bad it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// The file or directory.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// What was found.
-    pub what: String,
+    pub(crate) what: String,
     /// Why it matters.
-    pub why: String,
+    pub(crate) why: String,
     /// What helps.
-    pub remedy: Remedy,
+    pub(crate) remedy: Remedy,
     /// What `--fix` would do.
-    pub fix: Option<Fix>,
+    pub(crate) fix: Option<Fix>,
 }
 
 impl Finding {
@@ -182,9 +182,9 @@ impl Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     /// The path.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// With `~` for the home.
-    pub shown: String,
+    pub(crate) shown: String,
 }
 
 /// With the permissions that it has too many of taken away.

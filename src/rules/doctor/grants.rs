@@ -8,20 +8,20 @@ use crate::secret::Fingerprint;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Grants {
     /// Who holds which refresh token.
-    pub holders: Vec<Holder>,
+    pub(crate) holders: Vec<Holder>,
     /// Whether new profiles get the access token alone.
-    pub share_access: bool,
+    pub(crate) share_access: bool,
 }
 
 /// Somebody who holds a refresh token.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
     /// Which.
-    pub token: Fingerprint,
+    pub(crate) token: Fingerprint,
     /// Who.
-    pub who: Who,
+    pub(crate) who: Who,
     /// Where the agents of one state directory lock each other out while one of them renews: which one.
-    pub locked: Option<usize>,
+    pub(crate) locked: Option<usize>,
 }
 
 /// A login or a profile.

@@ -10,13 +10,13 @@ use std::path::Path;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Judged {
     /// There is neither a login nor a profile nor a key.
-    pub nothing: bool,
+    pub(crate) nothing: bool,
     /// What a look found worth a word.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// What needs a human, in words.
-    pub alerts: Vec<(Alert, Words)>,
+    pub(crate) alerts: Vec<(Alert, Words)>,
     /// What somebody silenced.
-    pub silenced: Vec<Problem>,
+    pub(crate) silenced: Vec<Problem>,
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

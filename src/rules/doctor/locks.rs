@@ -22,19 +22,19 @@ pub(crate) enum LockOf {
 #[derive(Clone, Debug)]
 pub(crate) struct LockFact {
     /// Where.
-    pub spot: Spot,
+    pub(crate) spot: Spot,
     /// What for.
-    pub of: LockOf,
+    pub(crate) of: LockOf,
     /// A directory, or a file.
-    pub is_dir: bool,
+    pub(crate) is_dir: bool,
     /// Its last touch, [`Ms`].
-    pub touched: Ms,
+    pub(crate) touched: Ms,
     /// Nobody holds it any more.
-    pub stale: bool,
+    pub(crate) stale: bool,
     /// After how long without a touch a directory is nobody's.
-    pub limit: Duration,
+    pub(crate) limit: Duration,
     /// The process that it, or the record beside it, names; whether that lives; and its name.
-    pub pid: Option<(u32, bool, Option<String>)>,
+    pub(crate) pid: Option<(u32, bool, Option<String>)>,
 }
 
 impl LockFact {

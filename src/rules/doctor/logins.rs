@@ -8,40 +8,40 @@ use super::{Facts, Finding, Group, Level, Spot, counted, join};
 #[derive(Clone, Debug)]
 pub(crate) struct LoginFact {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its file.
-    pub file: Spot,
+    pub(crate) file: Spot,
     /// Its directory.
-    pub dir: Spot,
+    pub(crate) dir: Spot,
     /// What goes before it.
-    pub shadowed_by: Vec<String>,
+    pub(crate) shadowed_by: Vec<String>,
     /// That is a token whose end is known and ahead.
-    pub shadow_known: bool,
+    pub(crate) shadow_known: bool,
     /// It has ended, or nobody is signed in.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// A refresh was begun and never saved, and its access token is over.
-    pub abandoned: bool,
+    pub(crate) abandoned: bool,
     /// Whose, where a record says it.
-    pub abandoned_by: Option<u32>,
+    pub(crate) abandoned_by: Option<u32>,
     /// It could be renewed, and its `expiresAt` is `0` or none at all.
-    pub no_end: Option<&'static str>,
+    pub(crate) no_end: Option<&'static str>,
     /// What the file is a link to.
-    pub link: Option<Spot>,
+    pub(crate) link: Option<Spot>,
     /// What it was a link to and no longer is, where that holds an older token of the same login.
-    pub left_behind: Option<Spot>,
+    pub(crate) left_behind: Option<Spot>,
     /// Why nothing can be saved in its directory.
-    pub not_writable: Option<String>,
+    pub(crate) not_writable: Option<String>,
     /// Others can write its directory; its mode.
-    pub open: Option<u32>,
+    pub(crate) open: Option<u32>,
 }
 
 /// Logins, watched and not.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Logins {
     /// Those that are watched.
-    pub all: Vec<LoginFact>,
+    pub(crate) all: Vec<LoginFact>,
     /// Directories that hold a login and are not watched.
-    pub unwatched: Vec<Spot>,
+    pub(crate) unwatched: Vec<Spot>,
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

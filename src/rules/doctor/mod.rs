@@ -33,29 +33,29 @@ pub(crate) use telling::{ChannelFact, Probe};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     /// [`Ms`].
-    pub now: Ms,
+    pub(crate) now: Ms,
     /// Our configuration.
-    pub config: ConfigFact,
+    pub(crate) config: ConfigFact,
     /// What a pass would say.
-    pub judged: Judged,
+    pub(crate) judged: Judged,
     /// Claude Code's logins.
-    pub logins: Logins,
+    pub(crate) logins: Logins,
     /// Who can spend which refresh token.
-    pub grants: Grants,
+    pub(crate) grants: Grants,
     /// The agents' stores.
-    pub agents: Agents,
+    pub(crate) agents: Agents,
     /// Locks that exist.
-    pub locks: Vec<LockFact>,
+    pub(crate) locks: Vec<LockFact>,
     /// Owners, modes, our state directory.
-    pub files: Files,
+    pub(crate) files: Files,
     /// Channels, and the heartbeat.
-    pub channels: Vec<ChannelFact>,
+    pub(crate) channels: Vec<ChannelFact>,
     /// Who runs nolapse.
-    pub running: RunningFact,
+    pub(crate) running: RunningFact,
     /// How many remotes are asked.
-    pub remotes: usize,
+    pub(crate) remotes: usize,
     /// What is from the future, and by how much.
-    pub ahead: Vec<(String, Ms)>,
+    pub(crate) ahead: Vec<(String, Ms)>,
 }
 
 /// A part of the examination.

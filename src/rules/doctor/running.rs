@@ -8,31 +8,31 @@ use crate::types::{DAY, HOUR, MINUTE, Ms, Problem};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunningFact {
     /// The ways in which it is installed.
-    pub ways: Vec<Way>,
+    pub(crate) ways: Vec<Way>,
     /// That was not looked at, since a service would not look at this home.
-    pub elsewhere: bool,
+    pub(crate) elsewhere: bool,
     /// Daemons that run on this home now.
-    pub daemons: Vec<u32>,
+    pub(crate) daemons: Vec<u32>,
     /// When the last whole pass ended, [`Ms`].
-    pub last_pass: Option<Ms>,
+    pub(crate) last_pass: Option<Ms>,
     /// And the last one that could do its work and tell whom it had to, [`Ms`].
-    pub last_good: Option<Ms>,
+    pub(crate) last_good: Option<Ms>,
     /// For how long there may be none.
-    pub patience: Ms,
+    pub(crate) patience: Ms,
     /// This program.
-    pub exe: Option<Spot>,
+    pub(crate) exe: Option<Spot>,
     /// systemd keeps the user's services after logout.
-    pub linger: Option<bool>,
+    pub(crate) linger: Option<bool>,
     /// The user's name.
-    pub user: String,
+    pub(crate) user: String,
     /// The platform to install for here.
-    pub platform: &'static str,
+    pub(crate) platform: &'static str,
     /// Termux:API, where this is Termux.
-    pub termux_api: Option<TermuxApi>,
+    pub(crate) termux_api: Option<TermuxApi>,
     /// Whether Termux may come to the front by itself ("Display over other apps"), where this is Termux and it could be asked.
-    pub overlay: Option<bool>,
+    pub(crate) overlay: Option<bool>,
     /// Which `claude` renews, where one is to, or why it cannot.
-    pub cli: Option<Result<String, Problem>>,
+    pub(crate) cli: Option<Result<String, Problem>>,
 }
 
 /// How Termux:API fares.
@@ -52,17 +52,17 @@ pub(crate) enum TermuxApi {
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     /// The word after `nolapse install`.
-    pub platform: &'static str,
+    pub(crate) platform: &'static str,
     /// In words: `the systemd timer`.
-    pub name: String,
+    pub(crate) name: String,
     /// The resident form.
-    pub daemon: bool,
+    pub(crate) daemon: bool,
     /// The program that it runs, and whether that is there.
-    pub program: Option<(Spot, bool)>,
+    pub(crate) program: Option<(Spot, bool)>,
     /// Files of it that are gone.
-    pub gone: usize,
+    pub(crate) gone: usize,
     /// Whether it is switched on.
-    pub on: On,
+    pub(crate) on: On,
 }
 
 /// Whether something is switched on.

@@ -9,15 +9,15 @@ use super::{Facts, Finding, Group, Level, counted};
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelFact {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its type.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Why the last delivery failed, where it did.
-    pub trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
     /// How many alerts wait for it.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Whether it was reached just now.
-    pub probe: Probe,
+    pub(crate) probe: Probe,
 }
 
 /// Whether the other end is there.
