@@ -13,7 +13,12 @@ use tokio::time::timeout;
 ///
 /// # Errors
 /// Why not, in words.
-pub(crate) async fn reach(host: &str, port: u16, patience: Duration, env: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) async fn reach(
+    host: &str,
+    port: u16,
+    patience: Duration,
+    env: &BTreeMap<String, String>,
+) -> Result<(), String> {
     // an IPv6 address stands in brackets in a URL
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let names = Names::new(env);
