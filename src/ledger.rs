@@ -110,7 +110,7 @@ pub(crate) fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
 ///
 /// # Errors
 /// A pass that runs for longer, and what the system refuses; what was remembered is still there then.
-pub async fn change<T>(
+pub(crate) async fn change<T>(
     state_dir: &Path,
     now: Ms,
     wait: Duration,

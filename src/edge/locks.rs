@@ -57,7 +57,7 @@ pub(crate) enum LockError {
 
 impl LockError {
     /// Why the state directory could not be changed, in words.
-    pub fn of_pass(&self, state_dir: &str) -> String {
+    pub(crate) fn of_pass(&self, state_dir: &str) -> String {
         match self {
             Self::Held(wait) => format!("another pass has been running for {} s", wait.as_secs()),
             Self::Io(error) => format!("the state directory `{state_dir}`: {}", files::io_words(error)),
