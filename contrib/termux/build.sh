@@ -1,12 +1,13 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables and functions of Termux's build system
-# The recipe for the Termux user repository, as `packages/nolapse/build.sh` there. Version, address and sum are those of a release.
-TERMUX_PKG_HOMEPAGE=https://example.invalid/nolapse
+# The recipe for the Termux user repository, as `packages/nolapse/build.sh` there. `scripts/release` fills in version,
+# address and sum.
+TERMUX_PKG_HOMEPAGE=@REPOSITORY@
 TERMUX_PKG_DESCRIPTION="Keeps Claude Code logins alive, and warns you in time when you must sign in again"
 TERMUX_PKG_LICENSE="MIT"
 TERMUX_PKG_MAINTAINER="@termux-user-repository"
-TERMUX_PKG_VERSION=0.1.0
-TERMUX_PKG_SRCURL=https://example.invalid/nolapse/archive/v${TERMUX_PKG_VERSION}.tar.gz
-TERMUX_PKG_SHA256=0000000000000000000000000000000000000000000000000000000000000000
+TERMUX_PKG_VERSION=@VERSION@
+TERMUX_PKG_SRCURL=@REPOSITORY@/releases/download/v${TERMUX_PKG_VERSION}/nolapse-v${TERMUX_PKG_VERSION}-source.tar.gz
+TERMUX_PKG_SHA256=@SHA256_SOURCE@
 TERMUX_PKG_BUILD_IN_SRC=true
 TERMUX_PKG_AUTO_UPDATE=true
 # the commands; the app Termux:API is installed by the person

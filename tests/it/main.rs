@@ -38,6 +38,7 @@ mod phone;
 mod progress;
 mod reauth;
 mod receiver;
+mod release;
 mod remotes;
 mod renew;
 mod root;
