@@ -505,8 +505,12 @@ pub(crate) fn sync_dir(file: &Path) -> io::Result<()> {
 /// `AlreadyExists` where something is, otherwise what the system refuses.
 pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // half a file may say what is not so
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 /// Appends to a file of ours (0600, made if missing) in one write, so that concurrent lines do not mix.

@@ -133,6 +133,20 @@ impl Home {
         status.code().is_none()
     }
 
+    /// Runs a command under strace with these options.
+    pub fn traced(&self, command: &str, options: &[&str]) -> Output {
+        Command::new("strace")
+            .args(["-f", "-qq", "-y"])
+            .args(options)
+            .args([env!("CARGO_BIN_EXE_nolapse"), command])
+            .env_clear()
+            .env("HOME", self.path())
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .expect("strace is needed: `apt-get install strace`")
+    }
+
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args)
             .stdout(Stdio::piped())

@@ -4,7 +4,7 @@ use super::home::{DAY, HOUR, Home, Ran, access, now, oauth, token};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const AGENTS: [&str; 3] = ["main", "work", "lab"];
 
@@ -106,26 +106,11 @@ fn a_kill_at_any_call_tears_nothing_and_the_next_pass_heals() {
     assert_eq!(seen.len(), 2, "some were killed before a write and some after");
 }
 
-/// Runs `sync` under strace with these options.
-fn traced(home: &Home, options: &[&str]) -> std::process::Output {
-    Command::new("strace")
-        .args(["-f", "-qq", "-y"])
-        .args(options)
-        .arg(env!("CARGO_BIN_EXE_nolapse"))
-        .arg("sync")
-        .env_clear()
-        .env("HOME", home.path())
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .output()
-        .expect("strace is needed: `apt-get install strace`")
-}
-
 /// Which fsync of a pass is that of the store of `main`.
 fn its_fsync() -> usize {
     let home = home();
     let trace = home.at("trace");
-    traced(&home, &["-o", trace.to_str().unwrap(), "-e", "trace=fsync"]);
+    home.traced("sync", &["-o", trace.to_str().unwrap(), "-e", "trace=fsync"]);
     let text = fs::read_to_string(trace).unwrap();
     let mut calls = text.lines().filter(|line| line.contains("fsync("));
     1 + calls
@@ -166,7 +151,7 @@ fn a_full_disk_leaves_everything_as_it_was_and_is_said() {
                 options.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
             }
             options.extend(["-o".to_owned(), "/dev/null".to_owned()]);
-            traced(&home, &options.iter().map(String::as_str).collect::<Vec<_>>())
+            home.traced("sync", &options.iter().map(String::as_str).collect::<Vec<_>>())
         };
         let before = home.read(&store("main"));
         let stdout = String::from_utf8(ran.stdout).unwrap();

@@ -256,6 +256,32 @@ fn a_closed_port_costs_nothing() {
     assert_eq!(record(&home)["stage"], "idle");
 }
 
+/// Nothing was posted, so nothing may look like a refresh that was begun.
+#[test]
+fn an_owner_that_cannot_be_recorded_costs_one_pass() {
+    for (call, error) in [("write", "ENOSPC"), ("fsync", "EIO")] {
+        let server = Endpoint::start("1", vec![]);
+        let home = home(&server.config());
+        let owner = home.at(".claude/.oauth_refresh.lock.owner");
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}"));
+        let only = [
+            "-o",
+            "/dev/null",
+            "-P",
+            owner.to_str().unwrap(),
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ];
+        let ran = Ran::of(home.traced("run", &only));
+        assert!(ran.stdout.contains("owner could not be recorded"), "{ran:?}");
+        check(&home, &ran);
+        home.run(&["refresh", "--force"]);
+        assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))), "{call}");
+    }
+}
+
 #[test]
 fn a_process_that_is_killed_while_it_waits_leaves_an_outcome_that_is_alerted_and_never_replayed() {
     let server = Endpoint::start("1", vec![Answer::Silent(Duration::from_secs(60))]);
