@@ -17,8 +17,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The format's name and version; another version is set aside, not guessed at.
+/// The format's name and version. What is neither this nor a newer one is set aside, not guessed at.
 const SCHEMA: &str = "nolapse.ledger/1";
+
+/// All that is read of a ledger whose form is unknown.
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+}
+
+/// Whether these bytes are a ledger of a later version than [`SCHEMA`], and which.
+fn newer(bytes: &[u8]) -> Option<String> {
+    let Head { schema } = serde_json::from_slice(bytes).ok()?;
+    let version = |schema: &str| schema.strip_prefix("nolapse.ledger/")?.parse::<u32>().ok();
+    (version(&schema)? > version(SCHEMA)?).then_some(schema)
+}
 
 /// A ledger as it was found.
 #[derive(Debug)]
@@ -27,6 +40,8 @@ pub(crate) struct Loaded {
     pub(crate) ledger: Ledger,
     /// What was wrong with it.
     pub(crate) problem: Option<Problem>,
+    /// It is a newer version's, which this one neither understands nor replaces.
+    pub(crate) newer: bool,
 }
 
 /// Where it lies in the state directory.
@@ -60,16 +75,35 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
             format!("the ledger cannot be read: {why}"),
             "nothing to do: it is set aside and begun anew, with what is known of spent tokens; an alert may be repeated once",
         )),
+        newer: false,
+    };
+    let refused = |schema: String| Loaded {
+        ledger: anew(),
+        problem: Some(Problem::at(
+            "state_dir",
+            &path,
+            format!(
+                "a newer nolapse wrote this ledger (`{schema}`; this one reads `{SCHEMA}`), so nothing is done and nothing changed"
+            ),
+            "install that version again",
+        )),
+        newer: true,
     };
     match files::read_ours_most(&path, LIMIT) {
+        Ok(snapshot) if let Some(schema) = newer(&snapshot.bytes) => refused(schema),
         Ok(snapshot) => match serde_json::from_slice::<Ledger>(&snapshot.bytes) {
-            Ok(ledger) if ledger.schema == SCHEMA => Loaded { ledger, problem: None },
+            Ok(ledger) if ledger.schema == SCHEMA => Loaded {
+                ledger,
+                problem: None,
+                newer: false,
+            },
             Ok(ledger) => corrupt(format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema)),
             Err(error) => corrupt(format!("line {} column {}", error.line(), error.column())),
         },
         Err(ReadError::Absent) => Loaded {
             ledger: anew(),
             problem: None,
+            newer: false,
         },
         Err(error) => corrupt(error.to_string()),
     }
@@ -120,6 +154,9 @@ pub(crate) async fn change<T>(
     let _lock = locks::pass_lock(state_dir, wait).await?;
     let mut loaded = load(state_dir);
     if let Some(problem) = loaded.problem {
+        if loaded.newer {
+            return Err(io::Error::other(problem.message).into());
+        }
         set_aside(state_dir, now)?;
         tracing::warn!("{}; hint: {}", problem.message, problem.hint);
     }

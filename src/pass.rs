@@ -92,17 +92,11 @@ pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
                 "another pass has been running for two minutes",
                 "see which one it is: `pgrep -fl nolapse`",
             ));
-            let ledger = ledger::load(&ctx.state_dir).ledger;
-            let view = look::look(ctx, &ledger);
-            let report = Report {
-                view,
-                done: Vec::new(),
-                alerts: Vec::new(),
-                told: Vec::new(),
-                problems,
-                renewals: Vec::new(),
+            return Begun {
+                report: untouched(ctx, problems),
+                tail,
+                begun,
             };
-            return Begun { report, tail, begun };
         }
         Err(LockError::Io(error)) => {
             problems.push(unusable(ctx, "cannot be locked", &error));
@@ -113,6 +107,13 @@ pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
     let mut ledger = loaded.ledger;
     if let Some(problem) = loaded.problem {
         problems.push(problem);
+        if loaded.newer {
+            return Begun {
+                report: untouched(ctx, problems),
+                tail,
+                begun,
+            };
+        }
         if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now()) {
             problems.push(unusable(ctx, "cannot be written", &error));
         }
@@ -222,6 +223,19 @@ pub(crate) struct Begun {
     pub(crate) report: Report,
     tail: Option<Tail>,
     begun: std::time::Instant,
+}
+
+/// What a pass reports that may do nothing.
+fn untouched(ctx: &Ctx, problems: Vec<Problem>) -> Report {
+    let ledger = ledger::load(&ctx.state_dir).ledger;
+    Report {
+        view: look::look(ctx, &ledger),
+        done: Vec::new(),
+        alerts: Vec::new(),
+        told: Vec::new(),
+        problems,
+        renewals: Vec::new(),
+    }
 }
 
 impl Begun {

@@ -449,6 +449,39 @@ fn a_corrupt_ledger_is_set_aside_and_never_fatal() {
 }
 
 #[test]
+fn a_newer_versions_ledger_is_refused_and_kept_to_the_byte() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR);
+    home.store("main", json!({"anthropic:claude-cli": token("0", now() + HOUR)}));
+    let newer = "{\"schema\":\"nolapse.ledger/2\",\"logins\":[\"of another form\"]}";
+    home.write(".local/state/nolapse/ledger.json", newer);
+    let before = home.files();
+    for args in [&["run"][..], &["sync"], &["alert", "ack", "login:claude"], &["refresh"]] {
+        let ran = home.run(args);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(
+            ran.code == 3 && said.contains("a newer nolapse wrote this ledger"),
+            "{args:?}: {ran:?}"
+        );
+        // what a pass notes of itself is beside the ledger
+        let own = |path: &str| {
+            [".lock", "history.jsonl", "passes.json"]
+                .iter()
+                .any(|end| path.ends_with(end))
+        };
+        let changed = home
+            .files()
+            .into_iter()
+            .find(|(path, text)| !own(path) && before.get(path) != Some(text));
+        assert_eq!(changed, None, "{args:?}");
+    }
+    assert!(
+        home.run(&["status"]).stdout.contains("a newer nolapse"),
+        "status says nothing"
+    );
+}
+
+#[test]
 fn a_dry_sync_says_why_a_profile_is_not_changed() {
     let home = Home::new();
     let expires = now() + 8 * HOUR;
