@@ -16,6 +16,7 @@
     reason = "a program of its own; the edges hold in `src/`"
 )]
 
+use nolapse::cause::Cause;
 use nolapse::config::Config;
 use nolapse::ctx::Ctx;
 use nolapse::deliver;
@@ -155,7 +156,7 @@ struct Machine {
     monitor_at: Ms,
     heard: BTreeSet<(String, String)>,
     /// When what was last heard of an alert was decided, and which reminder it was.
-    reminded: BTreeMap<(String, String), (Ms, u32)>,
+    reminded: BTreeMap<(String, Cause), (Ms, u32)>,
 }
 
 fn login_view(id: usize) -> LoginView {
@@ -537,7 +538,7 @@ impl Machine {
         if !self.heard.insert((out.channel.clone(), event.event_id.clone())) {
             counts.broken.push(format!("{} arrived twice", event.event_id));
         }
-        let about_login = event.alert_id.starts_with("login:");
+        let about_login = matches!(event.alert_id, Cause::Login(_));
         let firing = event.status == Status::Firing;
         let key = (out.channel.clone(), event.alert_id.clone());
         // of reminders that follow each other, with nothing left out while a receiver was down
@@ -557,7 +558,7 @@ impl Machine {
             counts.broken.push(format!("reminder {} came after {gap} min", n + 1));
         }
         self.reminded.insert(key, (event.at, told.reminders));
-        if let (true, Some(since)) = (firing && event.alert_id.starts_with("copies:"), self.dip_since) {
+        if let (true, Some(since)) = (firing && matches!(event.alert_id, Cause::Copies(_)), self.dip_since) {
             let grace = AlertsConfig::default().grace;
             if skew == 0 && now - since < grace {
                 counts.told_within_grace += 1;
@@ -582,7 +583,7 @@ impl Machine {
         if out.channel != "phone" {
             return;
         }
-        let about_channel = event.alert_id.starts_with("channel:");
+        let about_channel = matches!(event.alert_id, Cause::Channel(_));
         if firing && !about_channel && self.fine(at) {
             counts.false_rings += 1;
             if skew == 0 && self.skewed == 0 {
@@ -591,9 +592,9 @@ impl Machine {
                     .push(format!("{} rang and nothing was wrong", event.alert_id));
             }
         }
-        let what = match (event.alert_id.split(':').next().unwrap_or_default(), firing) {
-            ("channel", _) => &mut counts.channels,
-            ("copies", _) => &mut counts.copies,
+        let what = match (&event.alert_id, firing) {
+            (Cause::Channel(_), _) => &mut counts.channels,
+            (Cause::Copies(_), _) => &mut counts.copies,
             (_, false) => &mut counts.recoveries,
             _ if told.reminders > 0 => &mut counts.reminders,
             _ if told.lapsed => &mut counts.lapses,

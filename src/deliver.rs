@@ -4,6 +4,7 @@
 //! no lock held; [`record`] writes down what each channel accepted. A process that dies in between leaves its leases to run
 //! out: the same event with the same id is then sent again, at most one duplicate.
 
+use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::note;
 
@@ -29,7 +30,7 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
     for alert in alerts {
         fire(ctx, ledger, channels, alert, now);
     }
-    let over: Vec<String> = ledger
+    let over: Vec<Cause> = ledger
         .alerts
         .keys()
         .filter(|id| !alerts.iter().any(|alert| alert.id == **id))
@@ -79,7 +80,7 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
             .retain(|out| out.event.alert_id != alert.id || out.event.status == Status::Resolved);
     }
     for channel in channels {
-        if alert.id == alert::channel_id(&channel.name) {
+        if alert.id == Cause::Channel(channel.name.clone()) {
             continue;
         }
         let queued = ledger
@@ -107,12 +108,12 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
 
 /// Forgets an alert, and tells that it is over to those who were told, or may have been, that it fires; muted or not: it
 /// closes what was opened.
-fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &str, now: Ms) {
+fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now: Ms) {
     let Some(memory) = ledger.alerts.remove(id) else {
         return;
     };
     // what was queued and never heard need not be heard any more; of a try that nobody recorded, nobody knows
-    let of_it = |out: &Outgoing| out.event.alert_id == id;
+    let of_it = |out: &Outgoing| out.event.alert_id == *id;
     let unknown: Vec<Outgoing> = ledger
         .outbox
         .iter()
@@ -215,7 +216,12 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now
         None => {
             ledger.events += 1;
             let mut hash = Sha256::new();
-            for part in [host.as_str(), &alert.id, &now.to_string(), &ledger.events.to_string()] {
+            for part in [
+                host.as_str(),
+                &alert.id.to_string(),
+                &now.to_string(),
+                &ledger.events.to_string(),
+            ] {
                 hash.update(part.as_bytes());
                 hash.update([0]);
             }
@@ -496,7 +502,13 @@ mod tests {
     /// Event id, alert id and whether it fires, of what was accepted.
     fn heard(server: &Server, refused: std::ops::Range<usize>) -> Vec<(String, String, bool)> {
         let event = |seen: &crate::notify::testing::Seen| serde_json::from_value::<Event>(seen.json()).unwrap();
-        let words = |event: Event| (event.event_id, event.alert_id, event.status == Status::Firing);
+        let words = |event: Event| {
+            (
+                event.event_id,
+                event.alert_id.to_string(),
+                event.status == Status::Firing,
+            )
+        };
         let mut seen = server.seen();
         seen.drain(refused);
         seen.iter().map(|seen| words(event(seen))).collect()
@@ -605,6 +617,7 @@ mod tests {
             affected: Vec::new(),
             path: None,
             detail: None,
+            obstacle: None,
         }
     }
 
@@ -676,6 +689,7 @@ mod tests {
             affected: Vec::new(),
             path: None,
             detail: None,
+            obstacle: None,
         }
     }
 
@@ -780,8 +794,8 @@ mod tests {
         assert!(ledger.outbox.is_empty(), "{:?}", ledger.outbox);
         ledger.silences.clear();
 
-        let ack = |ledger: &Ledger| ledger.alerts["login:claude"].ack.is_some();
-        let memory = ledger.alerts.get_mut("login:claude").unwrap();
+        let ack = |ledger: &Ledger| ledger.alerts[&"login:claude".into()].ack.is_some();
+        let memory = ledger.alerts.get_mut(&"login:claude".into()).unwrap();
         memory.ack = Some(alert::Ack::of(&warned(Severity::Warning), NOW));
         queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW + 2);
         assert!(ack(&ledger) && ledger.outbox.is_empty());

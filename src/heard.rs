@@ -1,5 +1,6 @@
 //! Who has heard of what fires, and who would: the channels and the ledger, asked by `rules/heard`.
 
+use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::deliver;
 use crate::notify::{Channel, ChannelKind, desktop};
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 /// The channels whose filters let this alert through.
 pub(crate) fn takers(ctx: &Ctx, channels: &[Channel], alert: &Alert, now: Ms) -> Vec<Taker> {
     let minute = ctx.minute_of_day(now);
-    let takes = |channel: &&Channel| alert.id != alert::channel_id(&channel.name) && channel.takes(alert);
+    let takes = |channel: &&Channel| alert.id != Cause::Channel(channel.name.clone()) && channel.takes(alert);
     let taker = |channel: &Channel| {
         let quiet = channel.quiet_hours.is_some_and(|hours| hours.contains(minute));
         Taker {
@@ -94,7 +95,7 @@ pub(crate) fn whom(channels: &[Channel]) -> String {
 
 fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {
     let last_error = || {
-        let ours = |id: &str| alerts.iter().any(|alert| alert.id == id);
+        let ours = |id: &Cause| alerts.iter().any(|alert| alert.id == *id);
         let tried = ledger.outbox.iter().filter(|out| ours(&out.event.alert_id));
         let mut errors = tried.filter_map(|out| Some(format!("; {}: {}", out.channel, out.last_error.as_ref()?)));
         errors.next().unwrap_or_default()
@@ -138,8 +139,8 @@ pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: M
 pub(crate) fn would_miss(ctx: &Ctx, ledger: &Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, &'static str)> {
     let channels = ctx.channels();
     let missed = |alert: &Alert| match standing(ctx, ledger, &channels, alert, now) {
-        Standing::Unheard(Unheard::NoTaker) => Some((alert.id.clone(), NO_TAKER)),
-        Standing::Unheard(Unheard::LogAlone) => Some((alert.id.clone(), LOG_ALONE)),
+        Standing::Unheard(Unheard::NoTaker) => Some((alert.id.to_string(), NO_TAKER)),
+        Standing::Unheard(Unheard::LogAlone) => Some((alert.id.to_string(), LOG_ALONE)),
         _ => None,
     };
     alerts.iter().filter_map(missed).collect()

@@ -472,9 +472,12 @@ pub(crate) fn layout_of(text: &str) -> Layout {
     }
 }
 
-/// A byte order mark is no part of the document, though some editors put one in front.
+/// What some editors put in front of a document, and is no part of it.
+pub(crate) const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// The document alone.
 pub(crate) fn without_bom(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Whether the text is valid JSON of any kind.

@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod cause;
 pub mod secret;
 pub mod types;
 

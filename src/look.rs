@@ -25,13 +25,12 @@ use crate::rules::resolve;
 use crate::rules::resolve::Aside;
 
 use crate::rules::agent::Agent;
-use crate::rules::agent::OWN_MODE;
+use crate::rules::agent::{BYTE_ORDER_MARK, NotWritten, OWN_MODE};
 use crate::rules::agent::{Generation, StateDir};
 use crate::rules::login::{Fault, Login, Source, State};
 use crate::rules::spent;
 use crate::rules::target::Unfit;
 use crate::rules::wording;
-use crate::rules::wording::OF_ANOTHER;
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::stores::discover;
@@ -310,10 +309,10 @@ fn look_at_agent(
         mut aside,
         ..
     } = store::look(&json);
-    if let agent::Store::Refused(why) = &mut state
+    if let agent::Store::Refused(why) = &state
         && files::owner_kept_out(&json)
     {
-        *why = format!("{why}: {OWN_MODE}");
+        state = agent::Store::OwnMode(format!("{why}: {OWN_MODE}"));
     }
     if state_dir.auth_state {
         let beside = aside::of_state_file(&agent.agent.dir);
@@ -323,18 +322,18 @@ fn look_at_agent(
     let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref()).and_then(|()| fit(&state, &aside));
     let here = ctx.host.tilde(&json);
     let foreign = match &state {
-        agent::Store::Refused(_) => another_owner(&state_dir.dir, &json),
+        agent::Store::Refused(_) | agent::Store::OwnMode(_) => another_owner(&state_dir.dir, &json),
         _ => meta
             .as_ref()
             .map(|meta| (json.clone(), meta.uid))
             .filter(|(_, uid)| !files::can_keep_owner(*uid)),
     };
     match &state {
-        agent::Store::Malformed(why) if why == agent::BYTE_ORDER_MARK => problems.push(Problem::at(
+        agent::Store::ByteOrderMark => problems.push(Problem::at(
             "byte_order_mark",
             &json,
             format!(
-                "`{here}` is no store to its agent: {why}; its agent takes it for empty and replaces it, keys and all"
+                "`{here}` is no store to its agent: {BYTE_ORDER_MARK}; its agent takes it for empty and replaces it, keys and all"
             ),
             format!(
                 "run `{}`, which takes three bytes away and nothing else",
@@ -347,13 +346,13 @@ fn look_at_agent(
             format!("`{here}` is no store: {why}; its agent takes it for empty and replaces it, keys and all"),
             "restore it from a backup, or move it away so that the agent starts anew",
         )),
-        agent::Store::Refused(why) => problems.push(Problem::at(
+        agent::Store::Refused(why) | agent::Store::OwnMode(why) => problems.push(Problem::at(
             "unreadable",
             &json,
             format!("`{here}` cannot be read: {why}{}", owned_by(foreign.as_ref())),
             match &foreign {
                 Some((path, _)) => format!("run `{}`", wording::take_over(&ctx.host.tilde(path))),
-                None if why.ends_with(OWN_MODE) => format!("run `{}`", wording::let_owner_in(&here)),
+                None if matches!(state, agent::Store::OwnMode(_)) => format!("run `{}`", wording::let_owner_in(&here)),
                 None if files::is_symlink(&json) => {
                     format!("`ls -l {}` shows where the link leads", wording::quote(&here))
                 }
@@ -420,7 +419,7 @@ fn prove_writable(agent: &mut AgentView) {
         return;
     }
     if let Err(unfit) = crate::edge::target::prove(&agent.path) {
-        agent.writable = Err(format!("it {}", unfit.words()));
+        agent.writable = Err(NotWritten::Because(format!("it {}", unfit.words())));
     }
 }
 
@@ -431,9 +430,9 @@ fn writable(
     state_dir: &StateDir,
     state: &agent::Store,
     meta: Option<&Meta>,
-) -> Result<(), String> {
+) -> Result<(), NotWritten> {
     if let Generation::Unknown(why) = &state_dir.generation {
-        return Err(why.clone());
+        return Err(NotWritten::Because(why.clone()));
     }
     let label = agent.agent.label();
     if ctx
@@ -443,27 +442,31 @@ fn writable(
         .iter()
         .any(|pattern| pattern.matches(&label))
     {
-        return Err("excluded by `sync.exclude_agents`".into());
+        return Err(NotWritten::Excluded);
     }
     match state {
-        agent::Store::Malformed(why) => return Err(format!("no store: {why}")),
-        agent::Store::Refused(why) => return Err(why.clone()),
+        agent::Store::Refused(why) | agent::Store::OwnMode(why) => return Err(NotWritten::Because(why.clone())),
         agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
-            return Err("the agent has to take over its legacy `auth.json` first".into());
+            let why = "the agent has to take over its legacy `auth.json` first";
+            return Err(NotWritten::Because(why.into()));
         }
-        _ => {}
+        state => {
+            if let Some(why) = state.unread() {
+                return Err(NotWritten::Because(format!("no store: {why}")));
+            }
+        }
     }
     match meta {
-        Some(meta) if !files::can_keep_owner(meta.uid) => Err(OF_ANOTHER.into()),
+        Some(meta) if !files::can_keep_owner(meta.uid) => Err(NotWritten::OtherOwner),
         _ => Ok(()),
     }
 }
 
 /// A file of another form than a store is not made one: what stands in it would be lost with the agent's next write.
-fn fit(state: &agent::Store, aside: &Aside) -> Result<(), String> {
+fn fit(state: &agent::Store, aside: &Aside) -> Result<(), NotWritten> {
     let outside = aside.ignored.iter().any(|one| one.why == resolve::Unread::Outside);
     match outside && state.profiles().is_empty() {
-        true => Err("its entries stand outside `profiles`".into()),
+        true => Err(NotWritten::Because("its entries stand outside `profiles`".into())),
         false => Ok(()),
     }
 }
@@ -651,7 +654,7 @@ pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
                 copies.insert(key, held);
             }
         }
-        if matches!(agent.store, agent::Store::Malformed(_) | agent::Store::Refused(_)) {
+        if agent.store.unread().is_some() {
             let of_this = |(key, _): &(&String, &lineage::CopyMemory)| key.starts_with(&format!("{label}#"));
             copies.extend(
                 ledger

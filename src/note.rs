@@ -1,5 +1,6 @@
 //! What a pass did, as lines of the history and as counts.
 
+use crate::cause::Cause;
 use crate::notify::{Receipt, SendError};
 use crate::outcome::{Done, Outcome, Seen, What};
 use crate::rules::alert::{Alert, Why};
@@ -107,8 +108,8 @@ fn login_of(view: &View, label: &str, ids: &[String]) -> Option<String> {
 
 /// What became of alerts between two moments: begun, lapsed, eased, over.
 pub(crate) fn of_alerts(
-    before: &BTreeMap<String, AlertMemory>,
-    after: &BTreeMap<String, AlertMemory>,
+    before: &BTreeMap<Cause, AlertMemory>,
+    after: &BTreeMap<Cause, AlertMemory>,
     host: &str,
     now: Ms,
     when: &dyn Fn(Ms) -> String,
@@ -118,10 +119,10 @@ pub(crate) fn of_alerts(
         Entry {
             at: now,
             what: what.into(),
-            whom: alert.id.clone(),
+            whom: alert.id.to_string(),
             text: wording::words(alert, why, host, memory.since, now, when).title,
             login: alert.login.as_ref().map(|login| login.id.clone()),
-            alert: Some(alert.id.clone()),
+            alert: Some(alert.id.to_string()),
             kind: Some(alert.kind.clone()),
             severity: Some(alert.severity),
             ..named(alert)
@@ -193,7 +194,7 @@ pub(crate) fn of_outgoing(what: &'static str, out: &Outgoing, detail: Option<Str
         text: out.event.title.clone(),
         login: out.event.login.as_ref().map(|login| login.id.clone()),
         channel: Some(out.channel.clone()),
-        alert: Some(out.event.alert_id.clone()),
+        alert: Some(out.event.alert_id.to_string()),
         event: Some(out.event.event_id.clone()),
         severity: Some(out.event.severity),
         since: (out.queued_at < now).then_some(out.queued_at),
@@ -283,6 +284,7 @@ mod tests {
                 affected: Vec::new(),
                 path: None,
                 detail: None,
+                obstacle: None,
             },
             channels: BTreeMap::new(),
             ack: None,

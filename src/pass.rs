@@ -3,6 +3,7 @@
 //! A pass never fails and never retries: what went wrong is a finding, the next pass tries again. Nothing is written that was
 //! not read again under its lock just before.
 
+use crate::cause::Cause;
 use crate::judge;
 use crate::note;
 use crate::outcome;
@@ -255,7 +256,7 @@ impl Begun {
         report.problems.extend(judge::config_broken(ctx));
         report.problems.extend(deliver::failing(&ledger));
         // what other hosts said in the meantime
-        report.alerts.retain(|alert| !alert.id.starts_with("remote:"));
+        report.alerts.retain(|alert| !alert.id.is_remote());
         report.alerts.extend(remotes::alerts(ctx, &ledger, now));
         report
             .alerts
@@ -395,7 +396,8 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
         }
     }
     let now = report.view.now;
-    let lapsed = |alert: &&Alert| (alert.lapsed || alert.id.starts_with("renew:")) && alert.severity > Severity::Info;
+    let lapsed =
+        |alert: &&Alert| (alert.lapsed || matches!(alert.id, Cause::Renewal(_))) && alert.severity > Severity::Info;
     for alert in report.alerts.iter().filter(lapsed) {
         let words = wording::words(alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
         lines.push(format!("{}: {}", alert.severity.word(), words.title));
@@ -598,7 +600,7 @@ pub(crate) async fn edit_store(
         let plan = || {
             let (now, before) = look::again(ctx, ledger, view, agent);
             let fresh = &now.agents[0];
-            fresh.writable.clone().map_err(Refused::Other)?;
+            fresh.writable.clone().map_err(|why| Refused::Other(why.to_string()))?;
             let Some(change) = decide(&now, before.as_deref()).map_err(Refused::Other)? else {
                 return Ok::<_, Refused>(None);
             };

@@ -1,10 +1,11 @@
 //! A view -> table, plain lines, JSON (`nolapse.status/1`), exit code.
 
+use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::layout;
 use crate::layout::one_line;
 use crate::look;
-use crate::rules::agent;
+use crate::rules::agent::{self, NotWritten};
 use crate::rules::alert::Alert;
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
@@ -68,8 +69,7 @@ pub(crate) fn exit(ctx: &Ctx, view: &View) -> Exit {
         let why = |resolved| stopped::why(agent, resolved, grace, view.now);
         agent.uses.iter().any(|resolved| why(resolved).is_some())
     };
-    let store_unknown =
-        |agent: &AgentView| matches!(agent.store, agent::Store::Malformed(_) | agent::Store::Refused(_));
+    let store_unknown = |agent: &AgentView| agent.store.unread().is_some();
     if profiles().chain(logins()).any(lapsed) || view.agents.iter().any(stopped) {
         Exit::Lapsed
     } else if view.logins.iter().any(refused) || view.agents.iter().any(store_unknown) {
@@ -97,9 +97,8 @@ pub(crate) fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
     let of_alert = |alert: &Alert| match alert.kind.as_str() {
         _ if alert.severity < Severity::Warning => Exit::Fine,
         "silent" | KEY_CHANGED | "unreadable" => Exit::Unknown,
-        _ if alert.id.starts_with("channel:") || alert.id.starts_with("heartbeat") => Exit::Unknown,
         "config_broken" => Exit::Unknown,
-        _ if alert.id.starts_with("store:") => Exit::Unknown,
+        _ if matches!(alert.id, Cause::Channel(_) | Cause::Heartbeat | Cause::Store(_)) => Exit::Unknown,
         _ if alert.lapsed => Exit::Lapsed,
         _ => Exit::Expiring,
     };
@@ -258,7 +257,7 @@ impl Serialize for JsonAgents<'_> {
                 path: JsonPath(&agent.path),
                 format: if agent.sqlite { "sqlite" } else { "json" },
                 writable: agent.writable.is_ok(),
-                why: agent.writable.as_ref().err().map(String::as_str),
+                why: agent.writable.as_ref().err().map(NotWritten::to_string),
             },
             profiles: JsonProfiles(self.0, agent),
             providers: agent.uses.iter().map(JsonResolved::from).collect(),
@@ -297,7 +296,7 @@ struct JsonStore<'a> {
     path: JsonPath<'a>,
     format: &'static str,
     writable: bool,
-    why: Option<&'a str>,
+    why: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -481,8 +480,8 @@ pub(crate) fn agent_rows(view: &View) -> Vec<Row> {
         let label = one_line(&agent.agent.agent.label());
         if agent.profiles.is_empty() {
             let what = match &agent.store {
-                agent::Store::Malformed(_) => "broken store",
-                agent::Store::Refused(_) => "unreadable store",
+                agent::Store::Malformed(_) | agent::Store::ByteOrderMark => "broken store",
+                agent::Store::Refused(_) | agent::Store::OwnMode(_) => "unreadable store",
                 _ => "no profiles",
             };
             rows.push(Row {

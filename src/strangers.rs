@@ -106,7 +106,7 @@ impl Tail {
         let heard = change(ctx, |ledger| {
             remotes::note(ctx, ledger, answers, now);
             let here = ledger.alerts.values().map(|memory| &memory.last);
-            let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.starts_with("remote:")).cloned().collect();
+            let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.is_remote()).cloned().collect();
             alerts.extend(remotes::alerts(ctx, ledger, now));
             let before = ledger.alerts.clone();
             deliver::queue(ctx, ledger, &self.channels, &alerts, now);

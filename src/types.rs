@@ -1,5 +1,6 @@
 //! The words of the domain: ids, times, credentials as seen, health, problems, events. Plain data, no I/O.
 
+use crate::cause::Cause;
 use crate::secret::{Fingerprint, Secret};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -421,7 +422,7 @@ pub struct Event {
     /// Unique and unchanging over retries: receivers drop duplicates by it (`msg_…`).
     pub event_id: String,
     /// The root cause, the same from its first warning to its recovery: `login:claude`, `store:clawdbot/main`.
-    pub alert_id: String,
+    pub alert_id: Cause,
     /// Firing or resolved.
     pub status: Status,
     /// How loud.

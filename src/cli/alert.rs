@@ -1,6 +1,7 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
 use super::{Fatal, Setup, block_on, examples, parse_time, print, say, unknown};
+use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::edge::locks::LockError;
 use crate::history;
@@ -310,7 +311,7 @@ fn test_event(ctx: &Ctx, channel: &Channel, severity: Severity) -> Event {
     let now = ctx.clock.now();
     Event {
         event_id: format!("msg_test_{now:x}_{:x}", std::process::id()),
-        alert_id: format!("test:{}", channel.name),
+        alert_id: format!("test:{}", channel.name).into(),
         status: Status::Firing,
         severity,
         kind: "test".into(),
@@ -334,29 +335,27 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
     let mut noted = Vec::new();
     let out = change(ctx, |ledger| {
         for id in ids {
-            if !ledger.alerts.contains_key(id) {
-                return Err(unknown(
-                    "alert that fires",
-                    id,
-                    ledger.alerts.keys().map(String::as_str),
-                ));
+            if !ledger.alerts.contains_key(&Cause::from(id.as_str())) {
+                let known: Vec<String> = ledger.alerts.keys().map(Cause::to_string).collect();
+                return Err(unknown("alert that fires", id, known.iter().map(String::as_str)));
             }
         }
         let mut out = String::new();
-        for (id, memory) in &mut ledger.alerts {
-            if all || ids.contains(id) {
+        for (cause, memory) in &mut ledger.alerts {
+            let id = cause.to_string();
+            if all || ids.contains(&id) {
                 memory.ack = Some(Ack::of(&memory.last, now));
                 noted.push(Entry {
                     login: memory.last.login.as_ref().map(|login| login.id.clone()),
                     alert: Some(id.clone()),
                     kind: Some(memory.last.kind.clone()),
                     severity: Some(memory.last.severity),
-                    ..by_hand("acked", id, "acknowledged: not repeated until it changes or ends", now)
+                    ..by_hand("acked", &id, "acknowledged: not repeated until it changes or ends", now)
                 });
                 let _ = writeln!(
                     out,
                     "{}: acknowledged; you are notified again when it changes or ends",
-                    one_line(id)
+                    one_line(&id)
                 );
             }
         }
@@ -653,14 +652,14 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
 }
 
 /// What fires, the loudest first, then the oldest.
-fn by_severity(ledger: &Ledger) -> Vec<(&String, &AlertMemory)> {
-    let mut firing: Vec<(&String, &AlertMemory)> = ledger.alerts.iter().collect();
+fn by_severity(ledger: &Ledger) -> Vec<(&Cause, &AlertMemory)> {
+    let mut firing: Vec<(&Cause, &AlertMemory)> = ledger.alerts.iter().collect();
     firing.sort_by_key(|(id, memory)| (std::cmp::Reverse(memory.last.severity), memory.since, *id));
     firing
 }
 
 /// One alert that fires: since when, who was notified, what helps.
-fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&String, &AlertMemory), now: Ms) -> String {
+fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&Cause, &AlertMemory), now: Ms) -> String {
     let ago = |at: Ms| ago(ctx, at, now);
     let told: Vec<String> = memory
         .channels
@@ -680,7 +679,7 @@ fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&String, &AlertMemory
     let mut out = format!(
         "  {:8}  {}  {}, since {} ({}); {told}{muted}\n",
         memory.last.severity.word(),
-        one_line(id),
+        one_line(&id.to_string()),
         one_line(&memory.last.kind),
         ctx.when(begun),
         ago(begun),

@@ -1,6 +1,7 @@
 //! `nolapse` alone: one screen that says where one stands, and the one next step.
 
 use super::{Fatal, Setup, block_on, install, print};
+use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::doctor;
 use crate::judge;
@@ -181,7 +182,7 @@ fn standing(ctx: &Ctx, view: &View, firing: &[Alert], runs: Runs) -> Standing {
     let first = places.first().map(|place| place.id.as_str());
     let sign_in = firing
         .iter()
-        .filter(|alert| alert.id.starts_with("login:") && alert.severity >= Severity::Warning)
+        .filter(|alert| matches!(alert.id, Cause::Login(_)) && alert.severity >= Severity::Warning)
         .filter_map(|alert| alert.login.as_ref().map(|login| login.id.as_str()))
         .filter(|id| places.iter().any(|place| place.id == *id))
         .map(|id| (Some(id) != first).then(|| id.to_owned()))

@@ -152,7 +152,7 @@ fn not_changed(ctx: &Ctx, report: &Report) -> String {
                     out,
                     "{} not changed: {}",
                     one_line(&agent.agent.agent.label()),
-                    one_line(why)
+                    one_line(&why.to_string())
                 );
             }
         }

@@ -5,7 +5,7 @@ use crate::ctx::Ctx;
 use crate::edge::openclaw;
 use crate::outcome::{Done, Outcome};
 use crate::rules::agent;
-use crate::rules::agent::Generation;
+use crate::rules::agent::{Generation, NotWritten};
 use crate::rules::doctor::{AgentFact, Agents, Behind, CopyFact};
 use crate::rules::lineage::Relation;
 use crate::rules::view::{AgentView, View};
@@ -81,12 +81,17 @@ fn fact(ctx: &Ctx, view: &View, agent: &AgentView) -> AgentFact {
     let meant = ctx.config.sync.exclude_agents.iter().any(|glob| glob.matches(&label))
         || !ctx.config.sync.enabled
         || *generation == Generation::Sqlite;
-    let said = matches!(agent.store, agent::Store::Malformed(_) | agent::Store::Refused(_));
+    let said = agent.store.unread().is_some();
     // an agent that never ran has no store to be written
     let empty = agent.store == agent::Store::Absent;
     AgentFact {
         store: spot(ctx, &agent.path),
-        not_written: agent.writable.clone().err().filter(|_| !meant && !said && !empty),
+        not_written: agent
+            .writable
+            .as_ref()
+            .err()
+            .filter(|_| !meant && !said && !empty)
+            .map(NotWritten::to_string),
         retired: agent
             .profiles
             .iter()

@@ -8,7 +8,7 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::host::{Host, expand_home};
 use crate::json::Fields;
-use crate::rules::agent;
+use crate::rules::agent::{self, NotWritten};
 use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
 use crate::rules::lineage::Relation;
@@ -128,7 +128,9 @@ pub(super) fn look_at(
         sqlite: true,
         store: agent::Store::Absent,
         meta: None,
-        writable: Err("OpenClaw keeps it in SQLite, which nolapse reads and never writes".into()),
+        writable: Err(NotWritten::Because(
+            "OpenClaw keeps it in SQLite, which nolapse reads and never writes".into(),
+        )),
         profiles: Vec::new(),
         aside: Aside::default(),
         uses: Vec::new(),
@@ -149,7 +151,7 @@ pub(super) fn look_at(
     ];
     for (path, side) in sides {
         let Some(Err(state)) = side else { continue };
-        let (agent::Store::Malformed(why) | agent::Store::Refused(why)) = state else {
+        let Some(why) = state.unread() else {
             continue;
         };
         let problem = Problem::at(

@@ -83,7 +83,7 @@ pub(crate) fn payload(event: &Event, now: Ms, hold: Ms) -> Value {
         json!({
             "labels": {
                 "alertname": "nolapse",
-                "alert_id": line(&event.alert_id),
+                "alert_id": line(&event.alert_id.to_string()),
                 "host": event.host,
                 "login": event.login.as_ref().map_or("".into(), |login| line(&login.id)),
                 "severity": severity.word(),

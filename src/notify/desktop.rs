@@ -242,7 +242,7 @@ mod bus {
             body: clip(&text::plain(event), BODY, Count::Chars, escape),
             icon,
             urgency,
-            tag: event.alert_id.clone(),
+            tag: event.alert_id.to_string(),
         }
     }
 

@@ -24,7 +24,7 @@ impl Log {
     /// None.
     pub(crate) async fn send(&self, event: &Event, _: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let line = line(event);
-        let (id, alert) = (event.event_id.as_str(), event.alert_id.as_str());
+        let (id, alert) = (event.event_id.as_str(), event.alert_id.to_string());
         match (event.status, event.severity) {
             (Status::Firing, Severity::Critical) => tracing::error!(target: "nolapse::alert", id, alert, "{line}"),
             (Status::Firing, Severity::Warning) => tracing::warn!(target: "nolapse::alert", id, alert, "{line}"),

@@ -24,11 +24,12 @@ mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::cause::Cause;
 use crate::edge::files;
 use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::edge::progress;
-use crate::rules::alert::{self, Alert};
+use crate::rules::alert::Alert;
 use crate::rules::text;
 use crate::secret::SecretUrl;
 use crate::table::{self, ConfigError, Table, nearest};
@@ -482,16 +483,19 @@ impl Channel {
         alert.severity >= self.min_severity && self.routes(alert.login.as_ref(), &alert.affected, &alert.id)
     }
 
-    fn routes(&self, login: Option<&EventLogin>, affected: &[Affected], alert_id: &str) -> bool {
+    fn routes(&self, login: Option<&EventLogin>, affected: &[Affected], cause: &Cause) -> bool {
         let any = |globs: &[glob::Pattern], mut names: Box<dyn Iterator<Item = String> + '_>| {
             globs.is_empty() || names.any(|name| globs.iter().any(|glob| glob.matches(&name)))
         };
-        let store = alert_id.strip_prefix("store:").map(str::to_owned);
+        let store = match cause {
+            Cause::Store(label) => Some(label.clone()),
+            _ => None,
+        };
         let agents = affected.iter().map(Affected::label);
         let routed = any(&self.logins, Box::new(login.iter().map(|login| login.id.clone())))
             && any(&self.agents, Box::new(agents.chain(store)));
         // that another channel fails concerns everybody
-        routed || alert_id.starts_with("channel:") || matches!(alert_id, alert::HEARTBEAT | alert::CONFIG)
+        routed || matches!(cause, Cause::Channel(_) | Cause::Heartbeat | Cause::Config)
     }
 
     /// Whether the receiver keeps an alert open until it is told that it is over.
@@ -648,7 +652,7 @@ pub(crate) async fn send_all<'a, J: Into<Job<'a>>>(
 async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<Receipt, SendError>)> {
     let begun = crate::edge::host::monotonic();
     let mut results = Vec::new();
-    let mut handles: Vec<(String, String)> = Vec::new();
+    let mut handles: Vec<(Cause, String)> = Vec::new();
     let mut stop = None;
     for job in lane {
         if let Some(SendError::Passing { why, retry_after }) = &stop {

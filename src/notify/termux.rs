@@ -163,9 +163,9 @@ pub(crate) fn args(event: &Event, host: &Host) -> Vec<String> {
     .map(String::from)
     .into();
     if let (true, Some(login)) = (sign_in, &event.login) {
-        let start = phone::start(host, &event.alert_id, &login.id);
+        let start = phone::start(host, &event.alert_id.to_string(), &login.id);
         args.extend(["--action", &start, "--button1", "Sign in", "--button1-action", &start].map(String::from));
-        let terminal = phone::in_terminal(host, &event.alert_id, &login.id);
+        let terminal = phone::in_terminal(host, &event.alert_id.to_string(), &login.id);
         args.extend(["--button2", "In a terminal", "--button2-action", &terminal].map(String::from));
     }
     args

@@ -179,8 +179,7 @@ impl Grant for StoreGrant<'_> {
                     None => Now::Gone,
                 }
             }
-            agent::Store::Absent => Now::Gone,
-            agent::Store::Malformed(why) | agent::Store::Refused(why) => Now::Unreadable(why.clone()),
+            state => state.unread().map_or(Now::Gone, |why| Now::Unreadable(why.to_owned())),
         }
     }
 
@@ -307,7 +306,7 @@ fn case<'a>(
         credential,
         lead: ctx.config.renew.lead,
         shared: holders > 1,
-        writable: agent.writable.as_ref().copied().map_err(String::as_str),
+        writable: agent.writable.as_ref().copied(),
         known_locks: known_locks(&view.state_dirs[agent.agent.state_dir]),
         rejected: &ledger.rejected,
         spent: &ledger.spent,

@@ -4,6 +4,7 @@ use super::resolve::AuthConfig;
 use crate::secret::Secret;
 use crate::types::Flaw;
 use crate::types::{AgentRef, Family, LockKind, Ms, Profile};
+use std::fmt;
 use std::path::PathBuf;
 
 /// The generation of the product that last touched a state directory, which decides format and lock.
@@ -94,8 +95,12 @@ pub enum Store {
     Absent,
     /// Something that is no store, and stays so: never replaced.
     Malformed(String),
+    /// It would be a store but for the byte order mark that it begins with.
+    ByteOrderMark,
     /// The system refused to read it.
     Refused(String),
+    /// The same, and it is this user's: its mode keeps its owner out.
+    OwnMode(String),
     /// A store with these valid entries, in file order.
     Read(Vec<Profile>),
 }
@@ -109,12 +114,42 @@ impl Store {
         }
     }
 
+    /// Why nobody knows what it holds, where that is so.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        match self {
+            Self::Malformed(why) | Self::Refused(why) | Self::OwnMode(why) => Some(why),
+            Self::ByteOrderMark => Some(BYTE_ORDER_MARK),
+            Self::Absent | Self::Read(_) => None,
+        }
+    }
+
     /// Moves the valid entries out: a store is looked at once, and thousands of tokens are not kept twice.
     pub(crate) fn take_profiles(&mut self) -> Vec<Profile> {
         match self {
             Self::Read(profiles) => std::mem::take(profiles),
             _ => Vec::new(),
         }
+    }
+}
+
+/// Why a store may not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotWritten {
+    /// The configuration says so.
+    Excluded,
+    /// It belongs to another user.
+    OtherOwner,
+    /// In words.
+    Because(String),
+}
+
+impl fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Excluded => "excluded by `sync.exclude_agents`",
+            Self::OtherOwner => "it belongs to another user",
+            Self::Because(why) => why,
+        })
     }
 }
 
@@ -199,5 +234,5 @@ pub struct SecretSource {
 /// Why a store that begins with one is none to its agent.
 pub(crate) const BYTE_ORDER_MARK: &str = "it begins with a byte order mark, which the agents cannot read";
 
-/// How the cause ends where a file's mode does not let its own owner read it.
+/// What the cause says where a file's mode does not let its own owner read it.
 pub(crate) const OWN_MODE: &str = "its mode keeps its owner out";

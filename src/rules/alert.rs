@@ -5,11 +5,11 @@
 
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
-use super::resolve::{PassedOver, Resolved, normalise_provider};
+use super::resolve::{PassedOver, Resolved, Unread, normalise_provider};
 use super::shape::{self, KeptAs};
 use super::stopped;
-use crate::rules::agent;
-use crate::rules::agent::OWN_MODE;
+use crate::cause::Cause;
+use crate::rules::agent::{self, NotWritten};
 use crate::rules::login::SIMPLE;
 use crate::rules::login::{Fault, Grant, Source, State};
 use crate::rules::view::ignored_words;
@@ -26,7 +26,7 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// The root cause, the same from its first warning to its recovery.
-    pub(crate) id: String,
+    pub(crate) id: Cause,
     /// A [`Reason`] word or a problem's kind.
     pub(crate) kind: String,
     /// How loud.
@@ -43,6 +43,29 @@ pub struct Alert {
     pub(crate) path: Option<String>,
     /// The cause in words, where the kind does not say it all.
     pub(crate) detail: Option<String>,
+    /// What of it decides the remedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) obstacle: Option<Obstacle>,
+}
+
+/// What of an alert's cause decides its remedy, beside its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// The store is not written.
+    NotWritten,
+    /// The store is not written, since it belongs to another user.
+    OtherOwner,
+    /// The store is not written, since the configuration says so.
+    Excluded,
+    /// The login of a copy, or the grant of its own, could not be renewed.
+    NotRenewed,
+    /// The login's own access token has ended as well, and nobody renews it.
+    NobodyRenews,
+    /// The provider wants to be paid.
+    Billing,
+    /// All that the store holds stands outside `profiles`.
+    OutsideProfiles,
 }
 
 /// Everything that needs a human, the worst first.
@@ -111,7 +134,7 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             _ => Severity::Critical,
         };
         alerts.push(Alert {
-            id: format!("login:{}", login.id()),
+            id: Cause::Login(login.id().to_owned()),
             kind: login_kind(login, fault).to_owned(),
             severity,
             lapsed,
@@ -124,6 +147,7 @@ fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
                 _ => tilde(&login.login.place.file()),
             }),
             detail,
+            obstacle: None,
         });
     }
     alerts
@@ -159,8 +183,6 @@ pub(super) const NOT_CONFIGURED: &str = "login_not_configured";
 pub(super) const BYTE_ORDER_MARK: &str = "byte_order_mark";
 /// A file or directory that belongs to another user.
 pub(super) const FOREIGN_OWNER: &str = "foreign_owner";
-/// How the detail of a copy begins whose store is not written.
-pub(super) const NOT_WRITTEN: &str = "the store is not written";
 /// What stands in an API key's place is none.
 pub(super) const NO_KEY: &str = "no_key";
 /// A file of this user's that its mode does not let this user read.
@@ -169,9 +191,6 @@ pub(super) const NOT_READABLE: &str = "not_readable";
 pub(super) const NO_SCOPES: &str = "no_scopes";
 /// A login with a refresh token and without an access token.
 pub(super) const NO_ACCESS: &str = "no_access_token";
-
-/// How the detail of a stale copy begins where its login could not be renewed.
-pub(super) const NOT_RENEWED: &str = "it could not be renewed";
 
 /// A renewal whose outcome is not known, or whose tokens could not be saved. A login that has lapsed says so itself.
 fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
@@ -187,7 +206,7 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             continue;
         }
         alerts.push(Alert {
-            id: format!("renew:{}", login.id()),
+            id: Cause::Renewal(login.id().to_owned()),
             kind: kind.to_owned(),
             severity: Severity::Critical,
             lapsed: true,
@@ -196,6 +215,7 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             affected: affected(view, |profile| profile.login == Some(i)),
             path: Some(tilde(&login.login.place.file())),
             detail: Some(why.clone()),
+            obstacle: None,
         });
     }
     for agent in &view.agents {
@@ -207,7 +227,7 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             };
             let id = &profile.profile.id;
             alerts.push(Alert {
-                id: format!("renew:{}/{id}", agent.agent.agent.label()),
+                id: Cause::Renewal(format!("{}/{id}", agent.agent.agent.label())),
                 kind: kind.to_owned(),
                 severity: Severity::Critical,
                 lapsed: true,
@@ -223,6 +243,7 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
                 }],
                 path: Some(tilde(&agent.path)),
                 detail: Some(why.clone()),
+                obstacle: None,
             });
         }
     }
@@ -235,7 +256,7 @@ fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let healed = logins.filter_map(|(i, login)| Some((i, login, login.healed.as_ref()?)));
     healed
         .map(|(i, login, healed)| Alert {
-            id: format!("healed:{}", login.id()),
+            id: Cause::Healed(login.id().to_owned()),
             kind: HEALED.to_owned(),
             severity: Severity::Info,
             lapsed: false,
@@ -244,6 +265,7 @@ fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             affected: Vec::new(),
             path: Some(tilde(&login.login.place.file())),
             detail: Some(healed.from.clone()),
+            obstacle: None,
         })
         .collect()
 }
@@ -252,11 +274,12 @@ fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
 pub(super) const HEALED: &str = "healed";
 
 /// Why the login of a stale copy could not be renewed, where that is why.
-fn not_renewed(login: &LoginView, now: Ms) -> Option<String> {
+fn not_renewed(login: &LoginView, now: Ms) -> Option<(Obstacle, String)> {
     let grant = login.login.grant()?;
     let Some(renewal) = login.renewal.as_ref() else {
         // nobody tried: renewal is switched off
-        return grant.expires.is_some_and(|at| at <= now).then(|| LOGIN_OVER.to_owned());
+        let ended = grant.expires.is_some_and(|at| at <= now);
+        return ended.then(|| (Obstacle::NobodyRenews, LOGIN_OVER.to_owned()));
     };
     let simple = login.login.shadowed_by.iter().find(|name| name.starts_with(SIMPLE));
     let about_it = grant.refresh.token().map(Secret::fingerprint) == Some(renewal.token);
@@ -265,7 +288,11 @@ fn not_renewed(login: &LoginView, now: Ms) -> Option<String> {
     let cause = simple.map_or_else(String::new, |name| {
         format!("; with {name} Claude Code says that nobody is logged in")
     });
-    (about_it && ended).then(|| format!("{NOT_RENEWED}: {why}{cause}"))
+    (about_it && ended).then(|| could_not_be_renewed(&format!("{why}{cause}")))
+}
+
+fn could_not_be_renewed(why: &str) -> (Obstacle, String) {
+    (Obstacle::NotRenewed, format!("it could not be renewed: {why}"))
 }
 
 /// Six hours ahead is now.
@@ -277,7 +304,7 @@ fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
 }
 
 fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
-    let mut groups: BTreeMap<String, Alert> = BTreeMap::new();
+    let mut groups: BTreeMap<Cause, Alert> = BTreeMap::new();
     for agent in &view.agents {
         let state_dir = &view.state_dirs[agent.agent.state_dir];
         let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
@@ -331,15 +358,17 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             let covered = covered || verdict.reason == Some(Reason::NoToken) && another_ended(agent, profile);
             let label = agent.agent.agent.label();
             let id = match (profile.login, &profile.profile.credential) {
-                (Some(login), _) if profile.elsewhere.is_none() => format!("copies:{}", view.logins[login].id()),
+                (Some(login), _) if profile.elsewhere.is_none() => Cause::Copies(view.logins[login].id().to_owned()),
                 (
                     _,
                     Credential::Oauth {
                         refresh: Some(refresh), ..
                     },
-                ) => format!("grant:{}", refresh.fingerprint()),
-                (_, Credential::Token { token: Some(token), .. }) => format!("token:{}", Secret::fingerprint(token)),
-                _ => format!("profile:{label}/{}", profile.profile.id),
+                ) => Cause::Grant(refresh.fingerprint().to_string()),
+                (_, Credential::Token { token: Some(token), .. }) => {
+                    Cause::Token(Secret::fingerprint(token).to_string())
+                }
+                _ => Cause::Profile(format!("{label}/{}", profile.profile.id)),
             };
             let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
             let severity = match lapsed {
@@ -364,25 +393,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                     _ => verdict.reason.map_or("missing", Reason::word),
                 },
             };
-            let detail = match (&agent.writable, profile.login, profile.relation) {
-                _ if profile.elsewhere.is_some() => profile.elsewhere.clone(),
-                _ if unread.is_some() => unread.map(|why| format!("it {why}")),
-                _ if verdict.reason == Some(Reason::NoToken) => match profile.profile.held {
-                    Held::Flawed(flaw) => Some(flaw.words().to_owned()),
-                    _ => None,
-                },
-                (Err(why), Some(_), _) => Some(format!("{NOT_WRITTEN}: {why}")),
-                (Ok(()), Some(i), _) if verdict.reason == Some(Reason::CopyStale) => {
-                    not_renewed(&view.logins[i], view.now)
-                }
-                (_, None, _) if verdict.reason == Some(Reason::CopyStale) => profile
-                    .renewal
-                    .as_ref()
-                    .and_then(|renewal| renewal.last.as_ref())
-                    .map(|last| format!("{NOT_RENEWED}: {}", last.why)),
-                (Ok(()), Some(_), Relation::Unknown) => Some("its refresh token is not the login's".to_owned()),
-                _ => None,
-            };
+            let (obstacle, detail) = profile_detail(view, agent, profile, unread);
             let alert = groups.entry(id.clone()).or_insert_with(|| Alert {
                 id,
                 kind: kind.to_owned(),
@@ -393,6 +404,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 affected: Vec::new(),
                 path: Some(tilde(&agent.path)),
                 detail,
+                obstacle,
             });
             alert.affected.push(one);
             alert.severity = alert.severity.max(severity);
@@ -407,6 +419,42 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
         }
     }
     groups.into_values().collect()
+}
+
+/// What the kind does not say of a profile, and what of it decides the remedy.
+fn profile_detail(
+    view: &View,
+    agent: &AgentView,
+    profile: &ProfileView,
+    unread: Option<&String>,
+) -> (Option<Obstacle>, Option<String>) {
+    let reason = profile.verdict.reason;
+    let stale = reason == Some(Reason::CopyStale);
+    let said = match (&agent.writable, profile.login, profile.relation) {
+        _ if profile.elsewhere.is_some() => return (None, profile.elsewhere.clone()),
+        _ if unread.is_some() => return (None, unread.map(|why| format!("it {why}"))),
+        _ if reason == Some(Reason::NoToken) => match profile.profile.held {
+            Held::Flawed(flaw) => return (None, Some(flaw.words().to_owned())),
+            _ => None,
+        },
+        (Err(why), Some(_), _) => Some((
+            match why {
+                NotWritten::Excluded => Obstacle::Excluded,
+                NotWritten::OtherOwner => Obstacle::OtherOwner,
+                NotWritten::Because(_) => Obstacle::NotWritten,
+            },
+            format!("the store is not written: {why}"),
+        )),
+        (Ok(()), Some(i), _) if stale => not_renewed(&view.logins[i], view.now),
+        (_, None, _) if stale => profile
+            .renewal
+            .as_ref()
+            .and_then(|renewal| renewal.last.as_ref())
+            .map(|last| could_not_be_renewed(&last.why)),
+        (Ok(()), Some(_), Relation::Unknown) => return (None, Some("its refresh token is not the login's".to_owned())),
+        _ => None,
+    };
+    said.map_or((None, None), |(obstacle, detail)| (Some(obstacle), Some(detail)))
 }
 
 /// Whether the agent works without this profile: it uses another, or comes to one when this ends.
@@ -433,16 +481,18 @@ fn another_ended(agent: &AgentView, profile: &ProfileView) -> bool {
 
 fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let broken = view.agents.iter().filter_map(|agent| {
-        let (kind, severity, why) = match &agent.store {
-            agent::Store::Malformed(why) if why == agent::BYTE_ORDER_MARK => (BYTE_ORDER_MARK, Severity::Critical, why),
-            agent::Store::Malformed(why) => ("store_malformed", Severity::Critical, why),
-            agent::Store::Refused(why) if agent.foreign.is_some() => (FOREIGN_OWNER, Severity::Warning, why),
-            agent::Store::Refused(why) if why.ends_with(OWN_MODE) => (NOT_READABLE, Severity::Warning, why),
-            agent::Store::Refused(why) => ("unreadable", Severity::Warning, why),
-            _ => return None,
+        let (kind, severity) = match &agent.store {
+            agent::Store::ByteOrderMark => (BYTE_ORDER_MARK, Severity::Critical),
+            agent::Store::Malformed(_) => ("store_malformed", Severity::Critical),
+            agent::Store::Refused(_) | agent::Store::OwnMode(_) if agent.foreign.is_some() => {
+                (FOREIGN_OWNER, Severity::Warning)
+            }
+            agent::Store::OwnMode(_) => (NOT_READABLE, Severity::Warning),
+            agent::Store::Refused(_) => ("unreadable", Severity::Warning),
+            agent::Store::Absent | agent::Store::Read(_) => return None,
         };
         Some(Alert {
-            id: format!("store:{}", agent.agent.agent.label()),
+            id: Cause::Store(agent.agent.agent.label()),
             kind: kind.to_owned(),
             severity,
             lapsed: true,
@@ -451,7 +501,8 @@ fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             affected: Vec::new(),
             // whose directory it is decides; what is in it goes with it
             path: Some(tilde(agent.foreign.as_ref().unwrap_or(&agent.path))),
-            detail: Some(why.clone()),
+            detail: agent.store.unread().map(str::to_owned),
+            obstacle: None,
         })
     });
     broken.collect()
@@ -617,11 +668,17 @@ impl Silence {
 impl Alert {
     /// The agents that it is about, by label. A login is more than its agents: people work with it too.
     fn agents(&self) -> impl Iterator<Item = String> {
-        let of_login = self.id.starts_with("login:") || self.id.starts_with("renew:") && self.login.is_some();
+        let of_login = match self.id {
+            Cause::Login(_) => true,
+            Cause::Renewal(_) => self.login.is_some(),
+            _ => false,
+        };
         let affected = self.affected.iter().filter(move |_| !of_login);
-        affected
-            .map(Affected::label)
-            .chain(self.id.strip_prefix("store:").map(str::to_owned))
+        let store = match &self.id {
+            Cause::Store(label) => Some(label.clone()),
+            _ => None,
+        };
+        affected.map(Affected::label).chain(store)
     }
 }
 
@@ -718,16 +775,11 @@ impl Trouble {
     }
 }
 
-/// The alert id of a channel that cannot be told anything.
-pub(crate) fn channel_id(name: &str) -> String {
-    format!("channel:{name}")
-}
-
 /// An alert for every channel that keeps failing; it goes through the others.
 pub fn channel_alerts(troubles: &BTreeMap<String, Trouble>) -> Vec<Alert> {
     let lasting = troubles.iter().filter(|(_, trouble)| trouble.lasting());
     let alert = |(name, trouble): (&String, &Trouble)| Alert {
-        id: channel_id(name),
+        id: Cause::Channel(name.clone()),
         kind: if trouble.refused {
             "channel_refused"
         } else {
@@ -741,6 +793,7 @@ pub fn channel_alerts(troubles: &BTreeMap<String, Trouble>) -> Vec<Alert> {
         affected: Vec::new(),
         path: None,
         detail: Some(trouble.why.clone()),
+        obstacle: None,
     };
     lasting.map(alert).collect()
 }
@@ -749,7 +802,7 @@ pub fn channel_alerts(troubles: &BTreeMap<String, Trouble>) -> Vec<Alert> {
 pub(crate) fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
     let trouble = trouble.filter(|trouble| trouble.lasting())?;
     Some(Alert {
-        id: HEARTBEAT.to_owned(),
+        id: Cause::Heartbeat,
         kind: if trouble.refused {
             "heartbeat_refused"
         } else {
@@ -763,13 +816,14 @@ pub(crate) fn heartbeat_alert(trouble: Option<&Trouble>) -> Option<Alert> {
         affected: Vec::new(),
         path: None,
         detail: Some(trouble.why.clone()),
+        obstacle: None,
     })
 }
 
 /// An alert where passes go on with the last valid configuration.
 pub(crate) fn config_alert(broken: Option<&str>) -> Option<Alert> {
     Some(Alert {
-        id: CONFIG.to_owned(),
+        id: Cause::Config,
         kind: "config_broken".to_owned(),
         severity: Severity::Warning,
         lapsed: true,
@@ -778,14 +832,9 @@ pub(crate) fn config_alert(broken: Option<&str>) -> Option<Alert> {
         affected: Vec::new(),
         path: None,
         detail: Some(broken?.to_owned()),
+        obstacle: None,
     })
 }
-
-/// The alert id of the configuration.
-pub(crate) const CONFIG: &str = "config";
-
-/// The alert id of the heartbeat.
-pub(crate) const HEARTBEAT: &str = "heartbeat";
 
 /// What will be remembered once a channel was told.
 pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Ms) -> Told {
@@ -836,7 +885,7 @@ fn of_stopped(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Al
             .agents
             .iter()
             .find(|main| main.agent.state_dir == agent.agent.state_dir && main.agent.agent.id == "main");
-        let id = main.map(|main| format!("agent:{}#{}", main.agent.agent.label(), resolved.provider));
+        let id = main.map(|main| of_agent(&main.agent.agent.label(), resolved));
         let cause = alerts
             .iter_mut()
             .find(|one| Some(&one.id) == id.as_ref() && one.kind == alert.kind);
@@ -849,6 +898,13 @@ fn of_stopped(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Al
         }
     }
     alerts
+}
+
+fn of_agent(label: &str, resolved: &Resolved) -> Cause {
+    Cause::Agent {
+        agent: label.to_owned(),
+        provider: resolved.provider.clone(),
+    }
 }
 
 fn stopped(
@@ -889,7 +945,7 @@ fn stopped(
         _ => Severity::Critical,
     };
     Alert {
-        id: format!("agent:{}#{}", of.label(), resolved.provider),
+        id: of_agent(&of.label(), resolved),
         kind: why.kind().to_owned(),
         severity,
         lapsed: true,
@@ -905,6 +961,17 @@ fn stopped(
             stopped::Why::Ignored => ignored_words(agent),
             _ => resolved.why(),
         }),
+        obstacle: match why {
+            stopped::Why::Ignored => {
+                let outside = agent.aside.ignored.iter().any(|one| one.why == Unread::Outside);
+                outside.then_some(Obstacle::OutsideProfiles)
+            }
+            stopped::Why::HeldBack(_) => {
+                let unpaid = |(_, why): &(String, PassedOver)| matches!(why, PassedOver::HeldBack(_, Some(why)) if why == "billing");
+                resolved.passed_over.iter().any(unpaid).then_some(Obstacle::Billing)
+            }
+            _ => None,
+        },
     }
 }
 
@@ -928,6 +995,7 @@ mod tests {
             affected: Vec::new(),
             path: None,
             detail: None,
+            obstacle: None,
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn rank(event: &Event) -> (bool, Reverse<Severity>, bool, Ms) {
     (
         event.status == Status::Resolved,
         Reverse(event.severity),
-        event.alert_id.starts_with("remote:"),
+        event.alert_id.is_remote(),
         event.at,
     )
 }
@@ -78,7 +78,7 @@ mod tests {
     fn event(n: usize, status: Status, severity: Severity) -> Event {
         Event {
             event_id: format!("msg_{n}"),
-            alert_id: format!("token:{n}"),
+            alert_id: format!("token:{n}").into(),
             status,
             severity,
             kind: "expired".into(),

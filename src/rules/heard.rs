@@ -2,6 +2,7 @@
 //! person muted it; the log reaches nobody by itself.
 
 use super::alert::{Alert, Mute, Told};
+use crate::cause::Cause;
 use crate::types::{DAY, Ms, Severity, Status};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,17 +124,16 @@ pub(crate) fn after(alerts: Vec<Alert>, repairs: &Repairs) -> Vec<Alert> {
     let mut left = Vec::new();
     for mut alert in alerts {
         let login = alert.login.as_ref().map(|login| login.id.as_str());
-        let scope = alert.id.split(':').next().unwrap_or_default();
         let renewed = login.is_some_and(|id| repairs.renewed.contains(id));
-        match scope {
-            "login" | "copies" if renewed => continue,
-            "copies" => {
+        match alert.id {
+            Cause::Login(_) | Cause::Copies(_) if renewed => continue,
+            Cause::Copies(_) => {
                 alert.affected.retain(|one| !repairs.written.contains(&one.label()));
                 if alert.affected.is_empty() {
                     continue;
                 }
             }
-            "grant" => {
+            Cause::Grant(_) => {
                 let mends = |one: &crate::types::Affected| {
                     repairs.renewed.contains(&format!("{}#{}", one.label(), one.profile))
                 };
@@ -166,6 +166,7 @@ mod tests {
             affected: Vec::new(),
             path: None,
             detail: None,
+            obstacle: None,
         }
     }
 

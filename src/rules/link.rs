@@ -1,6 +1,7 @@
 //! What is remembered of a link between OpenClaw's agents and a login, and what is told of it.
 
 use super::alert::Alert;
+use crate::cause::Cause;
 use crate::secret::Fingerprint;
 use crate::types::{Ms, Severity};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
     let one = |(dir, link): (&String, &Link)| {
         let trouble = link.trouble.as_ref()?;
         Some(Alert {
-            id: format!("reload:{dir}"),
+            id: Cause::Reload(dir.clone()),
             kind: RELOAD_FAILED.to_owned(),
             severity: Severity::Warning,
             lapsed: true,
@@ -52,6 +53,7 @@ pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
             affected: Vec::new(),
             path: Some(dir.clone()),
             detail: Some(trouble.why.clone()),
+            obstacle: None,
         })
     };
     links.iter().filter_map(one).collect()

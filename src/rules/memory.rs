@@ -6,6 +6,7 @@ use super::link::Link;
 use super::login::{Healed, SetupToken};
 use super::remote::RemoteMemory;
 use super::renew::Record;
+use crate::cause::Cause;
 use crate::secret::Fingerprint;
 use crate::types::{Event, Ms, Severity};
 use serde::{Deserialize, Serialize};
@@ -38,9 +39,9 @@ pub struct Ledger {
     /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
     #[serde(default)]
     pub(crate) setup_tokens: BTreeMap<Fingerprint, SetupToken>,
-    /// By alert id.
+    /// What is remembered of each alert.
     #[serde(default)]
-    pub alerts: BTreeMap<String, AlertMemory>,
+    pub alerts: BTreeMap<Cause, AlertMemory>,
     /// By the remote's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) remotes: BTreeMap<String, RemoteMemory>,

@@ -1,6 +1,7 @@
 //! What another host said of itself, or did not say -> alerts. Its words are foreign: bounded, and stripped of controls.
 
 use super::alert::Alert;
+use crate::cause::Cause;
 use crate::types::{Affected, EventLogin, Family, HOUR, Health, Ms, Reason, Severity};
 use serde::{Deserialize, Serialize};
 
@@ -227,7 +228,7 @@ pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert>
         None => silence.words().to_owned(),
     };
     if silence == Silence::ConfigBroken {
-        alerts.retain(|alert| alert.id != config_id(name));
+        alerts.retain(|alert| alert.id != Cause::Config.on(name));
         alerts.push(config_broken(name, detail));
     } else if now - since >= way.grace {
         let (kind, path) = match silence {
@@ -239,7 +240,7 @@ pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert>
             _ => ("silent", format!("{} {}", way.ssh, way.command)),
         };
         alerts.push(Alert {
-            id: format!("remote:{name}:host"),
+            id: Cause::Host.on(name),
             kind: kind.into(),
             severity: Severity::Critical,
             lapsed: true,
@@ -248,6 +249,7 @@ pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert>
             affected: Vec::new(),
             path: Some(path),
             detail: Some(detail),
+            obstacle: None,
         });
     }
     alerts
@@ -256,13 +258,9 @@ pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert>
 /// The kind of an alert about a changed host key.
 pub(crate) const KEY_CHANGED: &str = "host_key_changed";
 
-fn config_id(name: &str) -> String {
-    format!("remote:{name}:{}", super::alert::CONFIG)
-}
-
 fn config_broken(name: &str, detail: String) -> Alert {
     Alert {
-        id: config_id(name),
+        id: Cause::Config.on(name),
         kind: "config_broken".into(),
         severity: Severity::Warning,
         lapsed: true,
@@ -271,6 +269,7 @@ fn config_broken(name: &str, detail: String) -> Alert {
         affected: Vec::new(),
         path: None,
         detail: Some(detail),
+        obstacle: None,
     }
 }
 
@@ -290,7 +289,7 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
         let lapsed = login.health != Health::Expiring;
         let ends = if lapsed { None } else { login.login_ends_at };
         alerts.push(Alert {
-            id: format!("remote:{name}:login:{id}"),
+            id: Cause::Login(id.clone()).on(name),
             kind: reason.map_or("missing", Reason::word).to_owned(),
             severity: severity(lapsed, ends, now),
             lapsed,
@@ -306,6 +305,7 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
             }),
             path: None,
             detail: None,
+            obstacle: None,
         });
     }
     for agent in &answer.agents {
@@ -319,12 +319,13 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
             }
             let lapsed = profile.health != Health::Expiring;
             alerts.push(Alert {
-                id: format!(
-                    "remote:{name}:profile:{}/{}/{}",
+                id: Cause::Profile(format!(
+                    "{}/{}/{}",
                     text(&agent.family),
                     text(&agent.agent),
                     text(&profile.id)
-                ),
+                ))
+                .on(name),
                 kind: reason.map_or("missing", Reason::word).to_owned(),
                 severity: severity(lapsed, profile.expires_at, now),
                 lapsed,
@@ -333,6 +334,7 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
                 affected: affected(answer, |other| std::ptr::eq(other, profile)),
                 path: None,
                 detail: None,
+                obstacle: None,
             });
         }
     }
@@ -349,7 +351,7 @@ fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
     alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
     let rest = alerts.split_off(MOST - 1);
     alerts.push(Alert {
-        id: format!("remote:{name}:rest"),
+        id: Cause::Other("rest".into()).on(name),
         kind: "more".into(),
         severity: rest
             .iter()
@@ -362,6 +364,7 @@ fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
         affected: Vec::new(),
         path: None,
         detail: Some(format!("{} more there need a person", rest.len())),
+        obstacle: None,
     });
     alerts
 }
@@ -454,7 +457,7 @@ mod tests {
         let now = alerts(way(30 * MINUTE), &memory, NOW);
         assert_eq!(now.len(), 1);
         assert_eq!(
-            (now[0].id.as_str(), now[0].severity),
+            (now[0].id.to_string().as_str(), now[0].severity),
             ("remote:gw:login:claude", Severity::Warning)
         );
         assert_eq!((now[0].ends, now[0].affected.len()), (Some(NOW + 2 * DAY), 1));
@@ -470,7 +473,7 @@ mod tests {
         note(&mut memory, "gw", Err(Silence::Refused.into()), NOW + 20 * MINUTE);
         let ids = |at| -> Vec<String> {
             let alerts = alerts(way(30 * MINUTE), &memory, at);
-            alerts.into_iter().map(|alert| alert.id).collect()
+            alerts.into_iter().map(|alert| alert.id.to_string()).collect()
         };
         assert_eq!(ids(NOW + 30 * MINUTE), ["remote:gw:login:claude"]);
         assert_eq!(ids(NOW + 31 * MINUTE), ["remote:gw:login:claude", "remote:gw:host"]);
@@ -539,7 +542,7 @@ mod tests {
             NOW + 1,
         );
         let now = alerts(way(30 * MINUTE), &memory, NOW + 1);
-        let ids: Vec<&str> = now.iter().map(|alert| alert.id.as_str()).collect();
+        let ids: Vec<String> = now.iter().map(|alert| alert.id.to_string()).collect();
         assert_eq!(ids, ["remote:gw:login:claude", "remote:gw:config"]);
         assert!(
             now[1]

@@ -6,6 +6,7 @@
 use super::backoff::gap;
 use super::health;
 use super::spent::Spent;
+use crate::rules::agent::NotWritten;
 use crate::rules::login::{Grant, Refresh, Source, State};
 use crate::secret::{Fingerprint, Secret};
 use crate::types::{Credential, HOUR, MINUTE, Ms};
@@ -346,7 +347,7 @@ pub(crate) struct OwnCase<'a> {
     /// Another profile holds the same refresh token.
     pub(crate) shared: bool,
     /// Whether the store may be written.
-    pub(crate) writable: Result<(), &'a str>,
+    pub(crate) writable: Result<(), &'a NotWritten>,
     /// Whether it is known what the store's agents lock over a refresh.
     pub(crate) known_locks: Result<(), &'a str>,
     /// Refresh tokens that the server refused for good.
@@ -388,7 +389,7 @@ pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not
     if case.shared {
         return Err(Not::Shared);
     }
-    case.writable.map_err(|why| Not::Unwritable(why.to_owned()))?;
+    case.writable.map_err(|why| Not::Unwritable(why.to_string()))?;
     case.known_locks.map_err(|why| Not::OtherLock(why.to_owned()))?;
     let expires = expires.ok_or(Not::NoClock)?;
     if expires.saturating_sub(case.lead) > now && !case.force {
@@ -736,7 +737,7 @@ mod tests {
             (
                 "not writable",
                 OwnCase {
-                    writable: Err("w"),
+                    writable: Err(&NotWritten::Because("w".into())),
                     ..plain
                 },
                 Err(Not::Unwritable("w".into())),

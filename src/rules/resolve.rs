@@ -53,9 +53,6 @@ pub(crate) struct Ignored {
     pub(crate) why: Unread,
 }
 
-/// Of an entry beside `profiles`, after its name.
-pub(crate) const OUTSIDE: &str = "stands outside `profiles`";
-
 /// Why an agent does not read an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
@@ -80,7 +77,7 @@ impl Unread {
     /// The cause, after the entry's name.
     pub(crate) fn words(&self) -> String {
         match self {
-            Self::Outside => OUTSIDE.into(),
+            Self::Outside => "stands outside `profiles`".into(),
             Self::NoType => "has no `type`".into(),
             Self::UnknownType => "has a `type` that agents do not know".into(),
             Self::NoProvider => "has no `provider`".into(),

@@ -76,6 +76,7 @@ mod tests {
             affected: Vec::new(),
             path: None,
             detail: None,
+            obstacle: None,
         }
     }
 
@@ -159,7 +160,7 @@ mod tests {
             // when it happened by the clock of then is what the receiver was told
             expected.outbox[0].event.at = NOW + ahead;
             assert_eq!(settled, expected, "{ahead}");
-            let told = &settled.alerts["store:clawdbot/main"].channels["phone"];
+            let told = &settled.alerts[&"store:clawdbot/main".into()].channels["phone"];
             let reminded = alert::decide(&alert(), Some(told), None, &[], NOW + HOUR);
             assert_eq!(reminded, Decision::Tell(Why::Reminder), "an hour later, not a day");
             let early = alert::decide(&alert(), Some(told), None, &[], NOW + HOUR - 1);

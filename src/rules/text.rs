@@ -193,7 +193,7 @@ pub(crate) fn heading(event: &Event) -> &'static str {
 
 /// A key for "the same alert" at a service that several hosts report to: 16 hex digits of host and alert id.
 pub(crate) fn alert_key(event: &Event) -> String {
-    key(&event.host, &event.alert_id)
+    key(&event.host, &event.alert_id.to_string())
 }
 
 /// [`alert_key`] of an alert that is known by its id.
@@ -251,7 +251,7 @@ pub(crate) fn fill(template: &str, event: &Event) -> String {
             names.dedup();
             names.join(", ")
         }
-        "alert_id" => event.alert_id.clone(),
+        "alert_id" => event.alert_id.to_string(),
         "event_id" => event.event_id.clone(),
         "at" => rfc3339(event.at),
         _ => String::new(),

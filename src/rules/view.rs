@@ -1,6 +1,6 @@
 //! The judged world at one moment, as rules and reports read it.
 
-use super::agent::{Agent, StateDir, Store};
+use super::agent::{Agent, NotWritten, StateDir, Store};
 use super::health::Verdict;
 use super::lineage::{LoginMemory, Relation};
 use super::login::{Healed, Login, Source};
@@ -70,7 +70,7 @@ pub struct AgentView {
     /// The store's `stat`, where it is a file.
     pub meta: Option<Meta>,
     /// `Err` where it may not be written, and why.
-    pub writable: Result<(), String>,
+    pub writable: Result<(), NotWritten>,
     /// Its profiles.
     pub profiles: Vec<ProfileView>,
     /// What stands in the store beside them.

@@ -1,12 +1,12 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
 use super::alert::{
-    Alert, BYTE_ORDER_MARK, CONFIG, DIRECTORY, FOREIGN_OWNER, HEALED, HEARTBEAT, LOGIN_OVER, NO_ACCESS, NO_KEY,
-    NO_SCOPES, NOT_A_FILE, NOT_CONFIGURED, NOT_READABLE, NOT_RENEWED, NOT_WRITTEN, Why,
+    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
+    NOT_CONFIGURED, NOT_READABLE, Obstacle, Why,
 };
 use super::link::RELOAD_FAILED;
 use super::remote::KEY_CHANGED;
-use crate::rules::resolve::OUTSIDE;
+use crate::cause::Cause;
 use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
 
@@ -24,12 +24,12 @@ pub(crate) struct Words {
 /// Puts an alert that fires since `since` into words. `when` shows a moment in the user's time zone.
 pub(crate) fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
     // what is the matter on another host is worded as there
-    if let Some((name, id)) = alert.id.strip_prefix("remote:").and_then(|rest| rest.split_once(':')) {
+    if let Cause::Remote { host, cause } = &alert.id {
         let there = Alert {
-            id: id.to_owned(),
+            id: (**cause).clone(),
             ..alert.clone()
         };
-        return words(&there, why, name, since, now, when);
+        return words(&there, why, host, since, now, when);
     }
     let subject = subject(alert);
     let begun = alert.ends.filter(|ends| alert.lapsed && *ends <= now).unwrap_or(since);
@@ -73,8 +73,8 @@ pub(crate) fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, whe
     }
     let remedy = remedy(alert);
     // a command stands on a line of its own, by which every channel knows it for one
-    lines.push(match alert.id.as_str() {
-        "host" => "to see why, run here:".to_owned(),
+    lines.push(match alert.id {
+        Cause::Host => "to see why, run here:".to_owned(),
         _ if alert.kind == "held_back" => format!("to see how it goes on, run on {host}:"),
         _ if alert.kind == HEALED => format!("to see what happened, run on {host}:"),
         _ => format!("to fix it, run on {host}:"),
@@ -144,32 +144,25 @@ pub(crate) fn operand(word: &str) -> String {
 
 fn subject(alert: &Alert) -> String {
     let login = name(alert.login.as_ref().map_or("?", |login| login.id.as_str()));
-    let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
-    match scope {
-        "login" if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
-        "login" if outside(alert) => format!("the setup token in `{login}`"),
-        "login" => format!("Claude login `{login}`"),
-        "renew" | "healed" if alert.login.is_some() => format!("Claude login `{login}`"),
-        "copies" => match agents(alert) {
+    match &alert.id {
+        Cause::Login(_) if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
+        Cause::Login(_) if outside(alert) => format!("the setup token in `{login}`"),
+        Cause::Login(_) => format!("Claude login `{login}`"),
+        Cause::Renewal(_) | Cause::Healed(_) if alert.login.is_some() => format!("Claude login `{login}`"),
+        Cause::Copies(_) => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
-        "reload" => format!(
-            "the OpenClaw gateway in {}",
-            name(alert.path.as_deref().unwrap_or(rest))
-        ),
-        "store" => format!("the auth store of {}", name(rest)),
-        "agent" => {
-            let (agent, provider) = rest.rsplit_once('#').unwrap_or((rest, "a provider"));
-            format!("{} for {}", name(agent), name(provider))
-        }
-        _ if alert.id == "host" => "nolapse".into(),
-        "channel" => format!("the alert channel `{}`", name(rest)),
-        _ if alert.id == HEARTBEAT => "the heartbeat".into(),
-        _ if alert.id == CONFIG => "nolapse's configuration".into(),
-        _ => match alert.affected.first() {
+        Cause::Reload(dir) => format!("the OpenClaw gateway in {}", name(alert.path.as_deref().unwrap_or(dir))),
+        Cause::Store(agent) => format!("the auth store of {}", name(agent)),
+        Cause::Agent { agent, provider } => format!("{} for {}", name(agent), name(provider)),
+        Cause::Host => "nolapse".into(),
+        Cause::Channel(channel) => format!("the alert channel `{}`", name(channel)),
+        Cause::Heartbeat => "the heartbeat".into(),
+        Cause::Config => "nolapse's configuration".into(),
+        id => match alert.affected.first() {
             Some(one) => format!("`{}` of {}", name(&one.profile), label(one)),
-            None => name(&alert.id),
+            None => name(&id.to_string()),
         },
     }
 }
@@ -205,10 +198,10 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("unknown_outcome", _) => "may have been lost in a renewal".into(),
         ("not_renewed", _) => "was not renewed".into(),
         ("rescue", _) => "was renewed, and its new tokens could not be saved".into(),
-        ("missing", _) if alert.id.starts_with("login:") => "is signed out".into(),
+        ("missing", _) if matches!(alert.id, Cause::Login(_)) => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
         _ if !alert.lapsed => "may end any moment now".into(),
-        _ if alert.id.starts_with("copies:") => match agents(alert) {
+        _ if matches!(alert.id, Cause::Copies(_)) => match agents(alert) {
             1 => "has expired".into(),
             _ => "have expired".into(),
         },
@@ -244,8 +237,8 @@ fn cause(alert: &Alert) -> String {
             detail("its single-use token was posted and the answer never arrived, so it is not posted again")
         }
         "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
-        "copy_stale" if alert.detail.as_deref() == Some(LOGIN_OVER) => LOGIN_OVER.into(),
-        "copy_stale" if !alert.id.starts_with("copies:") => detail("its own grant was not renewed"),
+        "copy_stale" if alert.obstacle == Some(Obstacle::NobodyRenews) => LOGIN_OVER.into(),
+        "copy_stale" if !matches!(alert.id, Cause::Copies(_)) => detail("its own grant was not renewed"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
         RELOAD_FAILED => detail("it goes on with the old token until that ends"),
@@ -256,7 +249,7 @@ fn cause(alert: &Alert) -> String {
             detail("a credential that works is refused by its mode in the agents' config")
         }
         "other_provider" => detail("a credential that works is another provider's by the agents' config"),
-        "held_back" if alert.detail.as_ref().is_some_and(|why| why.contains("(billing)")) => detail(
+        "held_back" if alert.obstacle == Some(Obstacle::Billing) => detail(
             "its provider refused it for want of payment: pay or raise the limit there; the agent waits until then all the same",
         ),
         "held_back" => detail("the agent tries it again by itself then, a fresh token or not"),
@@ -278,7 +271,7 @@ fn cause(alert: &Alert) -> String {
         "config_broken" => detail("passes go on with the last valid one, and nothing new in it counts"),
         "heartbeat_failing" => detail("its service may take nolapse for dead, or not notice when it is"),
         "heartbeat_refused" => detail("its service does not know it, so nobody notices when nolapse stops: fix `[heartbeat] url`"),
-        "missing" if alert.id.starts_with("login:") => "there is no login any more where one was".into(),
+        "missing" if matches!(alert.id, Cause::Login(_)) => "there is no login any more where one was".into(),
         "missing" => "the profile holds nothing usable".into(),
         other => detail(&other.replace('_', " ")),
     }
@@ -316,13 +309,7 @@ fn by_ssh(way: &str) -> String {
 
 fn remedy(alert: &Alert) -> Remedy {
     let path = quote(alert.path.as_deref().unwrap_or("it"));
-    let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
-    let not_written = alert
-        .detail
-        .as_ref()
-        .is_some_and(|why| why.starts_with(NOT_WRITTEN) && !why.contains("sync.exclude_agents"));
-    let not_renewed = alert.detail.as_ref().is_some_and(|why| why.starts_with(NOT_RENEWED));
-    match (scope, alert.kind.as_str()) {
+    match (&alert.id, alert.kind.as_str()) {
         (_, NOT_CONFIGURED) => configure(alert).into(),
         (_, BYTE_ORDER_MARK) => strip_mark(alert.path.as_deref().unwrap_or("it")).into(),
         (_, FOREIGN_OWNER) => take_over(alert.path.as_deref().unwrap_or("it")).into(),
@@ -331,10 +318,9 @@ fn remedy(alert: &Alert) -> Remedy {
             Some(one) => token_add(one, " --type api_key").into(),
             None => "nolapse status".to_owned().into(),
         },
-        ("store", "store_malformed") => format!("mv {path} {path}.broken").into(),
-        ("store", _) => format!("ls -l {path}").into(),
-        ("agent", kind) => {
-            let (agent, provider) = rest.rsplit_once('#').unwrap_or((rest, ""));
+        (Cause::Store(_), "store_malformed") => format!("mv {path} {path}.broken").into(),
+        (Cause::Store(_), _) => format!("ls -l {path}").into(),
+        (Cause::Agent { agent, provider }, kind) => {
             let (agent, provider) = (quote(agent), quote(provider));
             match kind {
                 "not_in_order" => order(alert, &agent, &provider).into(),
@@ -350,26 +336,16 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, KEY_CHANGED) => format!("ssh-keygen -R {path}").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
-        ("copies", _) if alert.detail.as_deref() == Some(LOGIN_OVER) => use_once(alert).into(),
-        // no sync can help before the store can be written
-        ("copies", _) if not_written => {
-            let file = alert.path.as_deref().unwrap_or("it");
-            match alert.detail.as_ref().is_some_and(|why| why.ends_with(OF_ANOTHER)) {
-                true => take_over(file).into(),
-                false => format!("ls -ld {}", quote(file.rsplit_once('/').map_or(".", |(dir, _)| dir))).into(),
-            }
-        }
-        ("copies", _) if not_renewed => "nolapse refresh".to_owned().into(),
-        ("copies", _) => "nolapse sync".to_owned().into(),
-        _ if alert.id == HEARTBEAT => "nolapse doctor".to_owned().into(),
-        _ if alert.id == CONFIG => "nolapse config check".to_owned().into(),
-        ("channel", _) => format!("nolapse alert test {}", operand(rest)).into(),
-        ("login", "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
-        ("login", DIRECTORY) => before_sign_in(alert, format!("rmdir {path}")),
-        ("login", NOT_A_FILE) => before_sign_in(alert, format!("mv {path} {path}.old")),
+        (Cause::Copies(_), _) => copies_remedy(alert).into(),
+        (Cause::Heartbeat, _) => "nolapse doctor".to_owned().into(),
+        (Cause::Config, _) => "nolapse config check".to_owned().into(),
+        (Cause::Channel(name), _) => format!("nolapse alert test {}", operand(name)).into(),
+        (Cause::Login(_), "unreadable") if !alert.lapsed => format!("ls -l {path}").into(),
+        (Cause::Login(_), DIRECTORY) => before_sign_in(alert, format!("rmdir {path}")),
+        (Cause::Login(_), NOT_A_FILE) => before_sign_in(alert, format!("mv {path} {path}.old")),
         // a token in the environment or in a file of its own: only a new one helps
-        ("login", _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
-        ("login", _) | ("renew", _) if scope == "login" || alert.login.is_some() => Remedy {
+        (Cause::Login(_), _) if outside(alert) => "nolapse reauth --setup-token".to_owned().into(),
+        (Cause::Login(_) | Cause::Renewal(_), _) if alert.login.is_some() => Remedy {
             first: match &alert.login {
                 Some(login) => format!("nolapse login {}", option("--login", &login.id)),
                 None => "nolapse login".into(),
@@ -386,6 +362,20 @@ fn remedy(alert: &Alert) -> Remedy {
             Some(one) => own(one),
             None => "nolapse status".to_owned().into(),
         },
+    }
+}
+
+fn copies_remedy(alert: &Alert) -> String {
+    let file = alert.path.as_deref().unwrap_or("it");
+    match alert.obstacle {
+        Some(Obstacle::NobodyRenews) => use_once(alert),
+        // no sync can help before the store can be written
+        Some(Obstacle::OtherOwner) => take_over(file),
+        Some(Obstacle::NotWritten) => {
+            format!("ls -ld {}", quote(file.rsplit_once('/').map_or(".", |(dir, _)| dir)))
+        }
+        Some(Obstacle::NotRenewed) => "nolapse refresh".to_owned(),
+        _ => "nolapse sync".to_owned(),
     }
 }
 
@@ -409,7 +399,7 @@ fn use_once(alert: &Alert) -> String {
 /// Where all that a store holds stands outside `profiles`, nothing is written into it: it is moved away first.
 fn record_anew(alert: &Alert, provider: &str, agent: &str) -> Remedy {
     let add = format!("nolapse token add --provider {provider} --agent {agent}");
-    let outside = alert.detail.as_ref().is_some_and(|why| why.contains(OUTSIDE));
+    let outside = alert.obstacle == Some(Obstacle::OutsideProfiles);
     match (&alert.path, outside && alert.affected.is_empty()) {
         (Some(path), true) => Remedy {
             first: format!("mv {0} {0}.ignored", quote(path)),
@@ -577,9 +567,6 @@ fn upper(text: String) -> String {
     }
 }
 
-/// Why a file of another user's is not written.
-pub(crate) const OF_ANOTHER: &str = "it belongs to another user";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -614,6 +601,7 @@ mod tests {
             affected: vec![affected("main"), affected("work")],
             path: None,
             detail: None,
+            obstacle: None,
         }
     }
 

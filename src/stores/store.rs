@@ -57,6 +57,9 @@ pub(crate) fn look(path: &Path) -> Looked {
                 meta: Some(snapshot.meta),
                 aside,
             },
+            Err(_) if snapshot.bytes.starts_with(json::BYTE_ORDER_MARK.as_bytes()) => {
+                without(Store::ByteOrderMark, Some(snapshot.meta))
+            }
             Err(why) => without(Store::Malformed(why), Some(snapshot.meta)),
         },
         Err(ReadError::Absent) if files::exists(path) => {

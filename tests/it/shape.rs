@@ -6,7 +6,7 @@ use std::path::Path;
 /// The floors, lowest first, each with its modules; a module's own name goes before its folder's. A file may use those of its
 /// own floor and of the floors before it.
 const FLOORS: &[(&str, &[&str])] = &[
-    ("words", &["types", "secret", "json", "layout", "visible"]),
+    ("words", &["types", "secret", "cause", "json", "layout", "visible"]),
     ("rules", &["rules"]),
     ("edge", &["edge"]),
     ("foreign", &["table", "sources", "stores", "notify", "phone"]),

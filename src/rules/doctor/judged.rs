@@ -3,6 +3,7 @@
 use super::super::alert::Alert;
 use super::super::wording::Words;
 use super::{Facts, Finding, Group, Level, helped};
+use crate::cause::Cause;
 use crate::types::{Problem, Severity};
 use std::path::Path;
 
@@ -118,15 +119,14 @@ fn of_problem(facts: &Facts, problem: &Problem) -> Option<Finding> {
 }
 
 fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
-    let (scope, rest) = alert.id.split_once(':').unwrap_or(("", &alert.id));
-    let group = match scope {
+    let group = match &alert.id {
         // said by the problem of the same store
-        "store" => return None,
+        Cause::Store(_) => return None,
         // said by the problem of the same entries
-        "agent" if alert.kind == "entries_ignored" => return None,
-        "copies" | "profile" | "agent" => Group::Agents,
-        "channel" | "heartbeat" | "config" => Group::Telling,
-        "remote" => Group::Remotes,
+        Cause::Agent { .. } if alert.kind == "entries_ignored" => return None,
+        Cause::Copies(_) | Cause::Profile(_) | Cause::Agent { .. } => Group::Agents,
+        Cause::Channel(_) | Cause::Heartbeat | Cause::Config => Group::Telling,
+        Cause::Remote { .. } => Group::Remotes,
         _ => Group::Logins,
     };
     let level = match alert.severity {
@@ -143,8 +143,8 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
     }
     let mut what = words.title.clone();
     let mut path = None;
-    if scope == "login"
-        && let Some(login) = facts.logins.all.iter().find(|login| login.id == rest)
+    if let Cause::Login(id) = &alert.id
+        && let Some(login) = facts.logins.all.iter().find(|login| login.id == *id)
     {
         path = Some(login.file.path.clone());
         let same = |problem: &&Problem| {
@@ -169,7 +169,7 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
     })
 }
 
-/// Whether an alert of this id fires, which says it better.
-pub(super) fn alerted(facts: &Facts, id: &str) -> bool {
-    facts.judged.alerts.iter().any(|(alert, _)| alert.id == id)
+/// Whether such an alert fires, which says it better.
+pub(super) fn alerted(facts: &Facts, cause: &Cause) -> bool {
+    facts.judged.alerts.iter().any(|(alert, _)| alert.id == *cause)
 }

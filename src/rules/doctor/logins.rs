@@ -3,6 +3,7 @@
 use super::super::wording::{self, quote};
 use super::judged::alerted;
 use super::{Facts, Finding, Group, Level, Spot, counted, join};
+use crate::cause::Cause;
 
 /// A login beside its health.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub(crate) struct Logins {
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for login in &facts.logins.all {
-        let alerted = alerted(facts, &format!("login:{}", login.id));
+        let alerted = alerted(facts, &Cause::Login(login.id.clone()));
         found.extend(shadowed(login));
         found.extend(abandoned(login).filter(|_| !alerted));
         found.extend(no_end(login));

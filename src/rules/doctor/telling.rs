@@ -1,9 +1,9 @@
 //! Channels and the heartbeat: whether an alert would reach somebody.
 
-use super::super::alert;
 use super::super::wording::operand;
 use super::judged::alerted;
 use super::{Facts, Finding, Group, Level, counted};
+use crate::cause::Cause;
 
 /// A channel, or the heartbeat.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let nobody = !told.is_empty() && told.iter().all(|one| matches!(one.probe, Probe::Not(_)));
     let mut found = Vec::new();
     for channel in &facts.channels {
-        let alerted = alerted(facts, &alert::channel_id(&channel.name));
+        let alerted = alerted(facts, &Cause::Channel(channel.name.clone()));
         found.extend(unreachable(
             channel,
             if nobody { Level::Broken } else { Level::Warning },
