@@ -34,7 +34,7 @@ use nolapse::rules::memory::{Ledger, Outgoing};
 use nolapse::rules::policy::AlertsConfig;
 use nolapse::rules::resolve::{self, AuthConfig, Candidate, Resolved, Rules};
 use nolapse::rules::view::{AgentView, LoginView, ProfileView, View};
-use nolapse::rules::{alert, health::Verdict};
+use nolapse::rules::{alert, causes, health::Verdict};
 use nolapse::secret::Secret;
 use nolapse::table::{Source as TomlSource, Table};
 use nolapse::types::LockKind;
@@ -503,7 +503,7 @@ impl Machine {
         self.view.logins[0].verdict = login;
         let agent = &mut self.view.agents[0];
         agent.uses = vec![uses(&agent.profiles[0], now)];
-        let mut alerts = alert::collect(&self.view, false, policy.grace, &|path| path.display().to_string());
+        let mut alerts = causes::collect(&self.view, false, policy.grace, &|path| path.display().to_string());
         alerts.extend(alert::channel_alerts(&self.ledger.troubles));
         deliver::queue(ctx, &mut self.ledger, channels, &alerts, now);
         let due = deliver::due(ctx, &mut self.ledger, channels, now);

@@ -608,16 +608,9 @@ mod tests {
 
     fn alert(severity: Severity, lapsed: bool, ends: Ms) -> Alert {
         Alert {
-            id: "login:claude".into(),
-            kind: "login_ends_soon".into(),
-            severity,
             lapsed,
             ends: Some(ends),
-            login: None,
-            affected: Vec::new(),
-            path: None,
-            detail: None,
-            obstacle: None,
+            ..Alert::new("login:claude", "login_ends_soon", severity)
         }
     }
 
@@ -680,16 +673,9 @@ mod tests {
 
     fn warned(severity: Severity) -> Alert {
         Alert {
-            id: "login:claude".into(),
-            kind: "login_ends_soon".into(),
-            severity,
             lapsed: false,
             ends: Some(NOW + DAY),
-            login: None,
-            affected: Vec::new(),
-            path: None,
-            detail: None,
-            obstacle: None,
+            ..Alert::new("login:claude", "login_ends_soon", severity)
         }
     }
 

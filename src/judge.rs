@@ -13,7 +13,7 @@ pub(crate) fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
     let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
         .iter()
         .any(|name| ctx.host.var_nonblank(name).is_some());
-    rules::alert::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path))
+    rules::causes::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path))
 }
 
 /// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
@@ -24,7 +24,7 @@ pub(crate) fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Al
     firing.extend(rules::alert::config_alert(ctx.config.broken.as_deref()));
     firing.extend(rules::alert::heartbeat_alert(ledger.heartbeat.as_ref()));
     firing.extend(remotes::alerts(ctx, ledger, now));
-    firing.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    rules::alert::sort(&mut firing);
     firing
 }
 

@@ -275,16 +275,9 @@ mod tests {
         AlertMemory {
             since: NOW - 10 * MINUTE,
             last: Alert {
-                id: "login:claude".into(),
-                kind: "login_ended".into(),
-                severity: Severity::Critical,
                 lapsed,
                 ends: Some(ends),
-                login: None,
-                affected: Vec::new(),
-                path: None,
-                detail: None,
-                obstacle: None,
+                ..Alert::new("login:claude", "login_ended", Severity::Critical)
             },
             channels: BTreeMap::new(),
             ack: None,

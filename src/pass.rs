@@ -258,9 +258,7 @@ impl Begun {
         // what other hosts said in the meantime
         report.alerts.retain(|alert| !alert.id.is_remote());
         report.alerts.extend(remotes::alerts(ctx, &ledger, now));
-        report
-            .alerts
-            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+        rules::alert::sort(&mut report.alerts);
         report
             .problems
             .extend(heard::unheard(ctx, &ledger, &report.alerts, now));

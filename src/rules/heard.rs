@@ -157,16 +157,8 @@ mod tests {
 
     fn alert(severity: Severity, lapsed: bool) -> Alert {
         Alert {
-            id: "login:claude".into(),
-            kind: "login_ended".into(),
-            severity,
             lapsed,
-            ends: None,
-            login: None,
-            affected: Vec::new(),
-            path: None,
-            detail: None,
-            obstacle: None,
+            ..Alert::new("login:claude", "login_ended", severity)
         }
     }
 

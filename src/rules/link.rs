@@ -44,16 +44,10 @@ pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
     let one = |(dir, link): (&String, &Link)| {
         let trouble = link.trouble.as_ref()?;
         Some(Alert {
-            id: Cause::Reload(dir.clone()),
-            kind: RELOAD_FAILED.to_owned(),
-            severity: Severity::Warning,
-            lapsed: true,
             ends: Some(trouble.at),
-            login: None,
-            affected: Vec::new(),
             path: Some(dir.clone()),
             detail: Some(trouble.why.clone()),
-            obstacle: None,
+            ..Alert::new(Cause::Reload(dir.clone()), RELOAD_FAILED, Severity::Warning)
         })
     };
     links.iter().filter_map(one).collect()

@@ -240,16 +240,10 @@ pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert>
             _ => ("silent", format!("{} {}", way.ssh, way.command)),
         };
         alerts.push(Alert {
-            id: Cause::Host.on(name),
-            kind: kind.into(),
-            severity: Severity::Critical,
-            lapsed: true,
             ends: Some(since),
-            login: None,
-            affected: Vec::new(),
             path: Some(path),
             detail: Some(detail),
-            obstacle: None,
+            ..Alert::new(Cause::Host.on(name), kind, Severity::Critical)
         });
     }
     alerts
@@ -260,16 +254,8 @@ pub(crate) const KEY_CHANGED: &str = "host_key_changed";
 
 fn config_broken(name: &str, detail: String) -> Alert {
     Alert {
-        id: Cause::Config.on(name),
-        kind: "config_broken".into(),
-        severity: Severity::Warning,
-        lapsed: true,
-        ends: None,
-        login: None,
-        affected: Vec::new(),
-        path: None,
         detail: Some(detail),
-        obstacle: None,
+        ..Alert::new(Cause::Config.on(name), "config_broken", Severity::Warning)
     }
 }
 
@@ -289,23 +275,22 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
         let lapsed = login.health != Health::Expiring;
         let ends = if lapsed { None } else { login.login_ends_at };
         alerts.push(Alert {
-            id: Cause::Login(id.clone()).on(name),
-            kind: reason.map_or("missing", Reason::word).to_owned(),
-            severity: severity(lapsed, ends, now),
             lapsed,
             ends,
-            affected: affected(answer, |profile| profile.login.as_deref() == Some(&login.id)),
             login: Some(EventLogin {
-                id,
+                id: id.clone(),
                 dir: directory(login.dir.as_deref()),
                 health: login.health,
                 reason,
                 access_expires_at: login.access_expires_at,
                 login_ends_at: login.login_ends_at,
             }),
-            path: None,
-            detail: None,
-            obstacle: None,
+            affected: affected(answer, |profile| profile.login.as_deref() == Some(&login.id)),
+            ..Alert::new(
+                Cause::Login(id).on(name),
+                reason.map_or("missing", Reason::word),
+                severity(lapsed, ends, now),
+            )
         });
     }
     for agent in &answer.agents {
@@ -319,22 +304,20 @@ fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
             }
             let lapsed = profile.health != Health::Expiring;
             alerts.push(Alert {
-                id: Cause::Profile(format!(
-                    "{}/{}/{}",
-                    text(&agent.family),
-                    text(&agent.agent),
-                    text(&profile.id)
-                ))
-                .on(name),
-                kind: reason.map_or("missing", Reason::word).to_owned(),
-                severity: severity(lapsed, profile.expires_at, now),
                 lapsed,
                 ends: profile.expires_at,
-                login: None,
                 affected: affected(answer, |other| std::ptr::eq(other, profile)),
-                path: None,
-                detail: None,
-                obstacle: None,
+                ..Alert::new(
+                    Cause::Profile(format!(
+                        "{}/{}/{}",
+                        text(&agent.family),
+                        text(&agent.agent),
+                        text(&profile.id)
+                    ))
+                    .on(name),
+                    reason.map_or("missing", Reason::word),
+                    severity(lapsed, profile.expires_at, now),
+                )
             });
         }
     }
@@ -351,20 +334,16 @@ fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
     alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
     let rest = alerts.split_off(MOST - 1);
     alerts.push(Alert {
-        id: Cause::Other("rest".into()).on(name),
-        kind: "more".into(),
-        severity: rest
-            .iter()
-            .map(|alert| alert.severity)
-            .max()
-            .unwrap_or(Severity::Warning),
         lapsed: rest.iter().any(|alert| alert.lapsed),
-        ends: None,
-        login: None,
-        affected: Vec::new(),
-        path: None,
         detail: Some(format!("{} more there need a person", rest.len())),
-        obstacle: None,
+        ..Alert::new(
+            Cause::Other("rest".into()).on(name),
+            "more",
+            rest.iter()
+                .map(|alert| alert.severity)
+                .max()
+                .unwrap_or(Severity::Warning),
+        )
     });
     alerts
 }

@@ -66,18 +66,7 @@ mod tests {
     const NOW: Ms = 1_769_000_000_000;
 
     fn alert() -> Alert {
-        Alert {
-            id: "store:clawdbot/main".into(),
-            kind: "store_malformed".into(),
-            severity: Severity::Critical,
-            lapsed: true,
-            ends: None,
-            login: None,
-            affected: Vec::new(),
-            path: None,
-            detail: None,
-            obstacle: None,
-        }
+        Alert::new("store:clawdbot/main", "store_malformed", Severity::Critical)
     }
 
     fn told(at: Ms) -> Told {

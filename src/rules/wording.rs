@@ -1,8 +1,9 @@
 //! The words of an alert, for a person half asleep: what stopped or will stop, when, who is affected, the one command.
 
-use super::alert::{
-    Alert, BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
-    NOT_CONFIGURED, NOT_READABLE, Obstacle, Why,
+use super::alert::{Alert, Obstacle, Why};
+use super::causes::{
+    BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
+    NOT_CONFIGURED, NOT_READABLE,
 };
 use super::link::RELOAD_FAILED;
 use super::remote::KEY_CHANGED;
@@ -585,10 +586,6 @@ mod tests {
 
     fn ended() -> Alert {
         Alert {
-            id: "login:claude".into(),
-            kind: "login_ended".into(),
-            severity: Severity::Critical,
-            lapsed: true,
             ends: Some(0),
             login: Some(EventLogin {
                 id: "claude".into(),
@@ -599,9 +596,7 @@ mod tests {
                 login_ends_at: None,
             }),
             affected: vec![affected("main"), affected("work")],
-            path: None,
-            detail: None,
-            obstacle: None,
+            ..Alert::new("login:claude", "login_ended", Severity::Critical)
         }
     }
 

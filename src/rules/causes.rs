@@ -1,0 +1,544 @@
+//! Everything that needs a human, one alert per root cause: a login that ended and the nine agents that hang on it are one.
+
+use super::alert::{Alert, Obstacle, sort};
+use super::lineage::Relation;
+use super::renew::{Record, Stage};
+use super::resolve::{PassedOver, Resolved, Unread, normalise_provider};
+use super::shape::{self, KeptAs};
+use super::stopped;
+use crate::cause::Cause;
+use crate::rules::agent::{self, NotWritten};
+use crate::rules::login::{Fault, Grant, SIMPLE, Source, State};
+use crate::rules::view::{self, AgentView, LoginView, ProfileView, View, ignored_words};
+use crate::secret::Secret;
+use crate::types::{Affected, Credential, EventLogin, Flaw, HOUR, Health, Held, Ms, Reason, Severity};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Everything that needs a human, the worst first.
+pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts = login_alerts(view, tilde);
+    alerts.extend(renewal_alerts(view, tilde));
+    alerts.extend(healed_alerts(view, tilde));
+    alerts.extend(profile_alerts(view, env_key, grace, tilde));
+    alerts.extend(of_stopped(view, grace, tilde));
+    alerts.extend(store_alerts(view, tilde));
+    sort(&mut alerts);
+    alerts
+}
+
+/// A login as events name it.
+pub(crate) fn event_login(view: &View, index: usize, tilde: &dyn Fn(&Path) -> String) -> EventLogin {
+    let login = &view.logins[index];
+    EventLogin {
+        id: login.id().to_owned(),
+        dir: tilde(&login.login.place.dir),
+        health: login.verdict.health,
+        reason: login.verdict.reason,
+        access_expires_at: login.login.grant().and_then(|grant| grant.expires),
+        login_ends_at: login
+            .login
+            .grant()
+            .and_then(|grant| super::health::deadline(grant, view.now)),
+    }
+}
+
+/// The kinds of a login in whose file's place something else is: that goes before anybody signs in.
+pub(super) const DIRECTORY: &str = "directory_in_place";
+pub(super) const NOT_A_FILE: &str = "not_a_file";
+
+fn login_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for (i, login) in view.logins.iter().enumerate() {
+        let verdict = &login.verdict;
+        if verdict.fine() {
+            continue;
+        }
+        let from_env = login.login.source == Source::Env;
+        let affected = affected(view, |profile| profile.login == Some(i) && !profile.verdict.fine());
+        // signed out and never seen otherwise, with nobody hanging on it: nothing lapsed
+        let known = login.memory.is_some() || login.login.place.configured || !affected.is_empty();
+        if verdict.health == Health::Missing && verdict.reason.is_none() && !known {
+            continue;
+        }
+        let (fault, detail) = match &login.login.state {
+            State::Unreadable { why, fault } => (Some(*fault), Some(why.clone())),
+            _ if verdict.reason == Some(Reason::NotRenewed) => {
+                let last = login.renewal.as_ref().and_then(|renewal| renewal.last.as_ref());
+                (None, last.map(|last| last.why.clone()))
+            }
+            State::SignedIn(grant) if verdict.reason == Some(Reason::NoToken) => (None, token_flaw(grant)),
+            _ => (None, None),
+        };
+        let refused = fault.is_some_and(Fault::only_here);
+        let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
+        let severity = match verdict.health {
+            _ if refused => Severity::Warning,
+            // what is used instead works, and nobody hangs on this one
+            _ if view::replaced(login, &view.logins, &view.agents, i) => Severity::Info,
+            _ if matches!(verdict.reason, Some(Reason::Rejected | Reason::OlderState)) => Severity::Critical,
+            Health::Expiring => urgency(verdict.ends, view.now),
+            _ => Severity::Critical,
+        };
+        alerts.push(Alert {
+            lapsed,
+            ends: verdict.ends,
+            login: Some(event_login(view, i, tilde)),
+            affected, // whose directory it is decides; what is in it goes with it
+            path: (!from_env).then(|| match fault {
+                Some(Fault::Foreign) => tilde(&login.login.place.dir),
+                _ => tilde(&login.login.place.file()),
+            }),
+            detail,
+            ..Alert::new(Cause::Login(login.id().to_owned()), login_kind(login, fault), severity)
+        });
+    }
+    alerts
+}
+
+fn login_kind(login: &LoginView, fault: Option<Fault>) -> &'static str {
+    let grant = login.login.grant();
+    match fault {
+        Some(Fault::Directory) => DIRECTORY,
+        Some(Fault::Special) => NOT_A_FILE,
+        Some(Fault::ByteOrderMark) => BYTE_ORDER_MARK,
+        Some(Fault::Foreign) => FOREIGN_OWNER,
+        Some(Fault::Mode) => NOT_READABLE,
+        Some(Fault::Refused | Fault::Content) | None => match grant {
+            Some(grant) if grant.scopes.is_none() && !grant.blanked => NO_SCOPES,
+            Some(grant) if grant.access.is_none() && grant.refresh.token().is_some() => NO_ACCESS,
+            _ => login.verdict.reason.map_or("missing", Reason::word),
+        },
+    }
+}
+
+/// What a token outside any store looks like, where it is none.
+fn token_flaw(grant: &Grant) -> Option<String> {
+    let access = grant.access.as_ref()?.expose();
+    shape::flaw("anthropic", KeptAs::Token, access).map(|flaw| flaw.words().to_owned())
+}
+
+/// The detail of a stale copy whose login's access token has ended as well, with nobody to renew it.
+pub(super) const LOGIN_OVER: &str = "the login's own access token has ended too, and nobody renews it";
+/// The tokens of a login that is not configured.
+pub(super) const NOT_CONFIGURED: &str = "login_not_configured";
+/// A file that is whole but for the three bytes that it begins with.
+pub(super) const BYTE_ORDER_MARK: &str = "byte_order_mark";
+/// A file or directory that belongs to another user.
+pub(super) const FOREIGN_OWNER: &str = "foreign_owner";
+/// What stands in an API key's place is none.
+pub(super) const NO_KEY: &str = "no_key";
+/// A file of this user's that its mode does not let this user read.
+pub(super) const NOT_READABLE: &str = "not_readable";
+/// A login without `scopes`.
+pub(super) const NO_SCOPES: &str = "no_scopes";
+/// A login with a refresh token and without an access token.
+pub(super) const NO_ACCESS: &str = "no_access_token";
+
+/// A renewal whose outcome is not known, or whose tokens could not be saved. A login that has lapsed says so itself.
+fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for (i, login) in view.logins.iter().enumerate() {
+        let (kind, at, why) = match login.renewal.as_ref().map(|renewal| &renewal.stage) {
+            Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+            Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+            _ => continue,
+        };
+        let lapsed = matches!(login.verdict.health, Health::Expired | Health::Missing);
+        if lapsed && kind == "unknown_outcome" {
+            continue;
+        }
+        alerts.push(Alert {
+            ends: Some(*at),
+            login: Some(event_login(view, i, tilde)),
+            affected: affected(view, |profile| profile.login == Some(i)),
+            path: Some(tilde(&login.login.place.file())),
+            detail: Some(why.clone()),
+            ..Alert::new(Cause::Renewal(login.id().to_owned()), kind, Severity::Critical)
+        });
+    }
+    for agent in &view.agents {
+        for profile in &agent.profiles {
+            let (kind, at, why) = match profile.renewal.as_ref().map(|renewal| &renewal.stage) {
+                Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
+                Some(Stage::Rescued { at, why }) => ("rescue", at, why),
+                _ => continue,
+            };
+            let id = &profile.profile.id;
+            alerts.push(Alert {
+                ends: Some(*at),
+                affected: vec![hangs(agent, profile)],
+                path: Some(tilde(&agent.path)),
+                detail: Some(why.clone()),
+                ..Alert::new(
+                    Cause::Renewal(format!("{}/{id}", agent.agent.agent.label())),
+                    kind,
+                    Severity::Critical,
+                )
+            });
+        }
+    }
+    alerts
+}
+
+/// That a login was brought up to date from an agent's copy: nothing to do, and whoever finds the account strange should know.
+fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let logins = view.logins.iter().enumerate();
+    let healed = logins.filter_map(|(i, login)| Some((i, login, login.healed.as_ref()?)));
+    healed
+        .map(|(i, login, healed)| Alert {
+            lapsed: false,
+            login: Some(event_login(view, i, tilde)),
+            path: Some(tilde(&login.login.place.file())),
+            detail: Some(healed.from.clone()),
+            ..Alert::new(Cause::Healed(login.id().to_owned()), HEALED, Severity::Info)
+        })
+        .collect()
+}
+
+/// The kind of it.
+pub(super) const HEALED: &str = "healed";
+
+/// Why the login of a stale copy could not be renewed, where that is why.
+fn not_renewed(login: &LoginView, now: Ms) -> Option<(Obstacle, String)> {
+    let grant = login.login.grant()?;
+    let Some(renewal) = login.renewal.as_ref() else {
+        // nobody tried: renewal is switched off
+        let ended = grant.expires.is_some_and(|at| at <= now);
+        return ended.then(|| (Obstacle::NobodyRenews, LOGIN_OVER.to_owned()));
+    };
+    let simple = login.login.shadowed_by.iter().find(|name| name.starts_with(SIMPLE));
+    let about_it = grant.refresh.token().map(Secret::fingerprint) == Some(renewal.token);
+    let ended = grant.expires.is_some_and(|at| at <= now);
+    let why = &renewal.last.as_ref()?.why;
+    let cause = simple.map_or_else(String::new, |name| {
+        format!("; with {name} Claude Code says that nobody is logged in")
+    });
+    (about_it && ended).then(|| could_not_be_renewed(&format!("{why}{cause}")))
+}
+
+fn could_not_be_renewed(why: &str) -> (Obstacle, String) {
+    (Obstacle::NotRenewed, format!("it could not be renewed: {why}"))
+}
+
+/// Six hours ahead is now.
+fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
+    match ends {
+        Some(ends) if ends - now > 6 * HOUR => Severity::Warning,
+        _ => Severity::Critical,
+    }
+}
+
+fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut groups: BTreeMap<Cause, Alert> = BTreeMap::new();
+    for agent in &view.agents {
+        let state_dir = &view.state_dirs[agent.agent.state_dir];
+        let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
+        let key_in_env = env_key || state_dir.dotenv.iter().any(serves);
+        // once for each provider: a store may hold thousands of profiles
+        let stopped: BTreeSet<&str> = agent
+            .uses
+            .iter()
+            .filter(|resolved| stopped::why(agent, resolved, grace, view.now).is_some())
+            .map(|resolved| resolved.provider.as_str())
+            .collect();
+        let ignored: BTreeMap<&str, String> = agent
+            .aside
+            .ignored
+            .iter()
+            .map(|one| (one.id.as_str(), one.why.words()))
+            .collect();
+        for profile in agent.profiles.iter().filter(|profile| !said_elsewhere(view, profile)) {
+            let verdict = &profile.verdict;
+            let provider = normalise_provider(&profile.profile.provider);
+            let unread = ignored
+                .get(profile.profile.id.as_str())
+                .filter(|_| verdict.reason == Some(Reason::NoToken));
+            // that its agent has stopped for want of it is an alert, with what has to be corrected
+            if unread.is_some() && stopped.contains(provider.as_ref()) {
+                continue;
+            }
+            let covered = covered(agent, profile, key_in_env) || stopped.contains(provider.as_ref());
+            let id = cause_of(view, agent, profile);
+            let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
+            let severity = match lapsed {
+                _ if covered => Severity::Info,
+                // its login is there, and only has to be named
+                _ if profile.elsewhere.is_some() => Severity::Warning,
+                true => Severity::Critical,
+                false => urgency(verdict.ends, view.now),
+            };
+            let kind = match &profile.elsewhere {
+                Some(_) => NOT_CONFIGURED,
+                None => match (&profile.profile.credential, &profile.profile.held) {
+                    (Credential::ApiKey, Held::Flawed(flaw)) if *flaw != Flaw::Token && !agent.sqlite => NO_KEY,
+                    _ => verdict.reason.map_or("missing", Reason::word),
+                },
+            };
+            let (obstacle, detail) = profile_detail(view, agent, profile, unread);
+            let alert = groups.entry(id.clone()).or_insert_with(|| Alert {
+                lapsed,
+                ends: verdict.ends,
+                login: profile.login.map(|i| event_login(view, i, tilde)),
+                path: Some(tilde(&agent.path)),
+                detail,
+                obstacle,
+                ..Alert::new(id, kind, severity)
+            });
+            alert.affected.push(hangs(agent, profile));
+            alert.severity = alert.severity.max(severity);
+            if lapsed && !alert.lapsed {
+                alert.lapsed = true;
+                alert.kind = kind.to_owned();
+            }
+            alert.ends = match (alert.ends, verdict.ends) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    groups.into_values().collect()
+}
+
+/// Whether a profile is fine, or its login's alert, or that of a renewal, says what is wrong.
+fn said_elsewhere(view: &View, profile: &ProfileView) -> bool {
+    let (verdict, login) = (&profile.verdict, profile.login.map(|i| &view.logins[i]));
+    let stuck = profile.renewal.as_deref().is_some_and(Record::stuck)
+        || login.is_some_and(|login| login.renewal.as_ref().is_some_and(Record::stuck));
+    verdict.fine()
+        || login.is_some_and(|login| !login.verdict.fine())
+        || verdict.reason == Some(Reason::CopyStale) && stuck
+        || verdict.reason == Some(Reason::StoreRetired)
+}
+
+/// Whether the agent has another way to the same provider, so that it has not stopped. What never worked is no news beside what has
+/// ended.
+fn covered(agent: &AgentView, profile: &ProfileView, key_in_env: bool) -> bool {
+    let (id, provider) = (&profile.profile.id, &profile.profile.provider);
+    let other =
+        |other: &ProfileView| other.profile.id != *id && other.profile.provider == *provider && other.verdict.fine();
+    let covered = match agent.resolved(provider) {
+        Some(resolved) => stands_in(agent, resolved, id),
+        None => agent.profiles.iter().any(other) || provider == "anthropic" && key_in_env,
+    };
+    covered || profile.verdict.reason == Some(Reason::NoToken) && another_ended(agent, profile)
+}
+
+/// What all have in common that hang on the same.
+fn cause_of(view: &View, agent: &AgentView, profile: &ProfileView) -> Cause {
+    match (profile.login, &profile.profile.credential) {
+        (Some(login), _) if profile.elsewhere.is_none() => Cause::Copies(view.logins[login].id().to_owned()),
+        (
+            _,
+            Credential::Oauth {
+                refresh: Some(refresh), ..
+            },
+        ) => Cause::Grant(refresh.fingerprint().to_string()),
+        (_, Credential::Token { token: Some(token), .. }) => Cause::Token(Secret::fingerprint(token).to_string()),
+        _ => Cause::Profile(format!("{}/{}", agent.agent.agent.label(), profile.profile.id)),
+    }
+}
+
+/// What the kind does not say of a profile, and what of it decides the remedy.
+fn profile_detail(
+    view: &View,
+    agent: &AgentView,
+    profile: &ProfileView,
+    unread: Option<&String>,
+) -> (Option<Obstacle>, Option<String>) {
+    let reason = profile.verdict.reason;
+    let stale = reason == Some(Reason::CopyStale);
+    let said = match (&agent.writable, profile.login, profile.relation) {
+        _ if profile.elsewhere.is_some() => return (None, profile.elsewhere.clone()),
+        _ if unread.is_some() => return (None, unread.map(|why| format!("it {why}"))),
+        _ if reason == Some(Reason::NoToken) => match profile.profile.held {
+            Held::Flawed(flaw) => return (None, Some(flaw.words().to_owned())),
+            _ => None,
+        },
+        (Err(why), Some(_), _) => Some((
+            match why {
+                NotWritten::Excluded => Obstacle::Excluded,
+                NotWritten::OtherOwner => Obstacle::OtherOwner,
+                NotWritten::Because(_) => Obstacle::NotWritten,
+            },
+            format!("the store is not written: {why}"),
+        )),
+        (Ok(()), Some(i), _) if stale => not_renewed(&view.logins[i], view.now),
+        (_, None, _) if stale => profile
+            .renewal
+            .as_ref()
+            .and_then(|renewal| renewal.last.as_ref())
+            .map(|last| could_not_be_renewed(&last.why)),
+        (Ok(()), Some(_), Relation::Unknown) => return (None, Some("its refresh token is not the login's".to_owned())),
+        _ => None,
+    };
+    said.map_or((None, None), |(obstacle, detail)| (Some(obstacle), Some(detail)))
+}
+
+/// Whether the agent works without this profile: it uses another, or comes to one when this ends.
+fn stands_in(agent: &AgentView, resolved: &Resolved, id: &str) -> bool {
+    if resolved.uses.is_some() && !resolved.is(id) {
+        return true;
+    }
+    let fine = |id: &str| {
+        let profile = agent.profiles.iter().find(|profile| profile.profile.id == id);
+        profile.is_none_or(|profile| profile.verdict.fine())
+    };
+    let behind = |(id, why): &(String, PassedOver)| *why == PassedOver::Behind && fine(id);
+    resolved.is(id) && (resolved.key.is_some() || resolved.passed_over.iter().any(behind))
+}
+
+/// Whether another profile of the same provider has an alert of its own.
+fn another_ended(agent: &AgentView, profile: &ProfileView) -> bool {
+    agent.profiles.iter().any(|other| {
+        other.profile.id != profile.profile.id
+            && normalise_provider(&other.profile.provider) == normalise_provider(&profile.profile.provider)
+            && other.verdict.health == Health::Expired
+    })
+}
+
+fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let broken = view.agents.iter().filter_map(|agent| {
+        let (kind, severity) = match &agent.store {
+            agent::Store::ByteOrderMark => (BYTE_ORDER_MARK, Severity::Critical),
+            agent::Store::Malformed(_) => ("store_malformed", Severity::Critical),
+            agent::Store::Refused(_) | agent::Store::OwnMode(_) if agent.foreign.is_some() => {
+                (FOREIGN_OWNER, Severity::Warning)
+            }
+            agent::Store::OwnMode(_) => (NOT_READABLE, Severity::Warning),
+            agent::Store::Refused(_) => ("unreadable", Severity::Warning),
+            agent::Store::Absent | agent::Store::Read(_) => return None,
+        };
+        Some(Alert {
+            // whose directory it is decides; what is in it goes with it
+            path: Some(tilde(agent.foreign.as_ref().unwrap_or(&agent.path))),
+            detail: agent.store.unread().map(str::to_owned),
+            ..Alert::new(Cause::Store(agent.agent.agent.label()), kind, severity)
+        })
+    });
+    broken.collect()
+}
+
+fn hangs(agent: &AgentView, profile: &ProfileView) -> Affected {
+    let of = &agent.agent.agent;
+    Affected {
+        family: of.family,
+        named: of.named.clone(),
+        agent: of.id.clone(),
+        profile: profile.profile.id.clone(),
+        health: profile.verdict.health,
+        expires_at: profile.profile.credential.expires(),
+    }
+}
+
+fn affected(view: &View, which: impl Fn(&ProfileView) -> bool) -> Vec<Affected> {
+    let mut list = Vec::new();
+    for agent in &view.agents {
+        for profile in agent.profiles.iter().filter(|profile| which(profile)) {
+            list.push(hangs(agent, profile));
+        }
+    }
+    list
+}
+
+/// An alert for each agent and provider.
+fn of_stopped(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = Vec::new();
+    let mut inherited = Vec::new();
+    for agent in &view.agents {
+        for resolved in &agent.uses {
+            let Some(why) = stopped::why(agent, resolved, grace, view.now) else {
+                continue;
+            };
+            let alert = stopped(agent, resolved, why, view.now, tilde);
+            // it has nothing of its own: what stopped the main agent stopped it
+            match alert.affected.is_empty() && why != stopped::Why::Ignored && agent.agent.agent.id != "main" {
+                true => inherited.push((agent, resolved, alert)),
+                false => alerts.push(alert),
+            }
+        }
+    }
+    for (agent, resolved, alert) in inherited {
+        let of = &agent.agent.agent;
+        let main = view
+            .agents
+            .iter()
+            .find(|main| main.agent.state_dir == agent.agent.state_dir && main.agent.agent.id == "main");
+        let id = main.map(|main| of_agent(&main.agent.agent.label(), resolved));
+        let cause = alerts
+            .iter_mut()
+            .find(|one| Some(&one.id) == id.as_ref() && one.kind == alert.kind);
+        match cause.and_then(|cause| Some((cause.affected.first()?.clone(), cause))) {
+            Some((first, cause)) => cause.affected.push(Affected {
+                agent: of.id.clone(),
+                ..first
+            }),
+            None => alerts.push(alert),
+        }
+    }
+    alerts
+}
+
+fn of_agent(label: &str, resolved: &Resolved) -> Cause {
+    Cause::Agent {
+        agent: label.to_owned(),
+        provider: resolved.provider.clone(),
+    }
+}
+
+fn stopped(
+    agent: &AgentView,
+    resolved: &Resolved,
+    why: stopped::Why,
+    now: Ms,
+    tilde: &dyn Fn(&Path) -> String,
+) -> Alert {
+    let of = &agent.agent.agent;
+    let passed = |id: &str| {
+        resolved
+            .passed_over
+            .iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, passed)| passed)
+    };
+    let mut profiles: Vec<_> = agent
+        .profiles
+        .iter()
+        .filter(|profile| passed(&profile.profile.id).is_some())
+        .collect();
+    // what would work comes first: the remedy names it
+    profiles.sort_by_key(|profile| {
+        let causes = passed(&profile.profile.id).and_then(stopped::refused) == Some(why);
+        !(causes && (profile.verdict.fine() || profile.verdict.health == Health::Expiring))
+    });
+    let affected = profiles.into_iter().map(|profile| hangs(agent, profile));
+    let severity = match why {
+        stopped::Why::HeldBack(until) if until.saturating_sub(now) <= stopped::LONGEST_COOLDOWN => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    Alert {
+        // when it is over by itself
+        ends: match why {
+            stopped::Why::HeldBack(until) => Some(until),
+            _ => None,
+        },
+        affected: affected.collect(),
+        path: Some(tilde(&agent.path)),
+        detail: Some(match why {
+            stopped::Why::Ignored => ignored_words(agent),
+            _ => resolved.why(),
+        }),
+        obstacle: match why {
+            stopped::Why::Ignored => {
+                let outside = agent.aside.ignored.iter().any(|one| one.why == Unread::Outside);
+                outside.then_some(Obstacle::OutsideProfiles)
+            }
+            stopped::Why::HeldBack(_) => {
+                let unpaid = |(_, why): &(String, PassedOver)| matches!(why, PassedOver::HeldBack(_, Some(why)) if why == "billing");
+                resolved.passed_over.iter().any(unpaid).then_some(Obstacle::Billing)
+            }
+            _ => None,
+        },
+        ..Alert::new(of_agent(&of.label(), resolved), why.kind(), severity)
+    }
+}
