@@ -14,7 +14,7 @@ use crate::openclaw;
 use crate::rules::agent::StateDir;
 use crate::rules::link::{Link, Trouble};
 use crate::rules::memory::Ledger;
-use crate::rules::openclaw::{self as commands, Reloaded};
+use crate::rules::openclaw::{self as commands, Reloaded, Way};
 use crate::rules::view::{AgentView, View};
 use crate::secret::{Fingerprint, Secret};
 use crate::types::{Held, Problem};
@@ -39,14 +39,18 @@ pub(crate) struct Wanted {
     pub(crate) id: String,
     /// The login's id.
     pub(crate) login: String,
-    /// Its file.
-    pub(crate) file: PathBuf,
+    /// How OpenClaw gets at it.
+    pub(crate) way: Way,
 }
 
 impl Wanted {
     /// The plan that `secrets apply` is given.
     pub(crate) fn plan(&self) -> Value {
-        commands::link_plan(&self.file.to_string_lossy(), &self.id, &self.agents)
+        commands::link_plan(&self.way, &self.id, &self.agents)
+    }
+
+    fn exec(&self) -> bool {
+        matches!(self.way, Way::Exec { .. })
     }
 }
 
@@ -71,7 +75,7 @@ pub(crate) async fn link(ctx: &Ctx, view: &View, wanted: &Wanted) -> Result<Vec<
         ledger.openclaw.insert(key.clone(), link.clone());
     })
     .await?;
-    apply(ctx, &program, openclaw::of(state_dir), &wanted.plan()).await?;
+    apply(ctx, &program, openclaw::of(state_dir), (&wanted.plan(), wanted.exec())).await?;
     let after = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
     let mut lines = Vec::new();
     for name in &wanted.agents {
@@ -83,7 +87,11 @@ pub(crate) async fn link(ctx: &Ctx, view: &View, wanted: &Wanted) -> Result<Vec<
             ));
         };
         let (label, id) = (agent.agent.agent.label(), &wanted.id);
-        lines.push(format!("{label}: {id} refers to {}", ctx.host.tilde(&wanted.file)));
+        let to = match &wanted.way {
+            Way::File(path) => ctx.host.tilde(Path::new(path)),
+            Way::Exec { login, .. } => format!("login {login}, by `nolapse token print`"),
+        };
+        lines.push(format!("{label}: {id} refers to {to}"));
         if agent.resolved("anthropic").is_some_and(|resolved| !resolved.is(id)) {
             lines.push("  this agent does not use it yet: an order or its config names other profiles".into());
             lines.push(format!("  hint: run `nolapse order set --agent {label} {id}`"));
@@ -125,7 +133,7 @@ pub(crate) async fn unlink(ctx: &Ctx, view: &View, state_dir: &StateDir, link: &
         lines.push(format!("{}: {} is gone", label(state_dir, name), link.id));
     }
     if state_dir.secrets.iter().any(|source| source.name == commands::SOURCE) {
-        apply(ctx, &program, of, &commands::unlink_plan()).await?;
+        apply(ctx, &program, of, (&commands::unlink_plan(), false)).await?;
     }
     let after = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
     let still = of_dir(&after, state_dir).any(|agent| is_linked(agent, &link.id));
@@ -221,15 +229,24 @@ async fn reload(ctx: &Ctx, program: &Program, of: Of<'_>) -> Reloaded {
     }
 }
 
-/// Runs `secrets apply` with a plan; it holds no secret.
-async fn apply(ctx: &Ctx, program: &Program, of: Of<'_>, plan: &Value) -> Result<(), String> {
+/// Runs `secrets apply` with a plan, which holds no secret; the second: whether it may name a program.
+async fn apply(ctx: &Ctx, program: &Program, of: Of<'_>, (plan, exec): (&Value, bool)) -> Result<(), String> {
     let words = |error: std::io::Error| format!("the plan could not be written: {}", files::io_words(&error));
     files::make_dirs(&ctx.state_dir).map_err(words)?;
     let dir = files::make_own_dir(&ctx.state_dir, "plan-").map_err(words)?;
     let path = dir.join("plan.json");
     let written = files::create_new(&path, format!("{plan:#}\n").as_bytes()).map_err(words);
     let output = match written {
-        Ok(()) => program::run(&ctx.host, program, of, &commands::apply(&path.to_string_lossy()), None).await,
+        Ok(()) => {
+            program::run(
+                &ctx.host,
+                program,
+                of,
+                &commands::apply(&path.to_string_lossy(), exec),
+                None,
+            )
+            .await
+        }
         Err(why) => Err(why),
     };
     let _ = files::remove_own_dir(&dir);

@@ -68,6 +68,10 @@ Examples:
   nolapse token remove anthropic:manual --agent clawdbot/main
   nolapse token remove openai:default --agent '*/*' --yes";
 
+pub(super) const TOKEN_PRINT: &str = "\
+Examples:
+  echo '{\"protocolVersion\":1,\"provider\":\"nolapse\",\"ids\":[\"claude\"]}' | nolapse token print --for openclaw | wc -c";
+
 pub(super) const LINK: &str = "\
 Examples:
   nolapse link openclaw --dry-run

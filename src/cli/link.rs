@@ -1,7 +1,8 @@
 //! `nolapse link` and `nolapse unlink`: OpenClaw's agents refer to a login instead of holding a copy of its token.
 
 use super::{Fatal, Setup, agents_named, examples, print, until_signal};
-use crate::edge::{progress, terminal};
+use crate::ctx::Ctx;
+use crate::edge::{files, progress, terminal};
 use crate::layout::one_line;
 use crate::ledger;
 use crate::link::{self, Wanted};
@@ -9,14 +10,14 @@ use crate::look::{self, RETIRED_ID};
 use crate::openclaw;
 use crate::report::Exit;
 use crate::rules::agent::{Generation, StateDir};
-use crate::rules::login::Source;
-use crate::rules::openclaw as commands;
-use crate::rules::view;
-use crate::rules::view::View;
-use crate::types::Family;
+use crate::rules::login::{FILE_NAME, Source};
+use crate::rules::openclaw::{self as commands, Way};
+use crate::rules::view::{self, LoginView, View};
+use crate::types::{Family, Meta};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum LinkCommand {
@@ -77,7 +78,7 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
             "give another id with `--id`".into(),
         ));
     }
-    let wanted = wanted(&view, args)?;
+    let wanted = wanted(&ctx, &view, args)?;
     let (program, version) = openclaw::program(&ctx).map_err(|why| Fatal::Usage(why, "see `nolapse doctor`".into()))?;
     let mut out = CHOICES.to_owned();
     let _ = writeln!(
@@ -148,7 +149,7 @@ pub(super) fn unlink(setup: &Setup, UnlinkCommand::Openclaw(args): &UnlinkComman
 }
 
 /// The agents, and the login that they are to refer to.
-fn wanted(view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
+fn wanted(ctx: &Ctx, view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
     let of_openclaw =
         |state_dir: &StateDir| state_dir.family == Family::Openclaw && state_dir.generation == Generation::Sqlite;
     let named = agents_named(view, &args.agents)?;
@@ -191,18 +192,55 @@ fn wanted(view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
             "run `claude auth login` first".into(),
         ));
     };
-    if login.login.source != Source::File {
-        return Err(Fatal::Usage(
-            "the login is kept in the Keychain, where OpenClaw cannot read it".into(),
-            "use the Claude CLI runtime, or a setup token: `nolapse reauth --setup-token`".into(),
-        ));
-    }
+    let way = way(ctx, login)?;
     Ok(Wanted {
         state_dir: first.agent.state_dir,
         agents: agents.iter().map(|agent| agent.agent.agent.id.clone()).collect(),
         id: args.id.clone(),
         login: login.id().to_owned(),
-        file: login.login.place.file(),
+        way,
+    })
+}
+
+/// Claude Code's own file where OpenClaw reads it (a private file, no link, its user's own), else `nolapse token print`.
+fn way(ctx: &Ctx, login: &LoginView) -> Result<Way, Fatal> {
+    let file = login.login.place.file();
+    let private = |meta: &Meta| !meta.link && meta.mode & 0o077 == 0 && meta.uid == files::our_uid();
+    if login.login.source == Source::File && login.login.meta.as_ref().is_some_and(private) {
+        let dir = login.login.place.dir.as_path();
+        let real = files::real(dir).map(|dir| dir.join(FILE_NAME)).unwrap_or(file);
+        return Ok(Way::File(real.display().to_string()));
+    }
+    let mut command = ctx.host.own.clone();
+    let own = files::real(Path::new(&command[0])).unwrap_or_else(|| command[0].clone().into());
+    let meta = files::stat(&own);
+    if !meta.is_some_and(|meta| meta.mode & 0o022 == 0 && meta.uid == files::our_uid()) {
+        return Err(Fatal::Usage(
+            format!(
+                "OpenClaw cannot read this login, and runs `{}` only if it is yours alone to write",
+                own.display()
+            ),
+            format!(
+                "run `install -Dm700 {} ~/.local/bin/nolapse`, then `~/.local/bin/nolapse link openclaw`",
+                own.display()
+            ),
+        ));
+    }
+    command[0] = own.display().to_string();
+    command.extend(["token", "print", "--for", "openclaw"].map(String::from));
+    const PASSED: [&str; 6] = [
+        "HOME",
+        "PATH",
+        "USER",
+        "CLAUDE_CONFIG_DIR",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+    ];
+    let var = |name: &str| Some((name.to_owned(), ctx.host.var(name)?.to_owned()));
+    Ok(Way::Exec {
+        command,
+        env: PASSED.into_iter().filter_map(var).collect(),
+        login: login.id().to_owned(),
     })
 }
 

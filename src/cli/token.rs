@@ -13,6 +13,7 @@ use crate::report::Exit;
 use crate::rules::agent;
 use crate::rules::login::SetupToken;
 use crate::rules::memory::Ledger;
+use crate::rules::openclaw as commands;
 use crate::rules::shape::{self, KeptAs};
 use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
@@ -40,6 +41,9 @@ pub(super) enum TokenCommand {
     /// Take a profile out of agents' stores
     #[command(after_help = examples::TOKEN_REMOVE)]
     Remove(RemoveArgs),
+    /// Print a login's access token to OpenClaw, which asks for it on stdin; never to a terminal or a file
+    #[command(after_help = examples::TOKEN_PRINT)]
+    Print(PrintArgs),
 }
 
 #[derive(Args, Debug)]
@@ -100,12 +104,25 @@ pub(super) struct RemoveArgs {
     yes: bool,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct PrintArgs {
+    /// Whose question it is: protocol 1 of OpenClaw's `exec` secrets; `link openclaw` sets it up
+    #[arg(long = "for", value_name = "PROGRAM")]
+    asker: Asker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Asker {
+    Openclaw,
+}
+
 pub(super) fn token(setup: &Setup, command: &TokenCommand) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(None)?;
     match command {
         TokenCommand::Add(args) => block_on(add(&ctx, args))?,
         TokenCommand::List(args) => list(&ctx, args),
         TokenCommand::Remove(args) => remove(&ctx, args),
+        TokenCommand::Print(PrintArgs { asker: Asker::Openclaw }) => to_openclaw(&ctx),
     }
 }
 
@@ -351,6 +368,31 @@ fn refuse(provider: &str, kind: Kind, secret: &Secret) -> Result<(), Fatal> {
         format!("that was not recorded, it is {}", flaw.words()),
         hint.into(),
     ))
+}
+
+/// Answers OpenClaw with the access tokens of the logins that it names; one without such a token is not found.
+fn to_openclaw(ctx: &Ctx) -> Result<Exit, Fatal> {
+    if !terminal::stdout_is_pipe() {
+        return Err(Fatal::Usage(
+            "a token is printed to a pipe alone".into(),
+            "`nolapse link openclaw` has OpenClaw ask for it".into(),
+        ));
+    }
+    let ids = commands::asked(&terminal::request()?).ok_or_else(|| {
+        Fatal::Usage(
+            "stdin holds no request of protocol 1".into(),
+            "OpenClaw sends `{\"protocolVersion\":1,\"provider\":\"nolapse\",\"ids\":[\"claude\"]}`".into(),
+        )
+    })?;
+    let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
+    let token = |id: String| {
+        let login = view.logins.iter().find(|login| login.id() == id);
+        let token = login.and_then(|login| login.login.grant()?.access.clone());
+        (id, token)
+    };
+    let answer = commands::answer(&ids.into_iter().map(token).collect::<Vec<_>>());
+    print(&format!("{}\n", answer.expose()))?;
+    Ok(Exit::Fine)
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@
 //! seen is echoed from here; what was typed before it was asked for never is.
 
 use crate::secret::Secret;
+use rustix::fs::FileType;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
 };
@@ -31,6 +32,22 @@ pub(crate) enum Line {
 /// Whether stdin is a terminal.
 pub(crate) fn stdin_is_terminal() -> bool {
     isatty(io::stdin())
+}
+
+/// Whether what is printed goes to another program alone: a pipe, or the socket that Node.js takes for one.
+pub fn stdout_is_pipe() -> bool {
+    let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
+}
+
+/// A small request from another program on stdin; at most 64 KiB.
+///
+/// # Errors
+/// What the system refuses.
+pub fn request() -> io::Result<Vec<u8>> {
+    let mut request = Vec::new();
+    io::stdin().lock().take(64 << 10).read_to_end(&mut request)?;
+    Ok(request)
 }
 
 /// The width of stdout, where it is a terminal.

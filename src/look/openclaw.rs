@@ -13,6 +13,7 @@ use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
 use crate::rules::lineage::Relation;
 use crate::rules::login;
+use crate::rules::openclaw as commands;
 use crate::rules::resolve::{Aside, normalise_provider};
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 
@@ -396,16 +397,17 @@ pub(super) fn referenced_login(
         .secrets
         .iter()
         .find(|source| source.name == reference.provider)?;
-    if source.source != "file" || reference.source != "file" {
+    if source.source != reference.source {
         return None;
     }
     let path = host.cwd.join(expand_home(&source.path, &host.home));
-    let of_claude = path
-        .file_name()
-        .is_some_and(|name| name == crate::rules::login::FILE_NAME);
-    match of_claude && reference.id == "/claudeAiOauth/accessToken" {
-        true => login_in(logins, path.parent()?),
-        false => None,
+    let named = |name: &str| path.file_name().is_some_and(|file| file == name);
+    match source.source.as_str() {
+        "file" if named(login::FILE_NAME) && reference.id == commands::POINTER => login_in(logins, path.parent()?),
+        "exec" if named("nolapse") || source.name == commands::SOURCE => {
+            logins.iter().position(|login| login.id() == reference.id)
+        }
+        _ => None,
     }
 }
 

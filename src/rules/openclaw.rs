@@ -4,8 +4,10 @@
 //! `docs/gateway/secrets-plan-contract.md`), and what they did when they were run.
 
 use crate::json::Fields;
+use crate::secret::Secret;
 use crate::types::{HOUR, Ms};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A version: year, month, number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,9 +84,11 @@ pub(crate) fn logout(agent: &str, id: &str) -> Vec<String> {
     words(&["models", "auth", "logout", id, "--yes", "--agent", agent])
 }
 
-/// `secrets apply`, of a plan in a file.
-pub(crate) fn apply(plan: &str) -> Vec<String> {
-    words(&["secrets", "apply", "--from", plan, "--json"])
+/// `secrets apply`, of a plan in a file; one that names a program is refused unless that is allowed.
+pub(crate) fn apply(plan: &str, exec: bool) -> Vec<String> {
+    let mut args = words(&["secrets", "apply", "--from", plan, "--json"]);
+    args.extend(exec.then(|| "--allow-exec".into()));
+    args
 }
 
 /// `secrets reload`.
@@ -98,8 +102,47 @@ pub(crate) const SOURCE: &str = "nolapse";
 /// Where the access token is in Claude Code's file.
 pub(crate) const POINTER: &str = "/claudeAiOauth/accessToken";
 
-/// The plan that lets a profile of these agents refer to the access token in `file`. Nothing else is scrubbed.
-pub(crate) fn link_plan(file: &str, id: &str, agents: &[String]) -> Value {
+/// How OpenClaw gets at a login's access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It reads Claude Code's file, which has to be private, no link, and its user's own.
+    File(String),
+    /// It runs `nolapse token print`, where there is no such file.
+    Exec {
+        /// The program and its arguments; the program is no link and its user's own.
+        command: Vec<String>,
+        /// All the environment that it gets.
+        env: Vec<(String, String)>,
+        /// The login's id.
+        login: String,
+    },
+}
+
+impl Way {
+    fn source(&self) -> Value {
+        match self {
+            Self::File(path) => json!({"source": "file", "path": path, "mode": "json"}),
+            // a Keychain that asks its user takes longer than the default of 5 s
+            Self::Exec { command, env, .. } => json!({
+                "source": "exec",
+                "command": command[0],
+                "args": command[1..],
+                "env": env.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "timeoutMs": 15_000,
+            }),
+        }
+    }
+
+    fn reference(&self) -> Value {
+        match self {
+            Self::File(_) => json!({"source": "file", "provider": SOURCE, "id": POINTER}),
+            Self::Exec { login, .. } => json!({"source": "exec", "provider": SOURCE, "id": login}),
+        }
+    }
+}
+
+/// The plan that lets a profile of these agents refer to a login's access token. Nothing else is scrubbed.
+pub(crate) fn link_plan(way: &Way, id: &str, agents: &[String]) -> Value {
     let target = |agent: &String| {
         json!({
             "type": "auth-profiles.token.token",
@@ -107,16 +150,35 @@ pub(crate) fn link_plan(file: &str, id: &str, agents: &[String]) -> Value {
             "pathSegments": ["profiles", id, "token"],
             "agentId": agent,
             "authProfileProvider": "anthropic",
-            "ref": {"source": "file", "provider": SOURCE, "id": POINTER},
+            "ref": way.reference(),
         })
     };
     json!({
         "version": 1,
         "protocolVersion": 1,
-        "providerUpserts": {SOURCE: {"source": "file", "path": file, "mode": "json"}},
+        "providerUpserts": {SOURCE: way.source()},
         "targets": agents.iter().map(target).collect::<Vec<_>>(),
         "options": {"scrubEnv": false, "scrubAuthProfilesForProviderTargets": false, "scrubLegacyAuthJson": false},
     })
+}
+
+/// The ids that OpenClaw asks a program for on its stdin; `None` where that is no request of protocol 1.
+pub(crate) fn asked(request: &[u8]) -> Option<Vec<String>> {
+    let request: Value = serde_json::from_slice(request).ok()?;
+    let ids = request["ids"].as_array().filter(|_| request["protocolVersion"] == 1)?;
+    ids.iter().map(|id| Some(id.as_str()?.to_owned())).collect()
+}
+
+/// The answer to that: each id with its token, or without one.
+pub(crate) fn answer(ids: &[(String, Option<Secret>)]) -> Secret {
+    let (mut values, mut errors) = (serde_json::Map::new(), serde_json::Map::new());
+    for (id, token) in ids {
+        match token {
+            Some(token) => values.insert(id.clone(), token.expose().into()),
+            None => errors.insert(id.clone(), json!({"code": "NOT_FOUND"})),
+        };
+    }
+    Secret::new(json!({"protocolVersion": 1, "values": values, "errors": errors}).to_string())
 }
 
 /// The plan that takes our entry out of `secrets.providers`.
@@ -216,6 +278,36 @@ mod tests {
             Some(365 * 24 * HOUR),
         );
         assert!(args.join(" ").contains("--expires-in 8760h"));
+    }
+
+    #[test]
+    fn a_program_is_asked_by_protocol_and_answers_by_it() {
+        let way = Way::Exec {
+            command: ["/b/nolapse", "token", "print"].map(String::from).into(),
+            env: vec![("HOME".into(), "/h".into())],
+            login: "claude".into(),
+        };
+        let plan = link_plan(&way, "anthropic:x", &["work".into()]);
+        assert_eq!(
+            plan["providerUpserts"][SOURCE],
+            json!({"source": "exec", "command": "/b/nolapse", "args": ["token", "print"], "env": {"HOME": "/h"}, "timeoutMs": 15000})
+        );
+        assert_eq!(
+            plan["targets"][0]["ref"],
+            json!({"source": "exec", "provider": SOURCE, "id": "claude"})
+        );
+        assert_eq!(
+            asked(br#"{"protocolVersion":1,"provider":"x","ids":["a"]}"#),
+            Some(vec!["a".into()])
+        );
+        for other in [
+            "",
+            "[]",
+            r#"{"protocolVersion":2,"ids":["a"]}"#,
+            r#"{"protocolVersion":1,"ids":[7]}"#,
+        ] {
+            assert_eq!(asked(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@ use crate::home::{DAY, HOUR, Home, access, credentials, now, token};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The version that made a home.
@@ -745,6 +748,237 @@ fn what_cannot_be_linked_says_why_and_changes_nothing() {
     let home = installed(Version::June, "2026.6.6");
     home.login("1", now() + 5 * HOUR);
     refused(&home, &[], "has no command that takes a reference out again");
+}
+
+/// Under strace: the calls that name a file, of nolapse's own threads. What it starts is let go.
+fn traced(home: &Home, args: &[&str], into: &Path) -> Command {
+    let own = home.command(args);
+    let mut command = Command::new("strace");
+    command
+        .args("-f -qq -y -b execve -s 0 -e trace=%file,%desc -o".split(' '))
+        .arg(into)
+        .arg(own.get_program())
+        .args(own.get_args())
+        .env_clear()
+        .current_dir(home.path());
+    for (name, value) in own.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command
+}
+
+/// What a trace says of databases and the files beside them: what only reads, and what does more. SQLite opens a `-wal` that is there
+/// for writing whatever it was asked for, and as root gives it to the database's owner, who has it already: so what counts is what is
+/// done with it.
+fn database_calls(trace: &str) -> (Vec<&str>, Vec<&str>) {
+    const READS: [&str; 18] = [
+        "newfstatat",
+        "fstat",
+        "statx",
+        "stat",
+        "lstat",
+        "access",
+        "faccessat",
+        "faccessat2",
+        "readlink",
+        "readlinkat",
+        "inotify_add_watch",
+        "pread64",
+        "read",
+        "lseek",
+        "close",
+        "fstatfs",
+        "fadvise64",
+        "getxattr",
+    ];
+    let calls = trace.lines().filter(|line| line.contains(".sqlite"));
+    calls.partition(|line| {
+        let call = line.split_once(' ').map_or(*line, |(_, call)| call.trim_start());
+        let (name, rest) = call.split_once('(').unwrap_or((call, ""));
+        match name {
+            "open" | "openat" => {
+                rest.contains("O_RDONLY") && !rest.contains("O_CREAT") || rest.contains("-wal\", O_RDWR")
+            }
+            "mmap" => !rest.contains("PROT_WRITE"),
+            "fcntl" => !rest.contains("F_WRLCK"),
+            "fchown" => rest.contains("-wal>") || rest.contains("-shm>"),
+            _ => READS.contains(&name),
+        }
+    })
+}
+
+#[test]
+fn no_database_is_ever_opened_for_writing() {
+    let home = installed(Version::September, "2026.9.6");
+    home.login("1", now() + 5 * HOUR);
+    let two = || json!({"anthropic:a": token("1", now() + 300 * DAY), "anthropic:b": token("2", now() + 300 * DAY)});
+    drop(agent_database(&home, "work", two(), None));
+    // the second round reads beside a writer, and what it has written and not put into its place yet
+    for lives in [false, true] {
+        let _writer = lives.then(|| agent_database(&home, "work", two(), None));
+        for (args, input) in [
+            (&[][..], ""),
+            (&["status"], ""),
+            (&["status", "--json"], ""),
+            (&["check"], ""),
+            (&["run", "--dry-run"], ""),
+            (&["run"], ""),
+            (&["sync"], ""),
+            (&["refresh"], ""),
+            (&["doctor"], ""),
+            (&["doctor", "--fix"], ""),
+            (&["metrics"], ""),
+            (&["token", "list"], ""),
+            (
+                &["token", "add", "--agent", "openclaw/work", "--profile", "anthropic:c"],
+                "year",
+            ),
+            (
+                &["token", "remove", "anthropic:b", "--agent", "openclaw/work", "--yes"],
+                "",
+            ),
+            (
+                &["token", "print", "--for", "openclaw"],
+                "{\"protocolVersion\":1,\"ids\":[\"claude\"]}",
+            ),
+            (&["order", "get"], ""),
+            (&["order", "set", "--agent", "openclaw/work", "anthropic:b"], ""),
+            (&["order", "clear", "--agent", "openclaw/work"], ""),
+            (&["link", "openclaw", "--dry-run"], ""),
+            (&["link", "openclaw", "--yes"], ""),
+            (&["unlink", "openclaw", "--yes"], ""),
+        ] {
+            let input = if input == "year" {
+                access("year")
+            } else {
+                input.to_owned()
+            };
+            let into = home.at("trace");
+            let mut child = traced(&home, args, &into)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            let output = child.wait_with_output().unwrap();
+            let trace = home.read("trace");
+            let (looks, more) = database_calls(&trace);
+            assert_eq!(more, Vec::<&str>::new(), "{args:?} {lives}");
+            let read = |name: &str| {
+                looks
+                    .iter()
+                    .any(|line| line.contains(name) && line.contains("O_RDONLY"))
+            };
+            assert!(
+                read("openclaw-agent.sqlite") && read("state/openclaw.sqlite"),
+                "{args:?} {lives}: {output:?}"
+            );
+        }
+    }
+}
+
+const REQUEST: &[u8] = br#"{"protocolVersion":1,"provider":"nolapse","ids":["claude","gone"]}"#;
+
+#[test]
+fn an_access_token_is_printed_to_the_pipe_of_openclaw_and_nowhere_else() {
+    let home = Home::new();
+    home.login("1", now() + 5 * HOUR);
+    let print = ["token", "print", "--for", "openclaw"];
+    let ran = home.run_with(&print, REQUEST);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let expected =
+        json!({"protocolVersion": 1, "values": {"claude": access("1")}, "errors": {"gone": {"code": "NOT_FOUND"}}});
+    assert_eq!(answer, expected, "the access token, and no refresh token");
+    // what is no question is not answered
+    for request in [
+        &b""[..],
+        b"{}",
+        br#"{"protocolVersion":2,"ids":["claude"]}"#,
+        br#"{"protocolVersion":1,"ids":[1]}"#,
+    ] {
+        let ran = home.run_with(&print, request);
+        assert!(ran.code == 3 && ran.stdout.is_empty(), "{ran:?}");
+    }
+    // nor what is asked from a file, a device, or by hand
+    for into in [
+        fs::File::create(home.at("into")).unwrap(),
+        fs::File::create("/dev/null").unwrap(),
+    ] {
+        let mut child = home
+            .command(&print)
+            .stdin(Stdio::piped())
+            .stdout(into)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(REQUEST);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(3) && stderr.contains("to a pipe alone"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(home.read("into"), "");
+    // a blanked login has none
+    home.write(".claude/.credentials.json", wiped().to_string());
+    let ran = home.run_with(&print, REQUEST);
+    assert!(
+        ran.code == 0 && ran.stdout.contains("\"claude\":{\"code\":\"NOT_FOUND\"}"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn openclaw_asks_nolapse_for_a_login_whose_file_it_does_not_read() {
+    for readable in [true, false] {
+        let home = installed(Version::September, "2026.9.6");
+        home.login("1", now() + 5 * HOUR);
+        let file = home.at(".claude/.credentials.json");
+        if !readable {
+            fs::rename(&file, home.at("kept.json")).unwrap();
+            std::os::unix::fs::symlink(home.at("kept.json"), &file).unwrap();
+        }
+        let before = home.read(".openclaw/openclaw.json");
+        let ran = home.run(&["link", "openclaw", "--yes"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(ran.stdout.contains("by `nolapse token print`"), !readable, "{ran:?}");
+        assert_eq!(home.read("called").contains("--allow-exec"), !readable);
+        let config: Value = serde_json::from_str(&home.read(".openclaw/openclaw.json")).unwrap();
+        let source = &config["secrets"]["providers"]["nolapse"];
+        assert_eq!(source["source"], if readable { "file" } else { "exec" });
+        if !readable {
+            assert_eq!(source["args"], json!(["token", "print", "--for", "openclaw"]));
+            assert_eq!(source["env"]["HOME"], json!(home.path()));
+            let command = fs::symlink_metadata(source["command"].as_str().unwrap()).unwrap();
+            assert!(command.is_file(), "OpenClaw takes no link");
+        }
+        let json = home.status(&[]);
+        assert_eq!(agent(&json, "work")["profiles"][0]["login"], "claude", "{json}");
+        assert_eq!(home.run(&["unlink", "openclaw", "--yes"]).code, 0);
+        assert_eq!(home.read(".openclaw/openclaw.json"), before);
+    }
+    // what others may write is not run by OpenClaw, so it is not offered to it
+    let home = installed(Version::September, "2026.9.6");
+    home.login("1", now() + 5 * HOUR);
+    fs::set_permissions(home.at(".claude/.credentials.json"), fs::Permissions::from_mode(0o640)).unwrap();
+    let program = home.at("theirs");
+    fs::copy(env!("CARGO_BIN_EXE_nolapse"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o775)).unwrap();
+    let output = Command::new(&program)
+        .args(["link", "openclaw", "--yes"])
+        .env_clear()
+        .envs(&home.env)
+        .env("HOME", home.path())
+        .output();
+    let stderr = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(
+        stderr.contains("only if it is yours alone to write") && stderr.contains("install -Dm700"),
+        "{stderr}"
+    );
+    assert!(!home.at("called").exists());
 }
 
 #[test]
