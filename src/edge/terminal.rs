@@ -35,7 +35,7 @@ pub(crate) fn stdin_is_terminal() -> bool {
 }
 
 /// Whether what is printed goes to another program alone: a pipe, or the socket that Node.js takes for one.
-pub fn stdout_is_pipe() -> bool {
+pub(crate) fn stdout_is_pipe() -> bool {
     let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
@@ -44,7 +44,7 @@ pub fn stdout_is_pipe() -> bool {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn request() -> io::Result<Vec<u8>> {
+pub(crate) fn request() -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     io::stdin().lock().take(64 << 10).read_to_end(&mut request)?;
     Ok(request)
