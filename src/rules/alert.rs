@@ -399,8 +399,9 @@ pub(crate) fn told_resolved(before: &Told, now: Ms) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::causes::urgency;
     use crate::rules::policy::AlertsConfig;
-    use crate::types::Family;
+    use crate::types::{Family, Health};
     use proptest::prelude::*;
 
     const NOW: Ms = 1_769_000_000_000;

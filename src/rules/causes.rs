@@ -222,7 +222,7 @@ fn could_not_be_renewed(why: &str) -> (Obstacle, String) {
 }
 
 /// Six hours ahead is now.
-fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
+pub(super) fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
     match ends {
         Some(ends) if ends - now > 6 * HOUR => Severity::Warning,
         _ => Severity::Critical,
