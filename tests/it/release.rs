@@ -1,5 +1,6 @@
 //! What a release is made of: the installer against a loopback server, and the packages' recipes.
 
+use super::home::{Home, MAIN, MINUTE, now};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -298,6 +299,71 @@ fn a_place_that_cannot_be_written_is_named_and_nothing_is_half_there() {
         ran.stderr
     );
     assert!(!page.files().iter().any(|file| file.contains(".new.")));
+}
+
+/// When the fixtures of `tests/fixtures/upgrade` were made, by the version that their directory names. There a login was signed out,
+/// one channel told and the other not reached, then the alert acknowledged, the agent silenced, a setup token noted.
+const MADE: i64 = 1_795_692_674_000;
+
+/// A fixture's text as if it had been made a minute ago.
+fn of_today(text: &str) -> String {
+    let shift = now() - MINUTE - MADE;
+    let mut shifted = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let end = rest[at..]
+            .find(|c: char| !c.is_ascii_digit())
+            .map_or(rest.len(), |length| at + length);
+        shifted.push_str(&rest[..at]);
+        match rest[at..end].parse::<i64>() {
+            Ok(moment) if end - at == 13 => shifted.push_str(&(moment + shift).to_string()),
+            _ => shifted.push_str(&rest[at..end]),
+        }
+        rest = &rest[end..];
+    }
+    shifted + rest
+}
+
+#[test]
+fn what_older_versions_remembered_is_read_and_goes_on() {
+    for version in ["0.1.0"] {
+        let home = Home::new();
+        let fixture = |name: &str| {
+            let path = Path::new(PROJECT)
+                .join("tests/fixtures/upgrade")
+                .join(version)
+                .join(name);
+            of_today(&fs::read_to_string(path).unwrap())
+        };
+        home.write(".claude/.credentials.json", "{}");
+        home.write(MAIN, fixture("store.json"));
+        home.config(&fixture("config.toml"));
+        for name in ["ledger.json", "history.jsonl", "passes.json"] {
+            home.write(&format!(".local/state/nolapse/{name}"), fixture(name));
+        }
+        assert_eq!(home.run(&["config", "check"]).code, 0, "{version}");
+        // it was told, and somebody knows
+        let ran = home.run(&["run"]);
+        assert!(ran.code == 1 && !ran.stdout.contains("notified"), "{version}: {ran:?}");
+        let list = home.run(&["alert", "list"]).stdout;
+        for known in [
+            "critical  login:claude  missing",
+            "notified say",
+            "acknowledged",
+            "`clawdbot/main` are silenced until",
+        ] {
+            assert!(list.contains(known), "{version}: {known}: {list}");
+        }
+        let ledger = home.json(".local/state/nolapse/ledger.json");
+        assert!(
+            ledger["setup_tokens"]["98d2b54c7d9f40e5"].is_object(),
+            "{version}: {ledger}"
+        );
+        let history = home.run(&["history", "--json"]).stdout;
+        let before = fixture("history.jsonl").lines().count();
+        assert!(history.matches("\"at\"").count() >= before, "{version}: {history}");
+        assert!(!home.files().keys().any(|path| path.contains("corrupt")), "{version}");
+    }
 }
 
 #[test]
