@@ -20,7 +20,7 @@ use crate::rules::policy::SyncConfig;
 use crate::rules::renew::{Way, lead};
 use crate::secret::SecretUrl;
 use crate::sources::providers::ANTHROPIC;
-use crate::table::{ConfigError, Source, Table};
+use crate::table::{ConfigError, Source, Table, globs};
 use crate::types;
 use crate::types::MINUTE;
 use crate::types::Ms;
@@ -558,21 +558,4 @@ fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigEr
         ));
     }
     Ok(id.into())
-}
-
-/// A list of glob patterns.
-pub(crate) fn globs(table: &Table<'_>, key: &str) -> Result<Option<Vec<glob::Pattern>>, ConfigError> {
-    let Some(list) = table.strings(key)? else {
-        return Ok(None);
-    };
-    let parse = |text: &String| {
-        glob::Pattern::new(text).map_err(|error| {
-            table.error(
-                key,
-                format!("holds `{text}`: {}", error.msg),
-                "write `family/agent` with `*` and `?`, as `clawdbot/*`",
-            )
-        })
-    };
-    list.iter().map(parse).collect::<Result<_, _>>().map(Some)
 }

@@ -17,7 +17,7 @@ use crate::layout;
 use crate::ledger;
 use crate::look;
 use crate::metrics;
-use crate::outcome::{self, Outcome, Report};
+use crate::outcome::{self, Report};
 use crate::pass::{self, Scope};
 use crate::report;
 use crate::rules::login;
@@ -249,12 +249,7 @@ fn say(report: &Report, before: &BTreeSet<String>) -> BTreeSet<String> {
 
 /// What went wrong with a pass, a line each.
 fn troubles(report: &Report) -> impl Iterator<Item = String> {
-    let failed = report.done.iter().filter_map(|done| match &done.outcome {
-        Outcome::Failed(problem) => Some(problem),
-        _ => None,
-    });
-    let all = report.problems.iter().chain(failed);
-    all.map(|problem| layout::one_line(&problem.message))
+    report.failures().map(|problem| layout::one_line(&problem.message))
 }
 
 /// Bounds of a pass.

@@ -672,11 +672,7 @@ mod tests {
     }
 
     fn warned(severity: Severity) -> Alert {
-        Alert {
-            lapsed: false,
-            ends: Some(NOW + DAY),
-            ..Alert::new("login:claude", "login_ends_soon", severity)
-        }
+        alert(severity, false, NOW + DAY)
     }
 
     const PHONE: &str = "[[channel]]\ntype = \"command\"\nname = \"phone\"\ncommand = [\"true\"]\n";

@@ -5,14 +5,20 @@ use crate::remotes;
 use crate::rules;
 use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
+use crate::rules::resolve::{key_names, normalise_provider};
 use crate::rules::view::View;
 use crate::types::{Ms, Problem};
+use std::borrow::Cow;
+
+/// The variable in the environment that serves a provider without any login or profile.
+pub(crate) fn key_in_env(ctx: &Ctx, provider: &str) -> Option<Cow<'static, str>> {
+    let mut names = key_names(&normalise_provider(provider)).into_iter();
+    names.find(|name| ctx.host.var_nonblank(name).is_some())
+}
 
 /// What needs a human, as of this view.
 pub(crate) fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
-    let env_key = ["ANTHROPIC_API_KEY", "ANTHROPIC_OAUTH_TOKEN"]
-        .iter()
-        .any(|name| ctx.host.var_nonblank(name).is_some());
+    let env_key = key_in_env(ctx, "anthropic").is_some();
     rules::causes::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path))
 }
 

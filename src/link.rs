@@ -154,8 +154,11 @@ pub(crate) async fn unlink(ctx: &Ctx, view: &View, state_dir: &StateDir, link: &
     Ok(lines)
 }
 
+/// A state directory, its config, and the link's key.
+pub(crate) type Due = (PathBuf, Option<PathBuf>, String);
+
 /// The links whose gateway has not been told of the login's present token. They count as told from now on: one try for each token.
-pub(crate) fn due(ledger: &mut Ledger, view: &View) -> Vec<(PathBuf, Option<PathBuf>, String)> {
+pub(crate) fn due(ledger: &mut Ledger, view: &View) -> Vec<Due> {
     let mut due = Vec::new();
     for state_dir in &view.state_dirs {
         let key = key(state_dir);
@@ -173,7 +176,7 @@ pub(crate) fn due(ledger: &mut Ledger, view: &View) -> Vec<(PathBuf, Option<Path
 }
 
 /// Has each gateway reload its secrets, and remembers what went wrong.
-pub(crate) async fn reload_all(ctx: &Ctx, due: Vec<(PathBuf, Option<PathBuf>, String)>) -> Vec<Problem> {
+pub(crate) async fn reload_all(ctx: &Ctx, due: Vec<Due>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (dir, config, key) in due {
         let of = Of {

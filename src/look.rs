@@ -800,12 +800,7 @@ fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
 
 /// What in an agents' `.env` serves them beside the profiles in their stores, unless it was put there by `reauth`.
 fn dotenv_problem(ctx: &Ctx, ledger: &Ledger, state_dir: &StateDir) -> Option<Problem> {
-    const RELEVANT: [&str; 4] = [
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_OAUTH_TOKEN",
-        "ANTHROPIC_AUTH_TOKEN",
-        login::TOKEN_VAR,
-    ];
+    const RELEVANT: [&str; 4] = [resolve::KEY_VAR, resolve::OAUTH_VAR, login::AUTH_VAR, login::TOKEN_VAR];
     let path: &Path = &state_dir.dir.join(".env");
     let ours = |name: &str| {
         let kept = ledger.setup_tokens.values().filter_map(|known| known.kept.as_ref());

@@ -4,7 +4,7 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::judge;
 use crate::notify::Channel;
-use crate::outcome::{Outcome, Report};
+use crate::outcome::Report;
 
 use crate::report;
 use crate::rules::memory::{Ledger, Passes};
@@ -37,11 +37,7 @@ pub(crate) fn page(ctx: &Ctx, view: &View, ledger: &Ledger, passes: &Passes, pro
 
 /// The page of a pass.
 pub(crate) fn of_pass(ctx: &Ctx, report: &Report, ledger: &Ledger, passes: &Passes) -> String {
-    let failed = report.done.iter().filter_map(|done| match &done.outcome {
-        Outcome::Failed(problem) => Some(problem),
-        _ => None,
-    });
-    let problems: Vec<&Problem> = report.problems.iter().chain(failed).collect();
+    let problems: Vec<&Problem> = report.failures().collect();
     page(ctx, &report.view, ledger, passes, &problems)
 }
 

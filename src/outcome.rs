@@ -61,10 +61,17 @@ pub(crate) struct Report {
 impl Report {
     /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
     pub(crate) fn good(&self) -> bool {
-        let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
         // that nobody has heard of an alert is no fault of the pass where no channel takes it; where one fails, that is said too
-        let faults = |problem: &Problem| problem.kind != heard::UNHEARD;
-        !self.problems.iter().any(faults) && !self.done.iter().any(failed)
+        self.failures().all(|problem| problem.kind == heard::UNHEARD)
+    }
+
+    /// What went wrong with the pass itself, and with what it was to write.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &Problem> {
+        let failed = self.done.iter().filter_map(|done| match &done.outcome {
+            Outcome::Failed(problem) => Some(problem),
+            _ => None,
+        });
+        self.problems.iter().chain(failed)
     }
 }
 

@@ -4,51 +4,28 @@
 //! not read again under its lock just before.
 
 use crate::cause::Cause;
-use crate::judge;
-use crate::note;
-use crate::outcome;
-use crate::outcome::Done;
-use crate::outcome::Outcome;
-use crate::outcome::Report;
-
-use crate::rules::login;
-
 use crate::ctx::Ctx;
-use crate::deliver;
 use crate::edge::files;
-use crate::edge::locks::{self, LockError, Terms};
+use crate::edge::locks::{self, LockError, PassLock, Terms};
 use crate::edge::replace::{self, NotPut, Planned};
-use crate::heard;
-use crate::history;
 use crate::json::{Doc, Layout};
-use crate::ledger;
-use crate::link;
-use crate::look;
-use crate::metrics;
-use crate::outcome::{Asked, What};
-use crate::remotes;
-use crate::renew;
-use crate::rules;
-use crate::rules::agent::Edit;
-use crate::rules::agent::Generation;
+use crate::outcome::{self, Asked, Done, Outcome, Report, What};
+use crate::rules::agent::{Edit, Generation};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::heard::Repairs;
-use crate::rules::login::Healed;
-use crate::rules::login::Source;
-use crate::rules::memory::Ledger;
-use crate::rules::plan;
+use crate::rules::login::{self, Healed, Source};
+use crate::rules::memory::{Entry, Ledger, Outgoing};
 use crate::rules::renew as renewal;
-use crate::rules::spent;
 use crate::rules::view::{AgentView, LoginView, View};
-use crate::rules::wording;
+use crate::rules::{self, plan, spent, wording};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::{self, NewTokens};
 use crate::sources::save;
-use crate::stores::families;
-use crate::stores::store;
+use crate::stores::{families, store};
 use crate::strangers::{PASS_PATIENCE, Tail, unusable};
-use crate::types::LockKind;
-use crate::types::{Credential, DAY, Ms, Problem, Profile, Severity};
+use crate::types::{Credential, DAY, LockKind, Ms, Problem, Profile, Severity};
+use crate::{deliver, heard, history, judge, ledger, link, look, metrics, note, remotes, renew};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -79,142 +56,221 @@ pub(crate) async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report 
 /// A pass up to where it would wait for strangers: what it found is saved and on its way.
 pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
     let begun = crate::edge::host::monotonic();
-    let mut problems = Vec::new();
     let mut tail = (scope == Scope::Whole).then(|| Tail::begin(ctx));
-    if let Err(error) = files::make_dirs(&ctx.state_dir) {
-        problems.push(unusable(ctx, "cannot be made", &error));
-    }
-    let lock = match locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await {
-        Ok(lock) => Some(lock),
-        Err(LockError::Held(_)) => {
-            problems.push(Problem::at(
-                "pass_running",
-                &ctx.state_dir,
-                "another pass has been running for two minutes",
-                "see which one it is: `pgrep -fl nolapse`",
-            ));
-            return Begun {
-                report: untouched(ctx, problems),
-                tail,
-                begun,
-            };
-        }
-        Err(LockError::Io(error)) => {
-            problems.push(unusable(ctx, "cannot be locked", &error));
-            None
-        }
-    };
-    let loaded = ledger::load(&ctx.state_dir);
-    let mut ledger = loaded.ledger;
-    if let Some(problem) = loaded.problem {
-        problems.push(problem);
-        if loaded.newer {
-            return Begun {
-                report: untouched(ctx, problems),
-                tail,
-                begun,
-            };
-        }
-        if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now()) {
-            problems.push(unusable(ctx, "cannot be written", &error));
-        }
-    }
-    rules::set_back::settle(&mut ledger, ctx.clock.now());
-    let spent_before = ledger.spent.clone();
-    if let Some(tail) = &mut tail {
-        tail.ask(&mut ledger, ctx.clock.now());
-    }
-
-    let view = look::look(ctx, &ledger);
-    // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
-    look::remember(&view, &mut ledger);
-    let begun_before = under_way(&ledger);
-    if lock.is_some() {
-        sweep(&ctx.state_dir, &view);
-    }
-    // what an earlier pass left half done goes before anything else
-    let mut done = renew::settle(ctx, &mut ledger, &view).await;
-    let view = match done.is_empty() {
-        true => view,
-        false => look::look(ctx, &ledger),
-    };
-    for (whom, token) in begun_before {
-        used_up(&mut ledger, &view, &whom, token);
-    }
-    let (healed, mut view) = heal_logins(ctx, &ledger, view, false).await;
-    note_healed(&mut ledger, &healed, view.now);
-    done.extend(healed);
-    look::remember(&view, &mut ledger);
-    let mut renewals = Vec::new();
-    // without our own lock another process might renew the same login
-    if scope != Scope::Sync && lock.is_some() {
-        renewals = renew::renew(ctx, &mut ledger, &view, asked, false).await;
-        done.extend(renewals.iter().filter_map(renewed));
-        let before = std::mem::replace(&mut view, look::look(ctx, &ledger));
-        for seen in renewals.iter().filter(|seen| matches!(seen.what, What::Renewed { .. })) {
-            if let Some(token) = held(&before, &seen.whom) {
-                used_up(&mut ledger, &view, &seen.whom, token);
+    let report = match Pass::open(ctx, &mut tail).await {
+        Ok(mut pass) => {
+            pass.settle().await;
+            pass.heal().await;
+            if scope != Scope::Sync {
+                pass.renew(asked).await;
             }
+            pass.write().await;
+            let said = pass.judge(scope == Scope::Whole);
+            let told = pass.save(said);
+            pass.close(told, &mut tail).await
         }
-        look::remember(&view, &mut ledger);
-    }
-    let (written, view) = write_stores(ctx, &ledger, view, false).await;
-    done.extend(written);
-    look::remember(&view, &mut ledger);
-    note::count(&mut ledger.counts, &done);
-    let (mut noted, mut once) = note::of_done(&mut ledger, &view, &done, &renewals, view.now);
-
-    let channels = ctx.channels();
-    let now = ctx.clock.now();
-    if scope == Scope::Whole {
-        remotes::forget(ctx, &mut ledger);
-    }
-    // without our own lock another pass might tell the same gateway
-    let reloads = match lock {
-        Some(_) => link::due(&mut ledger, &view),
-        None => Vec::new(),
-    };
-    let alerts = judge::firing(ctx, &view, &ledger, now);
-    let mut leased = Vec::new();
-    if scope == Scope::Whole {
-        let before = ledger.alerts.clone();
-        let given_up = deliver::given_up(&ledger, now);
-        deliver::queue(ctx, &mut ledger, &channels, &alerts, now);
-        let host = &ctx.host.name;
-        once.extend(given_up);
-        once.extend(note::of_alerts(&before, &ledger.alerts, host, now, &|at| ctx.when(at)));
-        leased = deliver::due(ctx, &mut ledger, &channels, now);
-    }
-    // what was used up is relied upon when an older state is put back: it survives a power cut, and a lost ledger
-    let saved = match ledger.spent == spent_before {
-        true => ledger::save(&ctx.state_dir, &ledger),
-        false => ledger::save_durably(&ctx.state_dir, &ledger),
-    };
-    match saved {
-        Ok(()) => noted.extend(once),
-        Err(error) => {
-            problems.push(unusable(ctx, "cannot be written", &error));
-            // what cannot be remembered would be said again at every pass: this is said by the exit code and the log instead
-            leased.clear();
-        }
-    }
-    history::note(&ctx.state_dir, &noted);
-    drop(lock);
-
-    match &mut tail {
-        Some(tail) => tail.send(leased),
-        None => problems.extend(deliver::failing(&ledger)),
-    }
-    problems.extend(link::reload_all(ctx, reloads).await);
-    let report = Report {
-        view,
-        done,
-        alerts,
-        told: Vec::new(),
-        problems,
-        renewals,
+        Err(problems) => untouched(ctx, problems),
     };
     Begun { report, tail, begun }
+}
+
+/// What a pass carries from step to step.
+struct Pass<'a> {
+    ctx: &'a Ctx,
+    /// Without it another pass might do the same: nothing is renewed, swept or told to a gateway.
+    lock: Option<PassLock>,
+    ledger: Ledger,
+    /// The tokens that were known to be used up when the pass began.
+    spent: BTreeMap<Fingerprint, Ms>,
+    view: View,
+    done: Vec<Done>,
+    renewals: Vec<outcome::Seen>,
+    problems: Vec<Problem>,
+}
+
+/// What a pass has to say: to the history, to channels, to gateways.
+struct Said {
+    noted: Vec<Entry>,
+    /// What is said this once, and so only if it can be remembered.
+    once: Vec<Entry>,
+    alerts: Vec<Alert>,
+    leased: Vec<Outgoing>,
+    reloads: Vec<link::Due>,
+}
+
+impl<'a> Pass<'a> {
+    /// Takes the lock and looks. An error is what is wrong where there is nothing else to do.
+    async fn open(ctx: &'a Ctx, tail: &mut Option<Tail>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        if let Err(error) = files::make_dirs(&ctx.state_dir) {
+            problems.push(unusable(ctx, "cannot be made", &error));
+        }
+        let lock = match locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await {
+            Ok(lock) => Some(lock),
+            Err(LockError::Held(_)) => {
+                problems.push(Problem::at(
+                    "pass_running",
+                    &ctx.state_dir,
+                    "another pass has been running for two minutes",
+                    "see which one it is: `pgrep -fl nolapse`",
+                ));
+                return Err(problems);
+            }
+            Err(LockError::Io(error)) => {
+                problems.push(unusable(ctx, "cannot be locked", &error));
+                None
+            }
+        };
+        let loaded = ledger::load(&ctx.state_dir);
+        let mut ledger = loaded.ledger;
+        if let Some(problem) = loaded.problem {
+            problems.push(problem);
+            if loaded.newer {
+                return Err(problems);
+            }
+            if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now()) {
+                problems.push(unusable(ctx, "cannot be written", &error));
+            }
+        }
+        rules::set_back::settle(&mut ledger, ctx.clock.now());
+        let spent = ledger.spent.clone();
+        if let Some(tail) = tail {
+            tail.ask(&mut ledger, ctx.clock.now());
+        }
+        let view = look::look(ctx, &ledger);
+        // what was seen before anything is changed is remembered too: a rotation between two looks keeps its lineage
+        look::remember(&view, &mut ledger);
+        Ok(Self {
+            ctx,
+            lock,
+            ledger,
+            spent,
+            view,
+            done: Vec::new(),
+            renewals: Vec::new(),
+            problems,
+        })
+    }
+
+    /// What an earlier pass left half done goes before anything else.
+    async fn settle(&mut self) {
+        let begun_before = under_way(&self.ledger);
+        if self.lock.is_some() {
+            sweep(&self.ctx.state_dir, &self.view);
+        }
+        self.done = renew::settle(self.ctx, &mut self.ledger, &self.view).await;
+        if !self.done.is_empty() {
+            self.view = look::look(self.ctx, &self.ledger);
+        }
+        for (whom, token) in begun_before {
+            used_up(&mut self.ledger, &self.view, &whom, token);
+        }
+    }
+
+    async fn heal(&mut self) {
+        let healed = heal_logins(self.ctx, &self.ledger, &mut self.view, false).await;
+        note_healed(&mut self.ledger, &healed, self.view.now);
+        self.done.extend(healed);
+        look::remember(&self.view, &mut self.ledger);
+    }
+
+    /// Without our own lock another process might renew the same login.
+    async fn renew(&mut self, asked: &Asked) {
+        if self.lock.is_none() {
+            return;
+        }
+        self.renewals = renew::renew(self.ctx, &mut self.ledger, &self.view, asked, false).await;
+        self.done.extend(self.renewals.iter().filter_map(renewed));
+        let before = std::mem::replace(&mut self.view, look::look(self.ctx, &self.ledger));
+        let new = |seen: &&outcome::Seen| matches!(seen.what, What::Renewed { .. });
+        for seen in self.renewals.iter().filter(new) {
+            if let Some(token) = held(&before, &seen.whom) {
+                used_up(&mut self.ledger, &self.view, &seen.whom, token);
+            }
+        }
+        look::remember(&self.view, &mut self.ledger);
+    }
+
+    async fn write(&mut self) {
+        let written = write_stores(self.ctx, &self.ledger, &mut self.view, false).await;
+        self.done.extend(written);
+        look::remember(&self.view, &mut self.ledger);
+        note::count(&mut self.ledger.counts, &self.done);
+    }
+
+    /// What needs a human, and, in a whole pass, who is to be told.
+    fn judge(&mut self, whole: bool) -> Said {
+        let (ctx, now) = (self.ctx, self.ctx.clock.now());
+        let (noted, mut once) = note::of_done(&mut self.ledger, &self.view, &self.done, &self.renewals, self.view.now);
+        if whole {
+            remotes::forget(ctx, &mut self.ledger);
+        }
+        // without our own lock another pass might tell the same gateway
+        let reloads = match self.lock {
+            Some(_) => link::due(&mut self.ledger, &self.view),
+            None => Vec::new(),
+        };
+        let alerts = judge::firing(ctx, &self.view, &self.ledger, now);
+        let mut leased = Vec::new();
+        if whole {
+            let (channels, before) = (ctx.channels(), self.ledger.alerts.clone());
+            once.extend(deliver::given_up(&self.ledger, now));
+            deliver::queue(ctx, &mut self.ledger, &channels, &alerts, now);
+            let when = |at| ctx.when(at);
+            once.extend(note::of_alerts(
+                &before,
+                &self.ledger.alerts,
+                &ctx.host.name,
+                now,
+                &when,
+            ));
+            leased = deliver::due(ctx, &mut self.ledger, &channels, now);
+        }
+        Said {
+            noted,
+            once,
+            alerts,
+            leased,
+            reloads,
+        }
+    }
+
+    fn save(&mut self, mut said: Said) -> Said {
+        let dir = &self.ctx.state_dir;
+        // what was used up is relied upon when an older state is put back: it survives a power cut, and a lost ledger
+        let saved = match self.ledger.spent == self.spent {
+            true => ledger::save(dir, &self.ledger),
+            false => ledger::save_durably(dir, &self.ledger),
+        };
+        match saved {
+            Ok(()) => said.noted.append(&mut said.once),
+            Err(error) => {
+                self.problems.push(unusable(self.ctx, "cannot be written", &error));
+                // what cannot be remembered would be said again at every pass: this is said by the exit code and the log instead
+                said.leased.clear();
+            }
+        }
+        history::note(dir, &said.noted);
+        said
+    }
+
+    /// Lets go of the lock, and of what is to be sent.
+    async fn close(mut self, said: Said, tail: &mut Option<Tail>) -> Report {
+        drop(self.lock.take());
+        match tail {
+            Some(tail) => tail.send(said.leased),
+            None => self.problems.extend(deliver::failing(&self.ledger)),
+        }
+        self.problems.extend(link::reload_all(self.ctx, said.reloads).await);
+        Report {
+            view: self.view,
+            done: self.done,
+            alerts: said.alerts,
+            told: Vec::new(),
+            problems: self.problems,
+            renewals: self.renewals,
+        }
+    }
 }
 
 /// A pass whose own work is done and saved; what it found is on its way.
@@ -315,12 +371,11 @@ pub(crate) async fn rehearse(ctx: &Ctx) -> Report {
 /// What would be done, with what was asked of the renewals, and nothing done.
 pub(crate) async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
     let mut loaded = ledger::load(&ctx.state_dir);
-    let view = look::look(ctx, &loaded.ledger);
-    let (mut done, view) = heal_logins(ctx, &loaded.ledger, view, true).await;
+    let mut view = look::look(ctx, &loaded.ledger);
+    let mut done = heal_logins(ctx, &loaded.ledger, &mut view, true).await;
     let renewals = renew::renew(ctx, &mut loaded.ledger, &view, asked, true).await;
     done.extend(renewals.iter().filter_map(renewed));
-    let (written, view) = write_stores(ctx, &loaded.ledger, view, true).await;
-    done.extend(written);
+    done.extend(write_stores(ctx, &loaded.ledger, &mut view, true).await);
     let alerts = rules::heard::after(judge::firing(ctx, &view, &loaded.ledger, view.now), &repairs(&done));
     Report {
         view,
@@ -431,24 +486,24 @@ fn sweep(state_dir: &Path, view: &View) {
     }
 }
 
-/// Heals logins from newer copies. Returns what was done and the view after it.
-async fn heal_logins(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+/// Heals logins from newer copies, and looks again. Returns what was done.
+async fn heal_logins(ctx: &Ctx, ledger: &Ledger, view: &mut View, dry_run: bool) -> Vec<Done> {
     let mut done = Vec::new();
-    if ctx.config.sync.enabled && heal(ctx, &view, dry_run, &mut done).await {
-        view = look::look(ctx, ledger);
+    if ctx.config.sync.enabled && heal(ctx, view, dry_run, &mut done).await {
+        *view = look::look(ctx, ledger);
     }
-    (done, view)
+    done
 }
 
-/// Brings every store up to date. Returns what was done and the view after it.
-async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool) -> (Vec<Done>, View) {
+/// Brings every store up to date, and looks again. Returns what was done.
+async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dry_run: bool) -> Vec<Done> {
     let mut done = Vec::new();
     if !ctx.config.sync.enabled {
-        return (done, view);
+        return done;
     }
     let mut waiting = Vec::new();
     for agent in &view.agents {
-        let plan = plan::store(&ctx.config.sync, &view, agent);
+        let plan = plan::store(&ctx.config.sync, view, agent);
         if plan.edits.is_empty() || agent.writable.is_err() {
             continue;
         }
@@ -464,7 +519,7 @@ async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool)
             });
             continue;
         }
-        match write_store(ctx, ledger, &view, agent, Duration::ZERO).await {
+        match write_store(ctx, ledger, view, agent, Duration::ZERO).await {
             // somebody works on it: the others first
             Err(Refused::Held) => waiting.push(agent),
             other => done.extend(report(ctx, agent, other)),
@@ -475,16 +530,16 @@ async fn write_stores(ctx: &Ctx, ledger: &Ledger, mut view: View, dry_run: bool)
         let left = STORE_PATIENCE
             .saturating_sub(begun.elapsed())
             .max(Duration::from_millis(200));
-        let outcome = write_store(ctx, ledger, &view, agent, left).await;
+        let outcome = write_store(ctx, ledger, view, agent, left).await;
         done.extend(report(ctx, agent, outcome));
     }
     if done
         .iter()
         .any(|done| matches!(done.outcome, Outcome::Written(_) | Outcome::Failed(_)))
     {
-        view = look::look(ctx, ledger);
+        *view = look::look(ctx, ledger);
     }
-    (done, view)
+    done
 }
 
 fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -> Option<Done> {

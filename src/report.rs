@@ -2,6 +2,7 @@
 
 use crate::cause::Cause;
 use crate::ctx::Ctx;
+use crate::judge::key_in_env;
 use crate::layout;
 use crate::layout::one_line;
 use crate::look;
@@ -12,7 +13,7 @@ use crate::rules::lineage::Relation;
 use crate::rules::login::{Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::remote::{KEY_CHANGED, Silence};
-use crate::rules::resolve::{self, JsonResolved, Key, PassedOver, Resolved, key_names};
+use crate::rules::resolve::{self, JsonResolved, Key, PassedOver, Resolved};
 use crate::rules::stopped;
 use crate::rules::view;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
@@ -111,7 +112,7 @@ pub(crate) fn exit_with(exit: Exit, firing: &[Alert]) -> Exit {
 pub(crate) fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
     let clocks = || counted(view).map(|profile| profile.clock);
     let unserved = if view.state_dirs.is_empty() {
-        !key_in_env(ctx, "anthropic")
+        key_in_env(ctx, "anthropic").is_none()
     } else {
         view.state_dirs.iter().enumerate().any(|(i, state_dir)| {
             let main = |id: &str| {
@@ -124,7 +125,7 @@ pub(crate) fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
                 .map_or(&[][..], |a| &a.profiles);
             state_dir.providers_in_use.iter().any(|provider| {
                 !profiles.iter().any(|profile| profile.profile.provider == *provider)
-                    && !key_in_env(ctx, provider)
+                    && key_in_env(ctx, provider).is_none()
                     && look::key(ctx, &resolve::normalise_provider(provider), state_dir).is_none()
             })
         })
@@ -138,16 +139,9 @@ pub(crate) fn exit_by_clock(ctx: &Ctx, view: &View) -> Exit {
     }
 }
 
-fn key_in_env(ctx: &Ctx, provider: &str) -> bool {
-    let names = key_names(&resolve::normalise_provider(provider));
-    names.iter().any(|name| ctx.host.var_nonblank(name).is_some())
-}
-
 /// The variable that serves Anthropic's models without any login or profile, and where it is set.
 fn key_anywhere(ctx: &Ctx, view: &View) -> Option<(String, String)> {
-    let names = key_names("anthropic");
-    let in_env = names.iter().find(|name| ctx.host.var_nonblank(name).is_some());
-    if let Some(name) = in_env {
+    if let Some(name) = key_in_env(ctx, "anthropic") {
         return Some((name.to_string(), "the environment".into()));
     }
     view.state_dirs.iter().find_map(|state_dir| {

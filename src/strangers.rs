@@ -157,12 +157,7 @@ async fn start(ctx: Arc<Ctx>) {
 }
 
 pub(crate) fn send_ctx(ctx: &Ctx) -> SendCtx<'_> {
-    SendCtx {
-        host: &ctx.host,
-        http: &ctx.http,
-        now: ctx.clock.now(),
-        previous: None,
-    }
+    SendCtx::new(&ctx.host, &ctx.http, ctx.clock.now())
 }
 
 async fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> T) -> Result<T, LockError> {

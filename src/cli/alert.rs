@@ -250,12 +250,7 @@ pub(super) fn installed_event(ctx: &Ctx, channel: &Channel) -> Event {
 
 /// Sends one event, and closes it where its receiver would keep it open.
 pub(super) async fn deliver(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Receipt, SendError> {
-    let send_ctx = SendCtx {
-        host: &ctx.host,
-        http: &ctx.http,
-        now: ctx.clock.now(),
-        previous: None,
-    };
+    let send_ctx = SendCtx::new(&ctx.host, &ctx.http, ctx.clock.now());
     let sent = notify::send(channel, event, &send_ctx).await?;
     if channel.keeps_open() {
         let closing = Event {
@@ -270,12 +265,7 @@ pub(super) async fn deliver(ctx: &Ctx, channel: &Channel, event: &Event) -> Resu
 
 /// Sends one event and prints its receipt.
 fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, SendError>, Fatal> {
-    let send_ctx = SendCtx {
-        host: &ctx.host,
-        http: &ctx.http,
-        now: ctx.clock.now(),
-        previous: None,
-    };
+    let send_ctx = SendCtx::new(&ctx.host, &ctx.http, ctx.clock.now());
     let begun = crate::edge::host::monotonic();
     let result = block_on(notify::send(channel, event, &send_ctx))?;
     let (name, took) = (one_line(&channel.name), begun.elapsed().as_millis());

@@ -23,6 +23,7 @@ use crate::rules::login::{Kept, SetupToken};
 use crate::rules::login::{Place, State};
 use crate::rules::memory::Entry;
 use crate::rules::memory::Ledger;
+use crate::rules::resolve::OAUTH_VAR;
 use crate::rules::view::View;
 use crate::secret::Secret;
 use crate::sources::claude;
@@ -103,9 +104,6 @@ fn parse_where(text: &str) -> Result<Where, String> {
         _ => Err("write `agents`, `env` or `file:PATH`".into()),
     }
 }
-
-/// The variable in the agents' `.env` that they take a setup token from.
-const ENV_NAME: &str = "ANTHROPIC_OAUTH_TOKEN";
 
 pub(super) fn reauth(setup: &Setup, args: &ReauthArgs) -> Result<Exit, Fatal> {
     let ctx = setup.ctx(None)?;
@@ -541,7 +539,7 @@ async fn store_token(
                 match into_env(path, token) {
                     Ok(()) => {
                         stored.push(ctx.host.tilde(path));
-                        told.text(&format!("{}: sets {ENV_NAME}\n", one_line(&ctx.host.tilde(path))));
+                        told.text(&format!("{}: sets {OAUTH_VAR}\n", one_line(&ctx.host.tilde(path))));
                     }
                     Err(why) => {
                         fine = false;
@@ -551,7 +549,7 @@ async fn store_token(
             }
             let kept = paths.first().map(|path| Kept {
                 path: path.clone(),
-                var: Some(ENV_NAME.into()),
+                var: Some(OAUTH_VAR.into()),
             });
             remember(ctx, token, dates(kept), told, &mut fine).await;
         }
@@ -657,7 +655,7 @@ fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
         Err(files::ReadError::Absent) => (String::new(), None),
         Err(error) => return Err(error.to_string()),
     };
-    let patched = dotenv::set(&text, ENV_NAME, token)?;
+    let patched = dotenv::set(&text, OAUTH_VAR, token)?;
     let before = meta.is_some().then_some(text.as_str());
     let mut staged = replace::stage(&target, meta.as_ref()).map_err(io)?;
     staged.write(patched.as_bytes()).map_err(io)?;
@@ -762,12 +760,7 @@ async fn push(ctx: &Ctx, url: &str) {
         .enumerate()
         .map(|(index, channel)| (index, channel, &event).into())
         .collect();
-    let send = SendCtx {
-        host: &ctx.host,
-        http: &ctx.http,
-        now: ctx.clock.now(),
-        previous: None,
-    };
+    let send = SendCtx::new(&ctx.host, &ctx.http, ctx.clock.now());
     for (index, result) in notify::send_all(jobs, &send).await {
         if let Err(error) = result {
             tracing::warn!(channel = %channels[index].name, "the link was not delivered: {error}");

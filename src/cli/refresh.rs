@@ -60,8 +60,8 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
     let failed = report
         .done
         .iter()
-        .any(|done| matches!(done.outcome, Outcome::Failed(_) | Outcome::NotRenewed(_)));
-    Ok(if failed || !report.problems.is_empty() {
+        .any(|done| matches!(done.outcome, Outcome::NotRenewed(_)));
+    Ok(if failed || report.failures().next().is_some() {
         Exit::Unknown
     } else {
         Exit::Fine

@@ -95,14 +95,9 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
         false => say(&out)?,
     }
     // a sync is judged by what it was asked to do, not by the health of what it found
-    let failed = report
-        .done
-        .iter()
-        .any(|done| matches!(done.outcome, Outcome::Failed(_)));
-    Ok(if failed || !report.problems.is_empty() {
-        Exit::Unknown
-    } else {
-        Exit::Fine
+    Ok(match report.failures().next() {
+        Some(_) => Exit::Unknown,
+        None => Exit::Fine,
     })
 }
 
@@ -174,13 +169,9 @@ fn exit(ctx: &Ctx, report: &Report) -> Exit {
     if report.problems.iter().any(unheard) {
         return Exit::Unknown;
     }
-    let failed = report
-        .done
-        .iter()
-        .any(|done| matches!(done.outcome, Outcome::Failed(_)));
     match report::exit_with(report::exit(ctx, &report.view), &report.alerts) {
         Exit::Lapsed => Exit::Lapsed,
-        _ if failed || !report.problems.is_empty() => Exit::Unknown,
+        _ if report.failures().next().is_some() => Exit::Unknown,
         exit => exit,
     }
 }

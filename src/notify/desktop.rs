@@ -362,12 +362,7 @@ mod tests {
             ),
         ] {
             let host = host(&env);
-            let ctx = SendCtx {
-                host: &host,
-                http: &http,
-                now: 0,
-                previous: None,
-            };
+            let ctx = SendCtx::new(&host, &http, 0);
             let error = super::super::send(&channel("type = \"desktop\""), &event(), &ctx)
                 .await
                 .unwrap_err();

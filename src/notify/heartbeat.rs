@@ -171,12 +171,7 @@ mod tests {
             url: server.url("/ping/canaryuuid?x=1"),
         };
         let (host, http) = (host(&[]), Http::new(&Default::default()));
-        let ctx = SendCtx {
-            host: &host,
-            http: &http,
-            now: 0,
-            previous: None,
-        };
+        let ctx = SendCtx::new(&host, &http, 0);
         let rid = "123e4567-e89b-12d3-a456-426614174000";
         heartbeat.ping(Stage::Start, Some(rid), &ctx).await.unwrap();
         let report = "x".repeat(20_000);
@@ -208,12 +203,7 @@ mod tests {
             url: server.url("/api/push/abc?status=up&msg=OK&ping="),
         };
         let (host, http) = (host(&[]), Http::new(&Default::default()));
-        let ctx = SendCtx {
-            host: &host,
-            http: &http,
-            now: 0,
-            previous: None,
-        };
+        let ctx = SendCtx::new(&host, &http, 0);
         heartbeat.ping(Stage::Start, None, &ctx).await.unwrap();
         heartbeat.ping(Stage::Success, None, &ctx).await.unwrap();
         let report = "the login `a` ended & more\nsecond line";
@@ -238,12 +228,7 @@ mod tests {
                 url: server.url("/ping/x"),
             };
             let (host, http) = (host(&[]), Http::new(&Default::default()));
-            let ctx = SendCtx {
-                host: &host,
-                http: &http,
-                now: 0,
-                previous: None,
-            };
+            let ctx = SendCtx::new(&host, &http, 0);
             assert_eq!(
                 heartbeat.ping(Stage::Success, None, &ctx).await.is_ok(),
                 known,

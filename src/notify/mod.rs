@@ -122,6 +122,18 @@ pub struct SendCtx<'a> {
     pub previous: Option<String>,
 }
 
+impl<'a> SendCtx<'a> {
+    /// To send anew.
+    pub(crate) fn new(host: &'a Host, http: &'a Http, now: Ms) -> Self {
+        Self {
+            host,
+            http,
+            now,
+            previous: None,
+        }
+    }
+}
+
 /// The channel accepted the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -882,12 +894,7 @@ mod tests {
         let channels = channels(&text).unwrap();
         let (first, second) = (event(), recovered());
         let (host, http) = (host(&[]), Http::new(&Default::default()));
-        let ctx = SendCtx {
-            host: &host,
-            http: &http,
-            now: 0,
-            previous: None,
-        };
+        let ctx = SendCtx::new(&host, &http, 0);
         let begun = crate::edge::host::monotonic();
         let jobs = vec![
             (0, &channels[0], &first),

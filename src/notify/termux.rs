@@ -195,12 +195,7 @@ mod tests {
             ("TERMUX_VERSION", "0.118"),
         ]);
         let http = Http::new(&Default::default());
-        let ctx = SendCtx {
-            host: &host,
-            http: &http,
-            now: 0,
-            previous: None,
-        };
+        let ctx = SendCtx::new(&host, &http, 0);
         let result = send(channel, event, &ctx).await;
         (
             result,
@@ -255,12 +250,7 @@ mod tests {
         assert!(matches!(result, Err(SendError::Passing { .. })));
         let host = host(&[("PATH", "/nonexistent")]);
         let http = Http::new(&Default::default());
-        let ctx = SendCtx {
-            host: &host,
-            http: &http,
-            now: 0,
-            previous: None,
-        };
+        let ctx = SendCtx::new(&host, &http, 0);
         let error = send(&short, &event(), &ctx).await.unwrap_err();
         assert!(matches!(error, SendError::Permanent { .. }));
     }

@@ -102,12 +102,7 @@ pub(crate) fn channel(keys: &str) -> Channel {
 /// Sends `event` through `channel` at [`NOW`].
 pub(crate) async fn deliver(channel: &Channel, event: &Event) -> Result<super::Receipt, SendError> {
     let (host, http) = (host(&[("PATH", "/usr/bin:/bin")]), Http::new(&BTreeMap::new()));
-    let ctx = SendCtx {
-        host: &host,
-        http: &http,
-        now: NOW,
-        previous: None,
-    };
+    let ctx = SendCtx::new(&host, &http, NOW);
     send(channel, event, &ctx).await
 }
 

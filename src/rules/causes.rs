@@ -3,7 +3,7 @@
 use super::alert::{Alert, Obstacle, sort};
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
-use super::resolve::{PassedOver, Resolved, Unread, normalise_provider};
+use super::resolve::{PassedOver, Resolved, Unread, key_names, normalise_provider};
 use super::shape::{self, KeptAs};
 use super::stopped;
 use crate::cause::Cause;
@@ -12,6 +12,7 @@ use crate::rules::login::{Fault, Grant, SIMPLE, Source, State};
 use crate::rules::view::{self, AgentView, LoginView, ProfileView, View, ignored_words};
 use crate::secret::Secret;
 use crate::types::{Affected, Credential, EventLogin, Flaw, HOUR, Health, Held, Ms, Reason, Severity};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -233,8 +234,8 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
     let mut groups: BTreeMap<Cause, Alert> = BTreeMap::new();
     for agent in &view.agents {
         let state_dir = &view.state_dirs[agent.agent.state_dir];
-        let serves = |name: &String| matches!(name.as_str(), "ANTHROPIC_API_KEY" | "ANTHROPIC_OAUTH_TOKEN");
-        let key_in_env = env_key || state_dir.dotenv.iter().any(serves);
+        let in_dotenv = |name: &Cow<'_, str>| state_dir.dotenv.iter().any(|set| set == name);
+        let key_in_env = env_key || key_names("anthropic").iter().any(in_dotenv);
         // once for each provider: a store may hold thousands of profiles
         let stopped: BTreeSet<&str> = agent
             .uses

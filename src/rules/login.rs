@@ -230,3 +230,5 @@ pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
 
 /// The environment variable that carries a setup token.
 pub(crate) const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";
+/// A token for another endpoint, which Claude Code puts before its login.
+pub(crate) const AUTH_VAR: &str = "ANTHROPIC_AUTH_TOKEN";

@@ -168,10 +168,15 @@ pub(crate) fn normalise_provider(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// An access token for the agents.
+pub(crate) const OAUTH_VAR: &str = "ANTHROPIC_OAUTH_TOKEN";
+/// An API key for the agents and for Claude Code.
+pub(crate) const KEY_VAR: &str = "ANTHROPIC_API_KEY";
+
 /// The variables that serve a provider without any profile, the first one first (`resolveEnvApiKey`).
 pub(crate) fn key_names(provider: &str) -> Vec<Cow<'static, str>> {
     let known: &[&str] = match provider {
-        "anthropic" => &["ANTHROPIC_OAUTH_TOKEN", "ANTHROPIC_API_KEY"],
+        "anthropic" => &[OAUTH_VAR, KEY_VAR],
         "github-copilot" => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
         "chutes" => &["CHUTES_OAUTH_TOKEN", "CHUTES_API_KEY"],
         "zai" => &["ZAI_API_KEY", "Z_AI_API_KEY"],

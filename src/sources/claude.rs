@@ -19,7 +19,8 @@ use crate::rules::login::Refresh;
 use crate::rules::login::SIMPLE;
 use crate::rules::login::Source;
 use crate::rules::login::State;
-use crate::rules::login::TOKEN_VAR;
+use crate::rules::login::{AUTH_VAR, TOKEN_VAR};
+use crate::rules::resolve::KEY_VAR;
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
 use crate::types::{LockKind, Meta, Ms};
@@ -36,8 +37,8 @@ const SHADOWS: [&str; 8] = [
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_VERTEX",
     "CLAUDE_CODE_USE_FOUNDRY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_API_KEY",
+    AUTH_VAR,
+    KEY_VAR,
     TOKEN_VAR,
 ];
 
