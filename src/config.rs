@@ -363,49 +363,11 @@ pub fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     let mut config = Config::default();
 
     if let Some(table) = top.table("sync")? {
-        let sync = &mut config.sync;
-        sync.enabled = table.bool("enabled")?.unwrap_or(sync.enabled);
-        sync.share = table
-            .word("share", &[("access", Share::Access), ("full", Share::Full)])?
-            .unwrap_or(sync.share);
-        let create = [
-            ("as-agents-do", Create::AsAgentsDo),
-            ("always", Create::Always),
-            ("never", Create::Never),
-        ];
-        sync.create = table.word("create", &create)?.unwrap_or(sync.create);
-        if let Some(id) = table.str("profile")? {
-            sync.profile = profile_id(&table, "profile", id)?;
-        }
-        sync.exclude_agents = globs(&table, "exclude_agents")?.unwrap_or_default();
+        read_sync(&table, &mut config.sync)?;
         table.finish()?;
     }
     if let Some(table) = top.table("renew")? {
-        let modes = [
-            ("delegate", RenewMode::Delegate),
-            ("direct", RenewMode::Direct),
-            ("off", RenewMode::Off),
-        ];
-        let renew = &mut config.renew;
-        renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
-        renew.always = table.bool("always")?.unwrap_or(renew.always);
-        renew.lead = read_lead(&table, renew.mode)?;
-        match table.filled("claude")? {
-            // a bare name is looked for on the `PATH`
-            Some(name) if !name.contains('/') => renew.claude = name.into(),
-            Some(_) => renew.claude = table.path("claude")?.unwrap_or_default(),
-            None => {}
-        }
-        let span = |key| Ok(table.duration(key)?.map(|ms| Duration::from_millis(ms.unsigned_abs())));
-        renew.patience = span("patience")?.unwrap_or(renew.patience);
-        if let Some(url) = table.url("token_url", true)? {
-            table.not_in_the_clear("token_url", &url, "tokens")?;
-            renew.token_url = url;
-        }
-        if let Some(id) = table.filled("client_id")? {
-            renew.client_id = id.into();
-        }
-        renew.timeout = span("timeout")?.unwrap_or(renew.timeout);
+        read_renew(&table, &mut config.renew)?;
         table.finish()?;
     }
     if let Some(table) = top.table("alerts")? {
@@ -547,6 +509,52 @@ fn crowded(schedule: &str) -> bool {
     seconds
         .iter()
         .any(|second| next.next().is_some_and(|next| next - second < least))
+}
+
+fn read_sync(table: &Table<'_>, sync: &mut SyncConfig) -> Result<(), ConfigError> {
+    sync.enabled = table.bool("enabled")?.unwrap_or(sync.enabled);
+    sync.share = table
+        .word("share", &[("access", Share::Access), ("full", Share::Full)])?
+        .unwrap_or(sync.share);
+    let create = [
+        ("as-agents-do", Create::AsAgentsDo),
+        ("always", Create::Always),
+        ("never", Create::Never),
+    ];
+    sync.create = table.word("create", &create)?.unwrap_or(sync.create);
+    if let Some(id) = table.str("profile")? {
+        sync.profile = profile_id(table, "profile", id)?;
+    }
+    sync.exclude_agents = globs(table, "exclude_agents")?.unwrap_or_default();
+    Ok(())
+}
+
+fn read_renew(table: &Table<'_>, renew: &mut RenewConfig) -> Result<(), ConfigError> {
+    let modes = [
+        ("delegate", RenewMode::Delegate),
+        ("direct", RenewMode::Direct),
+        ("off", RenewMode::Off),
+    ];
+    renew.mode = table.word("mode", &modes)?.unwrap_or(renew.mode);
+    renew.always = table.bool("always")?.unwrap_or(renew.always);
+    renew.lead = read_lead(table, renew.mode)?;
+    match table.filled("claude")? {
+        // a bare name is looked for on the `PATH`
+        Some(name) if !name.contains('/') => renew.claude = name.into(),
+        Some(_) => renew.claude = table.path("claude")?.unwrap_or_default(),
+        None => {}
+    }
+    let span = |key| Ok(table.duration(key)?.map(|ms| Duration::from_millis(ms.unsigned_abs())));
+    renew.patience = span("patience")?.unwrap_or(renew.patience);
+    if let Some(url) = table.url("token_url", true)? {
+        table.not_in_the_clear("token_url", &url, "tokens")?;
+        renew.token_url = url;
+    }
+    if let Some(id) = table.filled("client_id")? {
+        renew.client_id = id.into();
+    }
+    renew.timeout = span("timeout")?.unwrap_or(renew.timeout);
+    Ok(())
 }
 
 fn profile_id(table: &Table<'_>, key: &str, id: &str) -> Result<String, ConfigError> {

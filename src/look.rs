@@ -3,34 +3,15 @@
 use self::reach::Around;
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::rules::agent;
-use crate::rules::health;
-use crate::rules::health::Hangs;
-use crate::rules::health::Known;
+use crate::rules::agent::{self, Agent, Generation, NotWritten, OWN_MODE, StateDir};
+use crate::rules::health::{self, Hangs, Known};
 use crate::rules::lineage::{self, LoginMemory, Relation};
-use crate::rules::login;
-use crate::rules::login::Kept;
+use crate::rules::login::{self, Kept, Login, Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::policy::RenewMode;
-use crate::rules::view::AgentView;
-use crate::rules::view::LoginView;
-use crate::rules::view::ProfileView;
-use crate::rules::view::View;
-use crate::rules::view::copy_key;
-use crate::rules::view::mirror_id;
-use crate::rules::view::mirrored_login;
-use crate::rules::view::retired;
-
-use crate::rules::resolve;
-use crate::rules::resolve::Aside;
-
-use crate::rules::agent::Agent;
-use crate::rules::agent::{BYTE_ORDER_MARK, NotWritten, OWN_MODE};
-use crate::rules::agent::{Generation, StateDir};
-use crate::rules::login::{Fault, Login, Source, State};
+use crate::rules::resolve::{self, Aside};
 use crate::rules::spent;
-use crate::rules::target::Unfit;
-use crate::rules::wording;
+use crate::rules::view::{AgentView, LoginView, ProfileView, View, copy_key, mirror_id, mirrored_login, retired};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::stores::discover;
@@ -40,9 +21,10 @@ use crate::stores::{aside, store};
 use crate::types::{Credential, DAY, Health, Held, Meta, Ms, Problem, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 mod openclaw;
+mod problems;
 mod reach;
 mod team;
 pub(crate) use openclaw::{Databases, RETIRED_ID};
@@ -66,7 +48,7 @@ pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         if matches!(login.state, State::Absent) && remembered.is_none() && !wanted {
             continue;
         }
-        problems.extend(login_problems(ctx, &login));
+        problems.extend(problems::of_login(ctx, &login));
         logins.push(judge_login(ctx, ledger, login, now));
     }
     if let Some(token) = claude::env_token(&ctx.host) {
@@ -103,7 +85,7 @@ pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     }
     problems.extend(found.state_dirs.iter().filter_map(|dir| reach::beside(ctx, dir)));
     for state_dir in &found.state_dirs {
-        problems.extend(dotenv_problem(ctx, ledger, state_dir));
+        problems.extend(problems::of_dotenv(ctx, ledger, state_dir));
     }
     View {
         now,
@@ -320,58 +302,14 @@ fn look_at_agent(
         aside.usage.extend(beside.usage);
     }
     let writable = writable(ctx, &agent, state_dir, &state, meta.as_ref()).and_then(|()| fit(&state, &aside));
-    let here = ctx.host.tilde(&json);
     let foreign = match &state {
-        agent::Store::Refused(_) | agent::Store::OwnMode(_) => another_owner(&state_dir.dir, &json),
+        agent::Store::Refused(_) | agent::Store::OwnMode(_) => problems::another_owner(&state_dir.dir, &json),
         _ => meta
             .as_ref()
             .map(|meta| (json.clone(), meta.uid))
             .filter(|(_, uid)| !files::can_keep_owner(*uid)),
     };
-    match &state {
-        agent::Store::ByteOrderMark => problems.push(Problem::at(
-            "byte_order_mark",
-            &json,
-            format!(
-                "`{here}` is no store to its agent: {BYTE_ORDER_MARK}; its agent takes it for empty and replaces it, keys and all"
-            ),
-            format!(
-                "run `{}`, which takes three bytes away and nothing else",
-                wording::strip_mark(&here)
-            ),
-        )),
-        agent::Store::Malformed(why) => problems.push(Problem::at(
-            "store_malformed",
-            &json,
-            format!("`{here}` is no store: {why}; its agent takes it for empty and replaces it, keys and all"),
-            "restore it from a backup, or move it away so that the agent starts anew",
-        )),
-        agent::Store::Refused(why) | agent::Store::OwnMode(why) => problems.push(Problem::at(
-            "unreadable",
-            &json,
-            format!("`{here}` cannot be read: {why}{}", owned_by(foreign.as_ref())),
-            match &foreign {
-                Some((path, _)) => format!("run `{}`", wording::take_over(&ctx.host.tilde(path))),
-                None if matches!(state, agent::Store::OwnMode(_)) => format!("run `{}`", wording::let_owner_in(&here)),
-                None if files::is_symlink(&json) => {
-                    format!("`ls -l {}` shows where the link leads", wording::quote(&here))
-                }
-                None => "run nolapse as the user who runs the agent".into(),
-            },
-        )),
-        agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
-            problems.push(Problem::at(
-                "legacy_store",
-                agent.agent.dir.join(families::LEGACY_STORE),
-                format!(
-                    "{} still has the legacy `auth.json`, which a store made now would shut out",
-                    agent.agent.label()
-                ),
-                "start the agent once, which takes it over; then nolapse keeps the store up to date",
-            ))
-        }
-        _ => {}
-    }
+    problems.extend(problems::of_store(ctx, &agent, &json, &state, foreign.as_ref()));
     AgentView {
         agent,
         path: json,
@@ -385,28 +323,6 @@ fn look_at_agent(
         foreign: foreign.map(|(path, _)| path),
         retires_claude_cli: false,
     }
-}
-
-/// The outermost of a state directory, what is in it, and the store that belongs to another user, and to whom; nobody is another
-/// to root.
-fn another_owner(state_dir: &Path, file: &Path) -> Option<(PathBuf, u32)> {
-    let mut above: Vec<&Path> = file
-        .ancestors()
-        .take_while(|path| path.starts_with(state_dir))
-        .collect();
-    if above.len() < 2 {
-        // an agent's directory elsewhere
-        above = file.ancestors().take(2).collect();
-    }
-    let owner = |path: &Path| Some((path.to_owned(), files::stat(path)?.uid));
-    let other = |(_, uid): &(PathBuf, u32)| *uid != files::our_uid() && !files::is_root();
-    above.into_iter().rev().filter_map(owner).find(other)
-}
-
-fn owned_by(owner: Option<&(PathBuf, u32)>) -> String {
-    owner.map_or_else(String::new, |(_, uid)| {
-        format!(" (it belongs to user {uid}, and this is user {})", files::our_uid())
-    })
 }
 
 /// Asks the system whether a store can be replaced, where it would be: every question costs time, and most stores are up to date.
@@ -523,19 +439,16 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
         if let Some(refused) = refused.filter(|_| profile.id == openclaw::RETIRED_ID) {
             verdict = refused;
         }
-        if !ledger.rejected.is_empty()
-            && let Some(refresh) = profile.credential.refresh_fingerprint()
-            && ledger.rejected.contains(&refresh)
-            && relation != Relation::Older
-        {
+        let token = profile.credential.refresh_fingerprint();
+        let rejected = token.is_some_and(|token| ledger.rejected.contains(&token)) && relation != Relation::Older;
+        let dead = match login.is_none() && is_spent(ledger, token) {
+            true => Some(Reason::OlderState),
+            false => rejected.then_some(Reason::Rejected),
+        };
+        if dead.is_some() {
             let over = profile.credential.expires().is_none_or(|end| end <= now);
             verdict.health = if over { Health::Expired } else { Health::Expiring };
-            verdict.reason = Some(Reason::Rejected);
-        }
-        if login.is_none() && is_spent(ledger, profile.credential.refresh_fingerprint()) {
-            let over = profile.credential.expires().is_none_or(|end| end <= now);
-            verdict.health = if over { Health::Expired } else { Health::Expiring };
-            verdict.reason = Some(Reason::OlderState);
+            verdict.reason = dead;
         }
         if is_retired {
             verdict.reason = Some(Reason::StoreRetired);
@@ -679,151 +592,6 @@ fn literal_tilde(ctx: &Ctx) -> Option<Problem> {
             ctx.host.cwd.join(value),
             format!("`{name}` is `{value}` with its tilde unexpanded: to Claude Code a directory named `~` below the one it is started in"),
             format!("write the whole path: `{name}={}`", ctx.host.path(value).display()),
-        )
-    })
-}
-
-fn login_problems(ctx: &Ctx, login: &Login) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let path = login.place.file();
-    let here = ctx.host.tilde(&path);
-    match &login.state {
-        State::Unreadable {
-            why,
-            fault: Fault::Refused,
-        } => problems.push(Problem::at(
-            "unreadable",
-            &path,
-            format!("`{here}` cannot be read: {why}"),
-            "run nolapse as the user who runs Claude Code; `ls -l` shows whether root took the file",
-        )),
-        State::Unreadable {
-            why,
-            fault: Fault::Foreign,
-        } => {
-            let owned = claude::foreign_owner(&login.place).map_or_else(|| path.clone(), |(owned, _)| owned);
-            problems.push(Problem::at(
-                "foreign_owner",
-                &path,
-                format!("`{here}` cannot be read: {why}"),
-                format!("run `{}`", wording::take_over(&ctx.host.tilde(&owned))),
-            ));
-        }
-        State::Unreadable {
-            why,
-            fault: Fault::ByteOrderMark,
-        } => problems.push(Problem::at(
-            "byte_order_mark",
-            &path,
-            format!("`{here}` is taken for signed out: {why}"),
-            format!(
-                "run `{}`, which takes three bytes away and nothing else",
-                wording::strip_mark(&here)
-            ),
-        )),
-        State::Unreadable {
-            why,
-            fault: Fault::Mode,
-        } => problems.push(Problem::at(
-            "unreadable",
-            &path,
-            format!("`{here}` cannot be read: {why}, and so Claude Code takes it for signed out"),
-            format!("run `{}`", wording::let_owner_in(&here)),
-        )),
-        State::Unreadable { why, fault } => problems.push(Problem::at(
-            "unreadable",
-            &path,
-            format!("`{here}` is no credentials file: {why}; Claude Code takes it for signed out"),
-            match fault {
-                Fault::Directory => format!("{}; then `claude auth login`", Unfit::Directory.remedy(&here)),
-                Fault::Special => format!("{}; then `claude auth login`", Unfit::Special.remedy(&here)),
-                _ => "run `claude auth login`".into(),
-            },
-        )),
-        State::SignedIn(grant) => {
-            if grant.scopes.is_none() && !grant.blanked {
-                problems.push(Problem::at(
-                    "no_scopes",
-                    &path,
-                    format!("`{here}` has no `scopes`, which Claude Code takes for signed out"),
-                    "run `claude auth login`",
-                ));
-            }
-            if grant
-                .expires
-                .is_some_and(|at| (1_000_000_000..100_000_000_000).contains(&at))
-            {
-                problems.push(Problem::at(
-                    "expires_in_seconds",
-                    &path,
-                    format!("`{here}` has `expiresAt` in seconds; Claude Code reads milliseconds and takes it for long expired"),
-                    "let Claude Code renew the login by using it once",
-                ));
-            }
-        }
-        State::Absent | State::SignedOut => {}
-    }
-    if let (Some(meta), Some(dir_uid)) = (&login.meta, login.dir_uid) {
-        if meta.uid != dir_uid {
-            problems.push(Problem::at(
-                "wrong_owner",
-                &path,
-                format!(
-                    "`{here}` belongs to user {} and its directory to user {dir_uid}",
-                    meta.uid
-                ),
-                format!("run `sudo chown {dir_uid} {here}`"),
-            ));
-        }
-        if meta.mode & 0o077 != 0 {
-            problems.push(Problem::at(
-                "readable_by_others",
-                &path,
-                format!("`{here}` has mode {:04o}: others can read the tokens", meta.mode),
-                format!("run `chmod 600 {here}`"),
-            ));
-        }
-    }
-    if let Some((lock, _)) = &login.dead_lock {
-        problems.push(Problem::at(
-            "dead_lock",
-            lock,
-            format!(
-                "`{}` was left by a process that died; whoever needs it next clears it",
-                ctx.host.tilde(lock)
-            ),
-            "nothing to do; `claude` clears it when it next renews",
-        ));
-    }
-    problems
-}
-
-/// What in an agents' `.env` serves them beside the profiles in their stores, unless it was put there by `reauth`.
-fn dotenv_problem(ctx: &Ctx, ledger: &Ledger, state_dir: &StateDir) -> Option<Problem> {
-    const RELEVANT: [&str; 4] = [resolve::KEY_VAR, resolve::OAUTH_VAR, login::AUTH_VAR, login::TOKEN_VAR];
-    let path: &Path = &state_dir.dir.join(".env");
-    let ours = |name: &str| {
-        let kept = ledger.setup_tokens.values().filter_map(|known| known.kept.as_ref());
-        kept.into_iter()
-            .any(|kept| kept.path == path && kept.var.as_deref() == Some(name))
-    };
-    let names: Vec<&str> = state_dir
-        .dotenv
-        .iter()
-        .map(String::as_str)
-        .filter(|name| RELEVANT.contains(name) && !ours(name))
-        .collect();
-    // the agents ask their profiles first and then these, the `claude` that they run asks these first (clawdbot 2026.1.24-3)
-    (!names.is_empty()).then(|| {
-        Problem::at(
-            "shadowed_by_env",
-            path,
-            format!(
-                "`{}` sets {}: with it these agents reach Anthropic without any login, and `claude` run by them uses it first",
-                ctx.host.tilde(path),
-                names.join(", ")
-            ),
-            "fine if meant; otherwise remove the line",
         )
     })
 }

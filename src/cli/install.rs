@@ -97,11 +97,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         None => None,
     };
     if was.is_some() && todo.is_empty() && crontab.is_none() {
-        let on = match &plan.probe {
-            Some(probe) => doing.call(probe).is_ok(),
-            None => true,
-        };
-        if on {
+        if plan.probe.as_ref().is_none_or(|probe| doing.call(probe).is_ok()) {
             doing.say("installed already, nothing changed")?;
             doing.next(&plan)?;
             return Ok(Exit::Fine);
@@ -113,34 +109,11 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         files::make_dirs(&setup.state_dir)?;
     }
     let fresh_state = memory_files(&setup.state_dir).is_empty();
-    // written down before it is done: what is cut short can be taken out
-    let mut entry = was.unwrap_or_default();
-    entry.daemon = daemon;
-    for file in &todo {
-        for dir in install::missing_dirs(&file.path, files::is_dir) {
-            if !entry.dirs.contains(&dir) {
-                entry.dirs.push(dir);
-            }
-        }
-        entry.files.retain(|written| written.path != file.path);
-        entry.files.push(Written {
-            path: file.path.clone(),
-            sha256: sha256(file.text.as_bytes()),
-        });
-    }
-    for path in &plan.made_elsewhere {
-        for dir in install::missing_dirs(path, files::is_dir) {
-            if !entry.dirs.contains(&dir) {
-                entry.dirs.push(dir);
-            }
-        }
-    }
-    if let Some(crontab) = &crontab {
-        entry.crontab = Some(crontab.block.clone());
-        entry.crontab_made |= crontab.before.is_none();
-    }
-    doing.manifest.installed.insert(word.into(), entry);
-    doing.save()?;
+    let entry = Entry {
+        daemon,
+        ..was.unwrap_or_default()
+    };
+    doing.note_down(word, entry, &todo, crontab.as_ref(), &plan)?;
     for file in &todo {
         write(file)?;
         doing.say(&format!("wrote {}", setup.host.tilde(&file.path)))?;
@@ -149,27 +122,8 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         doing.write_crontab(Some(&crontab.after))?;
         doing.say("added to the crontab")?;
     }
-    for call in &plan.on {
-        doing.say(&format!("$ {}", call.line()))?;
-        doing.call(call).map_err(|why| {
-            Fatal::Usage(
-                format!("`{}`: {why}", call.line()),
-                format!(
-                    "it comes with {}; then `nolapse install {word}` again, or `nolapse uninstall {word}`",
-                    call.from
-                ),
-            )
-        })?;
-    }
-    let report = block_on(pass::run(&ctx, Scope::Whole))?;
-    let mut out = story(&ctx, &report);
-    if report::nothing(&report.view) {
-        out.push_str(&report::nothing_words(&ctx, &report.view));
-    } else {
-        out.push_str(&summary(&ctx, &report, false));
-    }
-    out.push_str(&announce(&ctx)?);
-    say(&out)?;
+    doing.switch_on(word, &plan)?;
+    first_pass(&ctx)?;
     if fresh_state {
         doing.manifest.state = memory_files(&setup.state_dir)
             .into_iter()
@@ -194,6 +148,18 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         ))?;
     }
     Ok(Exit::Fine)
+}
+
+fn first_pass(ctx: &Ctx) -> Result<(), Fatal> {
+    let report = block_on(pass::run(ctx, Scope::Whole))?;
+    let mut out = story(ctx, &report);
+    if report::nothing(&report.view) {
+        out.push_str(&report::nothing_words(ctx, &report.view));
+    } else {
+        out.push_str(&summary(ctx, &report, false));
+    }
+    out.push_str(&announce(ctx)?);
+    Ok(say(&out)?)
 }
 
 /// Says where alerts go from now on, there too: each channel gets a message that says so.
@@ -398,6 +364,55 @@ impl<'a> Doing<'a> {
         }
         self.say("then one pass, as `nolapse run` makes it; nothing was done")?;
         Ok(Exit::Fine)
+    }
+
+    /// What is to be done, written down before it is done: what is cut short can be taken out.
+    fn note_down(
+        &mut self,
+        word: &str,
+        mut entry: Entry,
+        todo: &[&Planned],
+        crontab: Option<&Crontab>,
+        plan: &Plan,
+    ) -> Result<(), Fatal> {
+        let files = todo.iter().map(|file| &file.path);
+        for dir in files
+            .chain(&plan.made_elsewhere)
+            .flat_map(|path| install::missing_dirs(path, files::is_dir))
+        {
+            if !entry.dirs.contains(&dir) {
+                entry.dirs.push(dir);
+            }
+        }
+        for file in todo {
+            entry.files.retain(|written| written.path != file.path);
+            entry.files.push(Written {
+                path: file.path.clone(),
+                sha256: sha256(file.text.as_bytes()),
+            });
+        }
+        if let Some(crontab) = crontab {
+            entry.crontab = Some(crontab.block.clone());
+            entry.crontab_made |= crontab.before.is_none();
+        }
+        self.manifest.installed.insert(word.into(), entry);
+        self.save()
+    }
+
+    fn switch_on(&self, word: &str, plan: &Plan) -> Result<(), Fatal> {
+        for call in &plan.on {
+            self.say(&format!("$ {}", call.line()))?;
+            self.call(call).map_err(|why| {
+                Fatal::Usage(
+                    format!("`{}`: {why}", call.line()),
+                    format!(
+                        "it comes with {}; then `nolapse install {word}` again, or `nolapse uninstall {word}`",
+                        call.from
+                    ),
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// What is still to be written; what a person has edited is left to them, and what is not ours is not touched.

@@ -1,11 +1,11 @@
 //! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
 
 use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
-use crate::by_hand::{self, Wanted};
+use crate::by_hand;
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
 use crate::edge::locks::{self, LockError};
-use crate::edge::replace::{self, NotPut, Over};
+use crate::edge::replace;
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
 use crate::edge::{self, files};
@@ -19,17 +19,11 @@ use crate::pass::{self, Scope};
 use crate::phone::{SignIn, Stage};
 use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
 use crate::report::Exit;
-use crate::rules::login::{Kept, SetupToken};
-use crate::rules::login::{Place, State};
+use crate::rules::login::{Place, SetupToken, State};
 use crate::rules::memory::Entry;
-use crate::rules::memory::Ledger;
-use crate::rules::resolve::OAUTH_VAR;
 use crate::rules::view::View;
 use crate::secret::Secret;
 use crate::sources::claude;
-use crate::stores::dotenv;
-use crate::stores::store::Recorded;
-use crate::types;
 use crate::types::{Event, MINUTE, Ms, Severity, Status};
 use clap::Args;
 use serde_json::{Value, json};
@@ -37,6 +31,10 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+mod keep;
+
+use keep::Fresh;
 
 #[derive(Args, Debug)]
 pub(super) struct ReauthArgs {
@@ -181,7 +179,20 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
     let outcome = outcome.map_err(|failed| Fatal::Usage(failed.why, failed.hint))?;
     match (outcome, target) {
         (Outcome::Token(token, life), Some(target)) => {
-            store_token(ctx, &ledger, &view, &target, args, &token, life, told).await
+            let issued_at = ctx.clock.now();
+            let fresh = Fresh {
+                ctx,
+                told,
+                token: &token,
+                dates: SetupToken {
+                    issued_at,
+                    expires_at: issued_at + life,
+                    kept: None,
+                },
+                stored: Vec::new(),
+                fine: true,
+            };
+            fresh.store(&ledger, &view, &target, args).await
         }
         _ => signed_in(ctx, &place, &before.state, told).await,
     }
@@ -490,142 +501,6 @@ fn proven(ctx: &Ctx, path: &Path) -> Result<(), Fatal> {
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, the end of the journey")]
-async fn store_token(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
-    target: &Target,
-    args: &ReauthArgs,
-    token: &Secret,
-    life: Ms,
-    told: &Told,
-) -> Result<Exit, Fatal> {
-    let issued_at = ctx.clock.now();
-    let expires_at = issued_at + life;
-    let dates = |kept: Option<Kept>| SetupToken {
-        issued_at,
-        expires_at,
-        kept,
-    };
-    let mut stored = Vec::new();
-    let mut fine = true;
-    match target {
-        Target::Agents(labels) => {
-            let chosen: Vec<_> = view
-                .agents
-                .iter()
-                .filter(|agent| labels.contains(&agent.agent.agent.label()))
-                .collect();
-            let wanted = Wanted {
-                id: args.profile.clone(),
-                provider: "anthropic".into(),
-                credential: Recorded::Token(token.clone(), Some(expires_at)),
-                replace: args.replace,
-            };
-            let (text, all) = token::store_everywhere(ctx, ledger, view, &chosen, &wanted, Some(dates(None))).await;
-            fine = all;
-            told.text(&text);
-            for agent in chosen {
-                let (_, text, _) = crate::stores::store::read(&agent.path);
-                let has = text.and_then(|text| crate::stores::store::fingerprint(&text, &args.profile));
-                if has == Some(token.fingerprint()) {
-                    stored.push(agent.agent.agent.label());
-                }
-            }
-        }
-        Target::Env(paths) => {
-            for path in paths {
-                match into_env(path, token) {
-                    Ok(()) => {
-                        stored.push(ctx.host.tilde(path));
-                        told.text(&format!("{}: sets {OAUTH_VAR}\n", one_line(&ctx.host.tilde(path))));
-                    }
-                    Err(why) => {
-                        fine = false;
-                        told.text(&format!("{}: not written: {why}\n", one_line(&ctx.host.tilde(path))));
-                    }
-                }
-            }
-            let kept = paths.first().map(|path| Kept {
-                path: path.clone(),
-                var: Some(OAUTH_VAR.into()),
-            });
-            remember(ctx, token, dates(kept), told, &mut fine).await;
-        }
-        Target::File(path) => {
-            let write = || {
-                let target = files::real_target(path)?;
-                let keep = files::stat(&target).map(|meta| types::Meta { mode: 0o600, ..meta });
-                replace::replace(&target, format!("{}\n", token.expose()).as_bytes(), keep.as_ref())
-            };
-            match write() {
-                Ok(_) => {
-                    stored.push(ctx.host.tilde(path));
-                    told.text(&format!("{}: holds the token\n", one_line(&ctx.host.tilde(path))));
-                }
-                Err(error) => {
-                    fine = false;
-                    told.text(&format!("not written: {}\n", files::io_words(&error)));
-                }
-            }
-            let kept = Kept {
-                path: path.clone(),
-                var: None,
-            };
-            remember(ctx, token, dates(Some(kept)), told, &mut fine).await;
-        }
-    }
-    if stored.is_empty() {
-        // a year's token that exists nowhere else is not thrown away
-        let path = ctx.state_dir.join("rescue").join(format!("setup-token-{issued_at}"));
-        let kept = files::make_dirs(&ctx.state_dir.join("rescue"))
-            .and_then(|()| files::create_new(&path, format!("{}\n", token.expose()).as_bytes()));
-        return Err(match kept {
-            Ok(()) => Fatal::Usage(
-                format!(
-                    "the token could not be stored; it is kept in `{}`",
-                    ctx.host.tilde(&path)
-                ),
-                format!(
-                    "fix what is wrong, then run `nolapse token add < {}` and remove it",
-                    path.display()
-                ),
-            ),
-            Err(error) => Fatal::Usage(
-                format!("the token could not be stored anywhere: {}", files::io_words(&error)),
-                "make the state directory writable and run `nolapse reauth` again".into(),
-            ),
-        });
-    }
-    note(
-        ctx,
-        Entry {
-            whom: "setup-token".into(),
-            text: format!("a new setup token was put into {}", stored.join(", ")),
-            until: Some(expires_at),
-            ..Entry::default()
-        },
-    );
-    let report = pass::run(ctx, Scope::Whole).await;
-    told.done(
-        &json!({
-            "event": "done",
-            "flow": "setup_token",
-            "fingerprint": token.fingerprint().to_string(),
-            "expires_at": expires_at,
-            "stored": stored,
-        }),
-        &format!(
-            "a setup token is in place, until {}\n{}{}",
-            ctx.when(expires_at),
-            run::story(ctx, &report),
-            run::summary(ctx, &report, false)
-        ),
-    );
-    Ok(if fine { Exit::Fine } else { Exit::Unknown })
-}
-
 fn note(ctx: &Ctx, entry: Entry) {
     let entry = Entry {
         at: ctx.clock.now(),
@@ -634,35 +509,6 @@ fn note(ctx: &Ctx, entry: Entry) {
     };
     if files::make_dirs(&ctx.state_dir).is_ok() {
         history::note(&ctx.state_dir, &[entry]);
-    }
-}
-
-async fn remember(ctx: &Ctx, token: &Secret, dates: SetupToken, told: &Told, fine: &mut bool) {
-    if let Err(why) = by_hand::remember(ctx, token, dates).await {
-        *fine = false;
-        told.text(&format!("{why}\n"));
-    }
-}
-
-fn into_env(path: &Path, token: &Secret) -> Result<(), String> {
-    let io = |error: std::io::Error| files::io_words(&error);
-    let target = files::real_target(path).map_err(io)?;
-    let (text, meta) = match files::read_unmixed(&target) {
-        Ok(snapshot) => (
-            String::from_utf8(snapshot.bytes).map_err(|_| "it is not UTF-8 text")?,
-            Some(snapshot.meta),
-        ),
-        Err(files::ReadError::Absent) => (String::new(), None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let patched = dotenv::set(&text, OAUTH_VAR, token)?;
-    let before = meta.is_some().then_some(text.as_str());
-    let mut staged = replace::stage(&target, meta.as_ref()).map_err(io)?;
-    staged.write(patched.as_bytes()).map_err(io)?;
-    match staged.put(Over::read(before), &|| true) {
-        Ok(synced) => synced.map_err(io),
-        Err(NotPut::Io(error)) => Err(io(error)),
-        Err(error) => Err(error.to_string()),
     }
 }
 
