@@ -298,6 +298,7 @@ impl Machine {
                     auth_state: false,
                     claude: Default::default(),
                     secrets: Vec::new(),
+                    reload_off: false,
                 }],
                 problems: Vec::new(),
                 looked_at: Vec::new(),

@@ -149,7 +149,7 @@ def differences():
         if missing != lacks:
             yield agent, "nothing for a provider in use", missing, lacks
         unusable = {one["profileId"]: one.get("until") for one in auth["unusableProfiles"]}
-        held_back = {one["profile"]: None for provider in mine["providers"] for one in provider["passed_over"] if one["why"] in ("cooldown", "disabled")}
+        held_back = {one["profile"]: None for provider in mine["providers"] for one in provider["passed_over"] if one["why"] == "held_back"}
         if unusable.keys() != held_back.keys():
             yield agent, "held back", unusable, held_back
         if one["auth"]["storePath"] != mine["store"]["path"]:
@@ -170,6 +170,8 @@ def known(agent, what, left, right):
         return "retired"
     if what in ("health", "status") and subject in ("anthropic:value", "anthropic:login") and left in ("static", "indeterminate"):
         return "reference"
+    if what == "uses" and right is None and any(one["profileId"] == left for one in theirs[agent]["auth"]["unusableProfiles"]):
+        return "held back"
     if what == "store" and not own(agent):
         return "place"
     if what == "use" and left == [] and all(any(one["provider"] == name and one["kind"] == "indeterminate" for one in issues) for name in right):

@@ -12,7 +12,7 @@ use crate::ledger;
 use crate::look;
 use crate::openclaw;
 use crate::rules::agent::StateDir;
-use crate::rules::link::{Link, Trouble};
+use crate::rules::link::{Link, Trouble, What};
 use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Reloaded, Way};
 use crate::rules::view::{AgentView, View};
@@ -97,18 +97,20 @@ pub(crate) async fn link(ctx: &Ctx, view: &View, wanted: &Wanted) -> Result<Vec<
             lines.push(format!("  hint: run `nolapse order set --agent {label} {id}`"));
         }
     }
-    lines.push(match reload(ctx, &program, openclaw::of(state_dir)).await {
+    let reloaded = reload(ctx, &program, &Gateway::of(state_dir)).await;
+    let trouble = Trouble::of(&reloaded, ctx.clock.now(), None);
+    lines.push(match reloaded {
         Reloaded::Done => "the running gateway uses it now".into(),
-        Reloaded::Warnings(count) => format!("the running gateway uses it now, with {count} warnings in its log"),
+        Reloaded::Warnings(count) => format!("the running gateway was told, and has {count} warnings in its log"),
         Reloaded::NoGateway => "no gateway runs; the next one uses it".into(),
-        Reloaded::Failed(why) => {
-            format!("the gateway was not told: {why}; run `openclaw secrets reload`, or restart it once")
-        }
+        Reloaded::Restart(why) => format!("restart the gateway once, `openclaw gateway restart`: {why}"),
+        Reloaded::Failed(why) => format!("the gateway was not told: {why}; run `openclaw secrets reload`"),
     });
     let token = access(&after, &wanted.login);
     remember(ctx, |ledger| {
         if let Some(link) = ledger.openclaw.get_mut(&key) {
             link.reloaded = token;
+            link.trouble = trouble;
         }
     })
     .await?;
@@ -148,16 +150,35 @@ pub(crate) async fn unlink(ctx: &Ctx, view: &View, state_dir: &StateDir, link: &
         ledger.openclaw.remove(&key);
     })
     .await?;
-    if let Reloaded::Failed(why) = reload(ctx, &program, of).await {
-        lines.push(format!("the gateway was not told: {why}; restart it once"));
+    if let Reloaded::Failed(why) | Reloaded::Restart(why) = reload(ctx, &program, &Gateway::of(state_dir)).await {
+        lines.push(format!("restart the gateway once, `openclaw gateway restart`: {why}"));
     }
     Ok(lines)
 }
 
-/// A state directory, its config, and the link's key.
-pub(crate) type Due = (PathBuf, Option<PathBuf>, String);
+/// A gateway that may be running, as a pass remembers it.
+#[derive(Clone, Debug)]
+pub(crate) struct Gateway {
+    dir: PathBuf,
+    config: Option<PathBuf>,
+    reload_off: bool,
+}
 
-/// The links whose gateway has not been told of the login's present token. They count as told from now on: one try for each token.
+impl Gateway {
+    fn of(state_dir: &StateDir) -> Self {
+        Self {
+            dir: state_dir.dir.clone(),
+            config: state_dir.config_path.clone(),
+            reload_off: state_dir.reload_off,
+        }
+    }
+}
+
+/// A gateway, and the key of its link.
+pub(crate) type Due = (Gateway, String);
+
+/// The gateways that have not been told of the present token of the login that they are linked to. They count as told
+/// from now on: one try for each token.
 pub(crate) fn due(ledger: &mut Ledger, view: &View) -> Vec<Due> {
     let mut due = Vec::new();
     for state_dir in &view.state_dirs {
@@ -169,7 +190,7 @@ pub(crate) fn due(ledger: &mut Ledger, view: &View) -> Vec<Due> {
         // a blanked login has none: what was resolved last stays in use
         if token.is_some() && token != link.reloaded {
             link.reloaded = token;
-            due.push((state_dir.dir.clone(), state_dir.config_path.clone(), key));
+            due.push((Gateway::of(state_dir), key));
         }
     }
     due
@@ -178,34 +199,32 @@ pub(crate) fn due(ledger: &mut Ledger, view: &View) -> Vec<Due> {
 /// Has each gateway reload its secrets, and remembers what went wrong.
 pub(crate) async fn reload_all(ctx: &Ctx, due: Vec<Due>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (dir, config, key) in due {
-        let of = Of {
-            dir: &dir,
-            config: config.as_deref(),
-        };
+    for (gateway, key) in due {
         let answer = match openclaw::program(ctx) {
-            Ok((program, _)) => reload(ctx, &program, of).await,
+            Ok((program, _)) => reload(ctx, &program, &gateway).await,
             Err(why) => Reloaded::Failed(why),
         };
-        let why = match answer {
-            Reloaded::Done | Reloaded::NoGateway => None,
-            Reloaded::Warnings(count) => Some(format!(
-                "the gateway reloaded with {count} warnings, which are in its log"
-            )),
-            Reloaded::Failed(why) => Some(why),
-        };
-        if let Some(why) = &why {
-            problems.push(Problem::at(
-                "reload_failed",
-                &dir,
-                format!("OpenClaw was not told of the login's new token: {why}"),
-                "run `openclaw secrets reload`",
-            ));
+        let before = ledger::load(&ctx.state_dir)
+            .ledger
+            .openclaw
+            .remove(&key)
+            .and_then(|link| link.trouble);
+        let trouble = Trouble::of(&answer, ctx.clock.now(), before.as_ref());
+        if let Some(trouble) = &trouble {
+            let (cause, hint) = match trouble.what {
+                What::NotTold => ("was not told of the login's new token", "run `openclaw secrets reload`"),
+                What::Warns => (
+                    "reloaded its secrets, not without trouble",
+                    "run `openclaw secrets audit`",
+                ),
+                What::Restart => (
+                    "must be restarted to use the login's new token",
+                    "run `openclaw gateway restart`",
+                ),
+            };
+            let text = format!("the OpenClaw gateway {cause}: {}", trouble.why);
+            problems.push(Problem::at("reload_failed", &gateway.dir, text, hint));
         }
-        let trouble = why.map(|why| Trouble {
-            at: ctx.clock.now(),
-            why,
-        });
         let saved = remember(ctx, |ledger| {
             if let Some(link) = ledger.openclaw.get_mut(&key) {
                 link.trouble = trouble;
@@ -218,17 +237,26 @@ pub(crate) async fn reload_all(ctx: &Ctx, due: Vec<Due>) -> Vec<Problem> {
     problems
 }
 
-async fn reload(ctx: &Ctx, program: &Program, of: Of<'_>) -> Reloaded {
-    match program::run(&ctx.host, program, of, &commands::reload(), None).await {
-        Ok(output) => {
-            let code = match output.status {
-                Status::Exit(code) => Some(code),
-                _ => None,
-            };
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            commands::reloaded(code, &text(&output.stdout), &text(&output.stderr))
+async fn reload(ctx: &Ctx, program: &Program, gateway: &Gateway) -> Reloaded {
+    let of = Of {
+        dir: &gateway.dir,
+        config: gateway.config.as_deref(),
+    };
+    let output = match program::run(&ctx.host, program, of, &commands::reload(), None).await {
+        Ok(output) => output,
+        Err(why) => return Reloaded::Failed(why),
+    };
+    let code = match output.status {
+        Status::Exit(code) => Some(code),
+        _ => None,
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match commands::reloaded(code, &text(&output.stdout), &text(&output.stderr)) {
+        // it warns of a reference to what it has not read
+        Reloaded::Warnings(_) if gateway.reload_off => {
+            Reloaded::Restart("its `gateway.reload.mode` is `off`, so it has not read that it is linked".into())
         }
-        Err(why) => Reloaded::Failed(why),
+        other => other,
     }
 }
 

@@ -104,7 +104,15 @@ pub(crate) fn said(output: &Output, token: Option<&Secret>) -> String {
         .flat_map(|text| text.lines().rev())
         .map(str::trim)
         .filter(|line| !line.is_empty());
-    let clean = |line: &&str| !line.contains("sk-ant-") && token.is_none_or(|token| !line.contains(token.expose()));
+    // JSON ends with a line that says nothing
+    let clean = |line: &&str| {
+        line.contains(char::is_alphabetic)
+            && !line.contains("sk-ant-")
+            && token.is_none_or(|token| !line.contains(token.expose()))
+    };
+    if let Status::Signal(signal) = output.status {
+        return format!("it was killed by signal {signal}");
+    }
     let line: Option<String> = lines.find(clean).map(|line| line.chars().take(200).collect());
     line.unwrap_or_else(|| format!("it ended with {:?}", output.status))
 }

@@ -24,6 +24,8 @@ pub(crate) struct Program {
     pub(crate) version: Option<Version>,
     /// The Node.js that runs it; `None` where it is no script for Node.js.
     pub(crate) node: Option<PathBuf>,
+    /// The longest that one command may take.
+    pub(crate) timeout: Duration,
 }
 
 /// Why there is none to run.
@@ -77,6 +79,7 @@ pub(crate) fn find(host: &Host) -> Result<Program, Missing> {
         version: version(&real),
         path,
         node,
+        timeout: TIMEOUT,
     })
 }
 
@@ -153,7 +156,7 @@ pub(crate) async fn run(
         stdin: stdin
             .map(|secret| format!("{}\n", secret.expose()).into_bytes())
             .unwrap_or_default(),
-        timeout: TIMEOUT,
+        timeout: program.timeout,
         grace: Duration::from_secs(5),
         cwd: Some(host.home.clone()),
         ..Spec::new(first)
@@ -162,9 +165,41 @@ pub(crate) async fn run(
     match output {
         Ok(output) if output.status == subprocess::Status::TimedOut => Err(format!(
             "`openclaw` did not end within {} s and was ended",
-            TIMEOUT.as_secs()
+            program.timeout.as_secs()
         )),
         Ok(output) => Ok(output),
         Err(error) => Err(format!("`openclaw` could not be started: {}", files::io_words(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_command_that_never_ends_is_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("openclaw");
+        std::fs::write(&path, "#!/bin/sh\nwhile :; do sleep 1000; done\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let host = Host {
+            home: home.path().into(),
+            env: [("PATH".to_owned(), format!("{}:/usr/bin:/bin", home.path().display()))].into(),
+            cwd: home.path().into(),
+            name: "t".into(),
+            macos: false,
+            own: vec!["nolapse".into()],
+        };
+        let program = Program {
+            timeout: Duration::from_millis(500),
+            ..find(&host).unwrap()
+        };
+        let of = Of {
+            dir: home.path(),
+            config: None,
+        };
+        let ended = run(&host, &program, of, &[], None).await;
+        assert!(ended.is_err_and(|why| why.contains("did not end")));
     }
 }

@@ -66,6 +66,8 @@ pub struct StateDir {
     pub claude: ClaudeCommand,
     /// Where referenced secrets lie, as the config names it.
     pub secrets: Vec<SecretSource>,
+    /// Its gateway, where one runs, does not follow the config until it is restarted.
+    pub reload_off: bool,
 }
 
 impl StateDir {

@@ -1,6 +1,7 @@
 //! What is remembered of a link between OpenClaw's agents and a login, and what is told of it.
 
 use super::alert::Alert;
+use super::openclaw::Reloaded;
 use crate::cause::Cause;
 use crate::secret::Fingerprint;
 use crate::types::{Ms, Severity};
@@ -34,20 +35,65 @@ pub(crate) struct Trouble {
     pub(crate) at: Ms,
     /// In words.
     pub(crate) why: String,
+    /// What it is about.
+    #[serde(default)]
+    pub(crate) what: What,
+    /// It was so for the token before this one as well, which has ended or ends soon.
+    #[serde(default)]
+    pub(crate) again: bool,
 }
 
-/// The kind of the alert.
-pub(crate) const RELOAD_FAILED: &str = "reload_failed";
+/// What is amiss with a gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum What {
+    /// It was not told of the new token.
+    #[default]
+    NotTold,
+    /// It was, and has warnings.
+    Warns,
+    /// It uses the new token once it is restarted.
+    Restart,
+}
 
-/// An alert for each gateway that was not told of a new token.
+impl Trouble {
+    /// What went wrong with a reload, if anything did; `before` is what went wrong with the one before it.
+    pub(crate) fn of(reloaded: &Reloaded, at: Ms, before: Option<&Self>) -> Option<Self> {
+        let (what, why) = match reloaded {
+            Reloaded::Done | Reloaded::NoGateway => return None,
+            Reloaded::Warnings(1) => (What::Warns, "a warning is in its log".into()),
+            Reloaded::Warnings(count) => (What::Warns, format!("{count} warnings are in its log")),
+            Reloaded::Restart(why) => (What::Restart, why.clone()),
+            Reloaded::Failed(why) => (What::NotTold, why.clone()),
+        };
+        let again = before.is_some_and(|before| before.what == what);
+        Some(Self { at, why, what, again })
+    }
+}
+
+/// The kinds of the alert.
+pub(crate) const RELOAD_FAILED: &str = "reload_failed";
+pub(crate) const RELOAD_WARNINGS: &str = "reload_warnings";
+pub(crate) const RESTART_GATEWAY: &str = "restart_gateway";
+
+/// An alert for each gateway that was not told of a new token, or not well. That one must be restarted is told once, as info, and is a
+/// warning when that was not done by the next token.
 pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
     let one = |(dir, link): (&String, &Link)| {
         let trouble = link.trouble.as_ref()?;
+        let (kind, severity) = match trouble.what {
+            What::NotTold => (RELOAD_FAILED, Severity::Warning),
+            What::Warns => (RELOAD_WARNINGS, Severity::Warning),
+            What::Restart if trouble.again => (RESTART_GATEWAY, Severity::Warning),
+            What::Restart => (RESTART_GATEWAY, Severity::Info),
+        };
+        let lapsed = severity > Severity::Info;
         Some(Alert {
-            ends: Some(trouble.at),
+            lapsed,
+            ends: lapsed.then_some(trouble.at),
             path: Some(dir.clone()),
             detail: Some(trouble.why.clone()),
-            ..Alert::new(Cause::Reload(dir.clone()), RELOAD_FAILED, Severity::Warning)
+            ..Alert::new(Cause::Reload(dir.clone()), kind, severity)
         })
     };
     links.iter().filter_map(one).collect()

@@ -217,6 +217,8 @@ pub(crate) enum Reloaded {
     Warnings(u64),
     /// No gateway runs: turns read the token themselves.
     NoGateway,
+    /// One runs that cannot do it as it was started, in its words.
+    Restart(String),
     /// It failed, and why.
     Failed(String),
 }
@@ -244,10 +246,21 @@ pub(crate) fn reloaded(code: Option<i32>, stdout: &str, stderr: &str) -> Reloade
     {
         return Reloaded::NoGateway;
     }
-    let line = message.lines().next().unwrap_or_default().trim();
+    let line: String = message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .chars()
+        .take(200)
+        .collect();
+    // an older one that was started before an update has no such method
+    if ["unknown method", "restart"].iter().any(|words| lower.contains(words)) {
+        return Reloaded::Restart(line);
+    }
     Reloaded::Failed(match line.is_empty() {
         true => "`openclaw secrets reload` failed and does not say why".into(),
-        false => line.chars().take(200).collect(),
+        false => line,
     })
 }
 
@@ -363,6 +376,12 @@ mod tests {
                 "{\"ok\":false,\"error\":{\"type\":\"cli_error\",\"message\":\"gateway secrets.reload requires credentials\\nFix: x\"}}",
                 "",
                 Reloaded::Failed("gateway secrets.reload requires credentials".into()),
+            ),
+            (
+                1,
+                "{\"ok\":false,\"error\":{\"message\":\"unknown method: secrets.reload\"}}",
+                "",
+                Reloaded::Restart("unknown method: secrets.reload".into()),
             ),
             (
                 1,

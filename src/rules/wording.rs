@@ -5,7 +5,7 @@ use super::causes::{
     BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
     NOT_CONFIGURED, NOT_READABLE,
 };
-use super::link::RELOAD_FAILED;
+use super::link::{RELOAD_FAILED, RELOAD_WARNINGS, RESTART_GATEWAY};
 use super::remote::KEY_CHANGED;
 use crate::cause::Cause;
 use crate::rules::text::{self, Count, clean, clip};
@@ -192,6 +192,8 @@ fn headline(alert: &Alert, now: Ms) -> String {
         }
         ("profile_retired", _) => "is refused by OpenClaw".into(),
         (RELOAD_FAILED, _) => "was not told of a login's new token".into(),
+        (RELOAD_WARNINGS, _) => "has warnings since it was told of a login's new token".into(),
+        (RESTART_GATEWAY, _) => "must be restarted once to use a login's new token".into(),
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused" | "heartbeat_failing" | "heartbeat_refused", _) => {
             "does not get through".into()
@@ -242,7 +244,8 @@ fn cause(alert: &Alert) -> String {
         "copy_stale" if !matches!(alert.id, Cause::Copies(_)) => detail("its own grant was not renewed"),
         "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
         "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
-        RELOAD_FAILED => detail("it goes on with the old token until that ends"),
+        RELOAD_FAILED | RESTART_GATEWAY => detail("it goes on with the old token until that ends"),
+        RELOAD_WARNINGS => detail("it may go on with the old token until that ends"),
         "no_token" | NO_KEY => detail("what stands there is no token or key"),
         "profile_retired" => "OpenClaw has retired this profile id since 2026.8: its agents cannot run, whatever it holds".into(),
         "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
@@ -333,6 +336,8 @@ fn remedy(alert: &Alert) -> Remedy {
             }
         }
         (_, RELOAD_FAILED) => "openclaw secrets reload".to_owned().into(),
+        (_, RELOAD_WARNINGS) => "openclaw secrets audit".to_owned().into(),
+        (_, RESTART_GATEWAY) => "openclaw gateway restart".to_owned().into(),
         (_, "silent") => by_ssh(alert.path.as_deref().unwrap_or_default()).into(),
         (_, KEY_CHANGED) => format!("ssh-keygen -R {path}").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),

@@ -35,6 +35,8 @@ pub(crate) struct AgentConfig {
     pub(crate) claude: ClaudeCommand,
     /// `secrets.providers`: where referenced secrets lie.
     pub(crate) secrets: Vec<SecretSource>,
+    /// `gateway.reload.mode` is `off`: a running gateway does not follow its config.
+    pub(crate) reload_off: bool,
 }
 
 impl Default for AgentConfig {
@@ -48,6 +50,7 @@ impl Default for AgentConfig {
             auth: AuthConfig::default(),
             claude: ClaudeCommand::default(),
             secrets: Vec::new(),
+            reload_off: false,
         }
     }
 }
@@ -468,6 +471,10 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
         auth: auth(node, env),
         claude: claude_command(node, env),
         secrets: secrets(node, env),
+        reload_off: node
+            .get("gateway")
+            .and_then(|gateway| gateway.get("reload")?.get("mode")?.text())
+            == Some("off"),
     }
 }
 

@@ -382,6 +382,7 @@ impl Found {
             auth_state: signs_auth_state,
             claude: config.claude,
             secrets: config.secrets,
+            reload_off: config.reload_off,
         });
     }
 

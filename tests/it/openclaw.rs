@@ -1,7 +1,8 @@
 //! OpenClaw with SQLite, on homes as its versions leave them: what is seen of them, and what a change of theirs wakes.
 
 use crate::daemon::Daemon;
-use crate::home::{DAY, HOUR, Home, access, credentials, now, token};
+use crate::endpoint::Endpoint;
+use crate::home::{DAY, HOUR, Home, MINUTE, access, credentials, now, token};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
@@ -450,7 +451,8 @@ case $verb in
   clear) sqlite3 "$db" "DELETE FROM auth_profile_state" ;;
   logout) sqlite3 "$db" "UPDATE auth_profile_store SET store_json = json_remove(store_json, '$.profiles.\"$id\"')" ;;
   reload)
-    [ -e "$HOME/unwell" ] && { echo '{"ok":false,"error":{"message":"the gateway said no"}}'; exit 1; }
+    [ -e "$HOME/unwell" ] && { cat "$HOME/unwell"; exit 1; }
+    [ -e "$HOME/warns" ] && { echo '{"ok":true,"warningCount":2}'; exit; }
     echo '{"ok":true,"warningCount":0}' ;;
   apply)
     read="CAST(readfile('$plan') AS TEXT)"; was="CAST(readfile('$config') AS TEXT)"
@@ -622,7 +624,10 @@ fn a_link_follows_the_login_and_is_taken_away_without_a_trace() {
     home.run(&["run"]);
     assert_eq!(reloads(), 2);
     // a failure is told, and not tried again for the same token
-    home.write("unwell", "");
+    home.write(
+        "unwell",
+        "{\"ok\":false,\"error\":{\"message\":\"the gateway said no\"}}",
+    );
     home.login("3", now() + 7 * HOUR);
     home.run(&["run"]);
     home.run(&["run"]);
@@ -661,6 +666,76 @@ fn a_link_follows_the_login_and_is_taken_away_without_a_trace() {
             .any(|path| path.contains("nolapse/plan-") || path.contains("nolapse/openclaw/"))
     );
     assert!(!home.read("environment").contains("sk-ant-"));
+}
+
+#[test]
+fn what_a_gateway_answers_is_told_and_that_it_must_be_restarted_once() {
+    const NO: &str = "{\"ok\":false,\"error\":{\"message\":\"the gateway said no\"}}";
+    const OLD: &str = "{\"ok\":false,\"error\":{\"message\":\"unknown method: secrets.reload\"}}";
+    const GONE: &str = "{\"ok\":false,\"error\":{\"message\":\"Gateway not reachable at ws://127.0.0.1:1\"}}";
+    let home = installed(Version::September, "2026.9.6");
+    home.login("0", now() + 5 * HOUR);
+    assert_eq!(home.run(&["link", "openclaw", "--yes"]).code, 0);
+    let id = format!("reload:{}", fs::canonicalize(home.at(".openclaw")).unwrap().display());
+    for (n, (file, text, kind, severity)) in [
+        ("warns", "", "reload_warnings", "warning"),
+        ("warns", "gone", "", ""),
+        ("unwell", NO, "reload_failed", "warning"),
+        ("unwell", GONE, "", ""),
+        // an older gateway that goes on after an update: once, and louder if it still does with the next token
+        ("unwell", OLD, "restart_gateway", "info"),
+        ("unwell", OLD, "restart_gateway", "warning"),
+        ("unwell", GONE, "", ""),
+        ("unwell", OLD, "restart_gateway", "info"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for file in ["warns", "unwell"] {
+            let _ = fs::remove_file(home.at(file));
+        }
+        if text != "gone" {
+            home.write(file, text);
+        }
+        home.login(&format!("new-{n}"), now() + 5 * HOUR);
+        let ran = home.run(&["run"]);
+        let told = alert(&home, &id);
+        let found = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (found("kind").as_str(), found("severity").as_str()),
+            (kind, severity),
+            "{n} {told} {ran:?}"
+        );
+        // what is only to be known has no time that reminders count from
+        assert_eq!(told["lapsed"] == true, severity == "warning", "{told}");
+    }
+    // a gateway that does not follow its config has not read the link
+    let home = installed(Version::September, "2026.9.6");
+    config(
+        &home,
+        Version::September,
+        json!({"agents": agents(&["main", "work"]), "gateway": {"reload": {"mode": "off"}}}),
+    );
+    home.login("1", now() + 5 * HOUR);
+    home.write("warns", "");
+    let ran = home.run(&["link", "openclaw", "--yes"]);
+    assert!(ran.stdout.contains("`openclaw gateway restart`"), "{ran:?}");
+    let id = format!("reload:{}", fs::canonicalize(home.at(".openclaw")).unwrap().display());
+    assert_eq!(alert(&home, &id)["severity"], "info");
+}
+
+#[test]
+fn a_gateway_is_told_of_a_token_in_the_pass_that_renewed_it() {
+    let home = installed(Version::September, "2026.9.6");
+    let server = Endpoint::start("1", Vec::new());
+    home.config(&server.config());
+    // long before the old token ends
+    home.login("1", now() + 10 * MINUTE);
+    assert_eq!(home.run(&["link", "openclaw", "--yes"]).code, 0);
+    home.write("called", "");
+    let ran = home.run(&["run"]);
+    assert!(ran.stdout.contains("renewed directly"), "{ran:?}");
+    assert_eq!(home.read("called"), "secrets reload --json\n");
 }
 
 #[test]
