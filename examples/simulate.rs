@@ -173,6 +173,7 @@ fn login_view(id: usize) -> LoginView {
     };
     LoginView {
         healed: None,
+        unhealed: None,
         login: Login {
             place: Place {
                 id: format!("login{id}"),

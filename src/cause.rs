@@ -23,6 +23,8 @@ pub enum Cause {
     Copies(String),
     /// A grant that stores own alone, by its refresh token's fingerprint.
     Grant(String),
+    /// A login, by id, that cannot be brought up to date from a newer copy.
+    Heal(String),
     /// A login, by id, that was brought up to date from a copy.
     Healed(String),
     /// The heartbeat's service.
@@ -75,6 +77,7 @@ impl fmt::Display for Cause {
             Self::Config => f.write_str("config"),
             Self::Copies(login) => write!(f, "copies:{login}"),
             Self::Grant(fingerprint) => write!(f, "grant:{fingerprint}"),
+            Self::Heal(login) => write!(f, "heal:{login}"),
             Self::Healed(login) => write!(f, "healed:{login}"),
             Self::Heartbeat => f.write_str("heartbeat"),
             Self::Host => f.write_str("host"),
@@ -108,6 +111,7 @@ impl From<&str> for Cause {
             ("channel", ..) => Self::Channel(rest.to_owned()),
             ("copies", ..) => Self::Copies(rest.to_owned()),
             ("grant", ..) => Self::Grant(rest.to_owned()),
+            ("heal", ..) => Self::Heal(rest.to_owned()),
             ("healed", ..) => Self::Healed(rest.to_owned()),
             ("login", ..) => Self::Login(rest.to_owned()),
             ("profile", ..) => Self::Profile(rest.to_owned()),
@@ -152,6 +156,7 @@ mod tests {
             (Cause::Config, "config"),
             (Cause::Copies(s("claude")), "copies:claude"),
             (Cause::Grant(s("ab12")), "grant:ab12"),
+            (Cause::Heal(s("claude")), "heal:claude"),
             (Cause::Healed(s("claude")), "healed:claude"),
             (Cause::Heartbeat, "heartbeat"),
             (Cause::Host.on("gateway"), "remote:gateway:host"),

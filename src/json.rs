@@ -26,6 +26,14 @@ impl<'a> Loose<'a> {
         }
     }
 
+    /// A string, or a number or boolean as JavaScript makes text of it; `None` for any other type.
+    pub(crate) fn coerced(self) -> Option<Cow<'a, str>> {
+        match self.0.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9' | b't' | b'f') => Some(Cow::Borrowed(self.0)),
+            _ => self.str(),
+        }
+    }
+
     /// A JSON number as JavaScript reads it, infinite where it overflows; `None` for any other type.
     pub(crate) fn number(self) -> Option<f64> {
         match self.0.as_bytes().first() {

@@ -3,22 +3,21 @@
 use self::reach::Around;
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::rules::agent::{self, Agent, Generation, NotWritten, OWN_MODE, StateDir};
+use crate::rules::agent::{self, Agent, Generation, OWN_MODE, StateDir};
 use crate::rules::health::{self, Hangs, Known};
 use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::login::{self, Kept, Login, Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::policy::RenewMode;
-use crate::rules::resolve::{self, Aside};
+use crate::rules::resolve;
 use crate::rules::spent;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View, copy_key, mirror_id, mirrored_login, retired};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::stores::discover;
 use crate::stores::dotenv::Dotenv;
-use crate::stores::families;
 use crate::stores::{aside, store};
-use crate::types::{Credential, DAY, Health, Held, Meta, Ms, Problem, Profile, Reason};
+use crate::types::{Credential, DAY, Health, Held, Ms, Problem, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,9 +26,11 @@ mod openclaw;
 mod problems;
 mod reach;
 mod team;
+mod writable;
 pub(crate) use openclaw::{Databases, RETIRED_ID};
 pub(crate) use reach::{key, misplaced};
 pub(crate) use team::unwatched;
+use writable::{fit, prove_writable, unhealed, writable};
 
 /// Looks at everything.
 pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
@@ -73,7 +74,7 @@ pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
         judge_agent(&around, agent);
     }
     for agent in &mut agents {
-        prove_writable(agent);
+        prove_writable(ctx, agent, now);
     }
     problems.extend(team::recognise(ctx, &mut agents, &logins));
     reach::resolve_all(ctx, &mut agents, &found.state_dirs, now);
@@ -87,14 +88,18 @@ pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     for state_dir in &found.state_dirs {
         problems.extend(problems::of_dotenv(ctx, ledger, state_dir));
     }
-    View {
+    let mut view = View {
         now,
         logins,
         agents,
         state_dirs: found.state_dirs,
         problems,
         looked_at,
+    };
+    for i in 0..view.logins.len() {
+        view.logins[i].unhealed = unhealed(ctx, &view, i);
     }
+    view
 }
 
 /// Reads one agent's store and every login again, under the store's lock: what is decided next is decided from this.
@@ -186,6 +191,7 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
         memory,
         renewal,
         healed,
+        unhealed: None,
     }
 }
 
@@ -255,6 +261,7 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) ->
         memory: None,
         renewal: None,
         healed: None,
+        unhealed: None,
     }
 }
 
@@ -322,68 +329,6 @@ fn look_at_agent(
         uses: Vec::new(),
         foreign: foreign.map(|(path, _)| path),
         retires_claude_cli: false,
-    }
-}
-
-/// Asks the system whether a store can be replaced, where it would be: every question costs time, and most stores are up to date.
-fn prove_writable(agent: &mut AgentView) {
-    let behind = |profile: &ProfileView| {
-        profile.login.is_some()
-            && (!profile.verdict.fine() || profile.relation == Relation::Older || profile.clock == Health::Expired)
-    };
-    if agent.sqlite || agent.writable.is_err() || !agent.profiles.iter().any(behind) {
-        return;
-    }
-    if let Err(unfit) = crate::edge::target::prove(&agent.path) {
-        agent.writable = Err(NotWritten::Because(format!("it {}", unfit.words())));
-    }
-}
-
-/// Whether a store may be written. Asked again under its lock.
-fn writable(
-    ctx: &Ctx,
-    agent: &Agent,
-    state_dir: &StateDir,
-    state: &agent::Store,
-    meta: Option<&Meta>,
-) -> Result<(), NotWritten> {
-    if let Generation::Unknown(why) = &state_dir.generation {
-        return Err(NotWritten::Because(why.clone()));
-    }
-    let label = agent.agent.label();
-    if ctx
-        .config
-        .sync
-        .exclude_agents
-        .iter()
-        .any(|pattern| pattern.matches(&label))
-    {
-        return Err(NotWritten::Excluded);
-    }
-    match state {
-        agent::Store::Refused(why) | agent::Store::OwnMode(why) => return Err(NotWritten::Because(why.clone())),
-        agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
-            let why = "the agent has to take over its legacy `auth.json` first";
-            return Err(NotWritten::Because(why.into()));
-        }
-        state => {
-            if let Some(why) = state.unread() {
-                return Err(NotWritten::Because(format!("no store: {why}")));
-            }
-        }
-    }
-    match meta {
-        Some(meta) if !files::can_keep_owner(meta.uid) => Err(NotWritten::OtherOwner),
-        _ => Ok(()),
-    }
-}
-
-/// A file of another form than a store is not made one: what stands in it would be lost with the agent's next write.
-fn fit(state: &agent::Store, aside: &Aside) -> Result<(), NotWritten> {
-    let outside = aside.ignored.iter().any(|one| one.why == resolve::Unread::Outside);
-    match outside && state.profiles().is_empty() {
-        true => Err(NotWritten::Because("its entries stand outside `profiles`".into())),
-        false => Ok(()),
     }
 }
 
@@ -581,17 +526,27 @@ pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
     ledger.copies = copies;
 }
 
-/// systemd and `.env` files do not expand a tilde, and neither does Claude Code.
+/// systemd and `.env` files expand neither a tilde nor a variable, and neither does Claude Code.
 fn literal_tilde(ctx: &Ctx) -> Option<Problem> {
     let (name, value) = ["CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR"]
         .iter()
         .find_map(|name| Some((*name, ctx.host.var(name)?)))?;
-    value.starts_with('~').then(|| {
-        Problem::at(
-            "literal_tilde",
-            ctx.host.cwd.join(value),
-            format!("`{name}` is `{value}` with its tilde unexpanded: to Claude Code a directory named `~` below the one it is started in"),
-            format!("write the whole path: `{name}={}`", ctx.host.path(value).display()),
-        )
-    })
+    let what = match value.get(..1) {
+        Some("~") => "tilde",
+        Some("$") => "variable",
+        _ => return None,
+    };
+    let first = value.split('/').next().unwrap_or(value);
+    let meant = match value.strip_prefix("$HOME/") {
+        Some(rest) => ctx.host.home.join(rest),
+        None => ctx.host.path(value),
+    };
+    Some(Problem::at(
+        "literal_tilde",
+        ctx.host.cwd.join(value),
+        format!(
+            "`{name}` is `{value}` with its {what} unexpanded: to Claude Code a directory named `{first}` below the one it is started in"
+        ),
+        format!("write the whole path: `{name}={}`", meant.display()),
+    ))
 }

@@ -474,7 +474,10 @@ pub(crate) fn agent_rows(view: &View) -> Vec<Row> {
         let label = one_line(&agent.agent.agent.label());
         if agent.profiles.is_empty() {
             let what = match &agent.store {
-                agent::Store::Malformed(_) | agent::Store::ByteOrderMark => "broken store",
+                agent::Store::Malformed(_)
+                | agent::Store::ByteOrderMark
+                | agent::Store::Directory
+                | agent::Store::Special => "broken store",
                 agent::Store::Refused(_) | agent::Store::OwnMode(_) => "unreadable store",
                 _ => "no profiles",
             };
@@ -801,6 +804,9 @@ pub(crate) fn nothing_words(ctx: &Ctx, view: &View) -> String {
     out.push_str("; looked at:\n");
     for path in &view.looked_at {
         let _ = writeln!(out, "  {}", one_line(&ctx.host.tilde(path)));
+    }
+    if ctx.host.var("CLAUDE_CONFIG_DIR").is_some() {
+        out.push_str("`CLAUDE_CONFIG_DIR` is set, so that a login elsewhere is not looked for\n");
     }
     out.push_str(
         "hint: sign in with `claude auth login`, or name a directory with `[[login]] dir` in the configuration;\n      \

@@ -19,6 +19,7 @@ use crate::pass::{self, Scope};
 use crate::phone::{SignIn, Stage};
 use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
 use crate::report::Exit;
+use crate::rules::agent::NotWritten;
 use crate::rules::login::{Place, SetupToken, State};
 use crate::rules::memory::Entry;
 use crate::rules::view::View;
@@ -441,7 +442,7 @@ impl Target {
                 let chosen = token::for_writing(view, &args.agents)?;
                 for agent in &chosen {
                     let label = one_line(&agent.agent.agent.label());
-                    agent.writable.clone().map_err(|why| {
+                    agent.writable.clone().map_err(|NotWritten { why, .. }| {
                         Fatal::Usage(
                             format!("the store of {label} is not written: {why}"),
                             "name others with `--agent`, or use `--store env`".into(),

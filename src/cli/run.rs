@@ -9,6 +9,7 @@ use crate::notify::ChannelKind;
 use crate::outcome::{Done, Outcome, Report};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
+use crate::rules::agent::NotWritten;
 use crate::rules::alert::Why;
 use crate::rules::plan;
 use crate::rules::plan::Keep;
@@ -142,7 +143,7 @@ fn not_changed(ctx: &Ctx, report: &Report) -> String {
     }
     if ctx.config.sync.enabled {
         for agent in &report.view.agents {
-            if let Err(why) = &agent.writable {
+            if let Err(NotWritten { why, .. }) = &agent.writable {
                 let _ = writeln!(
                     out,
                     "{} not changed: {}",

@@ -5,7 +5,7 @@ use crate::ctx::Ctx;
 use crate::edge::openclaw;
 use crate::outcome::{Done, Outcome};
 use crate::rules::agent;
-use crate::rules::agent::{Generation, NotWritten};
+use crate::rules::agent::Generation;
 use crate::rules::doctor::{AgentFact, Agents, Behind, CopyFact};
 use crate::rules::lineage::Relation;
 use crate::rules::view::{AgentView, View};
@@ -88,10 +88,10 @@ fn fact(ctx: &Ctx, view: &View, agent: &AgentView) -> AgentFact {
         store: spot(ctx, &agent.path),
         not_written: agent
             .writable
-            .as_ref()
+            .clone()
             .err()
             .filter(|_| !meant && !said && !empty)
-            .map(NotWritten::to_string),
+            .map(|not| (not.why, not.fix)),
         retired: agent
             .profiles
             .iter()

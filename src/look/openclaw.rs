@@ -129,8 +129,8 @@ pub(super) fn look_at(
         sqlite: true,
         store: agent::Store::Absent,
         meta: None,
-        writable: Err(NotWritten::Because(
-            "OpenClaw keeps it in SQLite, which nolapse reads and never writes".into(),
+        writable: Err(NotWritten::from(
+            "OpenClaw keeps it in SQLite, which nolapse reads and never writes",
         )),
         profiles: Vec::new(),
         aside: Aside::default(),

@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::agent::{self, Agent, BYTE_ORDER_MARK, StateDir};
+use crate::rules::causes::in_seconds;
 use crate::rules::login::{self, Fault, Login, State};
 use crate::rules::memory::Ledger;
 use crate::rules::resolve;
@@ -29,10 +30,7 @@ pub(super) fn of_login(ctx: &Ctx, login: &Login) -> Vec<Problem> {
                     "run `claude auth login`",
                 ));
             }
-            if grant
-                .expires
-                .is_some_and(|at| (1_000_000_000..100_000_000_000).contains(&at))
-            {
+            if in_seconds(grant.expires) {
                 problems.push(Problem::at(
                     "expires_in_seconds",
                     &path,
@@ -52,7 +50,10 @@ pub(super) fn of_login(ctx: &Ctx, login: &Login) -> Vec<Problem> {
                     "`{here}` belongs to user {} and its directory to user {dir_uid}",
                     meta.uid
                 ),
-                format!("run `sudo chown {dir_uid} {here}`"),
+                match meta.uid == files::our_uid() {
+                    true => format!("run `{}`", wording::take_over(&ctx.host.tilde(&login.place.dir))),
+                    false => format!("run `sudo chown {dir_uid} {}`", wording::quote(&here)),
+                },
             ));
         }
         if meta.mode & 0o077 != 0 {
@@ -148,6 +149,15 @@ pub(super) fn of_store(
             json,
             format!("`{here}` is no store: {why}; its agent takes it for empty and replaces it, keys and all"),
             "restore it from a backup, or move it away so that the agent starts anew",
+        ),
+        agent::Store::Directory | agent::Store::Special => Problem::at(
+            "store_malformed",
+            json,
+            format!(
+                "`{here}` is no store: {}; its agent reads none and can save none",
+                state.unread().unwrap_or_default()
+            ),
+            format!("run `{}`", wording::aside(&here)),
         ),
         agent::Store::Refused(why) | agent::Store::OwnMode(why) => Problem::at(
             "unreadable",

@@ -97,6 +97,10 @@ pub enum Store {
     Absent,
     /// Something that is no store, and stays so: never replaced.
     Malformed(String),
+    /// A directory, so that its agent can save nothing.
+    Directory,
+    /// A FIFO, a socket or a device, likewise.
+    Special,
     /// It would be a store but for the byte order mark that it begins with.
     ByteOrderMark,
     /// The system refused to read it.
@@ -120,6 +124,8 @@ impl Store {
     pub(crate) fn unread(&self) -> Option<&str> {
         match self {
             Self::Malformed(why) | Self::Refused(why) | Self::OwnMode(why) => Some(why),
+            Self::Directory => Some("a directory stands in its place"),
+            Self::Special => Some("what stands in its place is no file"),
             Self::ByteOrderMark => Some(BYTE_ORDER_MARK),
             Self::Absent | Self::Read(_) => None,
         }
@@ -131,27 +137,6 @@ impl Store {
             Self::Read(profiles) => std::mem::take(profiles),
             _ => Vec::new(),
         }
-    }
-}
-
-/// Why a store may not be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotWritten {
-    /// The configuration says so.
-    Excluded,
-    /// It belongs to another user.
-    OtherOwner,
-    /// In words.
-    Because(String),
-}
-
-impl fmt::Display for NotWritten {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Excluded => "excluded by `sync.exclude_agents`",
-            Self::OtherOwner => "it belongs to another user",
-            Self::Because(why) => why,
-        })
     }
 }
 
@@ -231,6 +216,48 @@ pub struct SecretSource {
     pub(crate) source: String,
     /// `path` of a file, `command` of a program.
     pub(crate) path: String,
+}
+
+/// Why a store is not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotWritten {
+    /// In words.
+    pub why: String,
+    /// The command that changes that, where there is one.
+    pub fix: Option<String>,
+    /// Whom it stands against.
+    pub binds: Binds,
+}
+
+/// Whom it is that cannot or may not write a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binds {
+    /// nolapse alone.
+    Us,
+    /// The file or its directory is such that its agent, as this user, cannot write it either.
+    Everybody,
+}
+
+impl fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl From<String> for NotWritten {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            fix: None,
+            binds: Binds::Us,
+        }
+    }
+}
+
+impl From<&str> for NotWritten {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
 }
 
 /// Why a store that begins with one is none to its agent.

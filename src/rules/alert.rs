@@ -2,7 +2,7 @@
 //! reason.
 
 use crate::cause::Cause;
-use crate::types::{Affected, DAY, EventLogin, HOUR, Ms, Severity, Status};
+use crate::types::{Affected, DAY, EventLogin, HOUR, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,9 +30,18 @@ pub struct Alert {
     /// What of it decides the remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) obstacle: Option<Obstacle>,
+    /// The command that helps, where the kind alone does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<String>,
 }
 
 impl Alert {
+    /// A copy that a sync would bring up to date.
+    pub(crate) fn is_stale_copy(&self) -> bool {
+        let stale = self.kind == Reason::CopyStale.word() && matches!(self.id, Cause::Copies(_));
+        stale && self.obstacle.is_none() && self.fix.is_none()
+    }
+
     /// One that has happened, with nothing more known of it.
     pub(crate) fn new(id: impl Into<Cause>, kind: &str, severity: Severity) -> Self {
         Self {
@@ -46,6 +55,7 @@ impl Alert {
             path: None,
             detail: None,
             obstacle: None,
+            fix: None,
         }
     }
 }
@@ -59,12 +69,6 @@ pub(crate) fn sort(alerts: &mut [Alert]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstacle {
-    /// The store is not written.
-    NotWritten,
-    /// The store is not written, since it belongs to another user.
-    OtherOwner,
-    /// The store is not written, since the configuration says so.
-    Excluded,
     /// The login of a copy, or the grant of its own, could not be renewed.
     NotRenewed,
     /// The login's own access token has ended as well, and nobody renews it.

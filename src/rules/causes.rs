@@ -7,7 +7,7 @@ use super::resolve::{PassedOver, Resolved, Unread, key_names, normalise_provider
 use super::shape::{self, KeptAs};
 use super::stopped;
 use crate::cause::Cause;
-use crate::rules::agent::{self, NotWritten};
+use crate::rules::agent;
 use crate::rules::login::{Fault, Grant, SIMPLE, Source, State};
 use crate::rules::view::{self, AgentView, LoginView, ProfileView, View, ignored_words};
 use crate::secret::Secret;
@@ -21,6 +21,7 @@ pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> S
     let mut alerts = login_alerts(view, tilde);
     alerts.extend(renewal_alerts(view, tilde));
     alerts.extend(healed_alerts(view, tilde));
+    alerts.extend(unhealed_alerts(view, tilde));
     alerts.extend(profile_alerts(view, env_key, grace, tilde));
     alerts.extend(of_stopped(view, grace, tilde));
     alerts.extend(store_alerts(view, tilde));
@@ -127,6 +128,8 @@ pub(super) const NOT_CONFIGURED: &str = "login_not_configured";
 pub(super) const BYTE_ORDER_MARK: &str = "byte_order_mark";
 /// A file or directory that belongs to another user.
 pub(super) const FOREIGN_OWNER: &str = "foreign_owner";
+/// An end that was written down in seconds.
+pub(super) const SECONDS: &str = "expires_in_seconds";
 /// What stands in an API key's place is none.
 pub(super) const NO_KEY: &str = "no_key";
 /// A file of this user's that its mode does not let this user read.
@@ -199,6 +202,24 @@ fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
 
 /// The kind of it.
 pub(super) const HEALED: &str = "healed";
+
+/// That an agent renewed a login whose own file cannot be brought up to date: Claude Code goes on with what was used up.
+fn unhealed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+    let logins = view.logins.iter().enumerate();
+    let unhealed = logins.filter_map(|(i, login)| Some((i, login, login.unhealed.as_ref()?)));
+    unhealed
+        .map(|(i, login, unhealed)| Alert {
+            login: Some(event_login(view, i, tilde)),
+            path: Some(tilde(&login.login.place.file())),
+            detail: Some(unhealed.why.clone()),
+            fix: Some(unhealed.fix.clone()),
+            ..Alert::new(Cause::Heal(login.id().to_owned()), NOT_HEALED, Severity::Critical)
+        })
+        .collect()
+}
+
+/// The kind of it.
+pub(super) const NOT_HEALED: &str = "not_healed";
 
 /// Why the login of a stale copy could not be renewed, where that is why.
 fn not_renewed(login: &LoginView, now: Ms) -> Option<(Obstacle, String)> {
@@ -273,17 +294,25 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 Some(_) => NOT_CONFIGURED,
                 None => match (&profile.profile.credential, &profile.profile.held) {
                     (Credential::ApiKey, Held::Flawed(flaw)) if *flaw != Flaw::Token && !agent.sqlite => NO_KEY,
+                    (credential, _) if lapsed && !agent.sqlite && in_seconds(credential.expires()) => SECONDS,
                     _ => verdict.reason.map_or("missing", Reason::word),
                 },
+            };
+            // read as what it is not it is no end
+            let ends = verdict.ends.filter(|_| kind != SECONDS);
+            let fix = match (&agent.writable, &profile.elsewhere, profile.login) {
+                (Err(not), None, Some(_)) => not.fix.clone(),
+                _ => None,
             };
             let (obstacle, detail) = profile_detail(view, agent, profile, unread);
             let alert = groups.entry(id.clone()).or_insert_with(|| Alert {
                 lapsed,
-                ends: verdict.ends,
+                ends,
                 login: profile.login.map(|i| event_login(view, i, tilde)),
                 path: Some(tilde(&agent.path)),
                 detail,
                 obstacle,
+                fix,
                 ..Alert::new(id, kind, severity)
             });
             alert.affected.push(hangs(agent, profile));
@@ -292,7 +321,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 alert.lapsed = true;
                 alert.kind = kind.to_owned();
             }
-            alert.ends = match (alert.ends, verdict.ends) {
+            alert.ends = match (alert.ends, ends) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
@@ -356,14 +385,7 @@ fn profile_detail(
             Held::Flawed(flaw) => return (None, Some(flaw.words().to_owned())),
             _ => None,
         },
-        (Err(why), Some(_), _) => Some((
-            match why {
-                NotWritten::Excluded => Obstacle::Excluded,
-                NotWritten::OtherOwner => Obstacle::OtherOwner,
-                NotWritten::Because(_) => Obstacle::NotWritten,
-            },
-            format!("the store is not written: {why}"),
-        )),
+        (Err(not), Some(_), _) => return (None, Some(format!("the store is not written: {not}"))),
         (Ok(()), Some(i), _) if stale => not_renewed(&view.logins[i], view.now),
         (_, None, _) if stale => profile
             .renewal
@@ -374,6 +396,11 @@ fn profile_detail(
         _ => None,
     };
     said.map_or((None, None), |(obstacle, detail)| (Some(obstacle), Some(detail)))
+}
+
+/// Seconds since 1970 of a moment from 2001 on, where milliseconds belong.
+pub(crate) fn in_seconds(end: Option<Ms>) -> bool {
+    end.is_some_and(|end| (1_000_000_000..100_000_000_000).contains(&end))
 }
 
 /// Whether the agent works without this profile: it uses another, or comes to one when this ends.
@@ -403,6 +430,8 @@ fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
         let (kind, severity) = match &agent.store {
             agent::Store::ByteOrderMark => (BYTE_ORDER_MARK, Severity::Critical),
             agent::Store::Malformed(_) => ("store_malformed", Severity::Critical),
+            agent::Store::Directory => (DIRECTORY, Severity::Critical),
+            agent::Store::Special => (NOT_A_FILE, Severity::Critical),
             agent::Store::Refused(_) | agent::Store::OwnMode(_) if agent.foreign.is_some() => {
                 (FOREIGN_OWNER, Severity::Warning)
             }

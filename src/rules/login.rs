@@ -91,6 +91,16 @@ impl Login {
         !simple && self.shadowed_by.iter().any(token)
     }
 
+    /// Whether Claude Code is told to use something else than any login, so that this one is not asked for anything.
+    pub(crate) fn set_aside(&self) -> bool {
+        let instead = |name: &String| {
+            name.starts_with("CLAUDE_CODE_USE_")
+                || name.starts_with("ANTHROPIC_AUTH_TOKEN")
+                || name.starts_with("apiKeyHelper")
+        };
+        self.settings_token() || self.shadowed_by.iter().any(instead)
+    }
+
     /// The grant, where signed in.
     pub(crate) fn grant(&self) -> Option<&Grant> {
         match &self.state {
@@ -228,7 +238,53 @@ pub(crate) fn owner_beside(lock: &Path) -> PathBuf {
 /// With this set Claude Code says that nobody is logged in (2.1.330).
 pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
 
+/// Whether a variable of this value takes precedence over a login. Flags count as Claude Code reads them, and its own server is no
+/// other one (2.1.100, its bundle).
+pub(crate) fn shadows(name: &str, value: &str) -> bool {
+    let value = value.trim().to_lowercase();
+    match name {
+        SIMPLE => is_set(&value),
+        _ if name.starts_with("CLAUDE_CODE_USE_") => is_set(&value),
+        "ANTHROPIC_BASE_URL" => {
+            let host = value.split_once("://").map_or(value.as_str(), |(_, rest)| rest);
+            !value.is_empty() && host.split(['/', '?', '#']).next() != Some("api.anthropic.com")
+        }
+        _ => !value.is_empty(),
+    }
+}
+
+fn is_set(flag: &str) -> bool {
+    matches!(flag, "1" | "true" | "yes" | "on")
+}
+
 /// The environment variable that carries a setup token.
 pub(crate) const TOKEN_VAR: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 /// A token for another endpoint, which Claude Code puts before its login.
 pub(crate) const AUTH_VAR: &str = "ANTHROPIC_AUTH_TOKEN";
+
+#[cfg(test)]
+mod tests {
+    use super::shadows;
+
+    #[test]
+    fn a_variable_goes_before_a_login_only_as_claude_code_reads_it() {
+        for (name, value, want) in [
+            ("CLAUDE_CODE_SIMPLE", "1", true),
+            ("CLAUDE_CODE_SIMPLE", " True ", true),
+            ("CLAUDE_CODE_SIMPLE", "on", true),
+            ("CLAUDE_CODE_SIMPLE", "0", false),
+            ("CLAUDE_CODE_SIMPLE", "false", false),
+            ("CLAUDE_CODE_SIMPLE", "2", false),
+            ("CLAUDE_CODE_USE_VERTEX", "yes", true),
+            ("CLAUDE_CODE_USE_VERTEX", "0", false),
+            ("ANTHROPIC_BASE_URL", "https://API.anthropic.com/", false),
+            ("ANTHROPIC_BASE_URL", "https://api.anthropic.com.example.org", true),
+            ("ANTHROPIC_BASE_URL", "http://localhost:4000", true),
+            ("ANTHROPIC_BASE_URL", " ", false),
+            ("ANTHROPIC_AUTH_TOKEN", "0", true),
+            ("CLAUDE_CODE_OAUTH_TOKEN", "", false),
+        ] {
+            assert_eq!(shadows(name, value), want, "{name}={value}");
+        }
+    }
+}

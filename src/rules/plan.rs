@@ -17,7 +17,7 @@ use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
 use crate::types::Flaw;
 use crate::types::Reason;
-use crate::types::{Credential, MINUTE, Ms, Profile};
+use crate::types::{Credential, Held, MINUTE, Ms, Profile};
 
 /// Clawdbot's own sync leaves an oauth copy alone while it has more than 10 min left (2026.1.24-3).
 const NEAR_EXPIRY: Ms = 10 * MINUTE;
@@ -176,6 +176,14 @@ pub(crate) fn mirror(
                 return K(Keep::UpToDate);
             }
             match (expires, relation) {
+                // nothing is lost that anybody could use
+                _ if matches!(
+                    existing.held,
+                    Held::Flawed(Flaw::Empty | Flaw::Placeholder | Flaw::Example)
+                ) =>
+                {
+                    Write(offer.put(share))
+                }
                 // our own copy, known by its token: only its end was lost
                 (None, Relation::Same) => Write(offer.put(share)),
                 (None, _) => K(Keep::StaticToken),
@@ -651,6 +659,28 @@ mod tests {
                 p(token("a", None)),
                 Unknown,
                 Share::Full,
+                keep(Keep::StaticToken),
+            ),
+            (
+                "a placeholder",
+                &offer,
+                Some(Profile {
+                    held: Held::Flawed(Flaw::Placeholder),
+                    ..profile("anthropic", token("${TOKEN}", None))
+                }),
+                Unknown,
+                Share::Access,
+                short(),
+            ),
+            (
+                "broken, which a person can still mend",
+                &offer,
+                Some(Profile {
+                    held: Held::Flawed(Flaw::Broken),
+                    ..profile("anthropic", token("sk-ant oat", None))
+                }),
+                Unknown,
+                Share::Access,
                 keep(Keep::StaticToken),
             ),
             (

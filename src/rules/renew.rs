@@ -737,7 +737,7 @@ mod tests {
             (
                 "not writable",
                 OwnCase {
-                    writable: Err(&NotWritten::Because("w".into())),
+                    writable: Err(&NotWritten::from("w")),
                     ..plain
                 },
                 Err(Not::Unwritable("w".into())),

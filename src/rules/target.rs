@@ -1,7 +1,7 @@
 //! Whether a file that new tokens have to go into can be replaced at all. A refresh token is spent once its renewal is posted, by
 //! whoever posts it: where the answer could not be saved, nothing is posted and Claude Code is not started.
 
-use super::wording::quote;
+use super::wording::{quote, take_over};
 
 /// What is at a path, through links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,10 @@ pub(crate) enum Access {
     Immutable,
     /// It is marked append-only: it can be neither replaced nor changed.
     AppendOnly,
-    /// Its mode or its owner stands against it.
+    /// Its mode stands against it.
     Denied,
+    /// It is another user's.
+    Anothers,
 }
 
 /// A file that is to be replaced, as it was found.
@@ -63,6 +65,8 @@ pub(crate) enum Unfit {
     Special,
     /// Neither a file beside it nor, where it is mounted by itself, the file can be written.
     Denied,
+    /// Its directory is another user's, and not open to this one.
+    DirOfAnother,
 }
 
 /// Decides about a file. Where it is replaced by a rename its own mode does not matter, its marks and its mount do.
@@ -79,14 +83,15 @@ pub(crate) fn judge(target: &Target) -> Result<(), Unfit> {
         Access::ReadOnly => return Err(Unfit::ReadOnly),
         Access::Immutable => return Err(Unfit::Immutable),
         Access::AppendOnly => return Err(Unfit::AppendOnly),
-        Access::Denied if target.kind == Kind::MountedFile => return Err(Unfit::Denied),
-        Access::Denied | Access::Writable => {}
+        Access::Denied | Access::Anothers if target.kind == Kind::MountedFile => return Err(Unfit::Denied),
+        Access::Denied | Access::Anothers | Access::Writable => {}
     }
     match target.dir {
         Access::Writable => Ok(()),
         Access::ReadOnly => Err(Unfit::DirReadOnly),
         Access::Immutable | Access::AppendOnly => Err(Unfit::DirLocked),
         Access::Denied => Err(Unfit::Denied),
+        Access::Anothers => Err(Unfit::DirOfAnother),
     }
 }
 
@@ -102,21 +107,34 @@ impl Unfit {
             Self::Directory => "is a directory",
             Self::Special => "is not a regular file",
             Self::Denied => "cannot be written",
+            Self::DirOfAnother => "is in a directory of another user's",
         }
     }
 
-    /// What to do; `path` is the file, `~` for the home.
-    pub(crate) fn remedy(self, path: &str) -> String {
+    /// The command that helps, or shows what to do; `path` is the file, `~` for the home.
+    pub(crate) fn fix(self, path: &str) -> String {
         let dir = path.rsplit_once('/').map_or(".", |(dir, _)| dir);
+        match self {
+            Self::ReadOnly => format!("findmnt -T {}", quote(path)),
+            Self::DirReadOnly => format!("findmnt -T {}", quote(dir)),
+            Self::Immutable => format!("sudo chattr -i {}", quote(path)),
+            Self::AppendOnly => format!("sudo chattr -a {}", quote(path)),
+            Self::DirLocked => format!("sudo chattr -ia {}", quote(dir)),
+            Self::Directory => format!("rmdir {}", quote(path)),
+            Self::Special => format!("mv {0} {0}.old", quote(path)),
+            Self::Denied => format!("chmod u+wx {}", quote(dir)),
+            Self::DirOfAnother => take_over(dir),
+        }
+    }
+
+    /// What to do, in words.
+    pub(crate) fn remedy(self, path: &str) -> String {
+        let command = self.fix(path);
         match self {
             Self::ReadOnly => "mount its whole directory read-write, rather than the file by itself".into(),
             Self::DirReadOnly => "mount the directory read-write".into(),
-            Self::Immutable => format!("run `chattr -i {}`", quote(path)),
-            Self::AppendOnly => format!("run `chattr -a {}`", quote(path)),
-            Self::DirLocked => format!("run `chattr -ia {}`", quote(dir)),
-            Self::Directory => format!("run `rmdir {}` before anybody signs in", quote(path)),
-            Self::Special => format!("run `mv {0} {0}.old` before anybody signs in", quote(path)),
-            Self::Denied => "make it writable for the user who runs nolapse".into(),
+            Self::Directory | Self::Special => format!("run `{command}` before anybody signs in"),
+            _ => format!("run `{command}`"),
         }
     }
 }
@@ -124,7 +142,7 @@ impl Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Access::{AppendOnly, Denied, Immutable, ReadOnly, Writable};
+    use Access::{Anothers, AppendOnly, Denied, Immutable, ReadOnly, Writable};
 
     #[test]
     fn every_way_not_to_be_replaced_has_its_case() {
@@ -201,11 +219,25 @@ mod tests {
                 Err(Unfit::DirLocked),
             ),
             (
-                "in another's directory",
+                "in a directory of mode 0500",
                 Kind::File,
                 Writable,
                 Denied,
                 Err(Unfit::Denied),
+            ),
+            (
+                "in another's directory",
+                Kind::File,
+                Writable,
+                Anothers,
+                Err(Unfit::DirOfAnother),
+            ),
+            (
+                "another's, in one's own directory",
+                Kind::File,
+                Anothers,
+                Writable,
+                Ok(()),
             ),
         ];
         for (name, kind, file, dir, want) in table {
@@ -219,6 +251,6 @@ mod tests {
             Unfit::Directory.remedy("~/.claude/.credentials.json"),
             "run `rmdir ~/.claude/.credentials.json` before anybody signs in"
         );
-        assert_eq!(Unfit::DirLocked.remedy("~/a b/c"), "run `chattr -ia ~/'a b'`");
+        assert_eq!(Unfit::DirLocked.remedy("~/a b/c"), "run `sudo chattr -ia ~/'a b'`");
     }
 }

@@ -40,6 +40,17 @@ pub struct LoginView {
     pub renewal: Option<Record>,
     /// That it was healed within a day.
     pub healed: Option<Healed>,
+    /// An agent renewed it, and its own file cannot be brought up to date.
+    pub unhealed: Option<Unhealed>,
+}
+
+/// Why a login's file cannot be brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealed {
+    /// In words.
+    pub why: String,
+    /// The command that helps, or shows what to do.
+    pub fix: String,
 }
 
 impl LoginView {
@@ -150,7 +161,7 @@ pub(crate) fn replaced(login: &LoginView, logins: &[LoginView], agents: &[AgentV
         .iter()
         .flat_map(|agent| &agent.profiles)
         .any(|profile| profile.login == Some(index) && profile.verdict.reason != Some(Reason::StoreRetired));
-    let from_settings = login.login.settings_token();
+    let from_settings = login.login.set_aside();
     login.login.source != Source::Env && (from_settings || logins.iter().any(from_env)) && !hangs
 }
 

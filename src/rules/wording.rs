@@ -3,13 +3,62 @@
 use super::alert::{Alert, Obstacle, Why};
 use super::causes::{
     BYTE_ORDER_MARK, DIRECTORY, FOREIGN_OWNER, HEALED, LOGIN_OVER, NO_ACCESS, NO_KEY, NO_SCOPES, NOT_A_FILE,
-    NOT_CONFIGURED, NOT_READABLE,
+    NOT_CONFIGURED, NOT_HEALED, NOT_READABLE, SECONDS,
 };
 use super::link::{RELOAD_FAILED, RELOAD_WARNINGS, RESTART_GATEWAY};
 use super::remote::KEY_CHANGED;
 use crate::cause::Cause;
 use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
+
+/// The kind of every alert; docs/alerts.md lists them, and `tests/it/remedies.rs` runs a remedy of each of that list.
+const KINDS: [&str; 45] = [
+    "login_ends_soon",
+    "login_ended",
+    "race_logout",
+    "blanked",
+    "rejected",
+    "older_state",
+    "no_refresh_token",
+    "copy_stale",
+    "copy_diverged",
+    "abandoned_refresh",
+    "not_renewed",
+    "unreadable",
+    "no_token",
+    "profile_retired",
+    "missing",
+    "unknown_outcome",
+    "rescue",
+    "store_malformed",
+    "not_in_order",
+    "mode_refused",
+    "key_refused",
+    "other_provider",
+    "held_back",
+    "entries_ignored",
+    "config_broken",
+    "channel_failing",
+    "channel_refused",
+    "heartbeat_failing",
+    "heartbeat_refused",
+    "silent",
+    "more",
+    KEY_CHANGED,
+    RELOAD_FAILED,
+    HEALED,
+    NOT_HEALED,
+    DIRECTORY,
+    NOT_A_FILE,
+    NOT_CONFIGURED,
+    BYTE_ORDER_MARK,
+    FOREIGN_OWNER,
+    SECONDS,
+    NO_KEY,
+    NOT_READABLE,
+    NO_SCOPES,
+    NO_ACCESS,
+];
 
 /// The words of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +81,11 @@ pub(crate) fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, whe
         };
         return words(&there, why, host, since, now, when);
     }
+    debug_assert!(
+        KINDS.contains(&alert.kind.as_str()),
+        "{} is no kind of alert",
+        alert.kind
+    );
     let subject = subject(alert);
     let begun = alert.ends.filter(|ends| alert.lapsed && *ends <= now).unwrap_or(since);
     if why == Why::Recovered {
@@ -149,7 +203,9 @@ fn subject(alert: &Alert) -> String {
         Cause::Login(_) if outside(alert) && login == "env" => "the token in `CLAUDE_CODE_OAUTH_TOKEN`".into(),
         Cause::Login(_) if outside(alert) => format!("the setup token in `{login}`"),
         Cause::Login(_) => format!("Claude login `{login}`"),
-        Cause::Renewal(_) | Cause::Healed(_) if alert.login.is_some() => format!("Claude login `{login}`"),
+        Cause::Renewal(_) | Cause::Healed(_) | Cause::Heal(_) if alert.login.is_some() => {
+            format!("Claude login `{login}`")
+        }
         Cause::Copies(_) => match agents(alert) {
             1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
@@ -181,6 +237,8 @@ fn headline(alert: &Alert, now: Ms) -> String {
         (HEALED, _) => "was brought up to date from an agent's copy".into(),
         ("more", _) => "more than can be named one by one".into(),
         ("rejected", _) => "was refused by the server".into(),
+        (NOT_HEALED, _) => "could not be brought up to date".into(),
+        (SECONDS, _) => "is taken for ended".into(),
         (NO_SCOPES | NO_ACCESS, _) => "is not taken for signed in".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE | FOREIGN_OWNER | BYTE_ORDER_MARK, _) => "cannot be read".into(),
         ("store_malformed" | "config_broken", _) => "is broken".into(),
@@ -233,6 +291,8 @@ fn cause(alert: &Alert) -> String {
             alert.detail.as_deref().map_or_else(|| "an agent".into(), name)
         ),
         "silent" | KEY_CHANGED => detail("nobody knows how the logins there fare"),
+        SECONDS => "its `expires` is in seconds; its agent reads milliseconds and takes it for long ended".into(),
+        NOT_HEALED => detail("an agent renewed it and Claude Code's own file still holds what was used up, with which Claude Code may log itself out"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "not_renewed" => detail("its access token has expired and nothing has renewed it"),
         "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
@@ -259,6 +319,9 @@ fn cause(alert: &Alert) -> String {
         "held_back" => detail("the agent tries it again by itself then, a fresh token or not"),
         "entries_ignored" => detail("its store"),
         "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
+        DIRECTORY | NOT_A_FILE if matches!(alert.id, Cause::Store(_)) => {
+            detail("its agent reads nothing there and can save nothing")
+        }
         DIRECTORY | NOT_A_FILE => {
             detail("whoever signs in now is told of success and nothing is saved, since its file cannot be written")
         }
@@ -312,9 +375,16 @@ fn by_ssh(way: &str) -> String {
 }
 
 fn remedy(alert: &Alert) -> Remedy {
+    if let Some(fix) = &alert.fix {
+        return fix.clone().into();
+    }
     let path = quote(alert.path.as_deref().unwrap_or("it"));
     match (&alert.id, alert.kind.as_str()) {
         (_, NOT_CONFIGURED) => configure(alert).into(),
+        (_, SECONDS) => {
+            let seconds = alert.affected.first().and_then(|one| one.expires_at);
+            in_milliseconds(alert.path.as_deref().unwrap_or("it"), seconds.unwrap_or_default()).into()
+        }
         (_, BYTE_ORDER_MARK) => strip_mark(alert.path.as_deref().unwrap_or("it")).into(),
         (_, FOREIGN_OWNER) => take_over(alert.path.as_deref().unwrap_or("it")).into(),
         (_, NOT_READABLE) => let_owner_in(alert.path.as_deref().unwrap_or("it")).into(),
@@ -322,7 +392,9 @@ fn remedy(alert: &Alert) -> Remedy {
             Some(one) => token_add(one, " --type api_key").into(),
             None => "nolapse status".to_owned().into(),
         },
-        (Cause::Store(_), "store_malformed") => format!("mv {path} {path}.broken").into(),
+        (Cause::Store(_), "store_malformed" | DIRECTORY | NOT_A_FILE) => {
+            aside(alert.path.as_deref().unwrap_or("it")).into()
+        }
         (Cause::Store(_), _) => format!("ls -l {path}").into(),
         (Cause::Agent { agent, provider }, kind) => {
             let (agent, provider) = (quote(agent), quote(provider));
@@ -342,6 +414,8 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, KEY_CHANGED) => format!("ssh-keygen -R {path}").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
         (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
+        // a pass has left it as it is, since it may be worth something
+        (Cause::Copies(_), "no_token") if let Some(one) = alert.affected.first() => own(one),
         (Cause::Copies(_), _) => copies_remedy(alert).into(),
         (Cause::Heartbeat, _) => "nolapse doctor".to_owned().into(),
         (Cause::Config, _) => "nolapse config check".to_owned().into(),
@@ -372,14 +446,8 @@ fn remedy(alert: &Alert) -> Remedy {
 }
 
 fn copies_remedy(alert: &Alert) -> String {
-    let file = alert.path.as_deref().unwrap_or("it");
     match alert.obstacle {
         Some(Obstacle::NobodyRenews) => use_once(alert),
-        // no sync can help before the store can be written
-        Some(Obstacle::OtherOwner) => take_over(file),
-        Some(Obstacle::NotWritten) => {
-            format!("ls -ld {}", quote(file.rsplit_once('/').map_or(".", |(dir, _)| dir)))
-        }
         Some(Obstacle::NotRenewed) => "nolapse refresh".to_owned(),
         _ => "nolapse sync".to_owned(),
     }
@@ -450,6 +518,21 @@ fn configure(alert: &Alert) -> String {
     agents.dedup();
     let block = format!("[[login]]\\ndir = {}\\nagents = [{}]\\n", toml(dir), agents.join(", "));
     format!("printf %b {} >> \"$(nolapse config path)\"", quote(&block))
+}
+
+/// The command that moves what is in a store's place away.
+pub(crate) fn aside(path: &str) -> String {
+    format!("mv {0} {0}.broken", quote(path))
+}
+
+/// The command that lets a key of `[sync]` be such that a store is written, and writes it.
+pub(crate) fn sync_again(key: &str, value: &str) -> String {
+    format!("nolapse config set sync.{key} {} && nolapse sync", quote(value))
+}
+
+/// The command that makes milliseconds of seconds, in this one place.
+fn in_milliseconds(path: &str, seconds: Ms) -> String {
+    format!(r#"sed -i 's/"expires": *{seconds}\b/&000/' {}"#, quote(path))
 }
 
 /// The command that gives a file, or a directory with all in it, to whoever runs it.
@@ -602,6 +685,19 @@ mod tests {
             }),
             affected: vec![affected("main"), affected("work")],
             ..Alert::new("login:claude", "login_ended", Severity::Critical)
+        }
+    }
+
+    #[test]
+    fn every_kind_is_documented() {
+        let docs = include_str!("../../docs/alerts.md");
+        let table = docs
+            .split("\n## Kinds\n")
+            .nth(1)
+            .and_then(|rest| rest.split("\n## ").next());
+        let table = table.expect("a list of kinds");
+        for kind in KINDS {
+            assert!(table.contains(&format!("`{kind}`")), "{kind}");
         }
     }
 

@@ -11,7 +11,6 @@ use crate::edge::keychain;
 use crate::edge::locks::{self, Terms};
 use crate::json::{self, Doc, Fields};
 use crate::rules::agent::OWN_MODE;
-use crate::rules::login::Fault;
 use crate::rules::login::Grant;
 use crate::rules::login::Login;
 use crate::rules::login::Place;
@@ -19,6 +18,7 @@ use crate::rules::login::Refresh;
 use crate::rules::login::SIMPLE;
 use crate::rules::login::Source;
 use crate::rules::login::State;
+use crate::rules::login::{self, Fault};
 use crate::rules::login::{AUTH_VAR, TOKEN_VAR};
 use crate::rules::resolve::KEY_VAR;
 use crate::rules::shape::{self, KeptAs};
@@ -156,7 +156,7 @@ pub(crate) fn look(host: &Host, place: &Place) -> Login {
         meta: None,
         shadowed_by: SHADOWS
             .iter()
-            .filter(|name| host.var_nonblank(name).is_some())
+            .filter(|name| host.var_nonblank(name).is_some_and(|value| login::shadows(name, value)))
             .map(|name| (*name).into())
             .collect(),
         abandoned: false,
@@ -296,7 +296,13 @@ pub(crate) fn parse(text: &str) -> State {
         }
     };
     let Some(oauth) = root.get("claudeAiOauth").and_then(|value| value.object()) else {
-        return State::SignedOut;
+        return match text.contains(shape::TOKEN_PREFIX) {
+            false => State::SignedOut,
+            true => State::Unreadable {
+                why: "its tokens stand outside `claudeAiOauth`, where Claude Code does not look".into(),
+                fault: Fault::Content,
+            },
+        };
     };
     let text_of = |key: &str| oauth.get(key).and_then(|value| value.str());
     let access = text_of("accessToken");
@@ -408,7 +414,11 @@ fn shadows_of(text: &str, file: &str) -> Vec<String> {
         found.push(format!("apiKeyHelper in {file}"));
     }
     if let Some(env) = settings.get("env").and_then(|v| v.object()) {
-        let names = SHADOWS.iter().filter(|name| set(env.get(name)));
+        let sets = |name: &str| {
+            let text = env.get(name).and_then(|value| value.coerced());
+            text.is_some_and(|text| login::shadows(name, &text))
+        };
+        let names = SHADOWS.iter().filter(|name| sets(name));
         found.extend(names.map(|name| {
             let token = env
                 .get(name)

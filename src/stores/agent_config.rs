@@ -12,6 +12,7 @@ use crate::rules::agent::{ClaudeCommand, SecretSource};
 use crate::rules::claude_cli::{self, Entry, Policies};
 use crate::rules::resolve::{AuthConfig, Mode};
 use crate::rules::shape;
+use crate::rules::wording;
 use crate::types::Problem;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::path::{Path, PathBuf};
@@ -118,11 +119,26 @@ const MAX_FILES: usize = 64;
 const MAX_NESTING: usize = 64;
 
 fn malformed(path: &Path, message: String) -> Problem {
+    const UNTIL_THEN: &str = "until then what it says of agents is not known, only their folders are";
+    let shown = path.display().to_string();
+    let refused = message.starts_with("cannot be read");
+    let hint = match files::stat(path) {
+        Some(meta) if refused && !files::can_keep_owner(meta.uid) => wording::take_over(&shown),
+        Some(_) if refused && files::owner_kept_out(path) => wording::let_owner_in(&shown),
+        _ => {
+            return Problem::at(
+                "agent_config_malformed",
+                path,
+                message,
+                format!("correct the file; {UNTIL_THEN}"),
+            );
+        }
+    };
     Problem::at(
         "agent_config_malformed",
         path,
         message,
-        "correct the file; until then what it says of agents is not known, only their folders are",
+        format!("run `{hint}`; {UNTIL_THEN}"),
     )
 }
 

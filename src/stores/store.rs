@@ -67,6 +67,10 @@ pub(crate) fn look(path: &Path) -> Looked {
         }
         Err(ReadError::Absent) => without(Store::Absent, None),
         Err(error @ (ReadError::Io(_) | ReadError::Theirs(_))) => without(Store::Refused(error.to_string()), None),
+        Err(ReadError::NotAFile) => match files::is_dir(path) {
+            true => without(Store::Directory, None),
+            false => without(Store::Special, None),
+        },
         Err(error) => without(Store::Malformed(error.to_string()), None),
     }
 }
@@ -186,7 +190,10 @@ fn held(fields: &Fields<'_>, provider: &str, credential: &Credential) -> Held {
     let (key, reference, kept_as) = match credential {
         Credential::ApiKey => ("key", "keyRef", KeptAs::ApiKey),
         Credential::Token { .. } => ("token", "tokenRef", KeptAs::Token),
-        Credential::Oauth { access: None, .. } | Credential::Oauth { refresh: Some(_), .. } => return Held::Inline,
+        Credential::Oauth { access: None, .. } => return Held::Inline,
+        Credential::Oauth { refresh: Some(_), .. } if !matches!(provider, "anthropic" | "claude-cli") => {
+            return Held::Inline;
+        }
         Credential::Oauth { .. } => ("access", "accessRef", KeptAs::Token),
     };
     let value = fields.get(key).filter(|value| !value.is_null());

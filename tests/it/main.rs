@@ -39,6 +39,7 @@ mod progress;
 mod reauth;
 mod receiver;
 mod release;
+mod remedies;
 mod remotes;
 mod renew;
 mod root;

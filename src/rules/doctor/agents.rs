@@ -23,8 +23,8 @@ pub(crate) struct AgentFact {
     pub(crate) label: String,
     /// Its store.
     pub(crate) store: Spot,
-    /// Why it is not written, where nobody asked for that.
-    pub(crate) not_written: Option<String>,
+    /// Why it is not written, where nobody asked for that, and the command that changes it.
+    pub(crate) not_written: Option<(String, Option<String>)>,
     /// It is not used any more and holds profiles.
     pub(crate) retired: bool,
 }
@@ -168,16 +168,16 @@ fn retired(agent: &AgentFact) -> Option<Finding> {
 }
 
 fn not_written(agent: &AgentFact) -> Option<Finding> {
-    let why = agent.not_written.as_ref()?;
+    let (why, fix) = agent.not_written.as_ref()?;
     let found = finding(
         "store_not_written",
-        Level::Note,
+        if fix.is_some() { Level::Warning } else { Level::Note },
         format!("the store of {} is judged and not written: {why}", agent.label),
         "a copy of a login there is not brought up to date",
-    );
-    Some(
-        found
-            .at(&agent.store.path)
-            .advice("nothing to do while the agent works; `sync.exclude_agents` says that it is meant"),
     )
+    .at(&agent.store.path);
+    Some(match fix {
+        Some(fix) => found.run(fix.clone()),
+        None => found.advice("nothing to do while the agent works; `sync.exclude_agents` says that it is meant"),
+    })
 }

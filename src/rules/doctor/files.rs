@@ -1,6 +1,6 @@
 //! Owners and modes, our state directory, and room on its disk.
 
-use super::super::wording::quote;
+use super::super::wording::{quote, take_over};
 use super::{Facts, Finding, Group, Level, Spot, counted, private};
 
 /// The mode and owner of a file or directory.
@@ -110,7 +110,11 @@ fn owner(fact: &ModeFact) -> Option<Finding> {
         ),
     };
     let recursive = if fact.holds == Holds::MemoryDir { "-R " } else { "" };
-    let command = format!("sudo chown {recursive}{should} {}", quote(shown));
+    let command = match shown.rsplit_once('/') {
+        // whose the directory is has to change, not whose our file is
+        Some((dir, _)) if fact.ours && !fact.holds.memory() => take_over(dir),
+        _ => format!("sudo chown {recursive}{should} {}", quote(shown)),
+    };
     Some(
         Finding::new("wrong_owner", Group::Files, Level::Broken, what, why)
             .at(&fact.spot.path)

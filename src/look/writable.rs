@@ -1,0 +1,124 @@
+//! Whether stores and logins that have fallen behind can be written, why not, and what changes that.
+
+use crate::ctx::Ctx;
+use crate::edge::{files, target};
+use crate::rules::agent::{self, Agent, Binds, Generation, NotWritten, StateDir};
+use crate::rules::health::Verdict;
+use crate::rules::lineage::Relation;
+use crate::rules::login::Source;
+use crate::rules::resolve::{self, Aside};
+use crate::rules::view::{AgentView, ProfileView, Unhealed, View};
+use crate::rules::{plan, wording};
+use crate::stores::{families, store};
+use crate::types::{Health, Meta, Ms, Reason};
+
+/// Whether a store may be written. Asked again under its lock.
+pub(super) fn writable(
+    ctx: &Ctx,
+    agent: &Agent,
+    state_dir: &StateDir,
+    state: &agent::Store,
+    meta: Option<&Meta>,
+) -> Result<(), NotWritten> {
+    if let Generation::Unknown(why) = &state_dir.generation {
+        return Err(why.clone().into());
+    }
+    let label = agent.agent.label();
+    let (excludes, others): (Vec<_>, Vec<_>) = ctx
+        .config
+        .sync
+        .exclude_agents
+        .iter()
+        .partition(|pattern| pattern.matches(&label));
+    if !excludes.is_empty() {
+        let others: Vec<&str> = others.into_iter().map(glob::Pattern::as_str).collect();
+        return Err(NotWritten {
+            fix: Some(wording::sync_again("exclude_agents", &others.join(","))),
+            ..NotWritten::from("excluded by `sync.exclude_agents`")
+        });
+    }
+    match state {
+        agent::Store::Refused(why) | agent::Store::OwnMode(why) => return Err(why.clone().into()),
+        agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
+            return Err("the agent has to take over its legacy `auth.json` first".into());
+        }
+        state => {
+            if let Some(why) = state.unread() {
+                return Err(format!("no store: {why}").into());
+            }
+        }
+    }
+    match meta {
+        Some(meta) if !files::can_keep_owner(meta.uid) => Err(NotWritten {
+            fix: Some(wording::take_over(
+                &ctx.host.tilde(&agent.agent.dir.join(store::FILE_NAME)),
+            )),
+            binds: Binds::Everybody,
+            ..NotWritten::from("it belongs to another user")
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A file of another form than a store is not made one: what stands in it would be lost with the agent's next write.
+pub(super) fn fit(state: &agent::Store, aside: &Aside) -> Result<(), NotWritten> {
+    let outside = aside.ignored.iter().any(|one| one.why == resolve::Unread::Outside);
+    match outside && state.profiles().is_empty() {
+        true => Err("its entries stand outside `profiles`".into()),
+        false => Ok(()),
+    }
+}
+
+/// Asks the system whether a store can be replaced, where it would be: every question costs time, and most stores are up to date.
+/// What its agent cannot save either, it does not renew.
+pub(super) fn prove_writable(ctx: &Ctx, agent: &mut AgentView, now: Ms) {
+    let behind = |profile: &ProfileView| {
+        profile.login.is_some()
+            && (!profile.verdict.fine() || profile.relation == Relation::Older || profile.clock == Health::Expired)
+    };
+    if agent.sqlite || !agent.profiles.iter().any(behind) {
+        return;
+    }
+    if agent.writable.is_ok()
+        && let Err(unfit) = target::prove(&agent.path)
+    {
+        agent.writable = Err(NotWritten {
+            fix: Some(unfit.fix(&ctx.host.tilde(&agent.path))),
+            binds: Binds::Everybody,
+            ..format!("it {}", unfit.words()).into()
+        });
+    }
+    if !matches!(&agent.writable, Err(not) if not.binds == Binds::Everybody) {
+        return;
+    }
+    for profile in agent.profiles.iter_mut().filter(|profile| profile.login.is_some()) {
+        let ends = profile.profile.credential.expires();
+        if profile.verdict.fine() && ends.is_some_and(|end| end.saturating_add(ctx.config.alerts.grace) <= now) {
+            profile.verdict = Verdict {
+                health: Health::Expired,
+                reason: Some(Reason::CopyStale),
+                ends,
+            };
+        }
+    }
+}
+
+/// What keeps a login from being brought up to date from an agent's newer copy of it.
+pub(super) fn unhealed(ctx: &Ctx, view: &View, index: usize) -> Option<Unhealed> {
+    let login = &view.logins[index].login;
+    let heals = |agent: &AgentView| {
+        let hang = agent.profiles.iter().any(|profile| profile.login == Some(index));
+        hang && plan::store(&ctx.config.sync, view, agent)
+            .heal
+            .is_some_and(|(of, _)| of == index)
+    };
+    if !ctx.config.sync.enabled || login.source != Source::File || !view.agents.iter().any(heals) {
+        return None;
+    }
+    let path = login.place.file();
+    let unfit = target::prove(&path).err()?;
+    Some(Unhealed {
+        why: format!("it {}", unfit.words()),
+        fix: unfit.fix(&ctx.host.tilde(&path)),
+    })
+}
