@@ -99,7 +99,11 @@ fn writable(meta: &fs::Metadata) -> bool {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn become_user(uid: u32, home_gid: u32) -> io::Result<Option<String>> {
     use nix::unistd::{Gid, Uid, User, getgid, getuid, initgroups, setgid, setgroups, setuid};
-    let known = User::from_uid(Uid::from_raw(uid))?;
+    let known = match User::from_uid(Uid::from_raw(uid)) {
+        // musl says so where there is no `/etc/passwd` (getpwuid_r(3): a user that is not found may be an error)
+        Err(nix::errno::Errno::ENOENT) => None,
+        known => known?,
+    };
     match &known {
         Some(user) => {
             let name = std::ffi::CString::new(user.name.as_str())?;
