@@ -51,7 +51,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-/// The version with the commit that it was built from, `0.1.0 (1a2b3c4 2026-11-26)`.
+/// The version with the commit that it was built from, `0.2.0 (1a2b3c4 2026-11-26)`.
 fn version() -> &'static str {
     let commit = option_env!("NOLAPSE_COMMIT").unwrap_or("commit unknown");
     // clap wants it for ever
