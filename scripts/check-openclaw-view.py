@@ -1,5 +1,5 @@
 # see check-openclaw-view: VERSION, the directory with `openclaw` and `node`, nolapse
-import hashlib, json, os, shutil, subprocess, sys, tempfile, time
+import hashlib, json, os, shutil, signal, subprocess, sys, tempfile, time
 
 version, programs, nolapse = sys.argv[1:]
 august = [int(part) for part in version.split(".")] >= [2026, 8]
@@ -83,6 +83,7 @@ write(".claude/.credentials.json", json.dumps({"claudeAiOauth": grant}))
 
 refused = write("refused", token("coolanthropic:cool")[-12:] + " billing\n")
 api = subprocess.Popen([sys.executable, f"{top}/standins/anthropic-api", "18916", os.path.join(work, "log"), refused])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 try:
     paste("main", "anthropic:year", "8760h")
     paste("main", "anthropic:soon", "10h")

@@ -129,7 +129,7 @@ impl Daemon {
     }
 
     /// How often it gave up the processor by itself: wake-ups, all threads.
-    fn switches(&self) -> u64 {
+    pub fn switches(&self) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let count = |status: String| -> u64 {
             let line = status
