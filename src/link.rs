@@ -49,6 +49,14 @@ impl Wanted {
         commands::link_plan(&self.way, &self.id, &self.agents)
     }
 
+    /// What the profile refers to, in words.
+    pub(crate) fn to(&self, ctx: &Ctx) -> String {
+        match &self.way {
+            Way::File(path) => ctx.host.tilde(Path::new(path)),
+            Way::Exec { login, .. } => format!("login {login}, by `nolapse token print`"),
+        }
+    }
+
     fn exec(&self) -> bool {
         matches!(self.way, Way::Exec { .. })
     }
@@ -87,11 +95,7 @@ pub(crate) async fn link(ctx: &Ctx, view: &View, wanted: &Wanted) -> Result<Vec<
             ));
         };
         let (label, id) = (agent.agent.agent.label(), &wanted.id);
-        let to = match &wanted.way {
-            Way::File(path) => ctx.host.tilde(Path::new(path)),
-            Way::Exec { login, .. } => format!("login {login}, by `nolapse token print`"),
-        };
-        lines.push(format!("{label}: {id} refers to {to}"));
+        lines.push(format!("{label}: {id} refers to {}", wanted.to(ctx)));
         if agent.resolved("anthropic").is_some_and(|resolved| !resolved.is(id)) {
             lines.push("  this agent does not use it yet: an order or its config names other profiles".into());
             lines.push(format!("  hint: run `nolapse order set --agent {label} {id}`"));

@@ -673,7 +673,8 @@ fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> Strin
         };
         let _ = write!(words, ", {relation} {}", view.logins[login].id());
     }
-    if let Err(why) = &agent.writable {
+    // a database is never written, which is no news of this profile
+    if let (Err(why), false) = (&agent.writable, agent.sqlite) {
         let _ = write!(words, " (not written: {why})");
     }
     one_line(&words)

@@ -81,15 +81,23 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
     let wanted = wanted(&ctx, &view, args)?;
     let (program, version) = openclaw::program(&ctx).map_err(|why| Fatal::Usage(why, "see `nolapse doctor`".into()))?;
     let mut out = CHOICES.to_owned();
+    let state_dir = &view.state_dirs[wanted.state_dir];
     let _ = writeln!(
         out,
-        "\nThe plan for {}:\n{:#}",
+        "\nThe plan, which {} applies:\n  {} of {} get a profile {} that refers to {}\n  its config gets an entry `{}` in `secrets.providers`",
         ctx.host.tilde(&program.path),
-        wanted.plan()
+        one_line(&wanted.agents.join(", ")),
+        one_line(&ctx.host.tilde(&state_dir.dir)),
+        wanted.id,
+        one_line(&wanted.to(&ctx)),
+        commands::SOURCE
     );
     if let Some(why) = commands::unlinkable(version) {
         let hint = "use the Claude CLI runtime, or a setup token: `nolapse reauth --setup-token`";
         return Err(Fatal::Usage(why, hint.into()));
+    }
+    if args.dry_run {
+        let _ = writeln!(out, "\nAs a file for `openclaw secrets apply`:\n{:#}", wanted.plan());
     }
     print(&out)?;
     if args.dry_run {
