@@ -47,7 +47,10 @@ fn a_look_is_told_in_seconds() {
     let mirror = r#"family="clawdbot",agent="main",profile="anthropic:claude-cli""#;
     let old = r#"family="clawdbot",agent="main",profile="anthropic:old""#;
     for (series, value) in [
-        (format!("nolapse_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0),
+        (
+            format!("nolapse_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")),
+            1.0,
+        ),
         ("nolapse_look_timestamp_seconds".into(), seconds(NOW)),
         ("nolapse_check_exit_code".into(), 1.0),
         (r#"nolapse_login_health{login="claude",health="ok"}"#.into(), 1.0),
