@@ -1,13 +1,13 @@
 //! What a person records by hand: tokens and keys in agents' stores and configs, a setup token's dates in the ledger, a
 //! store's profile order. The same rules as a pass: lock, re-read, re-decide, write.
 
+use crate::act::{self, Change, Refused};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::LockError;
 use crate::edge::replace::{self, NotPut, Over};
 use crate::history;
 use crate::ledger;
-use crate::pass::{self, Change, Refused};
 use crate::rules::agent::StateDir;
 use crate::rules::login::SetupToken;
 use crate::rules::memory::Entry;
@@ -87,7 +87,7 @@ pub(crate) async fn add(
     agent: &AgentView,
     wanted: &Wanted,
 ) -> Result<bool, String> {
-    let ids = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |_, text| {
+    let ids = act::edit_store(ctx, ledger, view, agent, act::STORE_PATIENCE, |_, text| {
         if let Some(text) = text
             && !wanted.replace
             && let Some((kind, provider)) = store::kind_of(text, &wanted.id)?
@@ -128,7 +128,7 @@ pub(crate) async fn remove(
     agent: &AgentView,
     id: &str,
 ) -> Result<bool, String> {
-    let ids = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |_, text| {
+    let ids = act::edit_store(ctx, ledger, view, agent, act::STORE_PATIENCE, |_, text| {
         let Some(text) = text else { return Ok(None) };
         if store::kind_of(text, id)?.is_none() {
             return Ok(None);
@@ -158,7 +158,7 @@ pub(crate) async fn set_order(
     provider: &str,
     ids: &[String],
 ) -> Result<bool, String> {
-    let written = pass::edit_store(ctx, ledger, view, agent, pass::STORE_PATIENCE, |now, text| {
+    let written = act::edit_store(ctx, ledger, view, agent, act::STORE_PATIENCE, |now, text| {
         let Some(text) = text else {
             return Err("it has no store yet".into());
         };

@@ -287,19 +287,21 @@ fn systemd(daemon: bool, place: &Place) -> Plan {
     }
 }
 
-fn termux(daemon: bool, place: &Place) -> Plan {
-    let fill = |text: &str| {
-        let prefix = place.prefix.to_string_lossy();
-        let text = text
-            .replace("'/usr/bin/nolapse'", &sh_words(&place.words))
-            .replace("/data/data/com.termux/files/usr", &prefix);
-        match &place.claude_dir {
-            Some(dir) => text.replace("PATH=$PREFIX/bin\n", &format!("PATH={}:$PREFIX/bin\n", sh_word(dir))),
-            None => text,
-        }
-    };
-    let home = |name: &str, text: &str| planned(place.home.join(name), fill(text), 0o700);
-    let mut files = vec![
+/// A file of `contrib` with this installation's paths.
+fn termux_text(place: &Place, text: &str) -> String {
+    let prefix = place.prefix.to_string_lossy();
+    let text = text
+        .replace("'/usr/bin/nolapse'", &sh_words(&place.words))
+        .replace("/data/data/com.termux/files/usr", &prefix);
+    match &place.claude_dir {
+        Some(dir) => text.replace("PATH=$PREFIX/bin\n", &format!("PATH={}:$PREFIX/bin\n", sh_word(dir))),
+        None => text,
+    }
+}
+
+fn termux_files(daemon: bool, place: &Place) -> Vec<Planned> {
+    let home = |name: &str, text: &str| planned(place.home.join(name), termux_text(place, text), 0o700);
+    vec![
         home(".termux/nolapse-job", include_str!("../contrib/termux/job")),
         home(
             ".termux/boot/nolapse",
@@ -321,7 +323,11 @@ fn termux(daemon: bool, place: &Place) -> Plan {
             include_str!("../contrib/termux/sign-in"),
         ),
         home(".shortcuts/nolapse-reauth", include_str!("../contrib/termux/reauth")),
-    ];
+    ]
+}
+
+fn termux(daemon: bool, place: &Place) -> Plan {
+    let mut files = termux_files(daemon, place);
     let api = "the app Termux:API and `pkg install termux-api`";
     let job = place.home.join(".termux/nolapse-job");
     let mut on = vec![Call::new(
@@ -357,9 +363,9 @@ fn termux(daemon: bool, place: &Place) -> Plan {
             once: true,
             ..planned(dir.join("down"), String::new(), 0o600)
         });
-        let log = fill(include_str!("../contrib/termux/sv/log/run"));
+        let log = termux_text(place, include_str!("../contrib/termux/sv/log/run"));
         files.push(planned(dir.join("log/run"), log, 0o700));
-        let run = fill(include_str!("../contrib/termux/sv/run"));
+        let run = termux_text(place, include_str!("../contrib/termux/sv/run"));
         files.push(planned(dir.join("run"), run, 0o700));
         let services = "`pkg install termux-services`, then a new session";
         on.push(Call::new(services, Done::Anyhow, &["sv-enable", "nolapse"]));

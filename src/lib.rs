@@ -37,6 +37,7 @@ pub mod rules;
 
 mod outcome;
 
+mod act;
 mod look;
 
 pub mod deliver;

@@ -332,6 +332,16 @@ fn look_at_agent(
     }
 }
 
+/// Whether a refresh token is known to be of no use, and why.
+fn dead(ledger: &Ledger, credential: &Credential, alone: bool, relation: Relation) -> Option<Reason> {
+    let token = credential.refresh_fingerprint();
+    let rejected = token.is_some_and(|token| ledger.rejected.contains(&token)) && relation != Relation::Older;
+    match alone && is_spent(ledger, token) {
+        true => Some(Reason::OlderState),
+        false => rejected.then_some(Reason::Rejected),
+    }
+}
+
 fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
     let Around {
         ctx,
@@ -384,16 +394,10 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
         if let Some(refused) = refused.filter(|_| profile.id == openclaw::RETIRED_ID) {
             verdict = refused;
         }
-        let token = profile.credential.refresh_fingerprint();
-        let rejected = token.is_some_and(|token| ledger.rejected.contains(&token)) && relation != Relation::Older;
-        let dead = match login.is_none() && is_spent(ledger, token) {
-            true => Some(Reason::OlderState),
-            false => rejected.then_some(Reason::Rejected),
-        };
-        if dead.is_some() {
+        if let Some(reason) = dead(ledger, &profile.credential, login.is_none(), relation) {
             let over = profile.credential.expires().is_none_or(|end| end <= now);
             verdict.health = if over { Health::Expired } else { Health::Expiring };
-            verdict.reason = dead;
+            verdict.reason = Some(reason);
         }
         if is_retired {
             verdict.reason = Some(Reason::StoreRetired);

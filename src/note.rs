@@ -33,8 +33,10 @@ pub(crate) fn of_done(
             text,
             ..Entry::default()
         };
-        let is_login = view.logins.iter().any(|login| login.id() == one.whom);
-        let login = || is_login.then(|| one.whom.clone());
+        let login = || {
+            let mut logins = view.logins.iter().map(|login| login.id());
+            logins.find(|id| *id == one.whom).map(str::to_owned)
+        };
         match &one.outcome {
             Outcome::Written(ids) => {
                 let fresh = Entry {
@@ -68,10 +70,8 @@ pub(crate) fn of_done(
                 });
             }
             Outcome::Failed(problem) | Outcome::NotRenewed(problem) => {
-                let what = match &one.outcome {
-                    Outcome::Failed(_) => "failed",
-                    _ => "not_renewed",
-                };
+                let failed = matches!(one.outcome, Outcome::Failed(_));
+                let what = if failed { "failed" } else { "not_renewed" };
                 let key = format!("{what} {}", one.whom);
                 let why = format!("{}: {}", problem.kind, problem.message);
                 if ledger.stuck.get(&key) != Some(&why) {
@@ -87,7 +87,12 @@ pub(crate) fn of_done(
             Outcome::WouldWrite(_) | Outcome::WouldHeal(_) | Outcome::WouldRenew(_) => {}
         }
     }
-    // a renewal is tried now and then, everything else at every pass
+    forget_stuck(ledger, &failing);
+    (well, ill)
+}
+
+/// A renewal is tried now and then, everything else at every pass.
+fn forget_stuck(ledger: &mut Ledger, failing: &BTreeSet<String>) {
     let renewing = &ledger.renewals;
     ledger.stuck.retain(|key, _| {
         let waits = key
@@ -95,7 +100,6 @@ pub(crate) fn of_done(
             .is_some_and(|whom| renewing.contains_key(whom));
         waits || failing.contains(key)
     });
-    (well, ill)
 }
 
 /// The login that these profiles of an agent hang on.

@@ -63,17 +63,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     let place = place(setup)?;
     let platform = args.platform.unwrap_or_else(|| install::here(&setup.host));
     let word = platform.word();
-    // these know one form alone
-    let daemon = match platform {
-        Platform::Openrc | Platform::Runit => true,
-        Platform::Cron if args.daemon => {
-            return Err(Fatal::Usage(
-                "cron runs nothing that stays".into(),
-                "leave `--daemon` out, or choose another platform".into(),
-            ));
-        }
-        _ => args.daemon,
-    };
+    let daemon = stays(platform, args.daemon)?;
     let plan = install::plan(platform, daemon, &place);
     let mut doing = Doing::new(setup)?;
     if args.platform.is_none() {
@@ -148,6 +138,18 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
         ))?;
     }
     Ok(Exit::Fine)
+}
+
+/// Whether it is to be the daemon; some platforms know one form alone.
+fn stays(platform: Platform, wanted: bool) -> Result<bool, Fatal> {
+    match platform {
+        Platform::Openrc | Platform::Runit => Ok(true),
+        Platform::Cron if wanted => Err(Fatal::Usage(
+            "cron runs nothing that stays".into(),
+            "leave `--daemon` out, or choose another platform".into(),
+        )),
+        _ => Ok(wanted),
+    }
 }
 
 fn first_pass(ctx: &Ctx) -> Result<(), Fatal> {

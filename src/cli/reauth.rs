@@ -20,7 +20,7 @@ use crate::phone::{SignIn, Stage};
 use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
 use crate::report::Exit;
 use crate::rules::agent::NotWritten;
-use crate::rules::login::{Place, SetupToken, State};
+use crate::rules::login::{Place, State};
 use crate::rules::memory::Entry;
 use crate::rules::view::View;
 use crate::secret::Secret;
@@ -180,19 +180,7 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
     let outcome = outcome.map_err(|failed| Fatal::Usage(failed.why, failed.hint))?;
     match (outcome, target) {
         (Outcome::Token(token, life), Some(target)) => {
-            let issued_at = ctx.clock.now();
-            let fresh = Fresh {
-                ctx,
-                told,
-                token: &token,
-                dates: SetupToken {
-                    issued_at,
-                    expires_at: issued_at + life,
-                    kept: None,
-                },
-                stored: Vec::new(),
-                fine: true,
-            };
+            let fresh = Fresh::new(ctx, told, &token, life);
             fresh.store(&ledger, &view, &target, args).await
         }
         _ => signed_in(ctx, &place, &before.state, told).await,

@@ -62,7 +62,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         report::exit_with(report::exit(&ctx, &view), &firing)
     };
     if args.json {
-        print_with(|out| report::json(out, &ctx, &view, &loaded.ledger, &problems, exit))?;
+        print_with(|out| report::json::json(out, &ctx, &view, &loaded.ledger, &problems, exit))?;
     } else if let Some(path) = &args.html {
         html(&ctx, &loaded.ledger, &view, &problems, path)?;
     } else if args.plain {

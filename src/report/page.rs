@@ -282,6 +282,74 @@ fn lanes(page: &Page<'_>) -> Vec<Lane> {
     lanes
 }
 
+/// Where a moment is in the timeline, in per cent of its width.
+fn share_of_horizon(at: Ms, now: Ms) -> f64 {
+    (at - now).clamp(0, HORIZON) as f64 * 100.0 / HORIZON as f64
+}
+
+/// One line of the timeline, its upper edge at `top`.
+fn lane(out: &mut String, page: &Page<'_>, lane: &Lane, top: usize) {
+    let now = page.view.now;
+    let x = |at| share_of_horizon(at, now);
+    let (text, y) = (top + 16, top + 30);
+    let until = match lane.ends {
+        Some(ends) if ends > now + HORIZON => format!("{} left", span(ends - now)),
+        Some(ends) if ends > now => format!("{} {}", page.ctx.date(ends), page.ctx.time(ends)),
+        Some(_) if lane.class == "warn" => "any moment now".to_owned(),
+        Some(_) => "over".to_owned(),
+        None if lane.class == "ok" => "no end".to_owned(),
+        None => "over".to_owned(),
+    };
+    let _ = write!(
+        out,
+        "<text class=\"lane\" x=\"0\" y=\"{text}\">{}</text>\n\
+         <text class=\"until {}\" x=\"100%\" y=\"{text}\" text-anchor=\"end\">{}</text>\n\
+         <line class=\"track\" x1=\"0\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\n",
+        esc(&cut(&one_line(&lane.name), 22)),
+        lane.class,
+        esc(&until)
+    );
+    let end = match lane.ends {
+        Some(ends) => x(ends),
+        None if lane.class == "ok" => 100.0,
+        None => 0.0,
+    };
+    if end > 0.0 {
+        let _ = writeln!(
+            out,
+            "<line class=\"life {}\" x1=\"0\" x2=\"{end:.2}%\" y1=\"{y}\" y2=\"{y}\"/>",
+            lane.class
+        );
+    }
+    if let Some(ends) = lane.ends.filter(|ends| *ends > now && *ends <= now + HORIZON) {
+        for step in &page.ctx.config.alerts.steps {
+            let at = ends - step;
+            if at >= now {
+                let _ = writeln!(
+                    out,
+                    "<line class=\"step\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{}\" y2=\"{}\"/>",
+                    y - 7,
+                    y + 7,
+                    x = x(at)
+                );
+            }
+        }
+        let _ = writeln!(
+            out,
+            "<rect class=\"end {}\" x=\"{end:.2}%\" y=\"{}\" width=\"8\" height=\"14\" rx=\"2\" transform=\"translate(-4 0)\"/>",
+            lane.class,
+            y - 7
+        );
+    }
+    if let Some(access) = lane.access.filter(|access| *access > now && *access <= now + HORIZON) {
+        let _ = writeln!(
+            out,
+            "<circle class=\"access\" cx=\"{:.2}%\" cy=\"{y}\" r=\"4.5\"/>",
+            x(access)
+        );
+    }
+}
+
 fn timeline(out: &mut String, page: &Page<'_>) {
     const TOP: usize = 24;
     const LANE: usize = 44;
@@ -290,7 +358,6 @@ fn timeline(out: &mut String, page: &Page<'_>) {
         return;
     }
     let now = page.view.now;
-    let x = |at: Ms| (at - now).clamp(0, HORIZON) as f64 * 100.0 / HORIZON as f64;
     section(out, "ahead", "Next 30 days");
     let shown = &lanes[..lanes.len().min(MOST.lanes)];
     let height = TOP + shown.len() * LANE + 4;
@@ -322,67 +389,11 @@ fn timeline(out: &mut String, page: &Page<'_>) {
             } else {
                 esc(&page.ctx.date(at))
             },
-            x = x(at)
+            x = share_of_horizon(at, now)
         );
     }
-    for (i, lane) in shown.iter().enumerate() {
-        let (text, y) = (TOP + i * LANE + 16, TOP + i * LANE + 30);
-        let until = match lane.ends {
-            Some(ends) if ends > now + HORIZON => format!("{} left", span(ends - now)),
-            Some(ends) if ends > now => format!("{} {}", page.ctx.date(ends), page.ctx.time(ends)),
-            Some(_) if lane.class == "warn" => "any moment now".to_owned(),
-            Some(_) => "over".to_owned(),
-            None if lane.class == "ok" => "no end".to_owned(),
-            None => "over".to_owned(),
-        };
-        let _ = write!(
-            out,
-            "<text class=\"lane\" x=\"0\" y=\"{text}\">{}</text>\n\
-             <text class=\"until {}\" x=\"100%\" y=\"{text}\" text-anchor=\"end\">{}</text>\n\
-             <line class=\"track\" x1=\"0\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\n",
-            esc(&cut(&one_line(&lane.name), 22)),
-            lane.class,
-            esc(&until)
-        );
-        let end = match lane.ends {
-            Some(ends) => x(ends),
-            None if lane.class == "ok" => 100.0,
-            None => 0.0,
-        };
-        if end > 0.0 {
-            let _ = writeln!(
-                out,
-                "<line class=\"life {}\" x1=\"0\" x2=\"{end:.2}%\" y1=\"{y}\" y2=\"{y}\"/>",
-                lane.class
-            );
-        }
-        if let Some(ends) = lane.ends.filter(|ends| *ends > now && *ends <= now + HORIZON) {
-            for step in &page.ctx.config.alerts.steps {
-                let at = ends - step;
-                if at >= now {
-                    let _ = writeln!(
-                        out,
-                        "<line class=\"step\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{}\" y2=\"{}\"/>",
-                        y - 7,
-                        y + 7,
-                        x = x(at)
-                    );
-                }
-            }
-            let _ = writeln!(
-                out,
-                "<rect class=\"end {}\" x=\"{end:.2}%\" y=\"{}\" width=\"8\" height=\"14\" rx=\"2\" transform=\"translate(-4 0)\"/>",
-                lane.class,
-                y - 7
-            );
-        }
-        if let Some(access) = lane.access.filter(|access| *access > now && *access <= now + HORIZON) {
-            let _ = writeln!(
-                out,
-                "<circle class=\"access\" cx=\"{:.2}%\" cy=\"{y}\" r=\"4.5\"/>",
-                x(access)
-            );
-        }
+    for (i, one) in shown.iter().enumerate() {
+        lane(out, page, one, TOP + i * LANE);
     }
     let steps: Vec<String> = page.ctx.config.alerts.steps.iter().map(|step| span(*step)).collect();
     let _ = write!(

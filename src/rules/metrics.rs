@@ -150,34 +150,7 @@ struct Listed {
 }
 
 fn profiles(page: &mut Page, view: &View) {
-    let mut counts: BTreeMap<u8, u64> = BTreeMap::new();
-    let mut listed: Vec<Listed> = Vec::new();
-    for agent in &view.agents {
-        let label = agent.agent.agent.label();
-        let (family, id) = label.split_once('/').unwrap_or((&label, ""));
-        for profile in &agent.profiles {
-            let (health, expires) = (profile.verdict.health, profile.profile.credential.expires());
-            *counts.entry(health.badness()).or_default() += 1;
-            if health == Health::Static && profile.verdict.reason.is_none() {
-                continue;
-            }
-            listed.push(Listed {
-                names: [name(family), name(id), name(&profile.profile.id)],
-                health,
-                reason: profile.verdict.reason,
-                expires,
-            });
-        }
-    }
-    // by name, of two that look alike the worse one; then the worst of all, as many as there is room for
-    listed.sort_by(|a, b| (&a.names, b.health.badness()).cmp(&(&b.names, a.health.badness())));
-    listed.dedup_by(|a, b| a.names == b.names);
-    let total = listed.len();
-    if total > PROFILES {
-        listed.sort_by_key(|one| (u8::MAX - one.health.badness(), one.expires.unwrap_or(Ms::MAX)));
-        listed.truncate(PROFILES);
-        listed.sort_by(|a, b| a.names.cmp(&b.names));
-    }
+    let (counts, listed, omitted) = profiles_of(view);
     page.family("agents", "gauge", "Agents found.");
     page.sample("agents", &[], view.agents.len());
     page.family(
@@ -194,7 +167,7 @@ fn profiles(page: &mut Page, view: &View) {
         "gauge",
         "Profiles that are left out of the lists below, the best ones, where there are too many.",
     );
-    page.sample("profiles_omitted", &[], total - listed.len());
+    page.sample("profiles_omitted", &[], omitted);
     let labels = |one: &Listed| -> [(&'static str, String); 3] {
         let [family, agent, profile] = one.names.clone();
         [("family", family), ("agent", agent), ("profile", profile)]
@@ -230,6 +203,40 @@ fn profiles(page: &mut Page, view: &View) {
     for one in &listed {
         page.moment("profile_expiry_timestamp_seconds", &refs(&labels(one)), one.expires);
     }
+}
+
+/// How many profiles there are of each health, those that are listed, and how many more there would be.
+fn profiles_of(view: &View) -> (BTreeMap<u8, u64>, Vec<Listed>, usize) {
+    let mut counts: BTreeMap<u8, u64> = BTreeMap::new();
+    let mut listed: Vec<Listed> = Vec::new();
+    for agent in &view.agents {
+        let label = agent.agent.agent.label();
+        let (family, id) = label.split_once('/').unwrap_or((&label, ""));
+        for profile in &agent.profiles {
+            let (health, expires) = (profile.verdict.health, profile.profile.credential.expires());
+            *counts.entry(health.badness()).or_default() += 1;
+            if health == Health::Static && profile.verdict.reason.is_none() {
+                continue;
+            }
+            listed.push(Listed {
+                names: [name(family), name(id), name(&profile.profile.id)],
+                health,
+                reason: profile.verdict.reason,
+                expires,
+            });
+        }
+    }
+    // by name, of two that look alike the worse one; then the worst of all, as many as there is room for
+    listed.sort_by(|a, b| (&a.names, b.health.badness()).cmp(&(&b.names, a.health.badness())));
+    listed.dedup_by(|a, b| a.names == b.names);
+    let total = listed.len();
+    if total > PROFILES {
+        listed.sort_by_key(|one| (u8::MAX - one.health.badness(), one.expires.unwrap_or(Ms::MAX)));
+        listed.truncate(PROFILES);
+        listed.sort_by(|a, b| a.names.cmp(&b.names));
+    }
+    let omitted = total - listed.len();
+    (counts, listed, omitted)
 }
 
 fn alerts(page: &mut Page, facts: &Facts<'_>) {

@@ -168,60 +168,77 @@ pub(crate) fn mirror(
         Credential::Token {
             token: Some(token),
             expires,
-        } => {
-            if token == offer.access
-                && *expires == Some(offer.expires)
-                && !(share == Share::Full && offer.refresh.is_some())
+        } => match over_token(offer, (token, *expires), relation, share) {
+            // nothing is lost that anybody could use
+            K(keep)
+                if keep != Keep::UpToDate
+                    && matches!(
+                        existing.held,
+                        Held::Flawed(Flaw::Empty | Flaw::Placeholder | Flaw::Example)
+                    ) =>
             {
-                return K(Keep::UpToDate);
+                Write(offer.put(share))
             }
-            match (expires, relation) {
-                // nothing is lost that anybody could use
-                _ if matches!(
-                    existing.held,
-                    Held::Flawed(Flaw::Empty | Flaw::Placeholder | Flaw::Example)
-                ) =>
-                {
-                    Write(offer.put(share))
-                }
-                // our own copy, known by its token: only its end was lost
-                (None, Relation::Same) => Write(offer.put(share)),
-                (None, _) => K(Keep::StaticToken),
-                (Some(expires), _) if *expires > offer.expires => K(Keep::LongerLife),
-                (Some(expires), Relation::Unknown) if *expires == offer.expires => K(Keep::LongerLife),
-                _ => Write(offer.put(share)),
-            }
+            decision => decision,
+        },
+        Credential::Oauth { access, expires, .. } => match offer.refresh {
+            Some(refresh) => over_oauth(offer, refresh, (access.as_ref(), *expires), relation, now),
+            None => K(Keep::NoDowngrade),
+        },
+    }
+}
+
+/// What becomes of a token without a refresh token.
+fn over_token(
+    offer: &Offer<'_>,
+    (token, expires): (&Secret, Option<Ms>),
+    relation: Relation,
+    share: Share,
+) -> Decision {
+    use Decision::{Keep as K, Write};
+    if token == offer.access && expires == Some(offer.expires) && !(share == Share::Full && offer.refresh.is_some()) {
+        return K(Keep::UpToDate);
+    }
+    match (expires, relation) {
+        // our own copy, known by its token: only its end was lost
+        (None, Relation::Same) => Write(offer.put(share)),
+        (None, _) => K(Keep::StaticToken),
+        (Some(expires), _) if expires > offer.expires => K(Keep::LongerLife),
+        (Some(expires), Relation::Unknown) if expires == offer.expires => K(Keep::LongerLife),
+        _ => Write(offer.put(share)),
+    }
+}
+
+/// What becomes of a copy that has a refresh token, where the login has one as well.
+fn over_oauth(
+    offer: &Offer<'_>,
+    refresh: &Secret,
+    (access, expires): (Option<&Secret>, Option<Ms>),
+    relation: Relation,
+    now: Ms,
+) -> Decision {
+    use Decision::{Heal, Keep as K, Write};
+    match (relation, expires) {
+        (Relation::Same, Some(expires)) if access == Some(offer.access) && expires == offer.expires => {
+            K(Keep::UpToDate)
         }
-        Credential::Oauth { access, expires, .. } => {
-            let Some(refresh) = offer.refresh else {
-                return K(Keep::NoDowngrade);
-            };
-            match (relation, *expires) {
-                (Relation::Same, Some(expires))
-                    if access.as_ref() == Some(offer.access) && expires >= offer.expires =>
-                {
-                    K(if expires == offer.expires {
-                        Keep::UpToDate
-                    } else {
-                        Keep::LongerLife
-                    })
-                }
-                // the same refresh token with a later access token: renewed without rotation
-                (Relation::Same, Some(expires))
-                    if expires > offer.expires && expires <= now + LONGEST_ACCESS && access.is_some() =>
-                {
-                    Heal
-                }
-                (Relation::Same, Some(expires)) if expires > offer.expires && access.is_some() => K(Keep::LongerLife),
-                // an end further ahead than any that is issued was written by hand
-                (Relation::Older, Some(expires)) if expires > offer.expires && expires - now <= FARTHEST_END => {
-                    K(Keep::LongerLife)
-                }
-                (Relation::Unknown, Some(expires)) if expires >= offer.expires => K(Keep::LongerLife),
-                (Relation::Unknown, Some(expires)) if expires - now > NEAR_EXPIRY => K(Keep::StillGood),
-                _ => Write(offer.full(refresh)),
-            }
+        (Relation::Same, Some(expires)) if access == Some(offer.access) && expires > offer.expires => {
+            K(Keep::LongerLife)
         }
+        // the same refresh token with a later access token: renewed without rotation
+        (Relation::Same, Some(expires))
+            if expires > offer.expires && expires <= now + LONGEST_ACCESS && access.is_some() =>
+        {
+            Heal
+        }
+        (Relation::Same, Some(expires)) if expires > offer.expires && access.is_some() => K(Keep::LongerLife),
+        // an end further ahead than any that is issued was written by hand
+        (Relation::Older, Some(expires)) if expires > offer.expires && expires - now <= FARTHEST_END => {
+            K(Keep::LongerLife)
+        }
+        (Relation::Unknown, Some(expires)) if expires >= offer.expires => K(Keep::LongerLife),
+        (Relation::Unknown, Some(expires)) if expires - now > NEAR_EXPIRY => K(Keep::StillGood),
+        _ => Write(offer.full(refresh)),
     }
 }
 

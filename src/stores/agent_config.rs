@@ -395,20 +395,12 @@ fn merge(base: Node, over: Node) -> Node {
     }
 }
 
-fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl FnMut(String)) -> AgentConfig {
-    if !matches!(node, Node::Map(_)) {
-        complain(format!("is {}, not an object", node.kind()));
-        return AgentConfig::default();
-    }
-    let agents = node.get("agents");
-    let mut wrong = |what: &str, node: Option<&Node>, wanted: &str| {
-        if let Some(node) = node {
-            complain(format!("`{what}` is {}, not {wanted}", node.kind()));
-        }
-    };
-    if !matches!(agents, None | Some(Node::Map(_))) {
-        wrong("agents", agents, "an object");
-    }
+/// The agents that the config names, by list and by id.
+fn named_agents<'n>(
+    agents: Option<&'n Node>,
+    env: &dyn Fn(&str) -> Option<String>,
+    wrong: &mut dyn FnMut(&str, Option<&Node>, &str),
+) -> Vec<(String, &'n Node)> {
     let mut named: Vec<(String, &Node)> = Vec::new();
     match agents.and_then(|agents| agents.get("list")) {
         Some(Node::List(items)) => {
@@ -432,7 +424,24 @@ fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl
         }
         other => wrong("agents.entries", other, "an object"),
     }
+    named
+}
 
+fn extract(node: &Node, env: &dyn Fn(&str) -> Option<String>, mut complain: impl FnMut(String)) -> AgentConfig {
+    if !matches!(node, Node::Map(_)) {
+        complain(format!("is {}, not an object", node.kind()));
+        return AgentConfig::default();
+    }
+    let agents = node.get("agents");
+    let mut wrong = |what: &str, node: Option<&Node>, wanted: &str| {
+        if let Some(node) = node {
+            complain(format!("`{what}` is {}, not {wanted}", node.kind()));
+        }
+    };
+    if !matches!(agents, None | Some(Node::Map(_))) {
+        wrong("agents", agents, "an object");
+    }
+    let named = named_agents(agents, env, &mut wrong);
     let default = named
         .iter()
         .find(|(_, entry)| matches!(entry.get("default"), Some(Node::Bool(true))))

@@ -307,18 +307,12 @@ impl Found {
             Some(path) => agent_config::read(path, &env),
             None => Default::default(),
         };
-        // the message alone is shown in places
-        self.problems.extend(problems.into_iter().map(|problem| Problem {
-            message: match &problem.path {
-                Some(path) => format!("`{}` {}", host.tilde(path), problem.message),
-                None => problem.message,
-            },
-            ..problem
-        }));
+        self.problems
+            .extend(problems.into_iter().map(|problem| with_its_path(host, problem)));
 
         let main_dir = agent_dir_override(host, &place.rows);
         let index = self.state_dirs.len();
-        let (picked, other_dirs) = self.pick(place, installed, &config, config_path.as_deref(), main_dir, &home);
+        let (picked, other_dirs) = self.pick(place, &config, config_path.as_deref(), main_dir, &home);
         let all_dirs: Vec<&PathBuf> = picked.iter().map(|(_, dir)| dir).chain(&other_dirs).collect();
         let any = |name: &str| all_dirs.iter().any(|dir| files::is_file(&dir.join(name)));
         let shared_sqlite = Some(dir.join(families::SHARED_DATABASE)).filter(|path| files::is_file(path));
@@ -328,35 +322,23 @@ impl Found {
             json_store: any(store::FILE_NAME),
             auth_state: any("auth-state.json"),
         };
-        let signs_auth_state = signs.auth_state;
+        let auth_state = signs.auth_state;
         let generation = families::generation(place.family, signs);
         let refresh_locks = families::refresh_locks(&generation, signs);
         if generation == Generation::Sqlite {
-            for dir in all_dirs {
-                let json = dir.join(store::FILE_NAME);
-                if files::exists(&json) {
-                    self.problems.push(Problem::at(
-                        "json_beside_sqlite",
-                        json,
-                        "a JSON store beside a newer OpenClaw's SQLite store",
-                        "a leftover; the present OpenClaw does not read it, remove it yourself if `openclaw` complains",
-                    ));
-                }
-            }
+            self.problems
+                .extend(all_dirs.into_iter().filter_map(|dir| leftover(dir)));
         }
-        for (id, dir) in picked {
-            if agent_dirs.insert(identity(&dir)) {
-                self.agents.push(Agent {
-                    agent: AgentRef {
-                        family: place.family,
-                        named: place.named.clone(),
-                        id,
-                        dir,
-                    },
-                    state_dir: index,
-                });
-            }
-        }
+        let new = picked.into_iter().filter(|(_, dir)| agent_dirs.insert(identity(dir)));
+        self.agents.extend(new.map(|(id, dir)| Agent {
+            agent: AgentRef {
+                family: place.family,
+                named: place.named.clone(),
+                id,
+                dir,
+            },
+            state_dir: index,
+        }));
         self.state_dirs.push(StateDir {
             family: place.family,
             named: place.named.clone(),
@@ -379,7 +361,7 @@ impl Found {
                 config.shared_providers,
             ),
             auth: config.auth,
-            auth_state: signs_auth_state,
+            auth_state,
             claude: config.claude,
             secrets: config.secrets,
             reload_off: config.reload_off,
@@ -402,7 +384,6 @@ impl Found {
     fn pick(
         &mut self,
         place: &Place,
-        installed: bool,
         config: &AgentConfig,
         config_path: Option<&Path>,
         main_dir: Option<PathBuf>,
@@ -422,7 +403,7 @@ impl Found {
         if let Some(dir) = main_dir {
             pick("main", dir);
         }
-        if !installed {
+        if !files::is_dir(&place.dir) {
             return (picked, Vec::new());
         }
         let mut agents: Vec<_> = config.agents.iter().collect();
@@ -459,16 +440,7 @@ impl Found {
                 pick(id, implied(id));
             }
         }
-        let on_disk: Vec<(String, PathBuf)> = files::list(&place.dir.join("agents"))
-            .into_iter()
-            .map(|name| {
-                (
-                    normalise_agent_id(&name),
-                    place.dir.join("agents").join(&name).join("agent"),
-                )
-            })
-            .filter(|(_, dir)| files::is_dir(dir))
-            .collect();
+        let on_disk = on_disk(&place.dir);
         // a folder that has the id's own spelling is the one the agents use
         for (id, dir) in on_disk.iter().filter(|(id, dir)| *dir == implied(id)) {
             pick(id, dir.clone());
@@ -556,6 +528,38 @@ fn identity(path: &Path) -> Identity {
 fn dedupe(list: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
     list.into_iter().filter(|path| seen.insert(path.clone())).collect()
+}
+
+/// The message alone is shown in places.
+fn with_its_path(host: &Host, problem: Problem) -> Problem {
+    Problem {
+        message: match &problem.path {
+            Some(path) => format!("`{}` {}", host.tilde(path), problem.message),
+            None => problem.message,
+        },
+        ..problem
+    }
+}
+
+/// A JSON store where SQLite is read.
+fn leftover(dir: &Path) -> Option<Problem> {
+    let json = dir.join(store::FILE_NAME);
+    files::exists(&json).then(|| {
+        Problem::at(
+            "json_beside_sqlite",
+            json,
+            "a JSON store beside a newer OpenClaw's SQLite store",
+            "a leftover; the present OpenClaw does not read it, remove it yourself if `openclaw` complains",
+        )
+    })
+}
+
+/// The agents' directories that there are, by the id that their names stand for.
+fn on_disk(state_dir: &Path) -> Vec<(String, PathBuf)> {
+    let agents = state_dir.join("agents");
+    let names = files::list(&agents).into_iter();
+    let all = names.map(|name| (normalise_agent_id(&name), agents.join(&name).join("agent")));
+    all.filter(|(_, dir)| files::is_dir(dir)).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "steps",
         &[
             "look",
+            "act",
             "renew",
             "deliver",
             "remotes",

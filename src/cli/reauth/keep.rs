@@ -16,23 +16,39 @@ use crate::rules::view::View;
 use crate::secret::Secret;
 use crate::stores::dotenv;
 use crate::stores::store::{self, Recorded};
-use crate::types::Meta;
+use crate::types::{Meta, Ms};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// A token that was just issued.
 pub(super) struct Fresh<'a> {
-    pub(super) ctx: &'a Ctx,
-    pub(super) told: &'a Told,
-    pub(super) token: &'a Secret,
-    pub(super) dates: SetupToken,
+    ctx: &'a Ctx,
+    told: &'a Told,
+    token: &'a Secret,
+    dates: SetupToken,
     /// Where it is by now.
-    pub(super) stored: Vec<String>,
+    stored: Vec<String>,
     /// All of it went well.
-    pub(super) fine: bool,
+    fine: bool,
 }
 
-impl Fresh<'_> {
+impl<'a> Fresh<'a> {
+    pub(super) fn new(ctx: &'a Ctx, told: &'a Told, token: &'a Secret, life: Ms) -> Self {
+        let issued_at = ctx.clock.now();
+        Self {
+            ctx,
+            told,
+            token,
+            dates: SetupToken {
+                issued_at,
+                expires_at: issued_at + life,
+                kept: None,
+            },
+            stored: Vec::new(),
+            fine: true,
+        }
+    }
+
     /// Puts it in its place, remembers when it ends, and makes a pass with it.
     pub(super) async fn store(
         mut self,

@@ -1,0 +1,492 @@
+//! What a pass does to files: logins healed from newer copies, stores brought up to date from their logins. Nothing is written that was
+//! not read again under its lock just before.
+
+use crate::ctx::Ctx;
+use crate::edge::files;
+use crate::edge::locks::{self, LockError, Terms};
+use crate::edge::replace::{self, NotPut, Planned};
+use crate::json::{Doc, Layout};
+use crate::look;
+use crate::outcome::{Done, Outcome};
+use crate::rules::agent::{Edit, Generation};
+use crate::rules::login::{self, Source};
+use crate::rules::memory::Ledger;
+use crate::rules::plan;
+use crate::rules::view::{AgentView, LoginView, View};
+use crate::secret::Secret;
+use crate::sources::claude::{self, NewTokens};
+use crate::sources::save;
+use crate::stores::{families, store};
+use crate::types::{Credential, LockKind, Problem, Profile};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a pass waits for held store locks, all together: the agents hold theirs for a refresh, seconds.
+pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(25);
+
+/// Removes what killed passes left beside what they wrote.
+pub(crate) fn sweep(state_dir: &Path, view: &View) {
+    let none = |_: &Path| false;
+    replace::sweep(state_dir, none);
+    for login in view.logins.iter().filter(|login| login.login.source == Source::File) {
+        replace::sweep(&login.login.place.dir, none);
+    }
+    for dir in &view.state_dirs {
+        replace::sweep(&dir.dir.join(families::GRANT_LOCKS), none);
+    }
+    for agent in view.agents.iter().filter(|agent| agent.writable.is_ok()) {
+        replace::sweep(&agent.agent.agent.dir, none);
+        if view.state_dirs[agent.agent.state_dir].generation == Generation::Json(LockKind::File) {
+            let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
+            for path in locks::leftovers(&locks::lock_path(&real)) {
+                let _ = files::remove(&path);
+            }
+        }
+        // what was written is what a link leads to
+        if agent.meta.as_ref().is_some_and(|meta| meta.link)
+            && let Some(dir) = files::real(&agent.path).as_deref().and_then(Path::parent)
+        {
+            replace::sweep(dir, none);
+        }
+    }
+}
+
+/// Heals logins from newer copies, and looks again. Returns what was done.
+pub(crate) async fn heal_logins(ctx: &Ctx, ledger: &Ledger, view: &mut View, dry_run: bool) -> Vec<Done> {
+    let mut done = Vec::new();
+    if ctx.config.sync.enabled && heal(ctx, view, dry_run, &mut done).await {
+        *view = look::look(ctx, ledger);
+    }
+    done
+}
+
+/// Brings every store up to date, and looks again. Returns what was done.
+pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dry_run: bool) -> Vec<Done> {
+    let mut done = Vec::new();
+    if !ctx.config.sync.enabled {
+        return done;
+    }
+    let mut waiting = Vec::new();
+    for agent in &view.agents {
+        let plan = plan::store(&ctx.config.sync, view, agent);
+        if plan.edits.is_empty() || agent.writable.is_err() {
+            continue;
+        }
+        if dry_run {
+            let outcome = match change(agent, &plan.edits) {
+                Ok(diff) => Outcome::WouldWrite(diff),
+                Err(why) => Outcome::Failed(not_written(ctx, agent, &why)),
+            };
+            done.push(Done {
+                whom: agent.agent.agent.label(),
+                path: agent.path.clone(),
+                outcome,
+            });
+            continue;
+        }
+        match write_store(ctx, ledger, view, agent, Duration::ZERO).await {
+            // somebody works on it: the others first
+            Err(Refused::Held) => waiting.push(agent),
+            other => done.extend(report(ctx, agent, other)),
+        }
+    }
+    let begun = crate::edge::host::monotonic();
+    for agent in waiting {
+        let left = STORE_PATIENCE
+            .saturating_sub(begun.elapsed())
+            .max(Duration::from_millis(200));
+        let outcome = write_store(ctx, ledger, view, agent, left).await;
+        done.extend(report(ctx, agent, outcome));
+    }
+    if done
+        .iter()
+        .any(|done| matches!(done.outcome, Outcome::Written(_) | Outcome::Failed(_)))
+    {
+        *view = look::look(ctx, ledger);
+    }
+    done
+}
+
+fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -> Option<Done> {
+    let outcome = match outcome {
+        Ok(ids) if ids.is_empty() => return None,
+        Ok(ids) => Outcome::Written(ids),
+        Err(Refused::Held) => Outcome::Failed(Problem::at(
+            "store_locked",
+            locks::lock_path(&agent.path),
+            format!(
+                "the store of {} was locked by another process all the time",
+                agent.agent.agent.label()
+            ),
+            "nothing to do if it passes; otherwise see which process holds the lock",
+        )),
+        Err(Refused::Other(why)) => Outcome::Failed(not_written(ctx, agent, &why)),
+    };
+    Some(Done {
+        whom: agent.agent.agent.label(),
+        path: agent.path.clone(),
+        outcome,
+    })
+}
+
+fn not_written(ctx: &Ctx, agent: &AgentView, why: &str) -> Problem {
+    Problem::at(
+        "store_not_written",
+        &agent.path,
+        format!("`{}` was not written: {why}", ctx.host.tilde(&agent.path)),
+        "make it writable for the user who runs nolapse, or exclude it with `sync.exclude_agents`",
+    )
+}
+
+/// Why a store was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Another process held its lock all the time.
+    Held,
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl From<NotPut> for Refused {
+    fn from(error: NotPut) -> Self {
+        match error {
+            NotPut::Lost => Self::Held,
+            NotPut::Changed => Self::Other("somebody else wrote it each time".into()),
+            NotPut::Io(error) => Self::Other(files::io_words(&error)),
+        }
+    }
+}
+
+/// A store's new text, and the profiles that differ in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The whole text.
+    pub(crate) text: String,
+    /// The ids.
+    pub(crate) ids: Vec<String>,
+}
+
+/// Brings one agent's store up to date from its login. Returns the ids written.
+async fn write_store(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    wait: Duration,
+) -> Result<Vec<String>, Refused> {
+    edit_store(ctx, ledger, view, agent, wait, |now, text| {
+        let plan = plan::store(&ctx.config.sync, now, &now.agents[0]);
+        if plan.edits.is_empty() {
+            return Ok(None);
+        }
+        let text = store::patch(text, &plan.edits)?;
+        let ids = plan.edits.into_iter().map(|edit| edit.id).collect();
+        Ok(Some(Change { text, ids }))
+    })
+    .await
+}
+
+/// The one way an agent's store is written: lock, re-read login and store, `decide` from that alone, write, re-read.
+/// `decide` gets the view with that agent only and the store's text; it says `None` where nothing is to be changed.
+/// Returns the ids written.
+///
+/// # Errors
+/// [`Refused`]; the store is then as it was.
+pub(crate) async fn edit_store(
+    ctx: &Ctx,
+    ledger: &Ledger,
+    view: &View,
+    agent: &AgentView,
+    wait: Duration,
+    decide: impl Fn(&View, Option<&str>) -> Result<Option<Change>, String>,
+) -> Result<Vec<String>, Refused> {
+    let other = |error: std::io::Error| Refused::Other(files::io_words(&error));
+    files::make_dirs(&agent.agent.agent.dir).map_err(other)?;
+    let target = files::real_target(&agent.path).map_err(other)?;
+    let terms = families::store_lock(&view.state_dirs[agent.agent.state_dir].generation).map_err(Refused::Other)?;
+    let terms = Terms { wait, ..terms };
+    let lock = locks::acquire(&locks::lock_path(&target), terms)
+        .await
+        .map_err(|error| match error {
+            LockError::Held(_) => Refused::Held,
+            LockError::Io(error) => Refused::Other(format!("its lock: {}", files::io_words(&error))),
+        })?;
+    let mut written = Vec::new();
+    // clawdbot's own sync writes without the lock: what we wrote is looked at again, and written again if it is gone
+    for _ in 0..3 {
+        let (mut text, mut ids) = (String::new(), Vec::new());
+        let plan = || {
+            let (now, before) = look::again(ctx, ledger, view, agent);
+            let fresh = &now.agents[0];
+            fresh.writable.clone().map_err(|why| Refused::Other(why.to_string()))?;
+            let Some(change) = decide(&now, before.as_deref()).map_err(Refused::Other)? else {
+                return Ok::<_, Refused>(None);
+            };
+            text.clone_from(&change.text);
+            ids = change.ids;
+            Ok(Some(Planned {
+                before,
+                after: change.text,
+                keep: fresh.meta.clone(),
+            }))
+        };
+        match replace::edit(&target, None, plan, &|| lock.is_ours())? {
+            None => break,
+            Some(Err(error)) => {
+                tracing::warn!(file = %target.display(), "may not survive a power cut: {}", files::io_words(&error));
+            }
+            Some(Ok(())) => {}
+        }
+        for id in ids {
+            tracing::info!(agent = %agent.agent.agent.label(), profile = %id, "brought up to date");
+            if !written.contains(&id) {
+                written.push(id);
+            }
+        }
+        if files::read(&target).is_ok_and(|read| read.bytes == text.as_bytes()) {
+            break;
+        }
+    }
+    drop(lock);
+    Ok(written)
+}
+
+/// Brings logins up to date from copies that their agents renewed. Without it Claude Code would post the spent token next,
+/// and be logged out.
+async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bool {
+    let mut healed = false;
+    for (i, login) in view.logins.iter().enumerate() {
+        let newest = view
+            .agents
+            .iter()
+            .filter_map(|agent| {
+                let (at, id) = plan::store(&ctx.config.sync, view, agent).heal?;
+                let profile = agent.profiles.iter().find(|p| at == i && p.profile.id == id)?;
+                Some((profile.profile.credential.expires(), agent, profile))
+            })
+            .max_by_key(|(expires, ..)| *expires);
+        let Some((_, agent, profile)) = newest else { continue };
+        let label = agent.agent.agent.label();
+        let outcome = if dry_run {
+            Outcome::WouldHeal(label)
+        } else {
+            match heal_from(login, agent, &profile.profile).await {
+                Ok(()) => {
+                    healed = true;
+                    tracing::info!(login = login.id(), from = %label, "healed the login from a newer copy");
+                    Outcome::Healed(label)
+                }
+                Err(why) => Outcome::Failed(Problem::at(
+                    "login_not_healed",
+                    login.login.place.file(),
+                    format!(
+                        "{label} renewed the login `{}`, and its own file could not be brought up to date: {why}",
+                        login.id()
+                    ),
+                    "the next pass tries again; until then Claude Code may log itself out",
+                )),
+            }
+        };
+        done.push(Done {
+            whom: login.id().to_owned(),
+            path: login.login.place.file(),
+            outcome,
+        });
+    }
+    healed
+}
+
+async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Result<(), String> {
+    let Credential::Oauth {
+        access: Some(access),
+        refresh: Some(refresh),
+        expires: Some(expires),
+    } = &copy.credential
+    else {
+        return Err("the copy is not complete".into());
+    };
+    if login.login.source != Source::File {
+        return Err("it is kept in the Keychain, which nolapse does not write".into());
+    }
+    let place = &login.login.place;
+    let locks = save::lock(place, locks::PATIENCE)
+        .await
+        .map_err(|error| error.to_string())?;
+    // its agent may have renewed it once more while the locks were waited for: what was read before is then a spent token
+    if !look::profiles_again(agent).contains(copy) {
+        return Err("the copy was changed meanwhile".into());
+    }
+    // what we knew of the login must still be so: either its tokens have not changed, or it was blanked meanwhile
+    let (state, _) = claude::read(place);
+    let login::State::SignedIn(now) = &state else {
+        return Err("the login is gone".into());
+    };
+    let before = login.login.grant();
+    let same = now.blanked || before.is_some_and(|before| before.refresh == now.refresh);
+    if !same {
+        return Err("the login was changed meanwhile".into());
+    }
+    if !now.blanked && now.expires.is_some_and(|at| at >= *expires) {
+        return Err("the login is as new as the copy".into());
+    }
+    let expected = now.refresh.token().map_or(refresh.fingerprint(), Secret::fingerprint);
+    let ready = save::prepare(&place.file()).map_err(|error| files::io_words(&error))?;
+    let new = NewTokens {
+        access: access.clone(),
+        refresh: refresh.clone(),
+        expires: *expires,
+        deadline: None,
+    };
+    ready
+        .save(place, &locks, expected, &new)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// The exact change of a store as a diff, every secret as its fingerprint.
+///
+/// # Errors
+/// Where the store cannot be patched.
+pub(crate) fn change(agent: &AgentView, edits: &[Edit]) -> Result<String, String> {
+    let (_, text, _) = store::read(&agent.path);
+    let after = store::patch(text.as_deref(), edits)?;
+    let shown = |text: &str| -> Result<String, String> {
+        let mut doc = Doc::parse(text)?;
+        redact(&mut doc);
+        Ok(doc.to_text(Layout::Pretty))
+    };
+    let before = text.as_deref().map(shown).transpose()?.unwrap_or_default();
+    let after = shown(&after)?;
+    let diff = similar::TextDiff::from_lines(&before, &after);
+    Ok(diff.unified_diff().context_radius(2).to_string())
+}
+
+/// Replaces every string by its fingerprint, except where it is known to be harmless.
+fn redact(doc: &mut Doc) {
+    const SHOWN: [&str; 6] = ["type", "provider", "email", "accountId", "lastGood", "order"];
+    match doc {
+        Doc::Object(members) => {
+            for (key, value) in members {
+                if !SHOWN.contains(&key.trim_matches('"')) {
+                    redact(value);
+                }
+            }
+        }
+        Doc::Array(items) => items.iter_mut().for_each(redact),
+        Doc::Scalar(text) if text.starts_with('"') => {
+            let fingerprint = Secret::new(text.trim_matches('"')).fingerprint();
+            *text = format!("\"#{fingerprint}\"");
+        }
+        Doc::Scalar(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::edge::host::{Clock, Host};
+    use crate::edge::http::Http;
+    use crate::types::Ms;
+    use std::collections::BTreeMap;
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    fn ctx(home: &Path) -> Ctx {
+        let host = Host {
+            home: home.into(),
+            env: BTreeMap::new(),
+            cwd: home.into(),
+            name: "t".into(),
+            macos: false,
+            own: vec!["nolapse".into()],
+        };
+        Ctx {
+            host,
+            clock: Clock::Fixed(NOW),
+            config: Config::default(),
+            state_dir: home.join("state"),
+            http: Http::new(&BTreeMap::new()),
+        }
+    }
+
+    /// The agent's copy as it stood when it was looked at is healed from only if it still stands so under the locks.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_login_is_never_healed_from_a_copy_that_moved_on() {
+        let home = tempfile::tempdir().unwrap();
+        let login = |token: &str| {
+            let end = NOW + 1000;
+            format!(
+                r#"{{"claudeAiOauth":{{"accessToken":"a","refreshToken":"{token}","expiresAt":{end},"scopes":[]}}}}"#
+            )
+        };
+        let copy = |token: &str| {
+            let end = NOW + 9000;
+            format!(
+                r#"{{"profiles":{{"anthropic:claude-cli":{{"type":"oauth","provider":"anthropic","access":"b","refresh":"{token}","expires":{end}}}}}}}"#
+            )
+        };
+        let (file, dir) = (
+            home.path().join(".claude"),
+            home.path().join(".clawdbot/agents/main/agent"),
+        );
+        std::fs::create_dir_all(&file).unwrap();
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, store) = (file.join(".credentials.json"), dir.join(store::FILE_NAME));
+        std::fs::write(&file, login("R1")).unwrap();
+        std::fs::write(&store, copy("R2")).unwrap();
+        let ctx = ctx(home.path());
+        let view = look::look(&ctx, &Ledger::default());
+        let (login_view, agent) = (&view.logins[0], &view.agents[0]);
+        let seen = agent.profiles[0].profile.clone();
+
+        std::fs::write(&store, copy("R3")).unwrap();
+        assert!(heal_from(login_view, agent, &seen).await.is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), login("R1"));
+
+        std::fs::write(&store, copy("R2")).unwrap();
+        // somebody signed in anew meanwhile, or renewed without a new refresh token
+        let signed_in = login("R9");
+        let renewed = login("R1").replace(&(NOW + 1000).to_string(), &(NOW + 9000).to_string());
+        let newer = renewed.replace(&(NOW + 9000).to_string(), &(NOW + 9001).to_string());
+        for theirs in [&signed_in, &renewed, &newer] {
+            std::fs::write(&file, theirs).unwrap();
+            assert!(heal_from(login_view, agent, &seen).await.is_err(), "{theirs}");
+            assert_eq!(&std::fs::read_to_string(&file).unwrap(), theirs);
+        }
+
+        std::fs::write(&file, login("R1")).unwrap();
+        heal_from(login_view, agent, &seen).await.unwrap();
+        assert!(std::fs::read_to_string(&file).unwrap().contains("R2"));
+    }
+
+    /// Whoever took our lock meanwhile writes by it: nothing of ours is written then.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_store_is_not_written_once_its_lock_is_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        let (store, lock) = (dir.join(store::FILE_NAME), dir.join("auth-profiles.json.lock"));
+        std::fs::write(&store, r#"{"profiles":{}}"#).unwrap();
+        let ctx = ctx(home.path());
+        let ledger = Ledger::default();
+        let view = look::look(&ctx, &ledger);
+        for (lost, written) in [(true, false), (false, true)] {
+            let done = edit_store(&ctx, &ledger, &view, &view.agents[0], Duration::ZERO, |_, before| {
+                if lost {
+                    std::fs::remove_dir(&lock).unwrap();
+                    std::fs::create_dir(&lock).unwrap();
+                }
+                let change = Change {
+                    text: r#"{"profiles":{},"ours":1}"#.into(),
+                    ids: vec!["x".into()],
+                };
+                Ok((before != Some(change.text.as_str())).then_some(change))
+            })
+            .await;
+            assert_eq!(done.is_ok(), written, "{done:?}");
+            assert_eq!(std::fs::read_to_string(&store).unwrap().contains("ours"), written);
+            let _ = std::fs::remove_dir(&lock);
+        }
+    }
+}
