@@ -86,7 +86,7 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
         }
         match write_store(ctx, ledger, view, agent, Duration::ZERO).await {
             // somebody works on it: the others first
-            Err(Refused::Held) => waiting.push(agent),
+            Err(Refused::Busy) => waiting.push(agent),
             other => done.extend(report(ctx, agent, other)),
         }
     }
@@ -111,7 +111,7 @@ fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -
     let outcome = match outcome {
         Ok(ids) if ids.is_empty() => return None,
         Ok(ids) => Outcome::Written(ids),
-        Err(Refused::Held) => Outcome::Failed(Problem::at(
+        Err(Refused::Busy) => Outcome::Failed(Problem::at(
             "store_locked",
             locks::lock_path(&agent.path),
             format!(
@@ -142,7 +142,7 @@ fn not_written(ctx: &Ctx, agent: &AgentView, why: &str) -> Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Another process held its lock all the time.
-    Held,
+    Busy,
     /// Anything else, in words.
     Other(String),
 }
@@ -150,7 +150,7 @@ pub(crate) enum Refused {
 impl From<NotPut> for Refused {
     fn from(error: NotPut) -> Self {
         match error {
-            NotPut::Lost => Self::Held,
+            NotPut::Lost => Self::Busy,
             NotPut::Changed => Self::Other("somebody else wrote it each time".into()),
             NotPut::Io(error) => Self::Other(files::io_words(&error)),
         }
@@ -208,7 +208,7 @@ pub(crate) async fn edit_store(
     let lock = locks::acquire(&locks::lock_path(&target), terms)
         .await
         .map_err(|error| match error {
-            LockError::Held(_) => Refused::Held,
+            LockError::Busy(_) => Refused::Busy,
             LockError::Io(error) => Refused::Other(format!("its lock: {}", files::io_words(&error))),
         })?;
     let mut written = Vec::new();

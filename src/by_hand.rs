@@ -209,7 +209,7 @@ fn check_ordered(agent: &AgentView, provider: &str, id: &str) -> Result<(), Stri
 
 fn words(ctx: &Ctx, agent: &AgentView, refused: Refused) -> String {
     match refused {
-        Refused::Held => format!(
+        Refused::Busy => format!(
             "`{}` was locked by another process all the time",
             ctx.host.tilde(&agent.path)
         ),

@@ -10,7 +10,7 @@
 //! pass that hangs ends the daemon, and whoever supervises it starts another.
 
 use crate::ctx::Ctx;
-use crate::edge::listen::{Answer, Listener};
+use crate::edge::listen::{Listener, Response};
 use crate::edge::wake::{Alarm, Asked, Changed, Signals, Watch, manager};
 use crate::edge::{files, schedule, signals};
 use crate::layout;
@@ -571,31 +571,31 @@ fn bad(report: &Report) -> Option<String> {
     (!report.good()).then(|| lines.join("\n"))
 }
 
-fn answer(path: &str, laid_out: Option<&LaidOut>, now: Ms) -> Option<Answer> {
+fn answer(path: &str, laid_out: Option<&LaidOut>, now: Ms) -> Option<Response> {
     match (path, laid_out) {
-        ("/metrics" | "/healthz", None) => Some(Answer::new(503, "no pass has ended yet\n")),
-        ("/metrics", Some(laid_out)) => Some(Answer::new(200, laid_out.page.clone())),
+        ("/metrics" | "/healthz", None) => Some(Response::new(503, "no pass has ended yet\n")),
+        ("/metrics", Some(laid_out)) => Some(Response::new(200, laid_out.page.clone())),
         ("/healthz", Some(laid_out)) => Some(fitness(laid_out, now)),
         _ => None,
     }
 }
 
 /// Whether nolapse itself does its work. What it found is not asked here: a login that ended is no reason to restart it.
-fn fitness(last: &LaidOut, now: Ms) -> Answer {
+fn fitness(last: &LaidOut, now: Ms) -> Response {
     let ago = span((now - last.at).max(0));
     match &last.bad {
         _ if now > last.due.saturating_add(LATE) => {
             let late = span(now - last.due);
-            Answer::new(
+            Response::new(
                 503,
                 format!("the last pass ended {ago} ago, and the next one is {late} late\n"),
             )
         }
-        Some(why) => Answer::new(
+        Some(why) => Response::new(
             503,
             format!("the last pass, {ago} ago, could not do its work:\n{why}\n"),
         ),
-        None => Answer::new(200, format!("ok: the last pass ended {ago} ago\n")),
+        None => Response::new(200, format!("ok: the last pass ended {ago} ago\n")),
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn here(host: &Host) -> Platform {
 
 /// The host as far as an installation needs it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Site {
     /// The user's home.
     pub(crate) home: PathBuf,
     /// `$XDG_CONFIG_HOME`.
@@ -229,7 +229,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 const JOB_ID: &str = "4624";
 
 /// What `platform` needs. `daemon` asks for the resident form where there are two.
-pub(crate) fn plan(platform: Platform, daemon: bool, place: &Place) -> Plan {
+pub(crate) fn plan(platform: Platform, daemon: bool, place: &Site) -> Plan {
     match platform {
         Platform::Systemd => systemd(daemon, place),
         Platform::Termux => termux(daemon, place),
@@ -240,7 +240,7 @@ pub(crate) fn plan(platform: Platform, daemon: bool, place: &Place) -> Plan {
     }
 }
 
-fn systemd(daemon: bool, place: &Place) -> Plan {
+fn systemd(daemon: bool, place: &Site) -> Plan {
     let dir = place.config_home.join("systemd/user");
     let fill = |text: &str| {
         let path = place.claude_dir.as_ref().map(|dir| dir.replace('%', "%%"));
@@ -288,7 +288,7 @@ fn systemd(daemon: bool, place: &Place) -> Plan {
 }
 
 /// A file of `contrib` with this installation's paths.
-fn termux_text(place: &Place, text: &str) -> String {
+fn termux_text(place: &Site, text: &str) -> String {
     let prefix = place.prefix.to_string_lossy();
     let text = text
         .replace("'/usr/bin/nolapse'", &sh_words(&place.words))
@@ -299,7 +299,7 @@ fn termux_text(place: &Place, text: &str) -> String {
     }
 }
 
-fn termux_files(daemon: bool, place: &Place) -> Vec<Planned> {
+fn termux_files(daemon: bool, place: &Site) -> Vec<Planned> {
     let home = |name: &str, text: &str| planned(place.home.join(name), termux_text(place, text), 0o700);
     vec![
         home(".termux/nolapse-job", include_str!("../contrib/termux/job")),
@@ -326,7 +326,7 @@ fn termux_files(daemon: bool, place: &Place) -> Vec<Planned> {
     ]
 }
 
-fn termux(daemon: bool, place: &Place) -> Plan {
+fn termux(daemon: bool, place: &Site) -> Plan {
     let mut files = termux_files(daemon, place);
     let api = "the app Termux:API and `pkg install termux-api`";
     let job = place.home.join(".termux/nolapse-job");
@@ -401,7 +401,7 @@ const HELLO: &str = "nolapse-installed";
 
 /// Our two channels, a first message in the loud one, and the screen with the permissions. Android 13 and later ask for permission
 /// when a screen of the app opens after it has made a channel.
-fn termux_notifications(place: &Place, from: &'static str) -> Vec<Call> {
+fn termux_notifications(place: &Site, from: &'static str) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut hello: Vec<String> = [
         "termux-notification",
@@ -440,7 +440,7 @@ fn termux_notifications(place: &Place, from: &'static str) -> Vec<Call> {
     calls
 }
 
-fn cron(place: &Place) -> Plan {
+fn cron(place: &Site) -> Plan {
     let percent = |text: &str| text.replace('%', "\\%");
     let text = with_path(
         include_str!("../contrib/cron/nolapse"),
@@ -461,7 +461,7 @@ fn cron(place: &Place) -> Plan {
     }
 }
 
-fn launchd(daemon: bool, place: &Place) -> Plan {
+fn launchd(daemon: bool, place: &Site) -> Plan {
     let text = match daemon {
         false => include_str!("../contrib/launchd/nolapse.plist"),
         true => include_str!("../contrib/launchd/nolapse-daemon.plist"),
@@ -495,7 +495,7 @@ fn launchd(daemon: bool, place: &Place) -> Plan {
     }
 }
 
-fn openrc(place: &Place) -> Plan {
+fn openrc(place: &Site) -> Plan {
     let (program, options) = place
         .words
         .split_first()
@@ -526,7 +526,7 @@ fn openrc(place: &Place) -> Plan {
     }
 }
 
-fn runit(place: &Place) -> Plan {
+fn runit(place: &Site) -> Plan {
     let dir = place.svdir.join("nolapse");
     let name = dir.to_string_lossy().into_owned();
     let fill = |text: &str| text.replace("'/usr/bin/nolapse'", &sh_words(&place.words));
@@ -628,8 +628,8 @@ pub(crate) fn missing_dirs(path: &Path, is_dir: impl Fn(&Path) -> bool) -> Vec<P
 mod tests {
     use super::*;
 
-    fn place(words: &[&str]) -> Place {
-        Place {
+    fn place(words: &[&str]) -> Site {
+        Site {
             home: "/home/u".into(),
             config_home: "/home/u/.config".into(),
             data_home: "/home/u/.local/share".into(),

@@ -98,7 +98,7 @@ impl<'a> Pass<'a> {
         }
         let lock = match locks::pass_lock(&ctx.state_dir, PASS_PATIENCE).await {
             Ok(lock) => Some(lock),
-            Err(LockError::Held(_)) => {
+            Err(LockError::Busy(_)) => {
                 problems.push(Problem::at(
                     "pass_running",
                     &ctx.state_dir,

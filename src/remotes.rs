@@ -7,7 +7,7 @@ use crate::edge::progress;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
-use crate::rules::remote::{self, Answer, Failed, Silence, Way};
+use crate::rules::remote::{self, Failed, HostStatus, Silence, Way};
 use crate::types::Ms;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 32;
 const LIMIT: usize = 4 << 20;
 
 /// What one remote said, by its name.
-pub(crate) type Heard = (String, Result<Answer, Failed>);
+pub(crate) type Heard = (String, Result<HostStatus, Failed>);
 
 /// Hosts that are being asked. Holds no lock: an answer may take its time.
 #[derive(Debug, Default)]
@@ -143,7 +143,7 @@ fn spec(ctx: &Ctx, remote: &RemoteConfig) -> Spec {
     }
 }
 
-async fn one(spec: Spec) -> Result<Answer, Failed> {
+async fn one(spec: Spec) -> Result<HostStatus, Failed> {
     let output = subprocess::run(spec).await.map_err(|_| Silence::NoSsh)?;
     let answer = match output.stdout.len() <= LIMIT {
         true => remote::parse(&output.stdout),

@@ -123,7 +123,7 @@ impl Tail {
                 Vec::new()
             }
             // asked again at the next pass
-            Err(LockError::Held(_)) => Vec::new(),
+            Err(LockError::Busy(_)) => Vec::new(),
         }
     }
 

@@ -145,7 +145,7 @@ fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> Result<T, Fatal>) ->
     });
     block_on(changed)?.map_err(|error| {
         let hint = match error {
-            LockError::Held(_) => "try again in a minute",
+            LockError::Busy(_) => "try again in a minute",
             LockError::Io(_) => "make it writable, or name another with `--state-dir`",
         };
         Fatal::Usage(error.of_pass(&ctx.host.tilde(&ctx.state_dir)), hint.into())

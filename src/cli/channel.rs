@@ -7,7 +7,8 @@ use crate::edge::random;
 use crate::layout::one_line;
 use crate::notify::{Channel, Endpoint};
 use crate::report::Exit;
-use crate::rules::menu::{self, Need};
+use crate::rules::keys::{self, Need};
+use crate::rules::menu;
 use crate::secret::Secret;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -67,11 +68,11 @@ pub(super) struct Asked {
 /// `TYPE[=VALUE]` and further `KEY=VALUE`s.
 pub(super) fn asked(spec: &str, more: &[String]) -> Result<Asked, Fatal> {
     let (word, mut pairs) = menu::take_apart(spec, &names);
-    if menu::offer(&word).is_none() {
+    if keys::offer(&word).is_none() {
         return Err(unknown(
             "type of channel",
             &word,
-            menu::OFFERS.iter().map(|offer| offer.word),
+            keys::OFFERS.iter().map(|offer| offer.word),
         ));
     }
     for one in more {
@@ -194,12 +195,12 @@ fn missing(
     asker: &mut Asker,
     said: &mut Vec<String>,
 ) -> Result<(), Fatal> {
-    let Some(offer) = menu::offer(word) else { return Ok(()) };
+    let Some(offer) = keys::offer(word) else { return Ok(()) };
     let given = |key: &str| {
         let ways = [key.to_owned(), format!("{key}_file"), format!("{key}_env")];
         pairs.iter().any(|(given, _)| ways.contains(given))
     };
-    let lacks: Vec<&menu::Ask> = offer.asks.iter().filter(|ask| !given(ask.key)).collect();
+    let lacks: Vec<&keys::Ask> = offer.asks.iter().filter(|ask| !given(ask.key)).collect();
     // a topic can be made up
     let made = |key: &str| offer.asks.iter().any(|ask| ask.key == key && ask.need == Need::Made);
     let needed: Vec<&str> = keys
@@ -252,7 +253,7 @@ fn missing(
     Ok(())
 }
 
-fn answer(ask: &menu::Ask, takes: Takes, asker: &mut Asker) -> Result<Secret, Fatal> {
+fn answer(ask: &keys::Ask, takes: Takes, asker: &mut Asker) -> Result<Secret, Fatal> {
     if !Asker::somebody() {
         return Ok(Secret::new(""));
     }
@@ -412,15 +413,13 @@ mod tests {
 
     #[test]
     fn the_menu_offers_every_type_and_asks_for_all_that_it_needs() {
-        let types = crate::rules::keys::SECTIONS
-            .iter()
-            .filter_map(|section| section.of_type);
+        let types = keys::SECTIONS.iter().filter_map(|section| section.of_type);
         let mut types: Vec<&str> = types.chain(["log"]).collect();
         types.sort_unstable();
-        let mut offered: Vec<&str> = menu::OFFERS.iter().map(|offer| offer.word).collect();
+        let mut offered: Vec<&str> = keys::OFFERS.iter().map(|offer| offer.word).collect();
         offered.sort_unstable();
         assert_eq!(offered, types);
-        for offer in menu::OFFERS {
+        for offer in keys::OFFERS {
             let keys = edit::keys("channel", Some(offer.word));
             for key in keys.iter().filter(|key| key.needed && key.name != "type") {
                 let ask = offer.asks.iter().find(|ask| ask.key == key.name);

@@ -9,7 +9,7 @@ use crate::edge::replace;
 use crate::edge::subprocess::{self, Spec, Status};
 use crate::edge::termux;
 use crate::heard;
-use crate::install::{self, Call, Done, Entry, Manifest, Place, Plan, Planned, Platform, Written, sha256};
+use crate::install::{self, Call, Done, Entry, Manifest, Plan, Planned, Platform, Site, Written, sha256};
 use crate::layout;
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
@@ -219,7 +219,7 @@ pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fat
 }
 
 /// The host, and how the service is to run nolapse.
-pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
+pub(super) fn place(setup: &Setup) -> Result<Site, Fatal> {
     let host = &setup.host;
     let bad = |what: &str| {
         Fatal::Usage(
@@ -259,7 +259,7 @@ pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
         .filter(|dir| !["/usr/local/bin", "/usr/bin", "/bin"].contains(dir))
         .filter(|dir| !dir.chars().any(|c| c.is_control() || "\"\\:".contains(c)))
         .find(|dir| files::is_file(&Path::new(dir).join("claude")));
-    Ok(Place {
+    Ok(Site {
         home: host.home.clone(),
         config_home: match host.var_nonblank("XDG_CONFIG_HOME").map(PathBuf::from) {
             Some(dir) if dir.is_absolute() => dir,
@@ -285,11 +285,11 @@ pub(super) fn place(setup: &Setup) -> Result<Place, Fatal> {
 }
 
 /// Whether systemd ends the user's services with the last logout.
-pub(super) fn linger_is_off(setup: &Setup, place: &Place) -> Result<bool, Fatal> {
+pub(super) fn linger_is_off(setup: &Setup, place: &Site) -> Result<bool, Fatal> {
     Ok(Doing::new(setup)?.lingers_not(place))
 }
 
-fn user(place: &Place) -> String {
+fn user(place: &Site) -> String {
     place.user.clone().unwrap_or_else(|| place.uid.to_string())
 }
 
@@ -570,7 +570,7 @@ impl<'a> Doing<'a> {
         ))
     }
 
-    fn linger(&self, place: &Place, linger: Linger) -> Result<(), Fatal> {
+    fn linger(&self, place: &Site, linger: Linger) -> Result<(), Fatal> {
         if !self.lingers_not(place) {
             return Ok(());
         }
@@ -590,14 +590,14 @@ impl<'a> Doing<'a> {
     }
 
     /// Whether the user's services end with the last logout.
-    fn lingers_not(&self, place: &Place) -> bool {
+    fn lingers_not(&self, place: &Site) -> bool {
         let words = ["loginctl", "show-user", "--property=Linger", "--value", &user(place)];
         let show = Call::new("systemd", Done::Success, &words);
         self.call(&show).is_ok_and(|said| said.trim() == "no")
     }
 
     /// Switches one platform off and removes what was written for it.
-    fn take_out(&mut self, platform: Platform, place: &Place) -> Result<(), Fatal> {
+    fn take_out(&mut self, platform: Platform, place: &Site) -> Result<(), Fatal> {
         let Some(entry) = self.manifest.installed.get(platform.word()).cloned() else {
             return Ok(());
         };

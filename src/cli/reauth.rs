@@ -197,7 +197,7 @@ pub(super) fn by_notification(ctx: &Ctx, sign_in: &SignIn) -> Result<Exit, Fatal
     let code = dir.join(phone::CODE);
     let lock = match block_on(locks::pass_lock(&dir, Duration::ZERO))? {
         Ok(lock) => lock,
-        Err(LockError::Held(_)) => {
+        Err(LockError::Busy(_)) => {
             // no code: the page and the field are shown again
             files::publish(&code, b"again\n", 0o600)?;
             return Ok(Exit::Fine);

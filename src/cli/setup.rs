@@ -13,7 +13,7 @@ use crate::look;
 use crate::notify::ChannelKind;
 use crate::report::{Exit, Style};
 use crate::rules::doctor::Runs;
-use crate::rules::menu;
+use crate::rules::keys;
 use crate::rules::view::View;
 use crate::rules::wording::quote;
 use crate::types::Severity;
@@ -191,7 +191,7 @@ impl Doing<'_> {
     /// A type out of the menu; `None` for none.
     fn choose(&mut self, reached: bool) -> Result<Option<&'static str>, Fatal> {
         self.say("How do you want to be notified?")?;
-        for (n, offer) in menu::OFFERS.iter().enumerate() {
+        for (n, offer) in keys::OFFERS.iter().enumerate() {
             let about = crate::layout::hang(offer.about, 18, self.style.width);
             print(&format!("{:>2}  {:<13} {about}\n", n + 1, offer.word))?;
         }
@@ -209,11 +209,11 @@ impl Doing<'_> {
             let by_number = answer
                 .parse::<usize>()
                 .ok()
-                .and_then(|n| menu::OFFERS.get(n.checked_sub(1)?));
-            if let Some(offer) = by_number.or_else(|| menu::offer(&answer)) {
+                .and_then(|n| keys::OFFERS.get(n.checked_sub(1)?));
+            if let Some(offer) = by_number.or_else(|| keys::offer(&answer)) {
                 return Ok(Some(offer.word));
             }
-            let words = menu::OFFERS.iter().map(|offer| offer.word);
+            let words = keys::OFFERS.iter().map(|offer| offer.word);
             say(&format!("{}\n", unknown("type of channel", &answer, words)))?;
         }
     }

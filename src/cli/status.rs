@@ -14,7 +14,7 @@ use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::memory::Ledger;
-use crate::rules::nagios::{self, State};
+use crate::rules::nagios::{self, PluginState};
 use crate::rules::story;
 use crate::rules::view::View;
 use crate::rules::wording;
@@ -153,7 +153,7 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
         // a plugin's words are looked for on stdout
         (Err(Fatal::Config(error)), Format::Nagios) => {
             let said: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-            print(&nagios::text(State::Unknown, &said, &[], 0, 0))?;
+            print(&nagios::text(PluginState::Unknown, &said, &[], 0, 0))?;
             return Ok(Exit::Unknown);
         }
         (Err(error), _) => return Err(error),
@@ -203,12 +203,12 @@ fn needs(ctx: &Ctx, view: &View, exit: Exit, firing: &[Alert]) -> Vec<String> {
 }
 
 /// The same as a monitoring plugin says it, whose codes 1 and 2 mean the reverse.
-fn plugin(ctx: &Ctx, view: &View, state: State, mut lines: Vec<String>) -> Result<Exit, Fatal> {
+fn plugin(ctx: &Ctx, view: &View, state: PluginState, mut lines: Vec<String>) -> Result<Exit, Fatal> {
     let code = match state {
-        State::Ok => Exit::Fine,
-        State::Warning => Exit::Lapsed,
-        State::Critical => Exit::Expiring,
-        State::Unknown => Exit::Unknown,
+        PluginState::Ok => Exit::Fine,
+        PluginState::Warning => Exit::Lapsed,
+        PluginState::Critical => Exit::Expiring,
+        PluginState::Unknown => Exit::Unknown,
     };
     let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let found = format!(
@@ -217,7 +217,7 @@ fn plugin(ctx: &Ctx, view: &View, state: State, mut lines: Vec<String>) -> Resul
         counted(view.agents.len(), "agent")
     );
     match (lines.len(), state) {
-        (0, State::Ok) => lines.push(format!("{found}: nothing needs you")),
+        (0, PluginState::Ok) => lines.push(format!("{found}: nothing needs you")),
         (0, _) => lines.push(format!("{found}: see `nolapse status`")),
         (1, _) => {}
         (more, _) if !report::nothing(view) => lines[0].push_str(&format!(" (and {} more)", more - 1)),

@@ -38,7 +38,7 @@ pub(crate) struct About<'a> {
     /// What is wrong with it; the context then holds the defaults.
     pub(crate) config_error: Option<ConfigError>,
     /// The host as an installation sees it; `None` where a service would not look at this home.
-    pub(crate) place: Option<install::Place>,
+    pub(crate) place: Option<install::Site>,
     /// This program.
     pub(crate) exe: Option<&'a Path>,
 }
@@ -52,12 +52,12 @@ pub(crate) struct Exam {
 }
 
 /// Who makes passes on this home; `place` is `None` where a service would not look at it.
-pub(crate) async fn runs(ctx: &Ctx, place: Option<&install::Place>) -> Runs {
+pub(crate) async fn runs(ctx: &Ctx, place: Option<&install::Site>) -> Runs {
     run_by(ctx, place).await.0
 }
 
 /// The same, and what makes them, in words; nothing but the number of a daemon that was started by hand.
-pub(crate) async fn run_by(ctx: &Ctx, place: Option<&install::Place>) -> (Runs, Vec<String>) {
+pub(crate) async fn run_by(ctx: &Ctx, place: Option<&install::Site>) -> (Runs, Vec<String>) {
     let daemons = running::daemons(ctx);
     let ways = match place {
         Some(place) => ways::ask_all(ctx, ways::find(ctx, place)).await,

@@ -57,7 +57,7 @@ async fn tidy(ctx: &Ctx, fixes: &[Fix]) -> Option<Vec<Repaired>> {
         tracing::warn!("history: {}", files::io_words(&error));
     }
     let lock = match locks::pass_lock(&ctx.state_dir, Duration::from_secs(20)).await {
-        Err(LockError::Held(_)) => return None,
+        Err(LockError::Busy(_)) => return None,
         other => other.ok(),
     };
     let mut all = Vec::new();
@@ -114,7 +114,7 @@ async fn clear(path: &Path, stale_after: Duration, watch: &mut Watch) -> Repaire
     match locks::clear_watched(path, limits(stale_after), watch).await {
         Ok(Cleared::Removed) => Repaired::Done,
         Ok(Cleared::Gone) => Repaired::Left("it is gone already".into()),
-        Ok(Cleared::Held) => Repaired::Left("somebody holds it again".into()),
+        Ok(Cleared::Busy) => Repaired::Left("somebody holds it again".into()),
         Err(error) => Repaired::Left(files::io_words(&error)),
     }
 }

@@ -22,7 +22,7 @@ const USERS: &str = "the crontab";
 pub(super) type Found = (Way, Option<Call>);
 
 /// Every way in which it is installed, as files say it.
-pub(super) fn find(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
+pub(super) fn find(ctx: &Ctx, place: &install::Site) -> Vec<Found> {
     let mut found = written_down(ctx, place);
     let more = enabled_units(ctx, place, &found);
     found.extend(more);
@@ -74,7 +74,7 @@ fn by_cron(ctx: &Ctx, ways: &mut Vec<Way>, crontab: Option<&str>) {
 }
 
 /// What `install` wrote down.
-fn written_down(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
+fn written_down(ctx: &Ctx, place: &install::Site) -> Vec<Found> {
     let manifest: Manifest = files::read_ours(&ctx.state_dir.join("install.json"))
         .ok()
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
@@ -87,7 +87,7 @@ fn written_down(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
         .collect()
 }
 
-fn entered(ctx: &Ctx, place: &install::Place, platform: Platform, entry: &Entry) -> Found {
+fn entered(ctx: &Ctx, place: &install::Site, platform: Platform, entry: &Entry) -> Found {
     let plan = install::plan(platform, entry.daemon, place);
     let once = |path: &Path| plan.files.iter().any(|file| file.once && file.path == *path);
     let gone = entry
@@ -121,7 +121,7 @@ fn entered(ctx: &Ctx, place: &install::Place, platform: Platform, entry: &Entry)
 }
 
 /// systemd's units for users that are enabled and not among `known`: a package's, or made by hand.
-fn enabled_units(ctx: &Ctx, place: &install::Place, known: &[Found]) -> Vec<Found> {
+fn enabled_units(ctx: &Ctx, place: &install::Site, known: &[Found]) -> Vec<Found> {
     let own = place.config_home.join("systemd/user");
     let mut found = Vec::new();
     for (unit, dir, daemon) in [
@@ -160,7 +160,7 @@ fn enabled_units(ctx: &Ctx, place: &install::Place, known: &[Found]) -> Vec<Foun
 }
 
 /// The system's timer for this user.
-fn system_timer(place: &install::Place) -> Option<Found> {
+fn system_timer(place: &install::Site) -> Option<Found> {
     let template = format!("nolapse@{}.timer", place.user.as_deref().unwrap_or_default());
     let enabled = Path::new("/etc/systemd/system/timers.target.wants").join(&template);
     files::exists(&enabled).then(|| {
@@ -177,7 +177,7 @@ fn system_timer(place: &install::Place) -> Option<Found> {
 }
 
 /// The system's crontabs that run it as this user (crontab(5): the sixth field of a line is the user).
-fn system_crontabs(ctx: &Ctx, place: &install::Place) -> Vec<Found> {
+fn system_crontabs(ctx: &Ctx, place: &install::Site) -> Vec<Found> {
     let user = place.user.as_deref().unwrap_or_default();
     let dir = Path::new("/etc/cron.d");
     let paths = files::list(dir).into_iter().map(|name| dir.join(name));

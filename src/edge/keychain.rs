@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 /// What `security` said.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Item {
     /// The item's value.
     Found(Secret),
     /// There is no such item (exit 44).
-    NoItem,
+    Absent,
     /// The keychain is locked (exit 36).
     Locked,
     /// Anything else.
@@ -22,7 +22,7 @@ pub(crate) enum Answer {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks for the generic password `service` of `account`.
-pub(crate) fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str, &'e str)>) -> Answer {
+pub(crate) fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (&'e str, &'e str)>) -> Item {
     let child = Command::new("security")
         .args(["find-generic-password", "-a", account, "-w", "-s", service])
         .env_clear()
@@ -33,7 +33,7 @@ pub(crate) fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (
         .spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(_) => return Answer::Failed,
+        Err(_) => return Item::Failed,
     };
     let begun = Instant::now();
     let status = loop {
@@ -43,7 +43,7 @@ pub(crate) fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Answer::Failed;
+                return Item::Failed;
             }
         }
     };
@@ -55,12 +55,12 @@ pub(crate) fn find<'e>(service: &str, account: &str, env: impl Iterator<Item = (
                 .take()
                 .map(|out| out.take(super::files::LIMIT).read_to_string(&mut text));
             match read {
-                Some(Ok(_)) => Answer::Found(Secret::new(text.trim_end_matches('\n'))),
-                _ => Answer::Failed,
+                Some(Ok(_)) => Item::Found(Secret::new(text.trim_end_matches('\n'))),
+                _ => Item::Failed,
             }
         }
-        Some(44) => Answer::NoItem,
-        Some(36) => Answer::Locked,
-        _ => Answer::Failed,
+        Some(44) => Item::Absent,
+        Some(36) => Item::Locked,
+        _ => Item::Failed,
     }
 }

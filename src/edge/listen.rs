@@ -36,14 +36,14 @@ const IGNORED: usize = 64 << 10;
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// The status code.
     pub(crate) status: u16,
     /// The body, plain text.
     pub(crate) body: Arc<str>,
 }
 
-impl Answer {
+impl Response {
     /// An answer of plain text.
     pub(crate) fn new(status: u16, body: impl Into<Arc<str>>) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Answer {
 }
 
 /// What lies at a path; `None` for nothing.
-pub(crate) type Pages = dyn Fn(&str) -> Option<Answer> + Send + Sync;
+pub(crate) type Pages = dyn Fn(&str) -> Option<Response> + Send + Sync;
 
 /// A listener that is bound and not served yet.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ async fn read_head(stream: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<()>
 /// An answer with what HTTP wants to know beside it.
 #[derive(Debug, PartialEq, Eq)]
 struct Reply {
-    answer: Answer,
+    answer: Response,
     /// HEAD wants to know about the body, and not have it.
     head_only: bool,
 }
@@ -168,7 +168,7 @@ struct Reply {
 impl Reply {
     fn of(status: u16, body: &str) -> Self {
         Self {
-            answer: Answer::new(status, body),
+            answer: Response::new(status, body),
             head_only: false,
         }
     }
@@ -239,7 +239,7 @@ fn reply(head: &[u8], pages: &Pages) -> Reply {
     };
     let target = request.path.unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
-    let answer = pages(path).unwrap_or_else(|| Answer::new(404, "there are /metrics and /healthz\n"));
+    let answer = pages(path).unwrap_or_else(|| Response::new(404, "there are /metrics and /healthz\n"));
     Reply { answer, head_only }
 }
 
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     fn status(head: &str) -> u16 {
-        let pages = |path: &str| (path == "/metrics").then(|| Answer::new(200, "page\n"));
+        let pages = |path: &str| (path == "/metrics").then(|| Response::new(200, "page\n"));
         reply(head.as_bytes(), &pages).answer.status
     }
 
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn the_answer_to_head_has_the_length_and_not_the_body() {
         let reply = Reply {
-            answer: Answer::new(405, "gr\u{fc}n"),
+            answer: Response::new(405, "gr\u{fc}n"),
             head_only: true,
         };
         let text = String::from_utf8(reply.bytes(Clock::Fixed(1_769_000_000_000))).unwrap();

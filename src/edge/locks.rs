@@ -49,7 +49,7 @@ pub(crate) struct Terms {
 pub(crate) enum LockError {
     /// A live holder kept it for longer than we wait.
     #[error("held by another process for more than {0:?}")]
-    Held(Duration),
+    Busy(Duration),
     /// The system refused, or something that is no lock is in its place ([`is_obstacle`]).
     #[error("{}", files::io_words(.0))]
     Io(#[from] io::Error),
@@ -59,15 +59,15 @@ impl LockError {
     /// Why the state directory could not be changed, in words.
     pub(crate) fn of_pass(&self, state_dir: &str) -> String {
         match self {
-            Self::Held(wait) => format!("another pass has been running for {} s", wait.as_secs()),
+            Self::Busy(wait) => format!("another pass has been running for {} s", wait.as_secs()),
             Self::Io(error) => format!("the state directory `{state_dir}`: {}", files::io_words(error)),
         }
     }
 }
 
-/// A lock that is held, and released when dropped. While it is held for long, [`Held::touch`] keeps it fresh.
+/// A lock that is held, and released when dropped. While it is held for long, [`LockGuard::touch`] keeps it fresh.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct LockGuard {
     path: PathBuf,
     kind: Kind,
     identity: (u64, u64),
@@ -87,16 +87,16 @@ pub(crate) fn lock_path(target: &Path) -> PathBuf {
 /// Waits for the lock at `path` and takes it.
 ///
 /// # Errors
-/// [`LockError::Held`] after `terms.wait`; otherwise what the system refuses.
-pub(crate) async fn acquire(path: &Path, terms: Terms) -> Result<Held, LockError> {
+/// [`LockError::Busy`] after `terms.wait`; otherwise what the system refuses.
+pub(crate) async fn acquire(path: &Path, terms: Terms) -> Result<LockGuard, LockError> {
     acquire_watching(path, terms, &mut Watch::default()).await
 }
 
 /// [`acquire`] for who tries several times, or several locks: what was seen to be stale is remembered in `watch`.
 ///
 /// # Errors
-/// [`LockError::Held`] after `terms.wait`; otherwise what the system refuses.
-pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watch) -> Result<Held, LockError> {
+/// [`LockError::Busy`] after `terms.wait`; otherwise what the system refuses.
+pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watch) -> Result<LockGuard, LockError> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(15);
     let mut waiting = None;
@@ -106,7 +106,7 @@ pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watc
         }
         waiting.get_or_insert_with(|| progress::waiting(|| format!("the lock `{}`", path.display())));
         if begun.elapsed() >= terms.wait {
-            return Err(LockError::Held(terms.wait));
+            return Err(LockError::Busy(terms.wait));
         }
         tokio::time::sleep(pause.min(terms.wait.saturating_sub(begun.elapsed()))).await;
         // grows to a quarter second: short enough to get in between the agents' own tries
@@ -118,12 +118,12 @@ pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watc
 ///
 /// # Errors
 /// What the system refuses.
-pub(crate) fn try_acquire(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Option<Held>> {
+pub(crate) fn try_acquire(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Option<LockGuard>> {
     if let Some(held) = make(path, terms.kind)? {
         return Ok(Some(held));
     }
     let taken_over = match clear_dead(path, terms, watch)? {
-        Cleared::Held => return Ok(None),
+        Cleared::Busy => return Ok(None),
         Cleared::Removed => {
             tracing::info!(lock = %path.display(), "cleared a stale lock");
             true
@@ -184,7 +184,7 @@ pub(crate) enum Cleared {
     /// There was none.
     Gone,
     /// It is somebody's, or has not been watched for long enough, and was left alone.
-    Held,
+    Busy,
 }
 
 /// Removes a lock whose holder died, once it has stood still for a heartbeat. It is looked at again just before: whoever took
@@ -203,11 +203,11 @@ pub(crate) fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Re
         ));
     }
     if !seen.stale || !seen.known_dead && watch.still_since(path, &seen) < terms.heartbeat {
-        return Ok(Cleared::Held);
+        return Ok(Cleared::Busy);
     }
     match look(path, terms.stale_after)? {
         Some(again) if again.stale && (again.identity, again.touched) == (seen.identity, seen.touched) => {}
-        Some(_) => return Ok(Cleared::Held),
+        Some(_) => return Ok(Cleared::Busy),
         None => return Ok(Cleared::Gone),
     }
     let removed = match seen.is_dir() {
@@ -219,7 +219,7 @@ pub(crate) fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Re
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Cleared::Gone),
         // somebody was quicker, with a lock of the other kind
         Err(error) if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory) => {
-            Ok(Cleared::Held)
+            Ok(Cleared::Busy)
         }
         Err(error) => Err(error),
     }
@@ -232,7 +232,7 @@ pub(crate) fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Re
 pub(crate) async fn clear_watched(path: &Path, terms: Terms, watch: &mut Watch) -> io::Result<Cleared> {
     let cleared = clear_dead(path, terms, watch)?;
     match look(path, terms.stale_after)? {
-        Some(seen) if cleared == Cleared::Held && seen.stale => {
+        Some(seen) if cleared == Cleared::Busy && seen.stale => {
             let _waiting = progress::waiting(|| format!("the lock `{}` to move", path.display()));
             tokio::time::sleep(terms.heartbeat.saturating_sub(watch.still_since(path, &seen))).await;
             clear_dead(path, terms, watch)
@@ -424,7 +424,7 @@ pub(crate) fn pid_in(bytes: &[u8]) -> Option<i32> {
 
 /// Makes the lock and looks at what was made, through one handle; `None` where something is there already, or somebody
 /// removed what we made in the same moment.
-fn make(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
+fn make(path: &Path, kind: Kind) -> io::Result<Option<LockGuard>> {
     let body = body();
     let made = match kind {
         Kind::Directory => fs::DirBuilder::new().mode(0o755).create(path),
@@ -435,9 +435,9 @@ fn make(path: &Path, kind: Kind) -> io::Result<Option<Held>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(error) => return Err(error),
     }
-    let own = |file: File| -> io::Result<Held> {
+    let own = |file: File| -> io::Result<LockGuard> {
         let meta = file.metadata()?;
-        let mut held = Held {
+        let mut held = LockGuard {
             path: path.to_owned(),
             kind,
             identity: (meta.dev(), meta.ino()),
@@ -545,7 +545,7 @@ fn body() -> String {
     )
 }
 
-impl Held {
+impl LockGuard {
     /// Keeps the lock fresh; call it every few seconds while holding it. OpenClaw takes a file whose `createdAt` or mtime is
     /// older than its limit (30 s for a store) for stale, though its holder lives: that is renewed in place, in our own file,
     /// so that one which a peer made in the meantime is not written.
@@ -609,7 +609,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         // a lock that is not ours any more is never touched
         if self.is_ours() {
@@ -623,11 +623,11 @@ impl Drop for Held {
 
 /// Several locks that are held together, in the order in which they were taken; they are released in the other.
 #[derive(Debug, Default)]
-pub(crate) struct Group(Vec<Held>);
+pub(crate) struct Group(Vec<LockGuard>);
 
 impl Group {
     /// Adds one.
-    pub(crate) fn add(&mut self, held: Held) {
+    pub(crate) fn add(&mut self, held: LockGuard) {
         self.0.push(held);
     }
 
@@ -641,14 +641,14 @@ impl Group {
         ours
     }
 
-    /// Whether one of them was somebody's who has stopped: see [`Held::was_taken_over`].
+    /// Whether one of them was somebody's who has stopped: see [`LockGuard::was_taken_over`].
     pub(crate) fn were_taken_over(&self) -> bool {
-        self.0.iter().any(Held::was_taken_over)
+        self.0.iter().any(LockGuard::was_taken_over)
     }
 
     /// Whether all are still ours.
     pub(crate) fn are_ours(&self) -> bool {
-        self.0.iter().all(Held::is_ours)
+        self.0.iter().all(LockGuard::is_ours)
     }
 
     /// Where they are, in their order.
@@ -670,7 +670,7 @@ pub(crate) struct PassLock(#[expect(dead_code, reason = "held open, never read")
 /// Waits for the pass lock in `state_dir`.
 ///
 /// # Errors
-/// [`LockError::Held`] after `wait`; otherwise what the system refuses.
+/// [`LockError::Busy`] after `wait`; otherwise what the system refuses.
 pub(crate) async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLock, LockError> {
     use rustix::fs::{FlockOperation, flock};
     // a link or FIFO in its place is refused, not waited for
@@ -685,7 +685,7 @@ pub(crate) async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLo
                 waiting.get_or_insert_with(|| progress::waiting(|| "another pass to end".into()));
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held(wait)),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Busy(wait)),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(LockError::Io(error.into())),
         }
@@ -734,7 +734,7 @@ mod tests {
         }
     }
 
-    fn take(path: &Path, terms: Terms) -> io::Result<Option<Held>> {
+    fn take(path: &Path, terms: Terms) -> io::Result<Option<LockGuard>> {
         try_acquire(path, terms, &mut Watch::default())
     }
 
@@ -984,7 +984,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.json.lock");
         let held = take(&path, TERMS).unwrap().unwrap();
-        assert!(matches!(acquire(&path, TERMS).await, Err(LockError::Held(_))));
+        assert!(matches!(acquire(&path, TERMS).await, Err(LockError::Busy(_))));
         let patient = Terms {
             wait: Duration::from_secs(20),
             ..TERMS
@@ -1002,7 +1002,7 @@ mod tests {
         let first = pass_lock(dir.path(), Duration::ZERO).await.unwrap();
         assert!(matches!(
             pass_lock(dir.path(), Duration::ZERO).await,
-            Err(LockError::Held(_))
+            Err(LockError::Busy(_))
         ));
         drop(first);
         pass_lock(dir.path(), Duration::ZERO).await.unwrap();

@@ -123,7 +123,7 @@ const HOST: u64 = 0xEFFF_FFFC;
 
 /// Where this process is: in no namespace, or in the host's, or in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PidSpace {
     /// In the host's, or the system has none.
     Host,
     /// In one below it.
@@ -131,10 +131,10 @@ pub(crate) enum Place {
 }
 
 /// Where this process is.
-pub(crate) fn place() -> Place {
+pub(crate) fn place() -> PidSpace {
     match namespace() {
-        None | Some(HOST) => Place::Host,
-        Some(_) => Place::Below,
+        None | Some(HOST) => PidSpace::Host,
+        Some(_) => PidSpace::Below,
     }
 }
 

@@ -308,18 +308,24 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_is_dropped_ends_its_program_and_one_that_left_a_helper_is_not_held() {
         let dir = tempfile::tempdir().unwrap();
-        let mark = dir.path().join("alive");
-        let script = format!("while :; do touch {}; sleep 0.02; done", mark.display());
+        let fifo = dir.path().join("alive");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&fifo)
+                .status()
+                .unwrap()
+                .success()
+        );
+        // what it started holds it open as long as it lives
+        let script = format!("exec 9>{}; sleep 1000 & wait", fifo.display());
         for link in [Link::Pipes, Link::Terminal] {
             let session = sh(&script, link);
-            while !mark.exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            // waits until the program has opened it
+            let alive = std::fs::File::open(&fifo).unwrap();
+            let mut alive = tokio::net::unix::pipe::Receiver::from_file(alive).unwrap();
             drop(session);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            std::fs::remove_file(&mark).unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            assert!(!mark.exists(), "{link:?}");
+            let ended = timeout(Duration::from_secs(5), alive.read_to_end(&mut Vec::new())).await;
+            assert!(ended.is_ok(), "{link:?}");
         }
         let mut session = sh("sleep 20 & echo done", Link::Pipes);
         assert!(timeout(Duration::from_secs(5), to_the_end(&mut session)).await.unwrap());

@@ -269,11 +269,17 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_blocks_is_ended_with_all_it_started() {
         let dir = tempfile::tempdir().unwrap();
-        let mark = dir.path().join("alive");
-        let script = format!(
-            "(while :; do touch {0}; sleep 0.02; done) & echo begun; wait",
-            mark.display()
+        let fifo = dir.path().join("alive");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&fifo)
+                .status()
+                .unwrap()
+                .success()
         );
+        let mut alive = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&fifo).unwrap();
+        // the helper holds it open as long as it lives
+        let script = format!("exec 9>{}; sleep 1000 & echo begun; wait", fifo.display());
         let begun = Instant::now();
         let output = run(sh(&script, 300)).await.unwrap();
         assert_eq!(
@@ -281,10 +287,8 @@ mod tests {
             (Status::TimedOut, &b"begun\n"[..])
         );
         assert!(begun.elapsed() < Duration::from_secs(3));
-        assert!(mark.exists());
-        std::fs::remove_file(&mark).unwrap();
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        assert!(!mark.exists(), "a helper outlived the group");
+        let ended = timeout(Duration::from_secs(5), alive.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "a helper outlived the group");
     }
 
     #[tokio::test]

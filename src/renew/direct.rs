@@ -106,7 +106,7 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
     let target = Login::new(id, place);
     let locks = match target.lock().await {
         Ok(locks) => locks,
-        Err(LockError::Held(_)) => return Attempt::failed(target.busy()),
+        Err(LockError::Busy(_)) => return Attempt::failed(target.busy()),
         Err(LockError::Io(error)) => {
             return Attempt::failed(problem(
                 "login_not_writable",

@@ -22,7 +22,7 @@ use crate::rules::agent::{Edit, Put};
 use crate::rules::agent::{Generation, RefreshLocks, StateDir};
 use crate::rules::login;
 use crate::rules::memory::Ledger;
-use crate::rules::neighbours::{self, Neighbours, Place};
+use crate::rules::neighbours::{self, Neighbours, Sight};
 use crate::rules::renew::{self as rule, Not, OwnCase, Record};
 use crate::rules::view::{AgentView, View, copy_key};
 use crate::secret::{Fingerprint, SecretUrl};
@@ -139,7 +139,7 @@ impl Grant for StoreGrant<'_> {
         // the recorded holder may be stopped, with an answer on its way
         while owner::is_held(&self.owner_record()) {
             if begun.elapsed() >= PATIENCE {
-                return Err(LockError::Held(PATIENCE));
+                return Err(LockError::Busy(PATIENCE));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -348,9 +348,9 @@ fn openclaw() -> Neighbours {
     });
     Neighbours {
         place: match (process::place(), process::others_are_hidden()) {
-            (process::Place::Below, _) => Place::Container,
-            (process::Place::Host, true) => Place::HostHidden,
-            (process::Place::Host, false) => Place::Host,
+            (process::PidSpace::Below, _) => Sight::Container,
+            (process::PidSpace::Host, true) => Sight::HostHidden,
+            (process::PidSpace::Host, false) => Sight::Host,
         },
         here: levels.iter().filter(|level| **level == 0).count(),
         below: levels.iter().filter(|level| **level > 0).count(),
@@ -366,7 +366,7 @@ async fn one(
 ) -> Attempt {
     let locks = match before.lock().await {
         Ok(locks) => locks,
-        Err(LockError::Held(_)) => return Attempt::failed(before.busy()),
+        Err(LockError::Busy(_)) => return Attempt::failed(before.busy()),
         Err(LockError::Io(error)) => {
             return Attempt::failed(before.not_writable("its store cannot be locked", &error));
         }

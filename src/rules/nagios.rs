@@ -11,7 +11,7 @@ const LINES: usize = 20;
 
 /// The four states of the convention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum PluginState {
     /// 0.
     Ok,
     /// 1.
@@ -22,7 +22,7 @@ pub(crate) enum State {
     Unknown,
 }
 
-impl State {
+impl PluginState {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "OK",
@@ -34,23 +34,23 @@ impl State {
 }
 
 /// The state: the worse of the judged exit code (the agents' own: 1 lapsed, 2 expiring) and the loudest alert that fires.
-pub(crate) fn state(exit: u8, firing: &[Alert]) -> State {
+pub(crate) fn state(exit: u8, firing: &[Alert]) -> PluginState {
     let judged = match exit {
-        0 => State::Ok,
-        1 => State::Critical,
-        2 => State::Warning,
-        _ => State::Unknown,
+        0 => PluginState::Ok,
+        1 => PluginState::Critical,
+        2 => PluginState::Warning,
+        _ => PluginState::Unknown,
     };
     match firing.iter().map(|alert| alert.severity).max() {
-        Some(Severity::Critical) if judged != State::Unknown => State::Critical,
-        Some(Severity::Warning) if judged == State::Ok => State::Warning,
+        Some(Severity::Critical) if judged != PluginState::Unknown => PluginState::Critical,
+        Some(Severity::Warning) if judged == PluginState::Ok => PluginState::Warning,
         _ => judged,
     }
 }
 
 /// The whole text. The first of `lines` goes into the first line; `ends` is each login's name with the moment at which it needs
 /// a human, and `warn` how long before that it is called expiring, [`Ms`].
-pub(crate) fn text(state: State, lines: &[String], ends: &[(String, Option<Ms>)], warn: Ms, now: Ms) -> String {
+pub(crate) fn text(state: PluginState, lines: &[String], ends: &[(String, Option<Ms>)], warn: Ms, now: Ms) -> String {
     let first = lines
         .first()
         .map_or_else(|| "nothing to say".into(), |line| plain(line));
@@ -112,26 +112,26 @@ mod tests {
             ends.iter().map(|(name, end)| ((*name).to_owned(), *end)).collect()
         };
         for (state, said, logins, text_wanted) in [
-            (State::Ok, &["fine"][..], &[][..], "NOLAPSE OK - fine\n"),
+            (PluginState::Ok, &["fine"][..], &[][..], "NOLAPSE OK - fine\n"),
             (
-                State::Ok,
+                PluginState::Ok,
                 &["1 login"],
                 &[("claude", Some(NOW + 20 * DAY))],
                 "NOLAPSE OK - 1 login | 'claude'=1728000s;604800:;1:;0\n",
             ),
             (
-                State::Warning,
+                PluginState::Warning,
                 &["a | b", "long | text", "more\nlines\u{1b}[31m"],
                 &[("it's=x|y", Some(NOW - DAY)), ("env", None)],
                 "NOLAPSE WARNING - a ¦ b | 'it''s_x¦y'=0s;604800:;1:;0 'env'=U\nlong ¦ text\nmore\\u000alines\\u001b[31m\n",
             ),
             (
-                State::Critical,
+                PluginState::Critical,
                 &["x"],
                 &[("claude", Some(NOW + 1999))],
                 "NOLAPSE CRITICAL - x | 'claude'=1s;604800:;1:;0\n",
             ),
-            (State::Unknown, &[], &[], "NOLAPSE UNKNOWN - nothing to say\n"),
+            (PluginState::Unknown, &[], &[], "NOLAPSE UNKNOWN - nothing to say\n"),
         ] {
             assert_eq!(text(state, &lines(said), &ends(logins), 7 * DAY, NOW), text_wanted);
         }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn long_text_is_bounded() {
         let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
-        let text = text(State::Critical, &many, &[], DAY, NOW);
+        let text = text(PluginState::Critical, &many, &[], DAY, NOW);
         assert_eq!(text.lines().count(), 1 + LINES + 1);
         assert!(text.ends_with("20\nand 79 more\n"), "{text}");
     }

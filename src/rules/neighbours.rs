@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Neighbours {
     /// Where this process is.
-    pub(crate) place: Place,
+    pub(crate) place: Sight,
     /// OpenClaw's processes in our own namespace.
     pub(crate) here: usize,
     /// Those in a namespace below ours: a container of this host.
@@ -17,7 +17,7 @@ pub(crate) struct Neighbours {
 
 /// Where a process is, as far as its list of processes goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Sight {
     /// In the host's own namespace, or on a system without any: what runs on it can be seen.
     Host,
     /// The same, and other users' processes are hidden (`hidepid`).
@@ -37,11 +37,11 @@ pub(crate) fn seen(neighbours: Neighbours) -> Result<(), &'static str> {
         Neighbours { below: 1.., .. } => Err("OpenClaw runs in a container of its own, with numbers of its own"),
         Neighbours { here: 1.., .. } => Ok(()),
         Neighbours { place, .. } => match place {
-            Place::Host => Ok(()),
-            Place::HostHidden => {
+            Sight::Host => Ok(()),
+            Sight::HostHidden => {
                 Err("other users' processes are hidden here (hidepid), and none of OpenClaw is to be seen")
             }
-            Place::Container => Err("nolapse runs in a container, and no OpenClaw is to be seen in it"),
+            Sight::Container => Err("nolapse runs in a container, and no OpenClaw is to be seen in it"),
         },
     }
 }
@@ -53,15 +53,15 @@ mod tests {
     #[test]
     fn what_is_not_seen_is_not_known() {
         for (place, here, below, known) in [
-            (Place::Host, 0, 0, true),
-            (Place::Host, 2, 0, true),
-            (Place::Host, 0, 1, false),
-            (Place::Host, 2, 1, false),
-            (Place::HostHidden, 0, 0, false),
-            (Place::HostHidden, 1, 0, true),
-            (Place::Container, 0, 0, false),
-            (Place::Container, 1, 0, true),
-            (Place::Container, 1, 1, false),
+            (Sight::Host, 0, 0, true),
+            (Sight::Host, 2, 0, true),
+            (Sight::Host, 0, 1, false),
+            (Sight::Host, 2, 1, false),
+            (Sight::HostHidden, 0, 0, false),
+            (Sight::HostHidden, 1, 0, true),
+            (Sight::Container, 0, 0, false),
+            (Sight::Container, 1, 0, true),
+            (Sight::Container, 1, 1, false),
         ] {
             let neighbours = Neighbours { place, here, below };
             assert_eq!(seen(neighbours).is_ok(), known, "{neighbours:?}");

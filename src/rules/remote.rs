@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The part of `nolapse.status/1` that is judged here. Further keys are let pass, a missing one is not.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct HostStatus {
     schema: String,
     logins: Vec<Login>,
     agents: Vec<Agent>,
@@ -166,11 +166,13 @@ pub(crate) struct RemoteMemory {
 ///
 /// # Errors
 /// It is none.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<HostStatus, Silence> {
     let mut rest = bytes;
     loop {
         if rest.trim_ascii_start().starts_with(b"{") {
-            let first = serde_json::Deserializer::from_slice(rest).into_iter::<Answer>().next();
+            let first = serde_json::Deserializer::from_slice(rest)
+                .into_iter::<HostStatus>()
+                .next();
             match first {
                 Some(Ok(answer)) if answer.schema == "nolapse.status/1" => return Ok(answer),
                 // a whole one of another kind, or cut off: the lines within it are no answers
@@ -187,7 +189,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Answer, Silence> {
 }
 
 /// Remembers what was heard.
-pub(crate) fn note(memory: &mut RemoteMemory, name: &str, heard: Result<Answer, Failed>, now: Ms) {
+pub(crate) fn note(memory: &mut RemoteMemory, name: &str, heard: Result<HostStatus, Failed>, now: Ms) {
     memory.asked_at = now;
     match heard {
         Ok(answer) => {
@@ -262,7 +264,7 @@ fn config_broken(name: &str, detail: String) -> Alert {
 /// No host has more than this many things to say.
 const MOST: usize = 20;
 
-fn judge(name: &str, answer: &Answer, now: Ms) -> Vec<Alert> {
+fn judge(name: &str, answer: &HostStatus, now: Ms) -> Vec<Alert> {
     let mut alerts = Vec::new();
     let known = |id: &str| answer.logins.iter().any(|login| login.id == id && !fine(login.health));
     for login in answer
@@ -348,7 +350,7 @@ fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
     alerts
 }
 
-fn affected(answer: &Answer, which: impl Fn(&Profile) -> bool) -> Vec<Affected> {
+fn affected(answer: &HostStatus, which: impl Fn(&Profile) -> bool) -> Vec<Affected> {
     let mut list = Vec::new();
     for agent in &answer.agents {
         // a product that this version does not know has no word here
@@ -413,7 +415,7 @@ mod tests {
         }
     }
 
-    fn answer(health: &str, reason: &str) -> Result<Answer, Failed> {
+    fn answer(health: &str, reason: &str) -> Result<HostStatus, Failed> {
         let text = body(health, reason);
         Ok(parse(text.as_bytes())?)
     }

@@ -170,11 +170,11 @@ pub(crate) fn look(host: &Host, place: &Place) -> Login {
             host.var("USER").unwrap_or_default(),
             host.child_env(),
         ) {
-            keychain::Answer::Found(text) => {
+            keychain::Item::Found(text) => {
                 login.source = Source::Keychain;
                 login.state = parse(text.expose());
             }
-            keychain::Answer::Locked => {
+            keychain::Item::Locked => {
                 login.source = Source::Keychain;
                 login.state = State::Unreadable {
                     why: "the keychain is locked".into(),
@@ -182,7 +182,7 @@ pub(crate) fn look(host: &Host, place: &Place) -> Login {
                 };
             }
             // Claude Code falls back to the file
-            keychain::Answer::NoItem | keychain::Answer::Failed => {}
+            keychain::Item::Absent | keychain::Item::Failed => {}
         }
     }
     let Some(dir) = files::stat(&place.dir) else {

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// stopped, with an answer on its way.
 ///
 /// # Errors
-/// [`LockError::Held`] after `wait`; otherwise what the system refuses.
+/// [`LockError::Busy`] after `wait`; otherwise what the system refuses.
 pub(crate) async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
     let begun = crate::edge::host::monotonic();
     let mut watch = Watch::default();
@@ -45,7 +45,7 @@ pub(crate) async fn lock(place: &Place, wait: Duration) -> Result<Group, LockErr
             }
         }
         if begun.elapsed() >= wait {
-            return Err(LockError::Held(wait));
+            return Err(LockError::Busy(wait));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -149,7 +149,7 @@ impl Ready {
             // for milliseconds alone: what takes long is done
             let write_lock = match locks::acquire(&place.write_lock(), WRITE_LOCK).await {
                 Ok(held) => Some(held),
-                Err(error @ LockError::Held(_)) => return Err(error.into()),
+                Err(error @ LockError::Busy(_)) => return Err(error.into()),
                 // a directory where no lock can be made is one where Claude Code can make none either
                 Err(LockError::Io(_)) => None,
             };
@@ -264,7 +264,7 @@ mod tests {
         }
         assert!(matches!(
             lock(&place, Duration::from_millis(50)).await,
-            Err(LockError::Held(_))
+            Err(LockError::Busy(_))
         ));
         drop(holder.stdin.take());
         holder.wait().unwrap();
@@ -280,7 +280,7 @@ mod tests {
         fs::create_dir(claude::dir_lock(&place)).unwrap();
         assert!(matches!(
             lock(&place, Duration::from_millis(50)).await,
-            Err(LockError::Held(_))
+            Err(LockError::Busy(_))
         ));
         assert!(!files::exists(&place.refresh_lock()) && files::exists(&claude::dir_lock(&place)));
     }

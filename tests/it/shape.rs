@@ -53,6 +53,34 @@ const HEADS: &[(&str, &str)] = &[
 /// A rule does no I/O, asks no clock and writes no log.
 const IMPURE: [&str; 6] = ["async ", ".await", "tracing::", "std::fs", "std::io", "std::env"];
 
+/// No function is longer than a screen or two, no file longer than this without its tests, and none takes more parameters.
+const MOST_LINES: usize = 80;
+const MOST_OF_A_FILE: usize = 800;
+const MOST_PARAMETERS: usize = 5;
+
+/// What is over a limit all the same. One that no longer is has to go from here.
+const OVER: &[&str] = &[
+    // the loop of the daemon: all of it changes what it turns on
+    "daemon::turns: 121 lines",
+    "daemon::attend: 6 parameters",
+    // the world, whose store, and what is to become of it
+    "act::edit_store: 6 parameters",
+    "by_hand::set_order: 6 parameters",
+    "cli::token::store_everywhere: 6 parameters",
+    // a question is asked, answered and put down
+    "cli::channel::missing: 6 parameters",
+    "cli::channel::setting: 6 parameters",
+    "deliver::event: 6 parameters",
+    "look::hangs_on: 6 parameters",
+    "renew::case: 6 parameters",
+    "renew::delegate::judge: 7 parameters",
+    "renew::note_failure: 6 parameters",
+    "renew::store_grant::case: 7 parameters",
+    "report::json::json: 6 parameters",
+    "rules::health::profile: 6 parameters",
+    "rules::wording::words: 6 parameters",
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -325,6 +353,83 @@ fn no_files_use_each_other_in_a_circle() {
     }
 }
 
+/// The functions of a module, each with its lines and its parameters; `self` is none.
+fn functions(code: &str) -> Vec<(&str, usize, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let indent = &line[..line.len() - trimmed.len()];
+        let words = ["pub(crate) ", "pub(super) ", "pub ", "const ", "async "];
+        let begun = words
+            .iter()
+            .fold(trimmed, |rest, word| rest.strip_prefix(word).unwrap_or(rest));
+        let Some(rest) = begun.strip_prefix("fn ") else {
+            continue;
+        };
+        let name = rest.split(['(', '<']).next().unwrap_or_default();
+        let end = format!("{indent}}}");
+        let length = match line.ends_with(['}', ';']) {
+            true => 1,
+            false => 1 + lines[i..].iter().position(|line| *line == end).unwrap_or_default(),
+        };
+        found.push((name, length, parameters(&lines[i..].join(" "))));
+    }
+    found
+}
+
+/// How many parameters the function takes that this begins with.
+fn parameters(code: &str) -> usize {
+    let code = code.replace("->", "  ");
+    // what is generic comes first, and may hold brackets of its own
+    let (mut depth, mut angles, mut list) = (0, 0, String::new());
+    for c in code[code.find("fn ").unwrap_or_default()..].chars() {
+        match c {
+            '<' => angles += 1,
+            '>' => angles -= 1,
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        if depth > 0 && (angles == 0 || !list.is_empty()) {
+            list.push(if depth == 1 && angles == 0 || c != ',' { c } else { ' ' });
+        } else if !list.is_empty() {
+            break;
+        }
+    }
+    let all = list.trim_start_matches('(').split(',').map(str::trim);
+    all.filter(|one| !one.is_empty() && !one.ends_with("self")).count()
+}
+
+#[test]
+fn nothing_is_larger_than_can_be_seen() {
+    let mut over = BTreeSet::new();
+    let mut seen = 0;
+    for (module, code) in &modules() {
+        let of_file = code.lines().count();
+        if of_file > MOST_OF_A_FILE {
+            over.insert(format!("{module}: {of_file} lines"));
+        }
+        for (name, lines, parameters) in functions(code) {
+            seen += 1;
+            if lines > MOST_LINES {
+                over.insert(format!("{module}::{name}: {lines} lines"));
+            }
+            if parameters > MOST_PARAMETERS {
+                over.insert(format!("{module}::{name}: {parameters} parameters"));
+            }
+        }
+    }
+    assert!(seen > 1000, "only {seen} functions");
+    let known: BTreeSet<String> = OVER.iter().map(|one| (*one).to_owned()).collect();
+    let (new, gone) = (&over - &known, &known - &over);
+    assert!(new.is_empty(), "over a limit: {new:#?}");
+    assert!(
+        gone.is_empty(),
+        "not over a limit any more, or by another number: {gone:#?}"
+    );
+}
+
 #[test]
 fn rules_are_pure() {
     let mut files = 0;
@@ -371,6 +476,33 @@ fn the_map_is_that_of_the_crate() {
         .filter(|module| !matches!(module.as_str(), "lib" | "main") && !covered(module))
         .collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md names no row for {missing:?}");
+}
+
+/// How a token and an alert walk: every file is there, and in its walk once.
+#[test]
+fn the_walks_name_each_file_once() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let known = modules();
+    let (mut walks, mut walk) = (0, BTreeSet::new());
+    for line in text.lines() {
+        let step = line
+            .split_once(". `")
+            .filter(|(number, _)| number.parse::<u8>().is_ok());
+        let Some((number, rest)) = step else { continue };
+        if number == "1" {
+            walks += 1;
+            walk.clear();
+        }
+        let file = rest
+            .split('`')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('/')
+            .replace('/', "::");
+        assert!(known.contains_key(&file), "{line}: there is no {file}");
+        assert!(walk.insert(file), "{line}: it comes twice");
+    }
+    assert_eq!(walks, 2, "of a token and of an alert");
 }
 
 /// Every script can be started, is read by its interpreter, and is told of where people look for it.

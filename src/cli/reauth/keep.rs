@@ -58,9 +58,9 @@ impl<'a> Fresh<'a> {
         args: &ReauthArgs,
     ) -> Result<Exit, Fatal> {
         match target {
-            Target::Agents(labels) => self.into_agents(ledger, view, labels, args).await,
-            Target::Env(paths) => self.into_envs(paths).await,
-            Target::File(path) => self.into_file(path).await,
+            Target::Agents(labels) => self.in_agents(ledger, view, labels, args).await,
+            Target::Env(paths) => self.in_envs(paths).await,
+            Target::File(path) => self.in_file(path).await,
         }
         if self.stored.is_empty() {
             return Err(self.kept_aside());
@@ -94,7 +94,7 @@ impl<'a> Fresh<'a> {
         Ok(if self.fine { Exit::Fine } else { Exit::Unknown })
     }
 
-    async fn into_agents(&mut self, ledger: &Ledger, view: &View, labels: &[String], args: &ReauthArgs) {
+    async fn in_agents(&mut self, ledger: &Ledger, view: &View, labels: &[String], args: &ReauthArgs) {
         let chosen: Vec<_> = view
             .agents
             .iter()
@@ -119,7 +119,7 @@ impl<'a> Fresh<'a> {
         }
     }
 
-    async fn into_envs(&mut self, paths: &[PathBuf]) {
+    async fn in_envs(&mut self, paths: &[PathBuf]) {
         for path in paths {
             let here = one_line(&self.ctx.host.tilde(path));
             match into_env(path, self.token) {
@@ -140,7 +140,7 @@ impl<'a> Fresh<'a> {
         self.remember(kept).await;
     }
 
-    async fn into_file(&mut self, path: &Path) {
+    async fn in_file(&mut self, path: &Path) {
         let write = || {
             let target = files::real_target(path)?;
             let keep = files::stat(&target).map(|meta| Meta { mode: 0o600, ..meta });
