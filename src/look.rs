@@ -9,6 +9,7 @@ use crate::rules::lineage::{self, LoginMemory, Relation};
 use crate::rules::login::{self, Kept, Login, Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::policy::RenewMode;
+use crate::rules::renew::Record;
 use crate::rules::resolve;
 use crate::rules::spent;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View, copy_key, mirror_id, mirrored_login, retired};
@@ -342,6 +343,13 @@ fn dead(ledger: &Ledger, credential: &Credential, alone: bool, relation: Relatio
     }
 }
 
+/// How a profile's own renewals went. Thousands of profiles have none: no key is made for them.
+fn renewal_of(ledger: &Ledger, label: &str, id: &str) -> Option<Box<Record>> {
+    let any = !ledger.renewals.is_empty();
+    any.then(|| ledger.renewals.get(&copy_key(label, id)).cloned().map(Box::new))
+        .flatten()
+}
+
 fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
     let Around {
         ctx,
@@ -402,20 +410,12 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
         if is_retired {
             verdict.reason = Some(Reason::StoreRetired);
         }
-        let renewal = match ledger.renewals.is_empty() {
-            true => None,
-            false => ledger
-                .renewals
-                .get(&copy_key(&label, &profile.id))
-                .cloned()
-                .map(Box::new),
-        };
         ProfileView {
             clock: health::clock(&profile.credential, now),
             verdict,
             login,
             relation,
-            renewal,
+            renewal: renewal_of(ledger, &label, &profile.id),
             elsewhere: None,
             profile,
         }

@@ -72,8 +72,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     if args.dry_run {
         return doing.rehearse(&plan);
     }
-    let was = doing.manifest.installed.get(word).cloned();
-    let was = match was {
+    let was = match doing.manifest.installed.get(word).cloned() {
         Some(entry) if entry.daemon != daemon => {
             doing.say("the other form is taken out first")?;
             doing.take_out(platform, &place)?;
@@ -126,8 +125,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     }
     doing.next(&plan)?;
     if platform == Platform::Systemd {
-        let linger = if args.linger { Linger::Enable } else { Linger::Leave };
-        doing.linger(&place, linger)?;
+        doing.linger(&place, if args.linger { Linger::Enable } else { Linger::Leave })?;
     }
     for line in plan.by_hand {
         doing.say(line)?;

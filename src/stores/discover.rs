@@ -287,10 +287,9 @@ fn family_of(real: &Path) -> Option<Family> {
 impl Found {
     fn add(&mut self, host: &Host, place: &Place, agent_dirs: &mut BTreeSet<Identity>) {
         let dir = &place.dir;
-        let installed = files::is_dir(dir);
         let own = families::row(place.family);
         let home = place.rows.first().map_or(host.home.clone(), |row| home_of(host, row));
-        if installed {
+        if files::is_dir(dir) {
             self.check_listable(dir);
             self.check_listable(&dir.join("agents"));
         }
@@ -311,7 +310,6 @@ impl Found {
             .extend(problems.into_iter().map(|problem| with_its_path(host, problem)));
 
         let main_dir = agent_dir_override(host, &place.rows);
-        let index = self.state_dirs.len();
         let (picked, other_dirs) = self.pick(place, &config, config_path.as_deref(), main_dir, &home);
         let all_dirs: Vec<&PathBuf> = picked.iter().map(|(_, dir)| dir).chain(&other_dirs).collect();
         let any = |name: &str| all_dirs.iter().any(|dir| files::is_file(&dir.join(name)));
@@ -337,7 +335,7 @@ impl Found {
                 id,
                 dir,
             },
-            state_dir: index,
+            state_dir: self.state_dirs.len(),
         }));
         self.state_dirs.push(StateDir {
             family: place.family,
