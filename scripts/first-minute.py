@@ -18,9 +18,10 @@ GOT = []
 
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        GOT.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        GOT.append(json.loads(self.rfile.read(int(self.headers["content-length"]))) | {"path": self.path})
         self.send_response(200)
         self.end_headers()
+        self.wfile.write(b"ok")
 
     def log_message(self, *_):
         pass
@@ -88,6 +89,66 @@ def journey(name, commands):
     return "\n".join(shown)
 
 
+def page():
+    """Every command of docs/server.md, in its order."""
+    blocks = re.findall(r"```sh\n(.*?)```", (HOME / "server.md").read_text(), re.S)
+    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def as_the_page_says(url):
+    """What each of them does, by what the page says of it."""
+    answers = [("Number or name", "webhook"), ("URL (not shown):", url), ("Did it arrive?", "y"), ("Add another channel?", "n"),
+               ("Install a systemd timer", "y"), ("while you are logged out", "y")]
+    config, units = HOME / ".config/nolapse/config.toml", HOME / ".config/systemd/user"
+    secret = HOME / "slack"
+    secret.write_text(url.replace("/hook", "/slack") + "\n")
+    secret.chmod(0o600)
+    (HOME / "mode").write_text("fine\n")
+    (HOME / "token").write_text("sk-ant-oat01-" + "a" * 95 + "\n")
+
+    def got(what):
+        return any(what in json.dumps(event) for event in GOT)
+
+    # command: what is typed, what it becomes here, its exit code, what is true after it, whether it is a new home's first
+    known = {
+        "nolapse setup": (answers, None, 0, lambda said: got("This is a test") and (units / "nolapse.timer").exists()
+                          and (HOME / "linger").read_text() == "yes\n", True),
+        "nolapse setup --yes --channel ntfy": ([], None, 3, lambda said: not config.exists() and not units.exists(), True),
+        "nolapse setup --yes --channel slack,url_file=/run/secrets/slack": (
+            [], ("/run/secrets/slack", str(secret)), 0, lambda said: got("/slack") and (units / "nolapse.timer").exists(), True),
+        "nolapse setup --yes --daemon --channel webhook=https://example.org/hook": (
+            [], ("https://example.org/hook", url), 0, lambda said: (units / "nolapse-daemon.service").exists(), True),
+        "nolapse": ([], None, 0, lambda said: "alerts go to webhook" in said and "Next" in said, False),
+        "nolapse channel test --all": ([], None, 0, lambda said: "delivered" in said, False),
+        "nolapse doctor": ([], None, 1, lambda said: "was logged out" in said and "nolapse login" in said, False),
+        "ssh -t gateway nolapse login": ([("paste the code", "goodcode#STATE")], None, 0, lambda said: "https://claude.ai/" in said
+                                         and "signed in" in said, False),
+        "nolapse config set heartbeat.url -": ([("", url)], None, 0, lambda said: url not in config.read_text() and any(
+            file.read_text().strip() == url and not file.stat().st_mode & 0o077 for file in config.parent.iterdir()), False),
+        "nolapse uninstall": ([], None, 0, lambda said: not (units / "nolapse-daemon.service").exists(), False),
+        "loginctl disable-linger": ([], None, 0, lambda said: (HOME / "linger").read_text() == "no\n", False),
+    }
+    done = 0
+    for command in page():
+        if command.startswith("cargo install"):
+            continue
+        if command not in known:
+            sys.exit(f"docs/server.md: `{command}` is not known here")
+        typed, change, wanted, holds, first = known[command]
+        if first:
+            shutil.rmtree(units, ignore_errors=True)
+            for on in HOME.glob("on-*"):
+                on.unlink()
+            (HOME / "linger").unlink(missing_ok=True)
+            new_home()
+        words = [word.replace(*change) if change else word for word in command.split()]
+        code, said = run(words, typed)
+        if code != wanted or not holds(said):
+            sys.exit(f"docs/server.md: `{command}` ended with {code}, or not as the page says:\n{said}")
+        done += 1
+    print(f"docs/server.md: {done} commands do what it says")
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -107,6 +168,7 @@ def main():
     ])
     if url in shown:
         sys.exit("the URL was shown")
+    as_the_page_says(url)
     if len(sys.argv) > 1:
         print(re.sub(r"\x1b\[[0-9;]*m", "", shown))
 

@@ -115,10 +115,10 @@ fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -
             "store_locked",
             locks::lock_path(&agent.path),
             format!(
-                "the store of {} was locked by another process all the time",
+                "the store of {} stayed locked by another process",
                 agent.agent.agent.label()
             ),
-            "nothing to do if it passes; otherwise see which process holds the lock",
+            "nothing to do if this goes away; otherwise find out which process holds the lock",
         )),
         Err(Refused::Other(why)) => Outcome::Failed(not_written(ctx, agent, &why)),
     };
@@ -151,7 +151,7 @@ impl From<NotPut> for Refused {
     fn from(error: NotPut) -> Self {
         match error {
             NotPut::Lost => Self::Busy,
-            NotPut::Changed => Self::Other("somebody else wrote it each time".into()),
+            NotPut::Changed => Self::Other("another program kept writing it".into()),
             NotPut::Io(error) => Self::Other(files::io_words(&error)),
         }
     }
@@ -280,10 +280,10 @@ async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bo
                     "login_not_healed",
                     login.login.place.file(),
                     format!(
-                        "{label} renewed the login `{}`, and its own file could not be brought up to date: {why}",
+                        "{label} renewed the login `{}`, and its own file could not be updated: {why}",
                         login.id()
                     ),
-                    "the next pass tries again; until then Claude Code may log itself out",
+                    "the next pass will retry; until then Claude Code may be logged out",
                 )),
             }
         };

@@ -62,7 +62,7 @@ pub(crate) fn check_id(id: &str, provider: &str) -> Result<(), String> {
         && !id.chars().any(|c| c.is_whitespace() || c.is_control());
     match fine {
         true => Ok(()),
-        false => Err(format!("`{id}` is no profile id of `{provider}`")),
+        false => Err(format!("`{id}` is not a profile id of `{provider}`")),
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn add(
             && (kind != wanted.credential.type_word() || provider != wanted.provider)
         {
             return Err(format!(
-                "`{}` holds a credential of another kind (`{kind}` of `{provider}`), kept without `--replace`",
+                "`{}` holds a credential of another kind (`{kind}` of `{provider}`), not replaced without `--replace`",
                 wanted.id
             ));
         }
@@ -209,10 +209,7 @@ fn check_ordered(agent: &AgentView, provider: &str, id: &str) -> Result<(), Stri
 
 fn words(ctx: &Ctx, agent: &AgentView, refused: Refused) -> String {
     match refused {
-        Refused::Busy => format!(
-            "`{}` was locked by another process all the time",
-            ctx.host.tilde(&agent.path)
-        ),
+        Refused::Busy => format!("`{}` stayed locked by another process", ctx.host.tilde(&agent.path)),
         Refused::Other(why) => why,
     }
 }

@@ -212,7 +212,7 @@ pub fn main(invocation: Invocation) -> u8 {
                         "nolapse: there is no command `{}`\nhint: did you mean `nolapse {command}`? See `nolapse --help`\n",
                         layout::one_line(&word)
                     );
-                    let _ = Shown(std::io::stderr()).write_all(text.as_bytes());
+                    complain(&text);
                 }
                 None => {
                     let _ = error.print();
@@ -231,9 +231,7 @@ pub fn main(invocation: Invocation) -> u8 {
         // whoever read our output has seen enough
         Err(Fatal::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine.code(),
         Err(error) => {
-            {
-                let _ = Shown(std::io::stderr()).write_all(format!("nolapse: {error}\n").as_bytes());
-            }
+            complain(&format!("nolapse: {error}\n"));
             match error {
                 // as shells count it
                 Fatal::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
@@ -550,6 +548,16 @@ fn say(text: &str) -> std::io::Result<()> {
         Some(width) => print(&layout::wrapped(text, usize::from(width).max(20))),
         None => print(text),
     }
+}
+
+/// What went wrong, on stderr: on a terminal, broken between words.
+fn complain(text: &str) {
+    let text = match terminal::columns_of(&std::io::stderr()) {
+        Some(width) => layout::wrapped(text, usize::from(width).max(20)),
+        None => text.to_owned(),
+    };
+    // nobody may be there to read it
+    let _ = Shown(std::io::stderr()).write_all(text.as_bytes());
 }
 
 /// For what is long: written in pieces as it is made.

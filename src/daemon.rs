@@ -151,7 +151,7 @@ fn turns(
                 Asked::Pass => again = true,
                 Asked::Stop => {
                     manager::stopping();
-                    tracing::info!("stopping when the pass is over");
+                    tracing::info!("stopping when the pass has finished");
                 }
             },
         );
@@ -522,7 +522,7 @@ struct Counter {
 }
 
 impl Counter {
-    /// Listens where the configuration says, and nowhere else. Returns why that cannot be had; the next pass tries again.
+    /// Listens where the configuration says, and nowhere else. Returns why that cannot be had; the next pass will retry.
     fn open(&mut self, runtime: &Runtime, ctx: &Ctx) -> Option<String> {
         let wanted = ctx.config.daemon.listen;
         if self.serving.as_ref().map(|(at, _)| *at) == wanted {

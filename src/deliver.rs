@@ -428,7 +428,7 @@ pub(crate) fn failing(ledger: &Ledger) -> Vec<Problem> {
         path: None,
         message: format!("the channel `{name}` does not get through: {}", trouble.why),
         hint: format!(
-            "mend it in the configuration, then run `nolapse alert test {}`",
+            "fix it in the configuration, then run `nolapse channel test {}`",
             wording::operand(name)
         ),
     };

@@ -385,12 +385,12 @@ fn termux(daemon: bool, place: &Site) -> Plan {
         on,
         off,
         made_by_service,
-        next_words: "within 15 minutes, when Android grants it; after a restart by Termux:Boot",
+        next_words: "within 15 minutes, when Android allows it; after a restart, by Termux:Boot",
         by_hand: &[
-            "Termux:API's screen is open, or open it yourself. Allow there, and for Termux too:",
+            "Termux:API's screen is open now; if not, open it. Allow, there and for Termux too:",
             "  notifications (Android 13 and later; \"Restricted setting\": allow it in the app's settings first)",
-            "  no battery optimisation: without it Android runs the job 3 times a day at the least",
-            "A notification of nolapse should be there now. If not: `nolapse doctor`",
+            "  no battery optimisation: otherwise Android may run the job only 3 times a day",
+            "You should see a notification from nolapse now. If not: `nolapse doctor`",
         ],
         ..Plan::default()
     }

@@ -105,10 +105,10 @@ pub(crate) async fn link(ctx: &Ctx, view: &View, wanted: &Wanted) -> Result<Vec<
     let trouble = Trouble::of(&reloaded, ctx.clock.now(), None);
     lines.push(match reloaded {
         Reloaded::Done => "the running gateway uses it now".into(),
-        Reloaded::Warnings(count) => format!("the running gateway was told, and has {count} warnings in its log"),
+        Reloaded::Warnings(count) => format!("the running gateway uses it now, and has {count} warnings in its log"),
         Reloaded::NoGateway => "no gateway runs; the next one uses it".into(),
         Reloaded::Restart(why) => format!("restart the gateway once, `openclaw gateway restart`: {why}"),
-        Reloaded::Failed(why) => format!("the gateway was not told: {why}; run `openclaw secrets reload`"),
+        Reloaded::Failed(why) => format!("the gateway did not reload: {why}; run `openclaw secrets reload`"),
     });
     let token = access(&after, &wanted.login);
     remember(ctx, |ledger| {
@@ -216,7 +216,7 @@ pub(crate) async fn reload_all(ctx: &Ctx, due: Vec<Due>) -> Vec<Problem> {
         let trouble = Trouble::of(&answer, ctx.clock.now(), before.as_ref());
         if let Some(trouble) = &trouble {
             let (cause, hint) = match trouble.what {
-                What::NotTold => ("was not told of the login's new token", "run `openclaw secrets reload`"),
+                What::NotTold => ("did not get the login's new token", "run `openclaw secrets reload`"),
                 What::Warns => (
                     "reloaded its secrets, not without trouble",
                     "run `openclaw secrets audit`",

@@ -549,8 +549,8 @@ fn literal_tilde(ctx: &Ctx) -> Option<Problem> {
         "literal_tilde",
         ctx.host.cwd.join(value),
         format!(
-            "`{name}` is `{value}` with its {what} unexpanded: to Claude Code a directory named `{first}` below the one it is started in"
+            "`{name}` is `{value}` with the {what} not expanded: Claude Code uses a directory named `{first}` below its working directory"
         ),
-        format!("write the whole path: `{name}={}`", meant.display()),
+        format!("write the full path: `{name}={}`", meant.display()),
     ))
 }

@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
     Renewed(String),
     /// It would be, and how.
     WouldRenew(String),
-    /// It was due and not renewed, and why; the next pass tries again.
+    /// It was due and not renewed, and why; the next pass will retry.
     NotRenewed(Problem),
     /// Not written, and what was wrong.
     Failed(Problem),

@@ -60,7 +60,7 @@ impl SignIn {
         let (title, content, icon) = match stage {
             Stage::Starting => (
                 format!("Signing in `{login}`: starting Claude Code"),
-                "The sign-in page comes in a moment.".to_owned(),
+                "The sign-in page will be here in a moment.".to_owned(),
                 "vpn_key",
             ),
             Stage::Link { minutes, again, .. } => (
@@ -81,7 +81,7 @@ impl SignIn {
             ),
             Stage::Done(until) => (
                 format!("Signed in: `{login}`{until}"),
-                "Every agent gets the new token. Nothing more to do.".to_owned(),
+                "Every agent gets the new token. You are done.".to_owned(),
                 "check_circle",
             ),
             Stage::Failed(why, hint) => (

@@ -247,6 +247,19 @@ pub(crate) struct Row {
     pub(crate) words: String,
 }
 
+const NO_PROFILES: &str = "no profiles";
+
+impl Row {
+    /// How bad it is, 0 the least.
+    pub(crate) fn badness(&self) -> u8 {
+        match self.health {
+            Some(health) => health.badness(),
+            None if self.words == NO_PROFILES => 0,
+            None => u8::MAX,
+        }
+    }
+}
+
 /// Every login.
 pub(crate) fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
     let row = |login: &LoginView| {
@@ -275,7 +288,7 @@ pub(crate) fn agent_rows(view: &View) -> Vec<Row> {
                 | agent::Store::Directory
                 | agent::Store::Special => "broken store",
                 agent::Store::Refused(_) | agent::Store::OwnMode(_) => "unreadable store",
-                _ => "no profiles",
+                _ => NO_PROFILES,
             };
             rows.push(Row {
                 name: label.clone(),
@@ -308,21 +321,28 @@ pub(crate) fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) 
     /// Narrower than this, words in a column of their own are no pleasure to read.
     const WORDS: usize = 30;
     let mut out = String::new();
-    let (logins, agents) = (login_rows(ctx, view), agent_rows(view));
+    let (mut logins, agents) = (login_rows(ctx, view), by_urgency(agent_rows(view)));
+    logins.sort_by_key(|row| std::cmp::Reverse(row.badness()));
     let widest = |cells: &dyn Fn(&Row) -> usize| logins.iter().chain(&agents).map(cells).max().unwrap_or(0).min(32);
     let name_width = widest(&|row| layout::cells(&row.name));
     let id_width = widest(&|row| row.id.as_ref().map_or(0, |id| layout::cells(id)));
     let columns = |row: &Row| 2 + name_width + 2 + 8 + 2 + 21 + 2 + row.id.as_ref().map_or(0, |_| id_width + 2);
     let stacked = style
         .width
-        .is_some_and(|width| logins.iter().chain(&agents).any(|row| columns(row) + WORDS > width));
+        .filter(|width| logins.iter().chain(&agents).any(|row| columns(row) + WORDS > *width));
     for (heading, rows) in [("logins", &logins), ("agents", &agents)] {
         if !rows.is_empty() {
             let _ = writeln!(out, "{}", bold(heading, style));
         }
         for row in rows {
-            if stacked {
-                stack(&mut out, row, style);
+            if let Some(width) = stacked {
+                match width
+                    .checked_sub(2 + name_width + 2 + 8 + 2 + 10 + 2)
+                    .filter(|room| *room >= 20)
+                {
+                    Some(room) => short(&mut out, row, (name_width, room), style),
+                    None => stack(&mut out, row, style),
+                }
                 continue;
             }
             let name = pad(&row.name, name_width);
@@ -358,6 +378,35 @@ pub(crate) fn table(ctx: &Ctx, view: &View, problems: &[Problem], style: Style) 
     out
 }
 
+/// The agents with the worst first, each with its profiles as they stand.
+fn by_urgency(rows: Vec<Row>) -> Vec<Row> {
+    let mut agents: Vec<Vec<Row>> = Vec::new();
+    for row in rows {
+        match agents.last_mut() {
+            Some(agent) if row.name.is_empty() => agent.push(row),
+            _ => agents.push(vec![row]),
+        }
+    }
+    agents.sort_by_key(|agent| std::cmp::Reverse(agent.iter().map(Row::badness).max()));
+    agents.into_iter().flatten().collect()
+}
+
+/// A row as one line without a bar, its words cut.
+fn short(out: &mut String, row: &Row, (name, room): (usize, usize), style: Style) {
+    let words = match &row.id {
+        Some(id) => format!("{id}: {}", row.words),
+        None => row.words.clone(),
+    };
+    let health = row
+        .health
+        .map_or_else(|| " ".repeat(8), |health| health_word(health, style));
+    let left = row
+        .health
+        .map_or_else(String::new, |health| left_words(row.left, health));
+    let (name, left, words) = (layout::fit(&row.name, name), pad(&left, 10), layout::cut(&words, room));
+    let _ = writeln!(out, "  {name}  {health}  {left}  {words}");
+}
+
 /// A row as lines: the name, health with bar and time, the words.
 fn stack(out: &mut String, row: &Row, style: Style) {
     let text = |text: &str, indent: usize| layout::hang(text, indent, style.width);
@@ -383,7 +432,7 @@ pub(crate) fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> Stri
             let _ = writeln!(out, "{}", bold("remotes", style));
         }
         let words = match ledger.remotes.get(&remote.name) {
-            None => "not asked yet; a pass asks".into(),
+            None => "not asked yet; the next pass will".into(),
             Some(memory) => {
                 let ago = span((now - memory.asked_at).max(0));
                 match (memory.silence, memory.alerts.len()) {
@@ -462,10 +511,10 @@ fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> Strin
     }
     if let Some(login) = profile.login {
         let relation = match profile.relation {
-            Relation::Same => "in step with",
+            Relation::Same => "same as",
             Relation::Older => "behind",
             Relation::Newer => "ahead of",
-            Relation::Unknown => "goes by",
+            Relation::Unknown => "follows",
         };
         let _ = write!(words, ", {relation} {}", view.logins[login].id());
     }
@@ -496,20 +545,20 @@ fn reason_words(reason: Option<Reason>, health: Health) -> &'static str {
         Some(Reason::RenewsItself) => "renews itself",
         Some(Reason::LoginEndsSoon) => "the login ends soon",
         Some(Reason::LoginEnded) => "the login reached its time limit",
-        Some(Reason::RaceLogout) => "logged out by a race of two refreshers",
-        Some(Reason::Blanked) => "blanked by Claude Code",
+        Some(Reason::RaceLogout) => "logged out early: probably two programs renewed it",
+        Some(Reason::Blanked) => "wiped by Claude Code",
         Some(Reason::OlderState) => "an older state was put back",
         Some(Reason::Rejected) => "refused by the server",
         Some(Reason::NoRefreshToken) => "nothing can renew it",
-        Some(Reason::CopyStale) => "not brought up to date",
+        Some(Reason::CopyStale) => "not updated in time",
         Some(Reason::CopyDiverged) => "has its own token",
-        Some(Reason::AbandonedRefresh) => "a refresh was begun and never saved",
+        Some(Reason::AbandonedRefresh) => "a renewal began and was never saved",
         Some(Reason::NotRenewed) => "expired, and nothing has renewed it",
         Some(Reason::Unreadable) => "cannot be read",
         Some(Reason::StoreRetired) => "in a store that is not used any more",
-        Some(Reason::IssueDateUnknown) => "its end is recorded nowhere",
+        Some(Reason::IssueDateUnknown) => "end date unknown",
         Some(Reason::NoToken) => "no token",
-        Some(Reason::ProfileRetired) => "this OpenClaw has retired the id; its agents cannot run",
+        Some(Reason::ProfileRetired) => "OpenClaw no longer accepts this id; its agents cannot run",
         None => match health {
             Health::Static => "does not expire",
             Health::Missing => "signed out",
@@ -529,16 +578,23 @@ pub(crate) fn health_word(health: Health, style: Style) -> String {
     paint(&pad(&health.to_string(), 8), colour, style)
 }
 
-/// A bar of ten cells and the time left.
-fn gauge(left: Option<Ms>, scale: Ms, health: Health, style: Style) -> String {
-    let time = match left {
+fn left_words(left: Option<Ms>, health: Health) -> String {
+    match left {
         None => String::new(),
         // the last three days are the server's: it may end it in any of them
         Some(left) if left <= 0 && health == Health::Expiring => "any moment".to_owned(),
-        Some(left) if left <= 0 => "over".to_owned(),
+        Some(left) if left <= 0 => "ended".to_owned(),
         Some(left) => span(left),
-    };
-    format!("{} {}", bar(left, scale, health, 10, style), pad(&time, 10))
+    }
+}
+
+/// A bar of ten cells and the time left.
+fn gauge(left: Option<Ms>, scale: Ms, health: Health, style: Style) -> String {
+    format!(
+        "{} {}",
+        bar(left, scale, health, 10, style),
+        pad(&left_words(left, health), 10)
+    )
 }
 
 /// How much of the time is left, in so many cells; none of them only where it is over.

@@ -713,10 +713,10 @@ fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
         };
         let _ = writeln!(
             out,
-            "  {}: {}; tried {} times, again {next}{}",
+            "  {}: {}; tried {}, again {next}{}",
             one_line(&queued.channel),
             one_line(&queued.event.title),
-            queued.attempts,
+            crate::rules::doctor::counted(queued.attempts as usize, "time"),
             queued
                 .last_error
                 .as_ref()

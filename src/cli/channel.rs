@@ -403,7 +403,7 @@ fn remove(setup: &Setup, name: &str) -> Result<Exit, Fatal> {
             left.first().map_or("log", |channel| channel.name.as_str())
         );
     }
-    print(&out)?;
+    say(&out)?;
     Ok(Exit::Fine)
 }
 

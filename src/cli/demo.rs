@@ -5,7 +5,7 @@ use super::{Fatal, Invocation, Style, block_on, print, say};
 use crate::config;
 use crate::ctx::Ctx;
 use crate::edge::host::{Clock, Host};
-use crate::edge::{files, http::Http};
+use crate::edge::{files, http::Http, terminal};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
 use crate::types::{DAY, HOUR, MINUTE, Ms};
@@ -78,7 +78,7 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
     let style = Style {
         colour: std::io::stdout().is_terminal() && !invocation.env.contains_key("NO_COLOR"),
         unicode: true,
-        width: None,
+        width: terminal::columns().map(usize::from),
     };
 
     say("A made-up home: three logins, six agents. First what `nolapse run --dry-run` says of it:\n\n")?;
@@ -91,12 +91,12 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
     say(&story(&first, &report))?;
     say(&summary(&first, &report, false))?;
 
-    say("\nFour minutes later `nolapse run` again: nothing to write, nobody told twice:\n\n")?;
+    say("\nFour minutes later `nolapse run` again: nothing to write, nobody is notified twice:\n\n")?;
     let second = ctx(now + 4 * MINUTE);
     let report = block_on(pass::run(&second, Scope::Whole))?;
     say(&story(&second, &report))?;
     let told = report.told.len();
-    say(&format!("stores written: {}, alerts told: {told}\n", report.done.len()))?;
+    say(&format!("stores written: {}, alerts sent: {told}\n", report.done.len()))?;
 
     say("\nAnd `nolapse status`:\n\n")?;
     print(&report::table(&second, &report.view, &report.problems, style))?;

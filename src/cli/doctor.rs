@@ -43,7 +43,7 @@ It reads files, asks the platform's own programs, and opens connections to the c
 sending anything. A repair never spends a token; stores are brought up to date as `nolapse sync` does it
 (`nolapse sync --dry-run` shows the exact change).
 
-Exit codes: 0 nothing is wrong, 1 something is broken, 2 warnings only, 3 something could not be told";
+Exit codes: 0 nothing is wrong, 1 something is broken, 2 warnings only, 3 something could not be checked";
 
 pub(super) fn doctor(setup: &Setup, args: &DoctorArgs) -> Result<Exit, Fatal> {
     let exam = examine(setup)?;
@@ -80,7 +80,7 @@ pub(super) fn doctor(setup: &Setup, args: &DoctorArgs) -> Result<Exit, Fatal> {
         let shown = one_line(shown);
         let _ = match outcome {
             Repaired::Done => writeln!(out, "done: {shown}"),
-            Repaired::Left(why) => writeln!(out, "left alone: {shown}: {}", one_line(why)),
+            Repaired::Left(why) => writeln!(out, "not changed: {shown}: {}", one_line(why)),
         };
     }
     let _ = writeln!(out, "now: {}", tally(&after.found.findings));
@@ -181,7 +181,7 @@ fn tally(findings: &[Finding]) -> String {
     let mut parts = Vec::new();
     for (level, words) in [
         (Level::Broken, "broken"),
-        (Level::Unknown, "could not be told"),
+        (Level::Unknown, "unknown"),
         (Level::Warning, "warning"),
         (Level::Note, "note"),
     ] {

@@ -8,7 +8,7 @@ Examples:
   nolapse run --dry-run       preview a check: file changes and alerts
   nolapse demo                see it at work on a made-up home
 
-Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell or wrong usage";
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 unknown or wrong usage";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -24,19 +24,19 @@ Examples:
   nolapse check --by-clock               what the agents' own `models status --check` would say
   nolapse check --format nagios          for Nagios, Icinga, Naemon, and whoever runs their plugins
 
-Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell; with `--format nagios` 1 expiring, 2 expired";
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 unknown; with `--format nagios` 1 expiring, 2 expired";
 
 pub(super) const RUN: &str = "\
 Examples:
   nolapse run --dry-run       preview file changes (secrets masked) and alerts
   nolapse run                 then, and from a timer
 
-Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 something could not be told or done";
+Exit codes: 0 fine, 1 expired or missing, 2 expiring, 3 the check itself failed";
 
 pub(super) const SYNC: &str = "\
 Examples:
   nolapse sync --dry-run      the exact change of every store
-  nolapse sync                write it; nobody is told, nothing is renewed";
+  nolapse sync                write it; nobody is notified, nothing is renewed";
 
 pub(super) const REAUTH: &str = "\
 Examples:

@@ -74,7 +74,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     }
     let was = match doing.manifest.installed.get(word).cloned() {
         Some(entry) if entry.daemon != daemon => {
-            doing.say("the other form is taken out first")?;
+            doing.say("the other form is uninstalled first")?;
             doing.take_out(platform, &place)?;
             None
         }
@@ -143,7 +143,7 @@ fn stays(platform: Platform, wanted: bool) -> Result<bool, Fatal> {
     match platform {
         Platform::Openrc | Platform::Runit => Ok(true),
         Platform::Cron if wanted => Err(Fatal::Usage(
-            "cron runs nothing that stays".into(),
+            "cron cannot run a daemon".into(),
             "leave `--daemon` out, or choose another platform".into(),
         )),
         _ => Ok(wanted),
@@ -312,7 +312,7 @@ impl<'a> Doing<'a> {
         let broken = |why: String| {
             Fatal::Usage(
                 format!("`{}` cannot be read: {why}", setup.host.tilde(&path)),
-                "it says what may be removed; move it away to begin anew".into(),
+                "it records what may be removed; move it away to start over".into(),
             )
         };
         let manifest = match files::read_ours(&path) {
@@ -362,7 +362,7 @@ impl<'a> Doing<'a> {
         for call in &plan.on {
             self.say(&format!("$ {}", call.line()))?;
         }
-        self.say("then one pass, as `nolapse run` makes it; nothing was done")?;
+        self.say("then one pass, like `nolapse run`; this was a dry run, nothing was done")?;
         Ok(Exit::Fine)
     }
 
@@ -424,14 +424,14 @@ impl<'a> Doing<'a> {
                 (Ok(there), _) if there.bytes == file.text.as_bytes() => {}
                 (Ok(there), Some(ours)) if sha256(&there.bytes) == ours.sha256 => todo.push(file),
                 (Ok(_), Some(_)) => self.say(&format!(
-                    "left alone, it was edited: {}\n  hint: remove it and install again for a new one",
+                    "not changed, since it was edited: {}\n  hint: remove it and install again for a new one",
                     self.tilde(&file.path)
                 ))?,
                 (Err(ReadError::Absent), Some(_)) if file.once => {}
                 (Err(ReadError::Absent), _) => todo.push(file),
                 (Ok(_), None) => {
                     return Err(Fatal::Usage(
-                        format!("`{}` is there and not from here", self.tilde(&file.path)),
+                        format!("`{}` exists and was not installed by nolapse", self.tilde(&file.path)),
                         "move it away and install again".into(),
                     ));
                 }
@@ -548,7 +548,7 @@ impl<'a> Doing<'a> {
         } else if text.contains("# nolapse: begin") {
             return Err(Fatal::Usage(
                 "the crontab has lines of nolapse that were edited".into(),
-                "take them out with `crontab -e` and install again".into(),
+                "remove them with `crontab -e` and install again".into(),
             ));
         }
         let block = match text.is_empty() || text.ends_with('\n') {
@@ -607,8 +607,8 @@ impl<'a> Doing<'a> {
                     let rest = text.replacen(block.as_str(), "", 1);
                     let rest = (!(rest.is_empty() && entry.crontab_made)).then_some(rest);
                     self.say(match self.dry {
-                        true => "would take its lines out of the crontab",
-                        false => "taken out of the crontab",
+                        true => "would remove its lines from the crontab",
+                        false => "removed from the crontab",
                     })?;
                     if !self.dry {
                         self.write_crontab(rest.as_deref())?;
@@ -616,7 +616,7 @@ impl<'a> Doing<'a> {
                 }
                 Some(text) if text.contains("# nolapse: begin") => {
                     self.trouble = true;
-                    self.say("left alone, its lines in the crontab were edited\n  hint: crontab -e")?;
+                    self.say("not changed, since its lines in the crontab were edited\n  hint: crontab -e")?;
                 }
                 _ => {}
             }
@@ -671,7 +671,10 @@ impl<'a> Doing<'a> {
             Err(ReadError::Absent) => {}
             _ => {
                 self.trouble = true;
-                self.say(&format!("left alone, it was edited: {}", self.tilde(&written.path)))?;
+                self.say(&format!(
+                    "not changed, since it was edited: {}",
+                    self.tilde(&written.path)
+                ))?;
             }
         }
         Ok(())
@@ -709,6 +712,11 @@ impl<'a> Doing<'a> {
         }
         files::remove(&dir.join("install.json"))?;
         if forget {
+            // no sign-in waits any more once the phone has forgotten us
+            let sign_ins = dir.join(super::phone::SIGN_INS);
+            if files::is_dir(&sign_ins) {
+                files::remove_own_dir(&sign_ins)?;
+            }
             self.remove_dirs(std::slice::from_ref(&dir));
         }
         self.remove_dirs(&self.manifest.state_dirs);
@@ -724,7 +732,7 @@ fn memory_files(state_dir: &Path) -> Vec<PathBuf> {
     let ours = |name: &str| {
         name.starts_with("ledger.")
             || name.starts_with("history.")
-            || matches!(name, "pass.lock" | "passes.json" | "fences.json")
+            || matches!(name, "pass.lock" | "passes.json" | "fences.json" | "config.kept.toml")
     };
     let names = files::list(state_dir).into_iter().filter(|name| ours(name));
     names.map(|name| state_dir.join(name)).collect()

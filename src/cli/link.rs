@@ -1,6 +1,6 @@
 //! `nolapse link` and `nolapse unlink`: OpenClaw's agents refer to a login instead of holding a copy of its token.
 
-use super::{Fatal, Setup, agents_named, examples, print, until_signal};
+use super::{Fatal, Setup, agents_named, examples, print, say, until_signal};
 use crate::ctx::Ctx;
 use crate::edge::{files, progress, terminal};
 use crate::layout::one_line;
@@ -58,12 +58,12 @@ pub(super) struct UnlinkArgs {
 
 const CHOICES: &str = "\
 OpenClaw can use your Claude login in three ways:
-  1. The Claude CLI runtime: agents run `claude`, which uses and renews its own login. OpenClaw recommends it for subscriptions, and
-     nothing has to be linked:
-       openclaw config set 'agents.defaults.models[\"anthropic/claude-opus-5\"].agentRuntime.id' claude-cli
-  2. A setup token for a year, which Anthropic makes for this: `nolapse reauth --setup-token`.
-  3. A reference to the login's access token (this command). OpenClaw's documentation prefers the first for OAuth logins; whether
-     Anthropic allows it for your plan is for you to know.
+  1. The Claude CLI runtime: agents run `claude`, which uses and renews its own login. OpenClaw recommends it for subscriptions, and \
+there is nothing to link. To choose it, run:
+openclaw config set 'agents.defaults.models[\"anthropic/claude-opus-5\"].agentRuntime.id' claude-cli
+  2. A one-year setup token, which Anthropic makes for this purpose: `nolapse login --setup-token`
+  3. A reference to the login's access token (this command). OpenClaw's documentation prefers the first way for OAuth logins; check \
+whether Anthropic allows this one for your plan.
 ";
 
 pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> Result<Exit, Fatal> {
@@ -93,14 +93,15 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
         commands::SOURCE
     );
     if let Some(why) = commands::unlinkable(version) {
-        let hint = "use the Claude CLI runtime, or a setup token: `nolapse reauth --setup-token`";
+        let hint = "use the Claude CLI runtime, or a setup token: `nolapse login --setup-token`";
         return Err(Fatal::Usage(why, hint.into()));
     }
+    say(&out)?;
     if args.dry_run {
-        let _ = writeln!(out, "\nAs a file for `openclaw secrets apply`:\n{:#}", wanted.plan());
-    }
-    print(&out)?;
-    if args.dry_run {
+        print(&format!(
+            "\nAs a file for `openclaw secrets apply`:\n{:#}\n",
+            wanted.plan()
+        ))?;
         return Ok(Exit::Fine);
     }
     if !args.yes && !agreed("link these agents to the login?")? {
@@ -109,12 +110,12 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
     let _waiting = progress::waiting(|| "openclaw secrets apply".into());
     match until_signal(link::link(&ctx, &view, &wanted))? {
         Ok(lines) => {
-            print(&(lines.join("\n") + "\n"))?;
+            say(&(lines.join("\n") + "\n"))?;
             Ok(Exit::Fine)
         }
         Err(why) => Err(Fatal::Usage(
             format!("not linked: {}", one_line(&why)),
-            "`nolapse unlink openclaw` takes away what was begun".into(),
+            "`nolapse unlink openclaw` undoes what was begun".into(),
         )),
     }
 }
@@ -133,23 +134,23 @@ pub(super) fn unlink(setup: &Setup, UnlinkCommand::Openclaw(args): &UnlinkComman
         return Ok(Exit::Fine);
     }
     for (_, link) in &linked {
-        print(&format!(
-            "{} of {} is removed\n",
+        say(&format!(
+            "{} of {} will be removed\n",
             one_line(&link.id),
             one_line(&link.agents.join(", "))
         ))?;
     }
-    if !args.yes && !agreed("take the link away?")? {
+    if !args.yes && !agreed("remove the link?")? {
         return Ok(Exit::Fine);
     }
     let mut exit = Exit::Fine;
     let _waiting = progress::waiting(|| "openclaw".into());
     for (state_dir, link) in linked {
         match until_signal(link::unlink(&ctx, &view, state_dir, link))? {
-            Ok(lines) => print(&lines.iter().fold(String::new(), |all, line| all + line + "\n"))?,
+            Ok(lines) => say(&lines.iter().fold(String::new(), |all, line| all + line + "\n"))?,
             Err(why) => {
                 exit = Exit::Unknown;
-                print(&format!("not taken away: {}\n", one_line(&why)))?;
+                say(&format!("not removed: {}\n", one_line(&why)))?;
             }
         }
     }
@@ -254,7 +255,7 @@ fn way(ctx: &Ctx, login: &LoginView) -> Result<Way, Fatal> {
 
 fn agreed(question: &str) -> Result<bool, Fatal> {
     if !terminal::stdin_is_terminal() {
-        return Err(Fatal::Usage(question.into(), "say so with `--yes`".into()));
+        return Err(Fatal::Usage(question.into(), "confirm with `--yes`".into()));
     }
     let _ = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();

@@ -1,6 +1,6 @@
 //! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
 
-use super::{Fatal, Setup, agents_named, examples, print, until_signal};
+use super::{Fatal, Setup, agents_named, examples, say, until_signal};
 use crate::by_hand;
 use crate::ctx::Ctx;
 use crate::edge::files;
@@ -120,7 +120,7 @@ fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
             }
         };
     }
-    print(&out)?;
+    say(&out)?;
     Ok(exit)
 }
 
@@ -177,6 +177,6 @@ async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal>
             }
         };
     }
-    print(&out)?;
+    say(&out)?;
     Ok(exit)
 }

@@ -95,7 +95,7 @@ pub(super) fn found(ctx: &Ctx, view: &View, style: Style) -> String {
         // of an agent's profiles, the worst
         match agents.last_mut() {
             Some(last) if row.name.is_empty() => {
-                if badness(&row) > badness(last) {
+                if row.badness() > last.badness() {
                     let name = std::mem::take(&mut last.name);
                     *last = Row { name, ..row };
                 }
@@ -112,15 +112,11 @@ pub(super) fn found(ctx: &Ctx, view: &View, style: Style) -> String {
     out
 }
 
-fn badness(row: &Row) -> u8 {
-    row.health.map_or(0, |health| health.badness())
-}
-
 fn rows(mut rows: Vec<Row>, none: &str, style: Style) -> String {
     if rows.is_empty() {
         return entry(none, style);
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(badness(row)));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.badness()));
     let wide = rows.iter().map(|row| cells(&row.name)).max().unwrap_or(0).min(28);
     let mut out = String::new();
     for row in rows {
@@ -134,7 +130,10 @@ fn rows(mut rows: Vec<Row>, none: &str, style: Style) -> String {
             .map(|width| width.saturating_sub(14 + wide.max(cells(name))));
         let _ = match room {
             // narrower than this, words in a column of their own are no pleasure to read
-            Some(room) if room < 30 => writeln!(out, "  {name}: {health}\n    {}", hang(words, 4, style.width)),
+            Some(room) if room < 30 => {
+                let name = cut(name, style.width.unwrap_or(usize::MAX).saturating_sub(12));
+                writeln!(out, "  {name}: {health}\n    {}", hang(words, 4, style.width))
+            }
             Some(room) => writeln!(out, "  {name}{pad}  {health}  {}", cut(words, room)),
             None => writeln!(out, "  {name}{pad}  {health}  {words}"),
         };

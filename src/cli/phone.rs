@@ -121,10 +121,13 @@ async fn terminal(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
     }
 }
 
+/// Where sign-ins by notification meet, in the state directory.
+pub(super) const SIGN_INS: &str = "sign-in";
+
 /// Where the code of a sign-in is put for the process that waits for it.
 pub(super) fn code_dir(state_dir: &Path, login: &str) -> PathBuf {
     state_dir
-        .join("sign-in")
+        .join(SIGN_INS)
         .join(Secret::new(login).fingerprint().to_string())
 }
 

@@ -57,11 +57,7 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
     } else {
         out.push_str(&summary(&ctx, &report, args.dry_run));
     }
-    match args.dry_run {
-        // diffs stay as they are
-        true => print(&out)?,
-        false => say(&out)?,
-    }
+    say_around_diffs(&out)?;
     Ok(exit(&ctx, &report))
 }
 
@@ -91,10 +87,7 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
             false => "`sync.enabled` is false: nothing is written\n",
         });
     }
-    match args.dry_run {
-        true => print(&out)?,
-        false => say(&out)?,
-    }
+    say_around_diffs(&out)?;
     // a sync is judged by what it was asked to do, not by the health of what it found
     Ok(match report.failures().next() {
         Some(_) => Exit::Unknown,
@@ -175,6 +168,13 @@ fn exit(ctx: &Ctx, report: &Report) -> Exit {
         _ if report.failures().next().is_some() => Exit::Unknown,
         exit => exit,
     }
+}
+
+/// As [`say`]; the lines of a diff stay as they are.
+fn say_around_diffs(text: &str) -> std::io::Result<()> {
+    let diff = |line: &str| ["  +", "  -", "  @", "   "].iter().any(|begin| line.starts_with(begin));
+    text.split_inclusive('\n')
+        .try_for_each(|line| if diff(line) { print(line) } else { say(line) })
 }
 
 /// What was done or would be, a line each; the diff where nothing was written.

@@ -1,6 +1,6 @@
 //! `nolapse token`: credentials that a person records by hand.
 
-use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, until_signal};
+use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, say, until_signal};
 use crate::by_hand::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
 use crate::ctx::Ctx;
 use crate::edge::progress;
@@ -173,7 +173,7 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
         kept: None,
     });
     let (out, fine) = store_everywhere(ctx, &ledger, &view, &chosen, &wanted, setup).await;
-    print(&out)?;
+    say(&out)?;
     Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
 
@@ -257,7 +257,7 @@ fn config_words(ctx: &Ctx, entry: &ConfigEntry, wanted: &Wanted, mode: Mode) -> 
         ConfigEntry::NotNeeded | ConfigEntry::There => String::new(),
         ConfigEntry::Written(path) => format!("{}: names {} now\n", one_line(&ctx.host.tilde(path)), wanted.id),
         ConfigEntry::ByHand(path, why) => format!(
-            "{} is left alone: {why}; add this to it, unless it is there:\n{}",
+            "{} was not changed: {why}; add this to it if it is missing:\n{}",
             one_line(&ctx.host.tilde(path)),
             agent_entry::lines(&wanted.id, &wanted.provider, mode)
         ),
@@ -458,7 +458,7 @@ fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, Fatal> {
     if rows.is_empty() {
         out.push_str("no agent has a profile\n");
     }
-    print(&out)?;
+    say(&out)?;
     Ok(Exit::Fine)
 }
 
@@ -515,8 +515,10 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
         }
     })?;
     if args.profile == ctx.config.sync.profile && ctx.config.sync.enabled {
-        out.push_str("the next pass writes it anew from its login; `sync.exclude_agents` keeps an agent out\n");
+        out.push_str(
+            "the next pass writes it again from its login; list the agent in `sync.exclude_agents` to prevent that\n",
+        );
     }
-    print(&out)?;
+    say(&out)?;
     Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }

@@ -25,7 +25,7 @@ pub(crate) fn show(shown: &Shown<'_>) -> String {
         return String::new();
     };
     let mut out = format!(
-        "# {}; secrets are masked, so this is to be read and not to be used\n",
+        "# {}; secrets are masked: to read, not to use\n",
         if shown.source.is_some() {
             shown.path
         } else {

@@ -27,7 +27,7 @@ pub(crate) enum Repaired {
 /// since a dead lock may be in its way.
 pub(crate) async fn repair(ctx: &Ctx, fixes: &[Fix]) -> Vec<Repaired> {
     let Some(mut all) = tidy(ctx, fixes).await else {
-        let why = "a pass runs just now; try again when it is over";
+        let why = "a pass is running; try again when it has finished";
         return fixes.iter().map(|_| Repaired::Left(why.into())).collect();
     };
     if fixes.iter().any(|fix| matches!(fix, Fix::Sync { .. })) {

@@ -52,7 +52,12 @@ pub(crate) fn request() -> io::Result<Vec<u8>> {
 
 /// The width of stdout, where it is a terminal.
 pub(crate) fn columns() -> Option<u16> {
-    tcgetwinsize(io::stdout())
+    columns_of(&io::stdout())
+}
+
+/// The width of this, where it is a terminal.
+pub(crate) fn columns_of(terminal: &impl std::os::fd::AsFd) -> Option<u16> {
+    tcgetwinsize(terminal)
         .ok()
         .map(|size| size.ws_col)
         .filter(|columns| *columns > 0)

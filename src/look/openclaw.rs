@@ -159,7 +159,7 @@ pub(super) fn look_at(
             "unreadable",
             path,
             format!("`{}` cannot be read: {why}", ctx.host.tilde(path)),
-            "try again when the gateway is idle; run nolapse as the user who runs it",
+            "retry when the gateway is idle, as the user who runs it",
         );
         if !problems.contains(&problem) {
             problems.push(problem);

@@ -26,7 +26,7 @@ pub(super) fn of_login(ctx: &Ctx, login: &Login) -> Vec<Problem> {
                 problems.push(Problem::at(
                     "no_scopes",
                     &path,
-                    format!("`{here}` has no `scopes`, which Claude Code takes for signed out"),
+                    format!("`{here}` has no `scopes`; Claude Code treats it as signed out"),
                     "run `claude auth login`",
                 ));
             }
@@ -34,7 +34,9 @@ pub(super) fn of_login(ctx: &Ctx, login: &Login) -> Vec<Problem> {
                 problems.push(Problem::at(
                     "expires_in_seconds",
                     &path,
-                    format!("`{here}` has `expiresAt` in seconds; Claude Code reads milliseconds and takes it for long expired"),
+                    format!(
+                        "`{here}` has `expiresAt` in seconds; Claude Code reads milliseconds, so it looks long expired"
+                    ),
                     "let Claude Code renew the login by using it once",
                 ));
             }
@@ -70,7 +72,7 @@ pub(super) fn of_login(ctx: &Ctx, login: &Login) -> Vec<Problem> {
             "dead_lock",
             lock,
             format!(
-                "`{}` was left by a process that died; whoever needs it next clears it",
+                "`{}` was left behind by a process that died; the next program that needs it clears it",
                 ctx.host.tilde(lock)
             ),
             "nothing to do; `claude` clears it when it next renews",
@@ -98,17 +100,17 @@ fn unreadable(ctx: &Ctx, login: &Login, why: &str, fault: Fault) -> Problem {
         }
         Fault::ByteOrderMark => (
             "byte_order_mark",
-            format!("`{here}` is taken for signed out: {why}"),
+            format!("Claude Code treats `{here}` as signed out: {why}"),
             take_the_mark(&here),
         ),
         Fault::Mode => (
             "unreadable",
-            format!("`{here}` cannot be read: {why}, and so Claude Code takes it for signed out"),
+            format!("`{here}` cannot be read: {why}; Claude Code treats it as signed out"),
             format!("run `{}`", wording::let_owner_in(&here)),
         ),
         Fault::Directory | Fault::Special | Fault::Content => (
             "unreadable",
-            format!("`{here}` is no credentials file: {why}; Claude Code takes it for signed out"),
+            format!("`{here}` is not a valid credentials file: {why}; Claude Code treats it as signed out"),
             match fault {
                 Fault::Directory => format!("{}; then `claude auth login`", Unfit::Directory.remedy(&here)),
                 Fault::Special => format!("{}; then `claude auth login`", Unfit::Special.remedy(&here)),
@@ -121,7 +123,7 @@ fn unreadable(ctx: &Ctx, login: &Login, why: &str, fault: Fault) -> Problem {
 
 fn take_the_mark(here: &str) -> String {
     format!(
-        "run `{}`, which takes three bytes away and nothing else",
+        "run `{}`, which removes three bytes and nothing else",
         wording::strip_mark(here)
     )
 }
@@ -147,8 +149,10 @@ pub(super) fn of_store(
         agent::Store::Malformed(why) => Problem::at(
             "store_malformed",
             json,
-            format!("`{here}` is no store: {why}; its agent takes it for empty and replaces it, keys and all"),
-            "restore it from a backup, or move it away so that the agent starts anew",
+            format!(
+                "`{here}` is not a valid store: {why}. The agent treats it as empty and will overwrite it, with all its keys"
+            ),
+            "restore it from a backup, or move it away so that the agent makes a new one",
         ),
         agent::Store::Directory | agent::Store::Special => Problem::at(
             "store_malformed",
@@ -176,10 +180,10 @@ pub(super) fn of_store(
             "legacy_store",
             agent.agent.dir.join(families::LEGACY_STORE),
             format!(
-                "{} still has the legacy `auth.json`, which a store made now would shut out",
+                "{} still has the legacy `auth.json`, which would be ignored if a store were made now",
                 agent.agent.label()
             ),
-            "start the agent once, which takes it over; then nolapse keeps the store up to date",
+            "start the agent once, so that it imports it; then nolapse keeps the store up to date",
         ),
         agent::Store::Absent | agent::Store::Read(_) => return None,
     })
@@ -228,11 +232,11 @@ pub(super) fn of_dotenv(ctx: &Ctx, ledger: &Ledger, state_dir: &StateDir) -> Opt
             "shadowed_by_env",
             path,
             format!(
-                "`{}` sets {}: with it these agents reach Anthropic without any login, and `claude` run by them uses it first",
+                "`{}` sets {}: these agents use that instead of a login, and so does `claude` when they run it",
                 ctx.host.tilde(path),
                 names.join(", ")
             ),
-            "fine if meant; otherwise remove the line",
+            "fine if intended; otherwise remove the line",
         )
     })
 }

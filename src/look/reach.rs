@@ -226,7 +226,7 @@ pub(super) fn store_problems(ctx: &Ctx, agent: &AgentView) -> Vec<Problem> {
                 "no_token",
                 &agent.path,
                 format!(
-                    "`{id}` of {} holds no token or key: what stands there is {}",
+                    "`{id}` of {} holds no token or key, but {}",
                     agent.agent.agent.label(),
                     flaw.words()
                 ),
@@ -276,15 +276,15 @@ fn unread_store(ctx: &Ctx, path: PathBuf, read: &Path) -> Option<Problem> {
         "store_misplaced",
         path,
         format!("`{here}` holds {count} {entries} that no agent reads: the agent's store is `{there}`"),
-        format!("record them there with `nolapse token add`, then remove `{here}`"),
+        format!("add them there with `nolapse token add`, then remove `{here}`"),
     ))
 }
 
 fn ignored_hint(agent: &AgentView) -> String {
     let outside = agent.aside.ignored.iter().any(|one| one.why == Unread::Outside);
     match outside {
-        true => "put them into `\"profiles\": {…}`, each with `type` and `provider`, or move the file away and record them anew: `nolapse token add`".into(),
-        false => "correct the names, or record them anew: `nolapse token add`".into(),
+        true => "put them into `\"profiles\": {…}`, each with `type` and `provider`, or move the file away and add them again: `nolapse token add`".into(),
+        false => "correct the names, or add them again: `nolapse token add`".into(),
     }
 }
 

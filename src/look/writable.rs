@@ -40,7 +40,7 @@ pub(super) fn writable(
     match state {
         agent::Store::Refused(why) | agent::Store::OwnMode(why) => return Err(why.clone().into()),
         agent::Store::Absent if files::exists(&agent.agent.dir.join(families::LEGACY_STORE)) => {
-            return Err("the agent has to take over its legacy `auth.json` first".into());
+            return Err("the agent has to import its legacy `auth.json` first".into());
         }
         state => {
             if let Some(why) = state.unread() {

@@ -59,7 +59,10 @@ pub(crate) fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
             return Err(problem(
                 "cli_not_found",
                 claude,
-                format!("`renew.claude` names `{}`, which is no program", ctx.host.tilde(claude)),
+                format!(
+                    "`renew.claude` names `{}`, which is not a program",
+                    ctx.host.tilde(claude)
+                ),
                 "name the CLI's path, or remove the key",
             ));
         }
@@ -83,7 +86,7 @@ pub(crate) fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
                         true => {
                             "it does not run in Termux itself: name one with `renew.claude` (docs/termux.md), or set `renew.mode`"
                         }
-                        false => "install it, name it with `renew.claude`, or set `renew.mode`",
+                        false => "install it, set its path with `renew.claude`, or set `renew.mode`",
                     },
                 )
             })?
@@ -94,7 +97,7 @@ pub(crate) fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
             "cli_too_old",
             &path,
             format!(
-                "`claude` {version} is not run, since it can lose the login it renews; {SAFE_FROM} and later are safe"
+                "`claude` {version} is not used, since it can lose the login that it renews; {SAFE_FROM} and later are safe"
             ),
             "run `claude update`",
         )),
@@ -102,7 +105,7 @@ pub(crate) fn find(ctx: &Ctx, login: &str) -> Result<PathBuf, Problem> {
             "cli_version_unknown",
             &path,
             format!(
-                "`{}` is not run, since its version cannot be read from its package",
+                "`{}` is not used, since its version cannot be read from its package",
                 ctx.host.tilde(&path)
             ),
             "name the installed CLI itself with `renew.claude`",
@@ -194,8 +197,8 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
         return Attempt::failed(problem(
             "login_busy",
             place.refresh_lock(),
-            format!("somebody renews the login `{}` just now", login.id()),
-            "nothing to do: the next pass sees how it went",
+            format!("the login `{}` is being renewed by another program", login.id()),
+            "nothing to do: the next pass will see the result",
         ));
     }
     let spec = Spec {
@@ -216,7 +219,7 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
                 "cli_not_started",
                 &program,
                 format!("`claude` could not be started: {}", files::io_words(&error)),
-                "see whether it starts by hand",
+                "try to start it by hand",
             ));
         }
     };
@@ -264,7 +267,7 @@ fn judge(
                 "login_wiped",
                 place.file(),
                 format!(
-                    "Claude Code found the refresh token of `{}` refused and wiped the login",
+                    "the server refused the refresh token of `{}`, and Claude Code wiped the login",
                     login.id()
                 ),
                 "run `claude auth login`",
@@ -283,7 +286,7 @@ fn judge(
         None => (
             "cli_slow",
             format!(
-                "`claude` had not renewed the login after {} s and was left alone",
+                "`claude` had not renewed the login after {} s and is left running",
                 ctx.config.renew.patience.as_secs()
             ),
         ),
@@ -305,7 +308,7 @@ fn judge(
         kind,
         program,
         why,
-        "see what `claude -p /cost --safe-mode` says; the next pass tries again",
+        "see what `claude -p /cost --safe-mode` says; the next pass will retry",
     ))
 }
 

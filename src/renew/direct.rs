@@ -95,8 +95,8 @@ impl Grant for Login<'_> {
         problem(
             "login_busy",
             self.place.refresh_lock(),
-            format!("somebody else renews the login `{}`, or took its lock", self.id),
-            "nothing to do: the next pass tries again",
+            format!("another program is renewing the login `{}`, or took its lock", self.id),
+            "nothing to do: the next pass will retry",
         )
     }
 }

@@ -105,7 +105,7 @@ pub(super) async fn renew<G: Grant>(
     let _whole = Uninterrupted::begin();
     let mut fence = match Fence::raise(ctx, ledger, grant.key(), token, spend.expires) {
         Ok(fence) => fence,
-        Err(error) => return not_writable("nothing could be written down about it", &error),
+        Err(error) => return not_writable("nothing could be recorded about it", &error),
     };
     let recorded = record_owner(grant, &locks, token);
     let owner = match recorded {
@@ -248,7 +248,7 @@ async fn keep<G: Grant>(ctx: &Ctx, grant: &G, places: Places, rescue: &Rescue, f
                 "login_changed",
                 grant.file(),
                 format!(
-                    "`{}` was changed by somebody else while it was renewed; theirs stands",
+                    "`{}` was changed by another program while it was renewed; that change is kept",
                     grant.key()
                 ),
                 "nothing to do",
@@ -264,7 +264,7 @@ async fn keep<G: Grant>(ctx: &Ctx, grant: &G, places: Places, rescue: &Rescue, f
             }
             Err(error) => {
                 let why = format!(
-                    "the answer came and could be saved nowhere ({why}; {})",
+                    "the answer could not be saved anywhere ({why}; {})",
                     files::io_words(&error)
                 );
                 fence.unknown(ctx.clock.now(), &why);
@@ -292,7 +292,7 @@ fn without_tokens<G: Grant>(ledger: &mut Ledger, fence: &mut Fence, answer: Answ
             Attempt::failed(problem(
                 "rejected",
                 file,
-                format!("the refresh token of `{key}` was refused for good: {why}"),
+                format!("the refresh token of `{key}` was permanently refused: {why}"),
                 "sign in again, for Claude Code with `claude auth login`",
             ))
         }
@@ -316,7 +316,7 @@ fn unreachable<G: Grant>(grant: &G, why: &str) -> Problem {
         "endpoint_unreachable",
         grant.file(),
         format!("`{}` was not renewed: {why}", grant.key()),
-        "see whether this host reaches the token endpoint; the next pass tries again",
+        "see whether this host reaches the token endpoint; the next pass will retry",
     )
 }
 

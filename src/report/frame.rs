@@ -114,7 +114,7 @@ fn footer(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
     let next = match scene.runs {
         Runs::Alone => due.map(|due| format!("next due {due}")),
         Runs::Unknown => due.map(|due| format!("next change {due}")),
-        Runs::ByHand => Some("nothing runs it by itself".to_owned()),
+        Runs::ByHand => Some("nothing runs it automatically".to_owned()),
     };
     let dim = |text: &str| cut_painted(text, width, "2", style);
     let one = [Some(last.clone()), next.clone(), Some("q quits".to_owned())];
@@ -274,7 +274,7 @@ fn line(row: &Row, longest: usize, width: usize, style: Style) -> String {
             true => "any moment".into(),
             false => "soon".into(),
         },
-        Some(left) if left <= 0 => "over".into(),
+        Some(left) if left <= 0 => "ended".into(),
         Some(left) if width >= 60 => span(left),
         Some(left) => short(left),
     };
@@ -422,7 +422,7 @@ mod tests {
         for (runs, wanted) in [
             (Runs::Alone, "next due in 2 h; q quits"),
             (Runs::Unknown, "next change in 2 h; q quits"),
-            (Runs::ByHand, "nothing runs it by itself; q quits"),
+            (Runs::ByHand, "nothing runs it automatically; q quits"),
         ] {
             let got = run_by(runs, home.path(), 40, 12);
             assert_eq!(got.last().map(String::as_str), Some(wanted), "{runs:?}");

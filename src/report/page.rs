@@ -90,7 +90,7 @@ pub(crate) fn page(page: &Page<'_>) -> String {
     events(&mut out, page);
     let _ = write!(
         out,
-        "</main>\n<footer>Made by nolapse {} on {host} and not updated by itself: <code>nolapse status --html FILE</code></footer>\n\
+        "</main>\n<footer>Made by nolapse {} on {host} ; it does not update itself: <code>nolapse status --html FILE</code></footer>\n\
          </body>\n</html>\n",
         env!("CARGO_PKG_VERSION")
     );
@@ -296,9 +296,9 @@ fn lane(out: &mut String, page: &Page<'_>, lane: &Lane, top: usize) {
         Some(ends) if ends > now + HORIZON => format!("{} left", span(ends - now)),
         Some(ends) if ends > now => format!("{} {}", page.ctx.date(ends), page.ctx.time(ends)),
         Some(_) if lane.class == "warn" => "any moment now".to_owned(),
-        Some(_) => "over".to_owned(),
+        Some(_) => "ended".to_owned(),
         None if lane.class == "ok" => "no end".to_owned(),
-        None => "over".to_owned(),
+        None => "ended".to_owned(),
     };
     let _ = write!(
         out,
@@ -399,7 +399,7 @@ fn timeline(out: &mut String, page: &Page<'_>) {
     let _ = write!(
         out,
         "</svg>\n<figcaption><span class=\"key\"><svg width=\"10\" height=\"14\" aria-hidden=\"true\"><rect class=\"end\" x=\"1\" width=\"8\" height=\"14\" rx=\"2\"/></svg> sign in again by then</span> \
-         <span class=\"key\"><svg width=\"4\" height=\"14\" aria-hidden=\"true\"><line class=\"step\" x1=\"2\" x2=\"2\" y1=\"0\" y2=\"14\"/></svg> you are told: {} before</span> \
+         <span class=\"key\"><svg width=\"4\" height=\"14\" aria-hidden=\"true\"><line class=\"step\" x1=\"2\" x2=\"2\" y1=\"0\" y2=\"14\"/></svg> you are notified {} before</span> \
          <span class=\"key\"><svg width=\"12\" height=\"14\" aria-hidden=\"true\"><circle class=\"access\" cx=\"6\" cy=\"7\" r=\"4.5\"/></svg> access token ends and is renewed</span></figcaption>\n</figure>\n",
         esc(&steps.join(", "))
     );
@@ -427,7 +427,7 @@ fn left_words(row: &Row) -> String {
     match (row.left, row.health) {
         (Some(left), _) if left > 0 => format!("{} left", span(left)),
         (Some(_), Some(Health::Expiring)) => "any moment now".into(),
-        (Some(_), _) => "over".into(),
+        (Some(_), _) => "ended".into(),
         (None, Some(Health::Static)) => "no end".into(),
         (None, _) => "no time known".into(),
     }

@@ -40,8 +40,8 @@ pub(crate) fn digest(events: &[&Event], host: &str, now: Ms) -> Event {
     let id: String = hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
     let title = match (firing.len(), over) {
         (n, 0) => format!("{n} more alerts on {host}"),
-        (0, n) => format!("{n} more alerts on {host} are over"),
-        (n, over) => format!("{n} more alerts on {host}; {over} are over"),
+        (0, n) => format!("{n} more alerts on {host} recovered"),
+        (n, over) => format!("{n} more alerts on {host}; {over} recovered"),
     };
     let mut lines: Vec<String> = Vec::new();
     for event in events.iter().take(NAMED) {
@@ -100,7 +100,7 @@ mod tests {
         events.sort_by_key(rank);
         let all: Vec<&Event> = events.iter().collect();
         let one = digest(&all, "h", 9);
-        assert_eq!(one.title, "29 more alerts on h; 1 are over");
+        assert_eq!(one.title, "29 more alerts on h; 1 recovered");
         assert!(
             one.message.starts_with("- Title 3\n") && one.message.contains("and 20 more"),
             "{}",

@@ -190,7 +190,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 "patience",
                 Span(SECOND, 10 * MINUTE),
                 Default("\"60s\""),
-                "delegate: how long the CLI is waited for before it is left alone (it is never ended)",
+                "delegate: how long the CLI is waited for (it is never killed)",
             ),
             key(
                 "token_url",
@@ -215,7 +215,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ),
     table(
         "alerts",
-        "When people are told.",
+        "When you are notified.",
         &[
             key(
                 "steps",
@@ -233,7 +233,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ),
     list(
         "login",
-        "A further Claude Code directory; ~/.claude (or what $CLAUDE_CONFIG_DIR says) is found by itself. Repeat for more.",
+        "A further Claude Code directory; ~/.claude (or what $CLAUDE_CONFIG_DIR says) is found automatically. Repeat for more.",
         &[
             key("dir", Path, Needed("\"~/.claude-team\""), "Claude Code's directory"),
             key(
@@ -258,7 +258,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ),
     list(
         "channel",
-        "Whom to tell. Without any [[channel]]: Termux or the desktop if there is one, else the log. Repeat for more. These keys are for every type; the types with what they need follow.",
+        "Who is notified. Without any [[channel]]: Termux or the desktop if there is one, else the log. Repeat for more. These keys are for every type; the types with what they need follow.",
         &[
             key(
                 "type",
@@ -536,7 +536,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ),
     list(
         "remote",
-        "Another host that runs nolapse, asked by SSH (BatchMode: a key, no password), judged and told of from here.",
+        "Another host that runs nolapse, asked by SSH (BatchMode: a key, no password), checked and alerted from here.",
         &[
             key("name", Text, Needed("\"gateway\""), "its name in messages, unique"),
             key(

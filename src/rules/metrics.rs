@@ -53,16 +53,12 @@ pub(crate) fn text(facts: &Facts<'_>) -> String {
     let mut page = Page(String::new());
     page.family("build_info", "gauge", "The version that made this page.");
     page.sample("build_info", &[("version", facts.version)], 1);
-    page.family(
-        "look_timestamp_seconds",
-        "gauge",
-        "When the files were looked at that this page tells of.",
-    );
+    page.family("look_timestamp_seconds", "gauge", "When the files were read.");
     page.sample("look_timestamp_seconds", &[], seconds(facts.view.now));
     page.family(
         "check_exit_code",
         "gauge",
-        "What `nolapse check` exits with: 0 fine, 1 expired or missing, 2 expiring, 3 could not tell.",
+        "What `nolapse check` exits with: 0 fine, 1 expired or missing, 2 expiring, 3 unknown.",
     );
     page.sample("check_exit_code", &[], facts.exit);
     logins(&mut page, facts);
@@ -288,7 +284,7 @@ fn work(page: &mut Page, facts: &Facts<'_>) {
     page.family(
         "last_good_pass_timestamp_seconds",
         "gauge",
-        "When the last one ended that could do its work and tell whom it had to.",
+        "When the last pass ended that did its work and delivered its alerts.",
     );
     page.moment("last_good_pass_timestamp_seconds", &[], passes.last_good_at);
     page.family(
@@ -338,7 +334,7 @@ fn channels(page: &mut Page, facts: &Facts<'_>) {
     page.family(
         "deliveries_total",
         "counter",
-        "Tries to tell a channel something, by how they went.",
+        "Attempts to notify a channel, by result.",
     );
     for (channel, (counts, _)) in &channels {
         for (result, count) in [("delivered", counts.delivered), ("failed", counts.failed)] {

@@ -63,7 +63,7 @@ pub(crate) fn next(standing: &Standing) -> Option<Next> {
     match (standing.reached, standing.runs) {
         (Reached::Nobody, Runs::ByHand) => return step("set up alerts and automatic checks", "nolapse setup".into()),
         (Reached::Nobody, _) => return step("choose how you are notified", "nolapse setup".into()),
-        (_, Runs::ByHand) => return step("have it run by itself", "nolapse install".into()),
+        (_, Runs::ByHand) => return step("run it automatically", "nolapse install".into()),
         _ => {}
     }
     match &standing.fix {

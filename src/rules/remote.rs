@@ -80,15 +80,15 @@ impl Silence {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Unreachable => "it cannot be reached",
-            Self::HostKey => "its host key is not known here; log in once by hand",
+            Self::HostKey => "its host key is unknown here; log in once by hand",
             Self::HostKeyChanged => {
-                "its host key has changed; if that is right (it was installed anew), forget the old one and log in once by hand"
+                "its host key has changed; if that is expected (it was reinstalled), remove the old one and log in once by hand"
             }
             Self::ConfigBroken => "its configuration is broken; what was wrong there before still counts",
-            Self::Refused => "it does not let this host in without a password; add a key",
+            Self::Refused => "it does not accept a login without a password; add a key",
             Self::NoCommand => "there is no `nolapse` there; install it, or name it with `command`",
             Self::TimedOut => "it took too long",
-            Self::Nonsense => "what it said is no `nolapse.status/1`",
+            Self::Nonsense => "its answer is not a `nolapse.status/1`",
             Self::NoSsh => "there is no `ssh` here",
         }
     }
@@ -337,7 +337,7 @@ fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
     let rest = alerts.split_off(MOST - 1);
     alerts.push(Alert {
         lapsed: rest.iter().any(|alert| alert.lapsed),
-        detail: Some(format!("{} more there need a person", rest.len())),
+        detail: Some(format!("{} more alerts there", rest.len())),
         ..Alert::new(
             Cause::Other("rest".into()).on(name),
             "more",

@@ -247,28 +247,28 @@ impl Not {
             Self::InKeychain => "it is kept in the Keychain, which nolapse does not write".into(),
             Self::Blanked => "Claude Code has wiped it: only signing in again helps".into(),
             Self::NoRefreshToken => "it has no refresh token".into(),
-            Self::Rejected => "the server refused its refresh token for good: only signing in again helps".into(),
-            Self::Spent => "an older state of it was put back, whose refresh token a renewal has used up: it is not posted again".into(),
+            Self::Rejected => "the server permanently refused its refresh token: only signing in again helps".into(),
+            Self::Spent => "an older file was put back, whose refresh token has been used up: it is not sent again".into(),
             Self::PastDeadline => "it is past its deadline: only signing in again helps".into(),
             Self::Abandoned => {
-                "a refresh was begun by a process that died before saving it: its token is probably spent, and is not posted again".into()
+                "a renewal was begun by a process that died before saving it: its token is probably used up, and is not sent again".into()
             }
             Self::OutcomeUnknown => {
-                "its refresh token was posted and the answer never arrived: it is not posted again".into()
+                "its refresh token was sent and no answer came: it is not sent again".into()
             }
-            Self::Rescued => "its new tokens wait to be saved in their place".into(),
-            Self::NewerCopy => "an agent's copy is newer: the login has to be healed from it first".into(),
+            Self::Rescued => "its new tokens are still waiting to be saved".into(),
+            Self::NewerCopy => "an agent's copy is newer: the login has to be updated from it first".into(),
             Self::NoClock => "its file does not say when its access token ends".into(),
             Self::Fresh(until) => format!("its access token is good until {}", when(*until)),
             Self::Unneeded => "no agent uses it".into(),
-            Self::StillRunning => "the `claude` that was started for it still runs".into(),
+            Self::StillRunning => "the `claude` that was started for it is still running".into(),
             Self::Shared => "another profile holds the same refresh token, and renewing one would log the other out".into(),
             Self::Unwritable(why) => format!("its store is not written: {why}"),
-            Self::OtherLock(why) => format!("whether its agents renew it just now cannot be told by their locks: {why}"),
+            Self::OtherLock(why) => format!("its agents may be renewing it; their locks do not show: {why}"),
             Self::TakenOver => {
-                "who held its lock has stopped and may have posted its token: the next pass renews it, if that did not".into()
+                "the program that held its lock has stopped and may have sent its token: the next pass renews it if that one did not".into()
             }
-            Self::BackOff(until) => format!("it failed before and is not tried again before {}", when(*until)),
+            Self::BackOff(until) => format!("it failed before and is not retried before {}", when(*until)),
         }
     }
 }

@@ -117,17 +117,21 @@ fn deliver(draft: &mut Draft<'_>, entry: &Entry) {
     let waited = entry.since.map_or(0, |since| entry.at - since);
     let why = entry.detail.as_deref().unwrap_or("it is not known why");
     match entry.what.as_ref() {
-        "delivered" if waited > TOGETHER => draft.late.push(format!("told {channel}, {} late", span(waited))),
+        "delivered" if waited > TOGETHER => draft.late.push(format!("notified {channel}, {} late", span(waited))),
         "delivered" => draft.told.push(channel.to_owned()),
-        "given_up" => draft.refused.push(format!("{channel} was never told: {why}")),
-        _ => draft.refused.push(format!("{channel} could not be told yet: {why}")),
+        "given_up" => draft.refused.push(format!("{channel} was never notified: {why}")),
+        _ => draft
+            .refused
+            .push(format!("{channel} could not be notified yet: {why}")),
     }
 }
 
 fn finish(draft: Draft<'_>) -> Scene {
     let mut scene = draft.scene;
     if !draft.told.is_empty() {
-        scene.below.push(format!("told {}", list(&draft.told, usize::MAX, 0)));
+        scene
+            .below
+            .push(format!("notified {}", list(&draft.told, usize::MAX, 0)));
     }
     scene.below.extend(draft.late);
     scene.below.extend(draft.refused);
@@ -179,8 +183,8 @@ fn sentence(entry: &Entry, when: &dyn Fn(Ms) -> String) -> String {
             Some(detail) => format!("{whom}: {text}: {detail}"),
             None => format!("{whom}: {text}"),
         },
-        ("delivered", _) => format!("told {whom}: {text}"),
-        ("not_delivered", _) => format!("{whom} could not be told: {text}"),
+        ("delivered", _) => format!("notified {whom}: {text}"),
+        ("not_delivered", _) => format!("{whom} could not be notified: {text}"),
         _ => format!("{whom}: {text}"),
     }
 }
@@ -293,10 +297,10 @@ mod tests {
             got,
             [
                 "Lapsed Claude login `claude` has ended on gw | affected: clawdbot/main and clawdbot/work; it had happened \
-                 1 h before it was seen | told phone and desk | mail could not be told yet: answered 404",
-                "Told Claude login `claude` has ended on gw | told mail, 1 h late",
-                "Told Claude login `claude` has ended on gw | told phone",
-                "Fine Claude login `claude` on gw is fine again; it was out for 3 h 12 min | told phone",
+                 1 h before it was seen | notified phone and desk | mail could not be notified yet: answered 404",
+                "Told Claude login `claude` has ended on gw | notified mail, 1 h late",
+                "Told Claude login `claude` has ended on gw | notified phone",
+                "Fine Claude login `claude` on gw is fine again; it was out for 3 h 12 min | notified phone",
             ]
         );
     }
@@ -348,7 +352,7 @@ mod tests {
             got,
             [
                 "Done clawdbot/main: brought up to date: anthropic:claude-cli",
-                "Told told phone: Claude login `claude` has ended on gw: answered 200",
+                "Told notified phone: Claude login `claude` has ended on gw: answered 200",
                 "Hand clawdbot/main: recorded anthropic:manual",
                 "Hand x: whatever",
             ]

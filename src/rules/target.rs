@@ -131,9 +131,9 @@ impl Unfit {
     pub(crate) fn remedy(self, path: &str) -> String {
         let command = self.fix(path);
         match self {
-            Self::ReadOnly => "mount its whole directory read-write, rather than the file by itself".into(),
+            Self::ReadOnly => "mount its whole directory read-write, not only the file".into(),
             Self::DirReadOnly => "mount the directory read-write".into(),
-            Self::Directory | Self::Special => format!("run `{command}` before anybody signs in"),
+            Self::Directory | Self::Special => format!("run `{command}` before signing in"),
             _ => format!("run `{command}`"),
         }
     }
@@ -249,7 +249,7 @@ mod tests {
     fn what_is_in_the_way_goes_before_anybody_signs_in() {
         assert_eq!(
             Unfit::Directory.remedy("~/.claude/.credentials.json"),
-            "run `rmdir ~/.claude/.credentials.json` before anybody signs in"
+            "run `rmdir ~/.claude/.credentials.json` before signing in"
         );
         assert_eq!(Unfit::DirLocked.remedy("~/a b/c"), "run `sudo chattr -ia ~/'a b'`");
     }

@@ -234,12 +234,12 @@ fn headline(alert: &Alert, now: Ms) -> String {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
         ("silent" | KEY_CHANGED, _) => "does not answer".into(),
         ("older_state", _) => "was set back to an older state".into(),
-        (HEALED, _) => "was brought up to date from an agent's copy".into(),
-        ("more", _) => "more than can be named one by one".into(),
+        (HEALED, _) => "was updated from an agent's copy".into(),
+        ("more", _) => "has more alerts than can be listed".into(),
         ("rejected", _) => "was refused by the server".into(),
-        (NOT_HEALED, _) => "could not be brought up to date".into(),
-        (SECONDS, _) => "is taken for ended".into(),
-        (NO_SCOPES | NO_ACCESS, _) => "is not taken for signed in".into(),
+        (NOT_HEALED, _) => "could not be updated".into(),
+        (SECONDS, _) => "looks as if it had ended".into(),
+        (NO_SCOPES | NO_ACCESS, _) => "does not count as signed in".into(),
         ("unreadable" | DIRECTORY | NOT_A_FILE | FOREIGN_OWNER | BYTE_ORDER_MARK, _) => "cannot be read".into(),
         ("store_malformed" | "config_broken", _) => "is broken".into(),
         (NOT_READABLE, _) => "cannot be read".into(),
@@ -249,8 +249,8 @@ fn headline(alert: &Alert, now: Ms) -> String {
             "has no usable credential".into()
         }
         ("profile_retired", _) => "is refused by OpenClaw".into(),
-        (RELOAD_FAILED, _) => "was not told of a login's new token".into(),
-        (RELOAD_WARNINGS, _) => "has warnings since it was told of a login's new token".into(),
+        (RELOAD_FAILED, _) => "did not get a login's new token".into(),
+        (RELOAD_WARNINGS, _) => "has had warnings since it got a login's new token".into(),
         (RESTART_GATEWAY, _) => "must be restarted once to use a login's new token".into(),
         ("held_back", _) => "is waiting: all its credentials are held back".into(),
         ("channel_failing" | "channel_refused" | "heartbeat_failing" | "heartbeat_refused", _) => {
@@ -283,62 +283,62 @@ fn cause(alert: &Alert) -> String {
              token, or you signed out elsewhere"
                 .into()
         }
-        "blanked" => "Claude Code found its refresh token refused and wiped it".into(),
-        "rejected" => "the server refused the refresh token for good".into(),
-        "older_state" => "an older state was put back (a backup, a sync tool): its refresh token was used up by a renewal since, and is not posted again; put the newer state back, or sign in again".into(),
+        "blanked" => "the server refused its refresh token, and Claude Code wiped the login".into(),
+        "rejected" => "the server permanently refused the refresh token".into(),
+        "older_state" => "an older file was put back (by a backup or a sync tool). Its refresh token has been used up since and is not sent again; restore the newer file, or sign in again".into(),
         HEALED => format!(
             "{} had renewed it; if that agent is not signed in to the account you mean, sign in again",
             alert.detail.as_deref().map_or_else(|| "an agent".into(), name)
         ),
-        "silent" | KEY_CHANGED => detail("nobody knows how the logins there fare"),
-        SECONDS => "its `expires` is in seconds; its agent reads milliseconds and takes it for long ended".into(),
-        NOT_HEALED => detail("an agent renewed it and Claude Code's own file still holds what was used up, with which Claude Code may log itself out"),
+        "silent" | KEY_CHANGED => detail("the state of its logins is unknown"),
+        SECONDS => "its `expires` is in seconds; its agent reads milliseconds, so it looks long expired".into(),
+        NOT_HEALED => detail("an agent renewed it, but Claude Code's own file still holds the used-up token, and using that may log Claude Code out"),
         "no_refresh_token" => "nothing can renew this token".into(),
         "not_renewed" => detail("its access token has expired and nothing has renewed it"),
-        "abandoned_refresh" => "a refresh was begun and never saved; its single-use token is probably spent".into(),
+        "abandoned_refresh" => "a renewal began and was never saved; its single-use token is probably used up".into(),
         "unknown_outcome" => {
-            detail("its single-use token was posted and the answer never arrived, so it is not posted again")
+            detail("its single-use token was sent and no answer came, so it is not sent again")
         }
-        "rescue" => detail("the new tokens are kept aside and saved at the next pass that can; do not use it before"),
+        "rescue" => detail("the new tokens are kept aside, and the next pass that can will save them; do not use the login before that"),
         "copy_stale" if alert.obstacle == Some(Obstacle::NobodyRenews) => LOGIN_OVER.into(),
-        "copy_stale" if !matches!(alert.id, Cause::Copies(_)) => detail("its own grant was not renewed"),
-        "copy_stale" => detail("the login is fine, its copy was not brought up to date"),
-        "copy_diverged" => detail("the login is fine, this profile goes its own way and has run out"),
-        RELOAD_FAILED | RESTART_GATEWAY => detail("it goes on with the old token until that ends"),
-        RELOAD_WARNINGS => detail("it may go on with the old token until that ends"),
+        "copy_stale" if !matches!(alert.id, Cause::Copies(_)) => detail("its own token was not renewed"),
+        "copy_stale" => detail("the login is fine, but its copy was not updated"),
+        "copy_diverged" => detail("the login is fine, but this profile has its own token, and that has expired"),
+        RELOAD_FAILED | RESTART_GATEWAY => detail("it keeps using the old token until that expires"),
+        RELOAD_WARNINGS => detail("it may keep using the old token until that expires"),
         "no_token" | NO_KEY => detail("what stands there is no token or key"),
-        "profile_retired" => "OpenClaw has retired this profile id since 2026.8: its agents cannot run, whatever it holds".into(),
-        "not_in_order" => detail("a credential that works is passed over, since the order does not name it"),
+        "profile_retired" => "OpenClaw no longer accepts this profile id (since 2026.8): its agents cannot run, whatever it holds".into(),
+        "not_in_order" => detail("a working credential is skipped, because the order does not name it"),
         "mode_refused" | "key_refused" => {
-            detail("a credential that works is refused by its mode in the agents' config")
+            detail("a working credential is refused because of its mode in the agents' config")
         }
-        "other_provider" => detail("a credential that works is another provider's by the agents' config"),
+        "other_provider" => detail("a working credential is assigned to another provider in the agents' config"),
         "held_back" if alert.obstacle == Some(Obstacle::Billing) => detail(
-            "its provider refused it for want of payment: pay or raise the limit there; the agent waits until then all the same",
+            "its provider refused it for lack of payment: pay or raise the limit there; the agent still waits until then",
         ),
-        "held_back" => detail("the agent tries it again by itself then, a fresh token or not"),
+        "held_back" => detail("the agent will try again then, even if it gets a fresh token before"),
         "entries_ignored" => detail("its store"),
-        "store_malformed" => detail("the agent takes it for empty and will replace it, keys and all"),
+        "store_malformed" => detail("the agent treats it as empty and will overwrite it, with all its keys"),
         DIRECTORY | NOT_A_FILE if matches!(alert.id, Cause::Store(_)) => {
-            detail("its agent reads nothing there and can save nothing")
+            detail("its agent can neither read nor save it")
         }
         DIRECTORY | NOT_A_FILE => {
-            detail("whoever signs in now is told of success and nothing is saved, since its file cannot be written")
+            detail("signing in now seems to work but saves nothing, since its file cannot be written")
         }
         NOT_CONFIGURED => {
-            detail("it holds the tokens of a login that is not configured, so that nothing keeps it fresh; that login")
+            detail("it holds the tokens of a login that is not configured, so nothing keeps them fresh; that login")
         }
-        NO_SCOPES => "it has no `scopes`, and without them Claude Code takes it for signed out".into(),
+        NO_SCOPES => "it has no `scopes`, so Claude Code treats it as signed out".into(),
         NO_ACCESS => "it has a refresh token and no access token".into(),
-        FOREIGN_OWNER => detail("it is another user's"),
-        BYTE_ORDER_MARK => detail("it is whole but for its first three bytes"),
-        "unreadable" | NOT_READABLE => detail("it is there and cannot be read"),
-        "channel_failing" => detail("alerts sent by it do not arrive; they are kept for 7 days and tried again"),
-        "channel_refused" => detail("its receiver refuses alerts for good; its configuration has to be mended"),
-        "config_broken" => detail("passes go on with the last valid one, and nothing new in it counts"),
-        "heartbeat_failing" => detail("its service may take nolapse for dead, or not notice when it is"),
-        "heartbeat_refused" => detail("its service does not know it, so nobody notices when nolapse stops: fix `[heartbeat] url`"),
-        "missing" if matches!(alert.id, Cause::Login(_)) => "there is no login any more where one was".into(),
+        FOREIGN_OWNER => detail("it belongs to another user"),
+        BYTE_ORDER_MARK => detail("it is intact except for its first three bytes"),
+        "unreadable" | NOT_READABLE => detail("it exists but cannot be read"),
+        "channel_failing" => detail("its alerts do not arrive; they are kept for 7 days and retried"),
+        "channel_refused" => detail("its receiver refuses the alerts; fix its configuration"),
+        "config_broken" => detail("the last valid one is used until it is fixed"),
+        "heartbeat_failing" => detail("its service may think that nolapse has stopped, or not notice when it has"),
+        "heartbeat_refused" => detail("its service does not know the URL, so nobody will notice if nolapse stops: fix `[heartbeat] url`"),
+        "missing" if matches!(alert.id, Cause::Login(_)) => "there was a login here, and it is gone".into(),
         "missing" => "the profile holds nothing usable".into(),
         other => detail(&other.replace('_', " ")),
     }

@@ -44,7 +44,7 @@ pub(crate) fn discover(host: &Host) -> Found {
             let problem = Problem::at(
                 "unreadable",
                 &candidate.path,
-                "the state directory's place is taken by a file, or by a link that leads nowhere",
+                "a file, or a link that leads nowhere, is where the state directory should be",
                 "mount what the link points to, or remove it if the product is gone",
             );
             if !found.problems.contains(&problem) {
@@ -119,7 +119,7 @@ fn unread_state_dirs(host: &Host, candidates: &[Candidate], places: &[Place]) ->
                 host.tilde(&instead.path)
             ),
             format!(
-                "set `{}` for the product that is to use it, or remove it if it is a leftover",
+                "set `{}` for the product that should use it, or remove it if it is a leftover",
                 families::row(family).state_env[0]
             ),
         ));
@@ -421,7 +421,7 @@ impl Found {
                         pick(&agent.id, lexical(&path));
                         continue;
                     }
-                    "is relative, which means another place for every process that reads it".to_owned()
+                    "is relative, so it means a different place for each process that reads it".to_owned()
                 }
                 AgentDir::Unset(name) => format!("names `{name}`, which is set neither here nor in `.env`"),
             };
@@ -429,7 +429,7 @@ impl Found {
                 "agent_config_malformed",
                 config_path.unwrap_or(&place.dir),
                 format!("`agentDir` of agent `{}` {trouble}", agent.id),
-                "write an absolute path, or one that begins with `~/`",
+                "write an absolute path, or one that starts with `~/`",
             ));
             unknown.push(agent.id.clone());
         }
@@ -547,7 +547,7 @@ fn leftover(dir: &Path) -> Option<Problem> {
             "json_beside_sqlite",
             json,
             "a JSON store beside a newer OpenClaw's SQLite store",
-            "a leftover; the present OpenClaw does not read it, remove it yourself if `openclaw` complains",
+            "a leftover that this OpenClaw does not read; remove it if `openclaw` complains",
         )
     })
 }
@@ -982,7 +982,7 @@ mod tests {
         assert_eq!(
             messages,
             [
-                "`agentDir` of agent `a` is relative, which means another place for every process that reads it",
+                "`agentDir` of agent `a` is relative, so it means a different place for each process that reads it",
                 "`agentDir` of agent `b` names `NOWHERE`, which is set neither here nor in `.env`",
             ]
         );
@@ -1095,7 +1095,7 @@ mod tests {
         }
         let found = Home::new(&[(".openclaw/agents/", "")]).look(&[]);
         assert!(
-            matches!(&found.state_dirs[0].generation, Generation::Unknown(why) if why.contains("nothing tells which generation"))
+            matches!(&found.state_dirs[0].generation, Generation::Unknown(why) if why.contains("the generation of OpenClaw is unknown"))
         );
     }
 

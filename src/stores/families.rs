@@ -171,8 +171,7 @@ pub(crate) fn generation(family: Family, signs: Signs<'_>) -> Generation {
         _ if signs.auth_state => Generation::Json(LockKind::File),
         Some(kind) => Generation::Json(kind),
         None => Generation::Unknown(
-            "the config names no version and there is no store yet: nothing tells which generation of OpenClaw lives here"
-                .into(),
+            "the config names no version and there is no store yet, so the generation of OpenClaw is unknown".into(),
         ),
     }
 }

@@ -169,10 +169,34 @@ fn the_table_is_readable_without_colour() {
         "renews itself",
         "clawdbot/main",
         "anthropic:claude-cli",
-        "in step with claude",
+        "same as claude",
     ] {
         assert!(ran.stdout.contains(said), "{said}:\n{}", ran.stdout);
     }
+}
+
+#[test]
+fn at_eighty_columns_a_profile_is_one_line_and_the_worst_comes_first() {
+    let mut home = Home::new();
+    home.env.insert("COLUMNS".into(), "80".into());
+    home.login("1", now() + 8 * HOUR)
+        .store("main", json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)}))
+        .store(
+            "zz-with-a-name-that-is-longer-than-columns-are",
+            json!({"anthropic:claude-cli": token("0", now() - DAY), "anthropic:manual": token("2", now() + 90 * DAY)}),
+        );
+    let ran = home.run(&["status"]);
+    let (_, agents) = ran.stdout.split_once("agents\n").unwrap();
+    let lines: Vec<&str> = agents.lines().take_while(|line| line.starts_with("  ")).collect();
+    assert_eq!(lines.len(), 3, "{ran:?}");
+    assert!(
+        lines[0].contains("zz-with") && lines[0].contains("expired"),
+        "{lines:?}"
+    );
+    assert!(lines[2].contains("clawdbot/main"), "{lines:?}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+    home.env.insert("COLUMNS".into(), "200".into());
+    assert!(home.run(&["status"]).stdout.contains('█'), "there is room for a bar");
 }
 
 #[test]
@@ -186,7 +210,7 @@ fn the_demo_shows_the_whole_job_and_leaves_nothing() {
         "was logged out",
         "ends in",
         "is broken",
-        "stores written: 0, alerts told: 0",
+        "stores written: 0, alerts sent: 0",
     ] {
         assert!(ran.stdout.contains(said), "{said}:\n{}", ran.stdout);
     }

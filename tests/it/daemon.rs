@@ -410,7 +410,7 @@ fn a_pass_that_waits_hears_what_it_is_told() {
     assert!(passing(&home), "still the same pass");
     daemon.signal("TERM");
     daemon.until("the first word", || {
-        daemon.log().contains("stopping when the pass is over")
+        daemon.log().contains("stopping when the pass has finished")
     });
     assert!(passing(&home), "it is let finish");
     let told = Instant::now();
@@ -519,7 +519,9 @@ fn a_pass_under_way_is_finished_before_it_stops() {
     home.login("2", now() + DAY);
     daemon.until("a pass that waits", || passing(&home));
     daemon.signal("TERM");
-    daemon.until("the answer", || daemon.log().contains("stopping when the pass is over"));
+    daemon.until("the answer", || {
+        daemon.log().contains("stopping when the pass has finished")
+    });
     assert_eq!(home.read(".local/state/nolapse/ledger.json"), ledger);
     fs::remove_dir(&lock).unwrap();
     assert_eq!(daemon.end(), 0);

@@ -258,10 +258,10 @@ fn a_cli_that_hangs_is_left_alone_and_not_started_again_beside_itself() {
     );
     home.config("[renew]\npatience = \"1s\"\n");
     let outcome = home.run(&["run"]);
-    assert!(outcome.stdout.contains("was left alone"), "{outcome:?}");
+    assert!(outcome.stdout.contains("is left running"), "{outcome:?}");
     let pid = record(&home)["stage"]["running"]["pid"].as_i64().unwrap();
     let outcome = home.run(&["refresh", "--force"]);
-    assert!(outcome.stdout.contains("still runs"), "{outcome:?}");
+    assert!(outcome.stdout.contains("is still running"), "{outcome:?}");
     assert_eq!(home.read("ran").lines().count(), 1);
     fs::write(home.at("gate"), "go\n").unwrap();
     let begun = std::time::Instant::now();
@@ -330,7 +330,11 @@ fn only_the_very_process_that_was_started_is_waited_for() {
         home.write(path, ledger.to_string());
         install(&home, "2.1.330", REFRESH);
         let outcome = home.run(&["refresh"]);
-        assert_eq!(outcome.stdout.contains("still runs"), waits, "{what}: {outcome:?}");
+        assert_eq!(
+            outcome.stdout.contains("is still running"),
+            waits,
+            "{what}: {outcome:?}"
+        );
         assert_eq!(ran(&home), !waits, "{what}: {outcome:?}");
     }
     zombie.wait().unwrap();
@@ -359,7 +363,10 @@ fn a_cli_that_finds_its_token_refused_is_told_as_such() {
     home.write("next.json", wiped.to_string());
     install(&home, "2.1.330", REFRESH);
     let outcome = home.run(&["run"]);
-    assert!(outcome.stdout.contains("refused and wiped the login"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("and Claude Code wiped the login"),
+        "{outcome:?}"
+    );
     // it is in the log alone, so nobody has heard of it
     assert_eq!(outcome.code, 3);
     let alert = &home.json(".local/state/nolapse/ledger.json")["alerts"]["login:claude"]["last"];
@@ -372,7 +379,10 @@ fn a_cli_is_not_started_while_somebody_renews_and_its_end_is_not_ours() {
     install(&home, "2.1.330", REFRESH);
     fs::create_dir(home.at(".claude/.oauth_refresh.lock")).unwrap();
     let outcome = home.run(&["run"]);
-    assert!(outcome.stdout.contains("somebody renews the login"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("is being renewed by another program"),
+        "{outcome:?}"
+    );
     assert!(!ran(&home) && home.at(".claude/.oauth_refresh.lock").exists());
 }
 

@@ -139,6 +139,21 @@ fn read(name: &str) -> String {
 }
 
 #[test]
+fn the_line_for_nagios_is_the_one_that_is_printed() {
+    let at = 1_795_382_787_000;
+    let home = Home::new();
+    // it needs a human four days from then, with the three that the server may take
+    let login = super::home::credentials("1", at + 8 * HOUR, Some(at + 7 * super::home::DAY));
+    home.write(".claude/.credentials.json", login.to_string());
+    let ran = home.run(&["check", "--format", "nagios", "--at", &at.to_string()]);
+    let line = ran.stdout.lines().next().unwrap();
+    let host = line.split(" on ").nth(1).unwrap().split(';').next().unwrap();
+    let line = line.replacen(&format!(" on {host};"), " on gw;", 1);
+    let shown = blocks(&read("docs/integrations.md"), "text");
+    assert!(shown.iter().any(|block| block.trim() == line), "{line}\n{shown:?}");
+}
+
+#[test]
 fn the_readme_is_short_and_begins_with_what_runs() {
     let readme = read("README.md");
     let words = readme.split_whitespace().count();

@@ -110,7 +110,7 @@ fn a_lapse_who_was_told_what_a_person_did_and_the_recovery_are_a_story() {
         "brought clawdbot/main up to date from `claude`",
         "✗ Claude login `claude` has ended on",
         "          affected: clawdbot/main; it had happened 55 min before it was seen\n",
-        "          told phone\n          mail could not be told yet: ",
+        "          notified phone\n          mail could not be notified yet: ",
         "`login:claude` was acknowledged",
         "claude: alerts of the login `claude` are silenced until",
         "is fine again; it was out for 1 h",

@@ -607,11 +607,15 @@ fn what_keeps_claude_code_from_its_login_is_named() {
             "ANTHROPIC_BASE_URL in settings.json",
         ),
         ("{}", Some(("CLAUDE_CODE_SIMPLE", "1")), "CLAUDE_CODE_SIMPLE"),
-        ("{}", Some(("CLAUDE_CONFIG_DIR", "~/.claude-work")), "tilde unexpanded"),
+        (
+            "{}",
+            Some(("CLAUDE_CONFIG_DIR", "~/.claude-work")),
+            "tilde not expanded",
+        ),
         (
             "{}",
             Some(("CLAUDE_CONFIG_DIR", "$HOME/.claude-work")),
-            "variable unexpanded",
+            "variable not expanded",
         ),
         ("{}", Some(("CLAUDE_CONFIG_DIR", "work")), "`CLAUDE_CONFIG_DIR` is set"),
     ] {

@@ -193,13 +193,16 @@ fn what_a_person_changed_is_left_to_them() {
     fs::write(home.at(timer), &edited).unwrap();
     let again = home.run(&["install", "systemd"]);
     assert!(
-        again.stdout.contains(&format!("left alone, it was edited: ~/{timer}")),
+        again
+            .stdout
+            .contains(&format!("not changed, since it was edited: ~/{timer}")),
         "{again:?}"
     );
     let gone = home.run(&["uninstall", "systemd"]);
     assert_eq!(gone.code, 3, "{gone:?}");
     assert!(
-        gone.stdout.contains(&format!("left alone, it was edited: ~/{timer}")),
+        gone.stdout
+            .contains(&format!("not changed, since it was edited: ~/{timer}")),
         "{gone:?}"
     );
     assert_eq!(home.read(timer), edited);
@@ -212,7 +215,7 @@ fn what_a_person_changed_is_left_to_them() {
     assert!(
         refused
             .stderr
-            .contains("is there and not from here\nhint: move it away"),
+            .contains("exists and was not installed by nolapse\nhint: move it away"),
         "{refused:?}"
     );
     assert!(!home.at(".config/systemd/user/nolapse.service").exists());
@@ -235,7 +238,10 @@ fn what_later_passes_remembered_stays_unless_it_is_to_be_forgotten() {
     );
     assert!(home.at(".local/state/nolapse/ledger.json").exists());
     assert!(!home.at(".local/state/nolapse/install.json").exists());
-    home.write(".local/state/nolapse/fences.json", "{}");
+    // of a renewal, a configuration and a sign-in from a phone's notification
+    for left in ["fences.json", "config.kept.toml", "sign-in/0123456789abcdef/pass.lock"] {
+        home.write(&format!(".local/state/nolapse/{left}"), "{}");
+    }
     let gone = home.run(&["uninstall", "--forget"]);
     assert_eq!(gone.code, 0, "{gone:?}");
     assert!(!home.at(".local/state/nolapse").exists());

@@ -312,7 +312,7 @@ fn what_goes_wrong_is_said_and_changes_nothing() {
         ),
         (
             &["--setup-token", "--profile", "openai:x"],
-            "no profile id of `anthropic`",
+            "not a profile id of `anthropic`",
         ),
     ] {
         let ran = home.run(&[&["reauth"], args].concat());

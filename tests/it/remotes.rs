@@ -96,19 +96,19 @@ fn a_silent_host_is_told_with_the_reason() {
     for (fault, words) in [
         (
             "echo 'Host key verification failed.' >&2; exit 255",
-            "its host key is not known",
+            "its host key is unknown",
         ),
         (
             "echo 'u@gw: Permission denied (publickey).' >&2; exit 255",
-            "does not let this host in",
+            "does not accept a login without a password",
         ),
         (
             "echo 'connect to host gw port 22: Connection refused' >&2; exit 255",
             "cannot be reached: connect to host gw port 22",
         ),
         ("exit 127", "no `nolapse` there"),
-        ("echo hello; exit 0", "no `nolapse.status/1`"),
-        ("yes | head -c 5000000; exit 0", "no `nolapse.status/1`"),
+        ("echo hello; exit 0", "not a `nolapse.status/1`"),
+        ("yes | head -c 5000000; exit 0", "not a `nolapse.status/1`"),
     ] {
         let (here, there) = pair();
         there.write("fault", fault);

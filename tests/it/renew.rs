@@ -221,7 +221,7 @@ fn every_misbehaviour_leaves_a_login_that_is_usable_or_untouched_and_names_its_c
         match want {
             "unknown_outcome" => {
                 assert!(alerted(&home, "unknown_outcome"), "{name}");
-                assert!(forced.stdout.contains("is not posted again"), "{name}: {forced:?}");
+                assert!(forced.stdout.contains("is not sent again"), "{name}: {forced:?}");
                 assert_eq!(server.seen().len(), posts, "{name}");
             }
             "rejected" => {
@@ -415,7 +415,7 @@ fn an_abandoned_refresh_is_not_taken_up() {
                 .unwrap();
         }
         let ran = home.run(&["refresh", "--force"]);
-        assert!(ran.stdout.contains("its token is probably spent"), "{ran:?}");
+        assert!(ran.stdout.contains("its token is probably used up"), "{ran:?}");
         assert_eq!(server.seen().len(), 0);
         // the login was saved since: the record is an old one
         home.write(CREDENTIALS, home.read(CREDENTIALS));
@@ -665,7 +665,7 @@ fn what_a_stopped_holder_may_have_posted_is_not_posted_in_the_pass_that_takes_it
             stale(&home, &format!("{STORE}.lock"));
             let ran = home.run(&["refresh"]);
             assert_eq!(
-                ran.stdout.matches("who held its lock has stopped").count(),
+                ran.stdout.matches("that held its lock has stopped").count(),
                 2,
                 "{ran:?}"
             );
@@ -678,7 +678,7 @@ fn what_a_stopped_holder_may_have_posted_is_not_posted_in_the_pass_that_takes_it
             let home = home(&server.config());
             stale(&home, ".claude/.oauth_refresh.lock");
             let ran = home.run(&["refresh"]);
-            assert!(ran.stdout.contains("who held its lock has stopped"), "{ran:?}");
+            assert!(ran.stdout.contains("that held its lock has stopped"), "{ran:?}");
             assert_eq!(server.seen().len(), 0);
             home.run(&["refresh"]);
             assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
@@ -901,7 +901,7 @@ fn a_stores_own_grant_is_left_alone_where_renewing_it_could_cost_it() {
         let home = openclaw_home(&server, version);
         for args in [&["refresh", "--force"][..], &["refresh", "--dry-run"]] {
             let ran = home.run(args);
-            let why = format!("whether its agents renew it just now cannot be told by their locks: {why}");
+            let why = format!("its agents may be renewing it; their locks do not show: {why}");
             assert!(ran.stdout.contains(&why), "{ran:?}");
         }
         home.run(&["run"]);
@@ -975,7 +975,7 @@ fn an_older_state_that_is_put_back_is_never_posted_and_is_told_of() {
             );
         }
         let ran = home.run(&["refresh", "--force"]);
-        assert!(ran.stdout.contains("an older state of it was put back"), "{ran:?}");
+        assert!(ran.stdout.contains("an older file was put back"), "{ran:?}");
         assert!(alerted(&home, "older_state"));
     }
     home.config(&server.config());

@@ -120,7 +120,7 @@ fn another_kind_of_credential_is_kept_without_replace() {
         ),
         (
             &["token", "add", "--profile", "zai:default"],
-            "no profile id of `anthropic`",
+            "not a profile id of `anthropic`",
         ),
         (
             &["token", "add", "--agent", "clawdbot/mian"],

@@ -58,7 +58,7 @@ fn forty_columns_by_twenty_rows_show_what_matters_and_follow_files_and_size() {
             "claude        ok       ████░░ 17 d",
             "clawdbot/main ok       ██████ 8 h",
             "no pass seen yet",
-            "nothing runs it by itself; q quits",
+            "nothing runs it automatically; q quits",
         ],
     );
     assert!(first.lines().count() <= 20, "{first}");
@@ -68,7 +68,7 @@ fn forty_columns_by_twenty_rows_show_what_matters_and_follow_files_and_size() {
     // a file changes: shown over what stands there, in one bounded update, with nothing cleared first
     let from = terminal.since(0).len();
     home.store("main", json!({"anthropic:claude-cli": token("0", now() - DAY)}));
-    shows(&mut terminal, 40, 20, 0, &["clawdbot/main expired  ░░░░░░ over"]);
+    shows(&mut terminal, 40, 20, 0, &["clawdbot/main expired  ░░░░░░ ended"]);
     terminal.wait_until("the end of the update", |terminal| {
         terminal.since(from).ends_with(b"\x1b[?2026l")
     });

@@ -85,7 +85,7 @@ fn no_openclaw((why, hint): &(String, String)) -> Finding {
         "no_openclaw",
         Level::Note,
         why.clone(),
-        "its stores are judged all the same; tokens and orders are put in by its own commands",
+        "its stores are still checked; but tokens and orders are stored by its own commands",
     )
     .advice(hint.clone())
 }
@@ -103,8 +103,8 @@ fn copy(copy: &CopyFact) -> Option<Finding> {
             finding(
                 "copy_behind",
                 Level::Warning,
-                format!("{of} holds a spent refresh token of the login `{login}`"),
-                "when its agent posts it, the server may revoke the whole login (anthropics/claude-code#76561)",
+                format!("{of} holds a used-up refresh token of the login `{login}`"),
+                "if its agent sends it, the server may revoke the whole login (anthropics/claude-code#76561)",
             )
             .run("nolapse sync"),
         ),
@@ -112,8 +112,8 @@ fn copy(copy: &CopyFact) -> Option<Finding> {
             finding(
                 "copy_ahead",
                 Level::Warning,
-                format!("{of} was renewed by its agent; the login `{login}` still holds the spent token"),
-                "Claude Code would post that next and be logged out",
+                format!("{of} was renewed by its agent; the login `{login}` still holds the used-up token"),
+                "Claude Code would send that next and be logged out",
             )
             .run("nolapse sync"),
         ),
@@ -122,10 +122,10 @@ fn copy(copy: &CopyFact) -> Option<Finding> {
                 "copy_diverged",
                 Level::Warning,
                 format!("the refresh token of {of} is not that of the login `{login}`"),
-                "either it was signed in on its own, or one of the two is dead; the older one is",
+                "either it was signed in separately, or one of the two is dead, probably the older one",
             )
             .advice(format!(
-                "fine if it was signed in on its own; otherwise `{}`",
+                "fine if it was signed in separately; otherwise `{}`",
                 crate::rules::wording::remove_token(profile, agent)
             )),
         ),
@@ -139,7 +139,7 @@ fn behind(one: &Behind) -> Finding {
             "store_behind",
             Level::Note,
             format!("the store of {whom} is not up to date with its login"),
-            "its agent works with what it has until the next pass",
+            "its agent uses what it has until the next pass",
         ),
         Some(agent) => finding(
             "login_behind",
@@ -159,11 +159,11 @@ fn retired(agent: &AgentFact) -> Option<Finding> {
         finding(
             "store_retired",
             Level::Note,
-            format!("`{}` holds profiles and is not used any more", agent.store.shown),
-            "tokens lie there that nobody needs; its agent keeps them in SQLite now",
+            format!("`{}` holds profiles but is not used any more", agent.store.shown),
+            "nobody needs the tokens there; its agent keeps them in SQLite now",
         )
         .at(&agent.store.path)
-        .advice("remove it when the agent works")
+        .advice("remove it once the agent works")
     })
 }
 
@@ -172,12 +172,12 @@ fn not_written(agent: &AgentFact) -> Option<Finding> {
     let found = finding(
         "store_not_written",
         if fix.is_some() { Level::Warning } else { Level::Note },
-        format!("the store of {} is judged and not written: {why}", agent.label),
-        "a copy of a login there is not brought up to date",
+        format!("the store of {} is checked but not written: {why}", agent.label),
+        "the copy of a login there is not updated",
     )
     .at(&agent.store.path);
     Some(match fix {
         Some(fix) => found.run(fix.clone()),
-        None => found.advice("nothing to do while the agent works; `sync.exclude_agents` says that it is meant"),
+        None => found.advice("nothing to do while the agent works; `sync.exclude_agents` marks it as intended"),
     })
 }

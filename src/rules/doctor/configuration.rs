@@ -30,7 +30,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
                 "`{}` holds a secret of the configuration and has mode {mode:04o}",
                 spot.shown
             ),
-            "others on this host can read it, and nolapse refuses to run with it",
+            "others on this host can read it, and nolapse refuses to use it",
         );
         found.push(private(finding, spot, 0o600, *ours));
     }
@@ -40,7 +40,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             G,
             Level::Broken,
             format!("`{}`: {message}", config.shown),
-            "it names programs that nolapse runs, and who is told",
+            "it names programs that nolapse runs, and who is notified",
         );
         found.push(helped(finding, hint));
     }
@@ -54,7 +54,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             G,
             Level::Broken,
             format!("{place}: {message}"),
-            "no pass starts with it, so nobody watches; what follows was looked at with the defaults",
+            "no pass can use it; the checks below used the defaults",
         );
         found.push(helped(finding, hint));
     }

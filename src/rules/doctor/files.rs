@@ -102,11 +102,11 @@ fn owner(fact: &ModeFact) -> Option<Finding> {
     let (what, why) = match fact.holds.memory() {
         true => (
             format!("`{shown}` belongs to user {uid}, and nolapse runs as user {should}"),
-            "a pass cannot remember what it did; something ran as another user here, root perhaps",
+            "passes cannot remember what they did; something ran here as another user, perhaps root",
         ),
         false => (
             format!("`{shown}` belongs to user {uid} and its directory to user {should}"),
-            "who uses it cannot read or replace it; something wrote it as another user, root perhaps",
+            "its user cannot read or replace it; something wrote it as another user, perhaps root",
         ),
     };
     let recursive = if fact.holds == Holds::MemoryDir { "-R " } else { "" };
@@ -133,7 +133,7 @@ fn mode(fact: &ModeFact) -> Option<Finding> {
         Level::Warning,
         format!("`{}` has mode {:04o}", fact.spot.shown, fact.mode),
         match fact.holds.memory() {
-            true => "others on this host can read which logins and agents there are, and what was told",
+            true => "others on this host can see which logins and agents there are, and which alerts were sent",
             false => "others on this host can read the tokens in it",
         },
     );
@@ -148,7 +148,7 @@ fn not_writable(state: &StateFact) -> Option<Finding> {
         Group::Files,
         Level::Broken,
         format!("nothing can be written in `{}`: {why}", state.shown),
-        "who was told of what cannot be remembered, so nobody is told at all",
+        "sent alerts cannot be recorded, so none are sent",
     );
     Some(found.advice("make it writable, or name another with `--state-dir`"))
 }
@@ -161,7 +161,7 @@ fn room(state: &StateFact) -> Option<Finding> {
         Group::Files,
         level,
         format!("{} kB are left on the disk of `{}`", room >> 10, state.shown),
-        "a pass that can write nothing renews nothing and tells nobody",
+        "a pass that cannot write renews nothing and sends no alerts",
     );
     Some(found.run(format!("df -h {}", quote(&state.shown))))
 }
@@ -175,7 +175,7 @@ fn rescue(spot: &Spot) -> Finding {
             "`{}` holds new tokens that could not be saved in their place",
             spot.shown
         ),
-        "they exist nowhere else; the next pass that can saves them, and what uses the login before then is logged out",
+        "they exist nowhere else; the next pass that can will save them, and whatever uses the login before that is logged out",
     )
     .at(&spot.path)
     .run("nolapse refresh")
@@ -187,7 +187,7 @@ fn fence(whom: &str) -> Finding {
         Group::Logins,
         Level::Warning,
         format!("a renewal of `{whom}` was begun by a pass that died before the answer came"),
-        "whether its single-use token is spent is found out by the next pass, and never by posting it again",
+        "the next pass finds out whether its single-use token was used up, without sending it again",
     )
     .run("nolapse run")
 }

@@ -83,8 +83,8 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             ([_], [Who::Profile(label, id), ..]) if facts.grants.share_access => {
                 finding.run(format!("{} && nolapse sync", wording::remove_token(id, label)))
             }
-            ([_], _) => finding.advice("meant by `sync.share = \"full\"`; with \"access\" agents cannot renew"),
-            _ => finding.advice("sign in once for each of them, with the agents' own `models auth login`"),
+            ([_], _) => finding.advice("intended by `sync.share = \"full\"`; with \"access\" agents cannot renew"),
+            _ => finding.advice("sign in separately for each of them, with the agents' own `models auth login`"),
         });
     }
     found
@@ -144,7 +144,7 @@ mod tests {
                     holder(a_copy("openclaw/a"), Some(0)),
                     holder(a_copy("openclaw/b"), Some(1)),
                 ],
-                Some("sign in once for each of them, with the agents' own `models auth login`"),
+                Some("sign in separately for each of them, with the agents' own `models auth login`"),
             ),
         ] {
             assert_eq!(command(holders.clone()).as_deref(), wanted, "{holders:?}");

@@ -70,46 +70,42 @@ fn of_problem(facts: &Facts, problem: &Problem) -> Option<Finding> {
         "literal_tilde" => (
             Group::Logins,
             Level::Warning,
-            "Claude Code and nolapse look for the login in another place than is meant",
+            "Claude Code and nolapse look for the login in the wrong place",
         ),
         "entries_ignored" | "store_misplaced" | "state_dir_unread" => (
             Group::Agents,
             Level::Warning,
-            "what stands there serves nobody, and may be lost with the agent's next write",
+            "no agent uses what is there, and the agent's next write may delete it",
         ),
-        "no_token" => (Group::Agents, Level::Warning, "an agent that comes to it is refused"),
+        "no_token" => (Group::Agents, Level::Warning, "an agent that tries it will be refused"),
         "byte_order_mark" | "foreign_owner" => (Group::Agents, Level::Broken, "its agent cannot use it"),
         "expires_in_seconds" => (
             Group::Logins,
             Level::Warning,
-            "whoever compares it with the time of day takes the login for ended",
+            "programs that compare it with the clock think that the login has ended",
         ),
         "shadowed_by_env" => (
             Group::Logins,
             Level::Warning,
-            "what ends there stops the agents although the login is fine",
+            "when that expires, agents stop although the login is fine",
         ),
-        "unreadable" => (Group::Agents, Level::Unknown, "how it fares is not known"),
+        "unreadable" => (Group::Agents, Level::Unknown, "its state is unknown"),
         "store_malformed" => (
             Group::Agents,
             Level::Broken,
-            "the next write of the agent loses what is in it",
+            "the agent's next write will lose its content",
         ),
         "json_beside_sqlite" => (
             Group::Agents,
             Level::Warning,
-            "openclaw 2026.6.5 and later stumble over it",
+            "openclaw 2026.6.5 and later fail because of it",
         ),
-        "legacy_store" => (
-            Group::Agents,
-            Level::Warning,
-            "until then the agent is not brought up to date",
-        ),
+        "legacy_store" => (Group::Agents, Level::Warning, "until then the agent is not updated"),
         "agent_config_malformed" => (Group::Agents, Level::Warning, "an agent may be overlooked"),
         "ledger_corrupt" => (
             Group::Files,
             Level::Warning,
-            "who was told of what, and when setup tokens end, is forgotten",
+            "which alerts were sent, and when setup tokens end, is forgotten",
         ),
         _ => (Group::Files, Level::Warning, "it may keep a pass from doing its work"),
     };
@@ -155,9 +151,9 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
             && let Some(problem) = facts.judged.problems.iter().find(same)
         {
             what.clone_from(&problem.message);
-            why = "whether the login lives is not known from here".into();
+            why = "whether the login still works is unknown".into();
             if level == Level::Broken {
-                why = "Claude Code takes it for signed out, and its agents stop as their tokens run out".into();
+                why = "Claude Code treats it as signed out, and its agents stop as their tokens expire".into();
             }
         }
     }

@@ -55,7 +55,7 @@ impl LockOf {
         match self {
             Self::Refresh(id) => (
                 format!("a renewal of the login `{id}`"),
-                "Claude Code clears it when it next renews; until then a monitor cannot tell it from a renewal under way",
+                "Claude Code clears it when it next renews; until then it looks like a renewal in progress",
             ),
             Self::Save(id) => (
                 format!("a save of the login `{id}`"),
@@ -63,7 +63,7 @@ impl LockOf {
             ),
             Self::Store(label) => (
                 format!("the store of {label}"),
-                "agents of the other kind of lock wait for it for ever: a file stops clawdbot, a directory hangs openclaw",
+                "agents that use the other kind of lock wait for it forever: a file stops clawdbot, a directory hangs openclaw",
             ),
             Self::Grant => (
                 "a renewal by the agents".to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 
 pub(super) fn checked(facts: &Facts) -> Option<String> {
     Some(match facts.locks.len() {
-        0 => "none held, none left".to_owned(),
+        0 => "none held, none left over".to_owned(),
         n => format!("{n} held"),
     })
 }
@@ -100,7 +100,7 @@ fn of_lock(lock: &LockFact, now: Ms) -> Finding {
                 "`{here}`, for {what_for}, is held by {whose}, which has not touched it for {}",
                 span(age)
             ),
-            "it lives and is stopped or hangs; others take the lock from it, and it may save a spent token when it goes on",
+            "it is alive but stopped or hanging; others take the lock from it, and it may save a used-up token when it continues",
         )
         .run(format!("ps -o pid,stat,etime,args -p {pid}")),
         _ if lock.stale => dead(lock, age),
@@ -108,7 +108,7 @@ fn of_lock(lock: &LockFact, now: Ms) -> Finding {
             "lock_from_the_future",
             Level::Warning,
             format!("`{here}`, for {what_for}, was touched {} from now", span(-age)),
-            "by its time it is fresh until then, so nobody clears it; the clock was set back, or is wrong",
+            "it looks fresh until then, so nobody clears it; the clock was set back, or is wrong",
         )
         .advice(format!(
             "not safe to remove while a `claude` or an agent runs; otherwise `rmdir {}`",
@@ -122,9 +122,9 @@ fn of_lock(lock: &LockFact, now: Ms) -> Finding {
                 span(age)
             ),
             match lock.pid {
-                Some((_, true, _)) => "not safe to remove: its holder lives".to_owned(),
+                Some((_, true, _)) => "not safe to remove: its holder is alive".to_owned(),
                 _ => format!(
-                    "not safe to remove: whether its holder lives is not known; it counts as held until it was not touched for {} s",
+                    "not safe to remove: its holder may be alive; it counts as held until it has not been touched for {} s",
                     lock.limit.as_secs()
                 ),
             },
@@ -137,7 +137,7 @@ fn dead(lock: &LockFact, age: Ms) -> Finding {
     let (what_for, matters) = lock.of.words();
     let proof = match (&lock.pid, lock.is_dir) {
         (Some((pid, ..)), false) => format!("process {pid} is gone"),
-        (None, false) => format!("it names no process and has lain there for {}", span(age)),
+        (None, false) => format!("it names no process and has been there for {}", span(age)),
         (_, true) => format!(
             "its holder touches it every few seconds and has not for {}; the limit is {} s",
             span(age),
@@ -148,7 +148,7 @@ fn dead(lock: &LockFact, age: Ms) -> Finding {
         "dead_lock",
         Level::Warning,
         format!(
-            "`{}` was left, {} ago, by {}; it is for {what_for}",
+            "`{}` was left behind {} ago by {}; it is for {what_for}",
             lock.spot.shown,
             span(age),
             lock.whose()
@@ -203,12 +203,12 @@ mod tests {
             if kind == "lock_held" {
                 let known = lock.pid.is_some();
                 assert_eq!(
-                    found[0].why.contains("its holder lives is not known"),
+                    found[0].why.contains("its holder may be alive"),
                     !known,
                     "{:?}",
                     found[0]
                 );
-                assert_eq!(found[0].why.ends_with("its holder lives"), known, "{:?}", found[0]);
+                assert_eq!(found[0].why.ends_with("its holder is alive"), known, "{:?}", found[0]);
             }
         }
     }

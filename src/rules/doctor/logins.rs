@@ -67,7 +67,7 @@ pub(super) fn checked(facts: &Facts) -> Option<String> {
         _ => String::new(),
     };
     Some(format!(
-        "{}{cli}; whether the server has revoked one is not asked",
+        "{}{cli} (not checked with the server)",
         counted(facts.logins.all.len(), "login")
     ))
 }
@@ -95,8 +95,8 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
     let found = finding(
         "shadowed_by_env",
         if login.shadow_known { Level::Note } else { Level::Warning },
-        format!("{} goes before the login `{}`", places.join(" and "), login.id),
-        "Claude Code neither renews the login nor falls back to it while that is set: what ends there stops the work although the login is fine",
+        format!("{} takes precedence over the login `{}`", places.join(" and "), login.id),
+        "while that is set, Claude Code neither renews the login nor falls back to it: when it expires, work stops although the login is fine",
     )
     .at(&login.file.path);
     Some(match settings.is_empty() {
@@ -107,7 +107,7 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
             env.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
         )),
         false => found.advice(format!(
-            "fine if meant; otherwise take it out of the settings (`settings.json` is in `{}`)",
+            "fine if intended; otherwise remove it from the settings (`settings.json` in `{}`)",
             login.dir.shown
         )),
     })
@@ -122,10 +122,10 @@ fn abandoned(login: &LoginFact) -> Option<Finding> {
             "abandoned_refresh",
             Level::Warning,
             format!(
-                "a renewal of the login `{}` was begun{by} and never saved, and its access token is over",
+                "a renewal of the login `{}` was begun{by} and never saved, and its access token has expired",
                 login.id
             ),
-            "its single-use token is probably spent, so nolapse does not post it again (anthropics/claude-code#95822)",
+            "its single-use token is probably used up, so nolapse does not send it again (anthropics/claude-code#95822)",
         )
         .at(&login.file.path)
         .run(sign_in(login))
@@ -140,9 +140,9 @@ fn no_end(login: &LoginFact) -> Option<Finding> {
         format!("`{}` has tokens, and its `expiresAt` is {end}", login.file.shown),
         match end {
             "0" => {
-                "Claude Code writes that only when it wipes a login; who compares it with the time of day takes it for ended"
+                "Claude Code writes that only when it wipes a login; programs that compare it with the clock think that it has ended"
             }
-            _ => "Claude Code never renews such a login by the clock, and neither can nolapse",
+            _ => "Claude Code never renews such a login in time, and neither can nolapse",
         },
     );
     Some(found.at(&login.file.path).run(sign_in(login)))
@@ -154,7 +154,7 @@ fn linked(login: &LoginFact) -> Option<Finding> {
         "credentials_linked",
         Level::Warning,
         format!("`{file}` is a link to `{}`", target.shown),
-        "Claude Code puts a file in its place when it next renews, and the target keeps the spent token (anthropics/claude-code#76561)",
+        "at its next renewal Claude Code replaces the link with a file, and the target keeps the used-up token (anthropics/claude-code#76561)",
     );
     let command = format!("rm {} && {}", quote(file), sign_in(login));
     Some(found.at(&login.file.path).run(command))
@@ -166,10 +166,10 @@ fn left_behind(login: &LoginFact) -> Option<Finding> {
         "symlink_replaced",
         Level::Broken,
         format!(
-            "`{file}` was a link to `{}`, and that still holds an older token of the same login",
+            "`{file}` was a link to `{}`, which still holds an older token of the same login",
             target.shown
         ),
-        "Claude Code replaced the link when it renewed; whoever posts the spent token from there can have the whole login revoked (anthropics/claude-code#76561)",
+        "Claude Code replaced the link when it renewed; if a program sends the used-up token from there, the server may revoke the whole login (anthropics/claude-code#76561)",
     );
     let spent = quote(&format!("{}.spent", target.shown));
     Some(
@@ -185,7 +185,7 @@ fn not_writable(login: &LoginFact) -> Option<Finding> {
         "login_dir_not_writable",
         Level::Broken,
         format!("nothing can be saved in `{}`: {why}", dir.shown),
-        "a renewal spends the token and then has no place for the new one",
+        "a renewal would use up the token and could not save the new one",
     );
     Some(found.at(&dir.path).run(format!("ls -ld {}", quote(&dir.shown))))
 }
@@ -197,7 +197,7 @@ fn open(login: &LoginFact) -> Option<Finding> {
         Group::Files,
         Level::Warning,
         format!("`{}` has mode {mode:04o}: others can write in it", dir.shown),
-        "they can put another login in the place of yours, or hold its locks",
+        "they can replace your login, or hold its locks",
     );
     Some(found.at(&dir.path).run(format!("chmod go-w {}", quote(&dir.shown))))
 }
@@ -207,7 +207,7 @@ fn unwatched(dir: &Spot) -> Finding {
         "login_not_watched",
         Level::Note,
         format!("`{}` holds a Claude Code login that is not watched", dir.shown),
-        "nobody hears of it when it ends",
+        "you get no alert when it ends",
     )
     .at(&dir.path)
     .advice(format!(

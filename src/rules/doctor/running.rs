@@ -173,8 +173,8 @@ fn nobody(running: &RunningFact, now: Ms) -> Option<Finding> {
         let found = finding(
             "not_looked",
             Level::Note,
-            "who runs nolapse on this home was not looked at",
-            "services look at their user's own home, and this is another one",
+            "what runs nolapse for this home was not checked",
+            "services check their own user's home, and this is another one",
         );
         return Some(found.advice("run it as that user, without `--home`"));
     }
@@ -190,8 +190,8 @@ fn nobody(running: &RunningFact, now: Ms) -> Option<Finding> {
     let found = finding(
         "not_installed",
         Level::Warning,
-        format!("nothing runs nolapse by itself; {last}"),
-        "a login that ends is noticed only when somebody looks",
+        format!("nothing runs nolapse automatically; {last}"),
+        "you will notice that a login ended only when you look",
     );
     Some(found.run(format!("nolapse install {}", running.platform)))
 }
@@ -202,7 +202,7 @@ fn program_gone(way: &Way) -> Option<Finding> {
     };
     let what = format!("{} runs `{}`, which is not there", way.name, program.shown);
     Some(
-        finding("program_gone", Level::Broken, what, "nobody watches")
+        finding("program_gone", Level::Broken, what, "nobody is watching")
             .at(&program.path)
             .run(way.again()),
     )
@@ -228,7 +228,7 @@ fn off(way: &Way) -> Option<Finding> {
                 "not_running",
                 Level::Broken,
                 format!("{} is not running", way.name),
-                "nobody watches",
+                "nobody is watching",
             )
             .run(way.again()),
         ),
@@ -236,10 +236,10 @@ fn off(way: &Way) -> Option<Finding> {
             finding(
                 "not_told",
                 Level::Unknown,
-                format!("whether {} runs could not be told: {why}", way.name),
-                "it may not run",
+                format!("cannot tell whether {} is running: {why}", way.name),
+                "it may not be running",
             )
-            .advice("ask again in a session of the user who has it"),
+            .advice("run this again in a session of its user"),
         ),
     }
 }
@@ -251,7 +251,7 @@ fn old(running: &RunningFact, now: Ms) -> Option<Finding> {
         "last_pass_old",
         if idle > DAY { Level::Broken } else { Level::Warning },
         format!("the last pass was {} ago, although nolapse is installed", span(idle)),
-        "nobody watched since; the host may have slept, or each pass fails before it begins",
+        "nobody has watched since; the host may have been asleep, or passes fail before they begin",
     );
     Some(found.run("nolapse run"))
 }
@@ -282,7 +282,7 @@ fn overlay(running: &RunningFact) -> Option<Finding> {
             "overlay_off",
             Level::Note,
             "Termux may not display over other apps",
-            "a terminal that an alert opens waits in Termux until you open it; signing in by the notification needs none",
+            "a terminal opened by an alert waits until you open Termux; signing in from the notification needs no terminal",
         )
         .advice("allow it in Android's settings for Termux, if you want terminals to open by themselves")
     })
@@ -291,9 +291,9 @@ fn overlay(running: &RunningFact) -> Option<Finding> {
 fn failing(running: &RunningFact, now: Ms) -> Option<Finding> {
     let what = match (running.last_pass, running.last_good) {
         (Some(last), Some(good)) if last > good => {
-            format!("passes are made, and none has gone well for {}", span(now - good))
+            format!("passes run, but none has succeeded for {}", span(now - good))
         }
-        (Some(_), None) => "passes are made, and none has gone well yet".to_owned(),
+        (Some(_), None) => "passes run, but none has succeeded yet".to_owned(),
         _ => return None,
     };
     let long = running.last_good.is_none_or(|good| now - good > running.patience);
@@ -302,7 +302,7 @@ fn failing(running: &RunningFact, now: Ms) -> Option<Finding> {
             "passes_fail",
             Level::Warning,
             what,
-            "they could not do their work, or could not tell somebody",
+            "they could not do their work, or could not deliver an alert",
         )
         .run("nolapse run")
     })
@@ -335,7 +335,7 @@ fn two_installs(running: &RunningFact) -> Option<Finding> {
         "two_installs",
         Level::Warning,
         format!("nolapse is run by {}", names.join(" and ")),
-        "each pass waits for the other, and with two state directories everything is told twice",
+        "they wait for each other, and with two state directories every alert is sent twice",
     );
     Some(match running.ways.last().filter(|_| running.ways.len() > 1) {
         Some(way) => found.run(format!("nolapse uninstall {}", way.platform)),
@@ -357,7 +357,7 @@ fn two_programs(running: &RunningFact) -> Option<Finding> {
             "two_programs",
             Level::Warning,
             format!("two programs are installed: `{}` and `{}`", first.shown, last.shown),
-            "an older one may judge and write by other rules",
+            "an older one may follow other rules",
         );
         return Some(found.advice("remove one of them, then `nolapse install` again"));
     }
@@ -369,10 +369,10 @@ fn two_programs(running: &RunningFact) -> Option<Finding> {
             "two_programs",
             Level::Note,
             format!(
-                "this is `{}`, and what runs by itself is `{}`",
+                "this is `{}`, but what runs automatically is `{}`",
                 own.shown, installed.shown
             ),
-            "what you see here may not be what it does",
+            "what you see here may differ from what that one does",
         )
         .advice("fine if both are the same version")
     })
@@ -385,7 +385,7 @@ fn termux_api(running: &RunningFact) -> Option<Finding> {
                 "termux_api_missing",
                 Level::Broken,
                 "the commands of Termux:API are not installed",
-                "no notification can be shown, and Android's job scheduler cannot be told",
+                "no notification can be shown, and no job can be scheduled",
             )
             .run("pkg install termux-api"),
         ),
@@ -394,7 +394,7 @@ fn termux_api(running: &RunningFact) -> Option<Finding> {
                 "termux_api_silent",
                 Level::Broken,
                 "Termux:API does not answer",
-                "its commands wait for ever without its app, and no notification is shown",
+                "without its app its commands hang, and no notification is shown",
             )
             .advice("install the app Termux:API from where Termux came from, and open it once"),
         ),
@@ -403,7 +403,7 @@ fn termux_api(running: &RunningFact) -> Option<Finding> {
                 "termux_no_class_path",
                 Level::Broken,
                 "`BOOTCLASSPATH` is not set here, so no command of Termux:API can start",
-                "what was started from here shows no notification and cannot tell Android's job scheduler",
+                "nothing started from here can show a notification or schedule a job",
             )
             .advice("start it from Termux itself, or keep BOOTCLASSPATH in the environment of what starts it"),
         ),
@@ -417,7 +417,7 @@ fn no_claude(running: &RunningFact) -> Option<Finding> {
         problem.kind,
         Level::Warning,
         &problem.message,
-        "nothing renews the login but Claude Code in use: its copies end with the access token, within 8 h",
+        "only using Claude Code renews the login; otherwise agents stop working within 8 h",
     );
     found.path = problem.path.clone();
     Some(helped(found, &problem.hint))

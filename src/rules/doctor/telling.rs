@@ -74,30 +74,30 @@ fn unreachable(channel: &ChannelFact, level: Level) -> Option<Finding> {
         return None;
     };
     let (kind, what) = match channel.kind {
-        "desktop" => (
-            "no_session_bus",
-            format!("the desktop of channel `{name}` is not there: {why}"),
+        "desktop" => ("no_session_bus", format!("channel `{name}` finds no desktop: {why}")),
+        "heartbeat" => (
+            "heartbeat_unreachable",
+            format!("the heartbeat cannot be reached: {why}"),
         ),
-        "heartbeat" => ("heartbeat_unreachable", format!("the heartbeat is not reached: {why}")),
         "command" => (
             "channel_unreachable",
-            format!("the command of channel `{name}` is not there: {why}"),
+            format!("channel `{name}` does not find its command: {why}"),
         ),
         _ => (
             "channel_unreachable",
-            format!("the channel `{name}` is not reached: {why}"),
+            format!("channel `{name}` cannot be reached: {why}"),
         ),
     };
     let (why, command) = match (channel.kind, level) {
         ("heartbeat", _) => (
-            "who waits for its ping will think that nolapse is dead",
+            "whoever waits for its ping will think that nolapse has stopped",
             "nolapse run".to_owned(),
         ),
         (_, Level::Broken) => (
-            "no alert reaches anybody now; they are kept for 7 days and tried again",
+            "no alert reaches anybody now; they are kept for 7 days and retried",
             test(channel),
         ),
-        _ => ("alerts sent by it are kept for 7 days and tried again", test(channel)),
+        _ => ("its alerts are kept for 7 days and retried", test(channel)),
     };
     Some(finding(kind, level, what, why).run(command))
 }
@@ -125,7 +125,7 @@ fn log_only() -> Finding {
         "log_only",
         Level::Warning,
         "nobody would be alerted: there is only the log",
-        "you will see alerts only where you read it",
+        "you will see alerts only in the log",
     )
     .advice("add a `[[channel]]` to the configuration: `nolapse config init` makes one to fill in")
 }
