@@ -19,7 +19,7 @@
 use nolapse::cause::Cause;
 use nolapse::config::Config;
 use nolapse::ctx::Ctx;
-use nolapse::deliver;
+use nolapse::deliver::{self, Room};
 use nolapse::edge::host::{Clock, Host};
 use nolapse::edge::http::Http;
 use nolapse::edge::progress;
@@ -508,7 +508,7 @@ impl Machine {
         let mut alerts = causes::collect(&self.view, false, policy.grace, &|path| path.display().to_string());
         alerts.extend(alert::channel_alerts(&self.ledger.troubles));
         deliver::queue(ctx, &mut self.ledger, channels, &alerts, now);
-        let due = deliver::due(ctx, &mut self.ledger, channels, now);
+        let due = deliver::due(ctx, &mut self.ledger, channels, &mut Room::default(), now);
         let tried: Vec<(Outgoing, Result<Receipt, SendError>)> = due
             .into_iter()
             .map(|out| {

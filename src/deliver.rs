@@ -16,7 +16,7 @@ use crate::rules::memory::{AlertMemory, Ledger, Outgoing};
 use crate::rules::{digest, wording};
 use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have, and than a mail server
 /// may take for its answer beside that.
@@ -27,13 +27,18 @@ const GIVE_UP: Ms = 7 * DAY;
 
 /// Decides what each channel is to be told of these alerts and of those that are over, and puts it into the outbox.
 pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
-    for alert in alerts {
+    for (n, alert) in alerts.iter().enumerate() {
         fire(ctx, ledger, channels, alert, now);
+        // what will go into a digest need not be kept whole until then
+        if n % 64 == 63 {
+            shorten_all(ledger, channels);
+        }
     }
+    let fires: BTreeSet<&Cause> = alerts.iter().map(|alert| &alert.id).collect();
     let over: Vec<Cause> = ledger
         .alerts
         .keys()
-        .filter(|id| !alerts.iter().any(|alert| alert.id == **id))
+        .filter(|id| !fires.contains(*id))
         .cloned()
         .collect();
     for id in over {
@@ -49,9 +54,7 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
     ledger
         .outbox
         .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
-    for channel in channels {
-        shorten(ledger, channel);
-    }
+    shorten_all(ledger, channels);
 }
 
 /// What [`queue`] is about to give up: nobody took it for a week.
@@ -89,7 +92,7 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
             .find(|out| out.channel == channel.name && out.event.alert_id == alert.id);
         let told = queued
             .map(|out| &out.told)
-            .or_else(|| memory.channels.get(&channel.name));
+            .or_else(|| memory.channels.get(&channel.name).map(Box::as_ref));
         let why = match alert::decide(alert, told, mute, steps, now) {
             Decision::Tell(why) => why,
             Decision::Muted(why, mute) => {
@@ -128,7 +131,7 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
                 .find(|out| out.channel == channel.name)
                 .map(|out| &out.told)
         };
-        let told = memory.channels.get(&channel.name).or_else(maybe);
+        let told = memory.channels.get(&channel.name).map(Box::as_ref).or_else(maybe);
         if let Some(told) = told.filter(|told| told.status == Status::Firing) {
             let event = event(ctx, ledger, &memory.last, Why::Recovered, memory.since, now);
             put(ledger, channel, event, alert::told_resolved(told, now), now);
@@ -155,30 +158,37 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
     });
 }
 
-/// Of more than a channel is given in one pass, the rest is told in a digest alone, and kept short.
-fn shorten(ledger: &mut Ledger, channel: &Channel) {
-    // such a receiver closes what it opened by name: it gets each, a few at a time
-    if channel.keeps_open() {
-        return;
-    }
-    let mut full: Vec<&mut Outgoing> = ledger
-        .outbox
-        .iter_mut()
-        .filter(|out| out.channel == channel.name && !out.brief)
-        .collect();
-    if full.len() <= digest::MOST {
+/// Of more than a channel may still be given in this pass, the rest is told in a digest alone, and kept short.
+fn shorten<'o>(of_it: impl Iterator<Item = &'o mut Outgoing>, most: usize) {
+    let (brief, mut full): (Vec<_>, Vec<_>) = of_it.partition(|out| out.brief);
+    if full.len() + usize::from(!brief.is_empty()) <= most {
         return;
     }
     full.sort_by_key(|out| digest::rank(&out.event));
-    for out in full.into_iter().skip(digest::MOST - 1) {
+    for out in full.into_iter().skip(most.saturating_sub(1)) {
         out.brief = true;
         digest::strip(&mut out.event);
     }
 }
 
-/// What is sent of what was leased: at most [`digest::MOST`] for a channel, one of them the digest of all that is brief.
-fn bundle(host: &str, leased: Vec<Outgoing>, now: Ms) -> Vec<Outgoing> {
-    let (mut brief, mut sent): (Vec<Outgoing>, Vec<Outgoing>) = leased.into_iter().partition(|out| out.brief);
+fn shorten_all(ledger: &mut Ledger, channels: &[Channel]) {
+    for channel in channels.iter().filter(|channel| !channel.keeps_open()) {
+        let of_it = ledger.outbox.iter_mut().filter(|out| out.channel == channel.name);
+        shorten(of_it, digest::MOST);
+    }
+}
+
+/// Leases what stands at these places of the outbox. What is sent of it: all, but one digest for a channel of all that is brief.
+fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], now: Ms) -> Vec<Outgoing> {
+    for index in chosen {
+        let out = &mut ledger.outbox[*index];
+        out.next_at = now + LEASE;
+        out.tried_at = now;
+        out.attempts += 1;
+    }
+    let chosen = chosen.iter().map(|index| &ledger.outbox[*index]);
+    let (mut brief, full): (Vec<&Outgoing>, Vec<&Outgoing>) = chosen.partition(|out| out.brief);
+    let mut sent: Vec<Outgoing> = full.into_iter().cloned().collect();
     brief.sort_by(|a, b| (&a.channel, digest::rank(&a.event)).cmp(&(&b.channel, digest::rank(&b.event))));
     for of_channel in brief.chunk_by(|a, b| a.channel == b.channel) {
         let events: Vec<&Event> = of_channel.iter().map(|out| &out.event).collect();
@@ -250,11 +260,23 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now
     }
 }
 
+/// How many messages of one pass each channel was given: [`digest::MOST`] at most. What is found here leaves at once; of what other
+/// hosts say, the rest waits for the last of them and is one digest then, for which one message is kept.
+#[derive(Debug, Default)]
+pub struct Room {
+    given: BTreeMap<String, usize>,
+    /// Other hosts have not answered yet.
+    pub(crate) asking: bool,
+}
+
 /// Takes what is to be tried now, and leases it: other passes leave it alone meanwhile.
-pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec<Outgoing> {
+pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room, now: Ms) -> Vec<Outgoing> {
     let minute = ctx.minute_of_day(now);
-    let mut due = Vec::new();
+    let mut leased = Vec::new();
     for channel in channels {
+        let first = !room.given.contains_key(&channel.name);
+        let given = room.given.entry(channel.name.clone()).or_default();
+        let left = (digest::MOST - usize::from(room.asking)).saturating_sub(*given);
         // a changed configuration is a new chance
         let changed = ledger
             .troubles
@@ -263,9 +285,12 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
         if changed {
             ledger.troubles.remove(&channel.name);
         }
-        let mut left = if channel.keeps_open() { digest::MOST } else { usize::MAX };
         let quiet_now = channel.quiet_hours.is_some_and(|hours| hours.contains(minute));
-        for out in ledger.outbox.iter_mut().filter(|out| out.channel == channel.name) {
+        let mut chosen = Vec::new();
+        for (index, out) in ledger.outbox.iter_mut().enumerate() {
+            if out.channel != channel.name {
+                continue;
+            }
             let loud = out.event.severity == Severity::Critical && out.event.status == Status::Firing;
             if changed {
                 out.next_at = now;
@@ -274,29 +299,30 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], now: Ms) -> Vec
             if quiet_now && !loud || out.next_at > now && out.next_at - now < GIVE_UP {
                 continue;
             }
-            if left == 0 {
-                break;
-            }
-            left -= 1;
-            out.next_at = now + LEASE;
-            out.tried_at = now;
-            out.attempts += 1;
-            due.push(out.clone());
+            chosen.push(index);
         }
+        // a receiver that closes what it opened by name gets each, and the rest at the next pass
+        if !channel.keeps_open() && left > 0 && (first || !room.asking) {
+            let all = ledger.outbox.iter_mut().enumerate();
+            let of_it = all.filter(|(index, _)| chosen.binary_search(index).is_ok());
+            shorten(of_it.map(|(_, out)| out), left);
+        } else {
+            chosen.retain(|index| !ledger.outbox[*index].brief);
+            chosen.sort_by_key(|index| digest::rank(&ledger.outbox[*index].event));
+            chosen.truncate(left);
+        }
+        let sent = bundle(&ctx.host.name, ledger, &chosen, now);
+        *given += sent.len();
+        leased.extend(sent);
     }
-    bundle(&ctx.host.name, due, now)
+    leased
 }
 
 /// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
 pub(crate) fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
-    let mut leased = Vec::new();
-    for out in ledger.outbox.iter_mut().filter(|out| which(out)) {
-        out.next_at = now + LEASE;
-        out.tried_at = now;
-        out.attempts += 1;
-        leased.push(out.clone());
-    }
-    bundle(host, leased, now)
+    let outbox = ledger.outbox.iter().enumerate();
+    let chosen: Vec<usize> = outbox.filter(|(_, out)| which(out)).map(|(index, _)| index).collect();
+    bundle(host, ledger, &chosen, now)
 }
 
 /// A channel works again: what failed before is tried at the next pass.
@@ -314,72 +340,76 @@ const REFUSED_GAP: Ms = 6 * HOUR;
 /// What may have been delivered is sent again this late: a copy more is better than none, and not every minute.
 const LOST_GAP: Ms = 2 * HOUR;
 
-/// How a digest fared is how each that it covers fared: once it was accepted, its channel was told of all of them. The receipt is
-/// the digest's own, and no handle for one of them.
-fn spread(
-    ledger: &Ledger,
-    tried: &[(Outgoing, Result<Receipt, SendError>)],
-) -> Vec<(Outgoing, Result<Receipt, SendError>)> {
-    let mut covered = Vec::new();
-    for (sent, result) in tried {
-        let ids: BTreeSet<&str> = sent.covers.iter().map(String::as_str).collect();
-        let of_it = |out: &&Outgoing| out.channel == sent.channel && ids.contains(out.event.event_id.as_str());
-        for out in ledger.outbox.iter().filter(of_it) {
-            let result = result.clone().map(|receipt| Receipt {
-                handle: None,
-                ..receipt
-            });
-            covered.push((out.clone(), result));
-        }
-    }
-    covered
-}
-
-/// Writes down how deliveries went.
+/// Writes down how deliveries went. How a digest fared is how each that it covers fared: once it was accepted, its channel was told
+/// of all of them; the receipt is the digest's own, and no handle for one of them.
 pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
-    let covered = spread(ledger, tried);
-    for (sent, result) in tried.iter().filter(|(sent, _)| sent.covers.is_empty()).chain(&covered) {
-        let same = |out: &Outgoing| out.channel == sent.channel && out.event.event_id == sent.event.event_id;
+    for (sent, result) in tried {
+        let digest = !sent.covers.is_empty();
+        let ids: BTreeSet<&str> = match digest {
+            true => sent.covers.iter().map(String::as_str).collect(),
+            false => BTreeSet::from([sent.event.event_id.as_str()]),
+        };
         let counted = ledger.counts.deliveries.entry(sent.channel.clone()).or_default();
-        match result {
-            Ok(receipt) => {
-                counted.delivered += 1;
-                ledger.outbox.retain(|out| !same(out));
-                // an alert that is over has no memory any more
-                if let Some(memory) = ledger.alerts.get_mut(&sent.event.alert_id) {
-                    let mut told = sent.told.clone();
-                    told.handle = receipt.handle.clone().or(told.handle);
-                    memory.channels.insert(sent.channel.clone(), told);
+        let alerts = &mut ledger.alerts;
+        let mut told = |of: &Outgoing, receipt: &Receipt| {
+            // an alert that is over has no memory any more
+            if let Some(memory) = alerts.get_mut(&of.event.alert_id) {
+                let mut told = of.told.clone();
+                told.handle = receipt.handle.clone().filter(|_| !digest).or(told.handle);
+                memory.channels.insert(sent.channel.clone(), Box::new(told));
+            }
+        };
+        if let Ok(receipt) = result.as_ref()
+            && !digest
+        {
+            counted.delivered += 1;
+            told(sent, receipt);
+        }
+        ledger.outbox.retain_mut(|out| {
+            if out.channel != sent.channel || !ids.contains(out.event.event_id.as_str()) {
+                return true;
+            }
+            match result {
+                Ok(receipt) if digest => {
+                    counted.delivered += 1;
+                    told(out, receipt);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    counted.failed += 1;
+                    again(out, error, now);
                 }
             }
-            Err(error) => {
-                counted.failed += 1;
-                let Some(out) = ledger.outbox.iter_mut().find(|out| same(out)) else {
-                    continue;
-                };
-                let gap = match error {
-                    SendError::Permanent { .. } => REFUSED_GAP,
-                    SendError::Lost { .. } => LOST_GAP,
-                    SendError::Passing { retry_after, .. } => {
-                        // spread over a tenth, so that many hosts do not come back in step
-                        let jitter = gap(out.attempts) / 100 * (now.rem_euclid(11));
-                        (gap(out.attempts) + jitter).max(retry_after.unwrap_or(0)).min(DAY)
-                    }
-                };
-                out.next_at = now + gap;
-                out.tried_at = now;
-                // without one, nobody knows whether it was heard
-                out.last_error = match error {
-                    SendError::Lost { .. } => None,
-                    _ => Some(error.why().to_owned()),
-                };
-            }
+            result.is_err()
+        });
+        if ledger.outbox.is_empty() {
+            ledger.outbox = Vec::new();
         }
     }
     for channel in channels {
         let results = tried.iter().filter(|(sent, _)| sent.channel == channel.name);
         fared(ledger, channel, results.map(|(_, result)| result), now);
     }
+}
+
+/// When what failed is tried again, and why it failed.
+fn again(out: &mut Outgoing, error: &SendError, now: Ms) {
+    let gap = match error {
+        SendError::Permanent { .. } => REFUSED_GAP,
+        SendError::Lost { .. } => LOST_GAP,
+        SendError::Passing { retry_after, .. } => {
+            // spread over a tenth, so that many hosts do not come back in step
+            let jitter = gap(out.attempts) / 100 * (now.rem_euclid(11));
+            (gap(out.attempts) + jitter).max(retry_after.unwrap_or(0)).min(DAY)
+        }
+    };
+    out.next_at = now + gap;
+    out.tried_at = now;
+    // without one, nobody knows whether it was heard
+    out.last_error = match error {
+        SendError::Lost { .. } => None,
+        _ => Some(error.why().to_owned()),
+    };
 }
 
 /// Writes down how a channel fared: what it refused stays in mind, and any success ends passing trouble.
@@ -471,7 +501,6 @@ mod tests {
     use crate::edge::http::Http;
     use crate::notify::testing::{Answer, Server, channels, host};
     use crate::pass::{self, Scope as Whole};
-    use std::collections::BTreeMap;
     use std::path::Path;
 
     const NOW: Ms = 1_769_000_000_000;
@@ -665,7 +694,7 @@ mod tests {
             &[alert(Severity::Critical, true, NOW)],
             NOW,
         );
-        assert_eq!(due(&ctx, &mut ledger, &channels, NOW).len(), 1);
+        assert_eq!(due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).len(), 1);
         // the process died before it could write down whether it was delivered
         queue(&ctx, &mut ledger, &channels, &[], NOW + HOUR);
         assert_eq!(ledger.outbox[0].event.status, Status::Resolved);
@@ -673,6 +702,89 @@ mod tests {
 
     fn warned(severity: Severity) -> Alert {
         alert(severity, false, NOW + DAY)
+    }
+
+    fn of(host: &str, n: usize) -> Alert {
+        Alert {
+            id: Cause::Token(n.to_string()).on(host),
+            ..alert(Severity::Critical, true, NOW)
+        }
+    }
+
+    #[test]
+    fn a_pass_gives_a_channel_twenty_messages_whatever_comes_and_when() {
+        let home = tempfile::tempdir().unwrap();
+        for (what, each) in [
+            ("type = \"log\"", false),
+            ("type = \"webhook\"\nurl = \"http://127.0.0.1:9/\"", false),
+            ("type = \"command\"\ncommand = [\"true\"]", false),
+            ("type = \"pagerduty\"\nrouting_key = \"R\"", true),
+            ("type = \"alertmanager\"\nurl = \"http://127.0.0.1:9/\"", true),
+        ] {
+            let ctx = ctx(home.path(), &format!("[[channel]]\nname = \"c\"\n{what}\n"));
+            let channels = ctx.channels();
+            let mut ledger = Ledger::default();
+            let mut alerts = Vec::new();
+            let mut room = Room {
+                asking: true,
+                ..Room::default()
+            };
+            let mut covered = 0;
+            // what is found here, then what one host after another says, then the last of them
+            let mut next = |ledger: &mut Ledger, room: &mut Room, host: &str, more: usize| {
+                alerts.extend((0..more).map(|n| of(host, n)));
+                queue(&ctx, ledger, &channels, &alerts, NOW);
+                let sent = due(&ctx, ledger, &channels, room, NOW);
+                covered += sent.iter().map(|out| out.covers.len().max(1)).sum::<usize>();
+                let digests = sent.iter().filter(|out| !out.covers.is_empty()).count();
+                (sent.len(), digests)
+            };
+            assert_eq!(next(&mut ledger, &mut room, "here", 5), (5, 0), "{what}");
+            assert_eq!(next(&mut ledger, &mut room, "one", 10), (10, 0), "{what}");
+            assert_eq!(next(&mut ledger, &mut room, "two", 100), (4, 0), "{what}");
+            assert_eq!(next(&mut ledger, &mut room, "three", 3), (0, 0), "{what}");
+            room.asking = false;
+            assert_eq!(
+                next(&mut ledger, &mut room, "four", 2),
+                (1, usize::from(!each)),
+                "{what}"
+            );
+            // a flood that is found here waits for no host
+            let (mut ledger, mut room) = (
+                Ledger::default(),
+                Room {
+                    asking: true,
+                    ..Room::default()
+                },
+            );
+            let local = next(&mut ledger, &mut room, "five", 200);
+            assert_eq!(local, (19, usize::from(!each)), "{what}");
+            room.asking = false;
+            assert_eq!(
+                next(&mut ledger, &mut room, "six", 30),
+                (1, usize::from(!each)),
+                "{what}"
+            );
+            // what such a receiver was not given goes with the next passes
+            let rest = next(&mut ledger, &mut Room::default(), "seven", 0).0;
+            assert_eq!(rest, if each { 20 } else { 0 }, "{what}");
+            assert_eq!(covered, if each { 60 } else { 470 }, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_waits_and_what_is_new_are_twenty_together() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let mut alerts: Vec<Alert> = (0..300).map(|n| of("a", n)).collect();
+        for more in [0, 1] {
+            alerts.extend((0..more).map(|n| of("b", n)));
+            queue(&ctx, &mut ledger, &channels, &alerts, NOW);
+            // nobody took any of it
+            ledger.outbox.iter_mut().for_each(|out| out.next_at = NOW);
+            assert_eq!(due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).len(), 20);
+        }
     }
 
     const PHONE: &str = "[[channel]]\ntype = \"command\"\nname = \"phone\"\ncommand = [\"true\"]\n";
@@ -684,7 +796,7 @@ mod tests {
         let channels = ctx.channels();
         let mut ledger = Ledger::default();
         queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW);
-        let leased = due(&ctx, &mut ledger, &channels, NOW);
+        let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW);
         let lost = SendError::Lost { why: "silent".into() };
         record(&mut ledger, &channels, &[(leased[0].clone(), Err(lost))], NOW);
         assert_eq!(ledger.outbox[0].next_at - NOW, 2 * HOUR);
@@ -742,7 +854,7 @@ mod tests {
         let channels = ctx.channels();
         let mut ledger = Ledger::default();
         queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW);
-        let leased = due(&ctx, &mut ledger, &channels, NOW);
+        let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW);
         let wants = |retry_after| {
             let error = SendError::Passing {
                 why: "later".into(),

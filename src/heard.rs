@@ -131,7 +131,7 @@ fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {
 pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, String)> {
     let channels = ctx.channels();
     deliver::queue(ctx, &mut ledger, &channels, alerts, now);
-    let due = deliver::due(ctx, &mut ledger, &channels, now);
+    let due = deliver::due(ctx, &mut ledger, &channels, &mut deliver::Room::default(), now);
     due.into_iter().map(|out| (out.channel, out.event.title)).collect()
 }
 

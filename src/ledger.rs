@@ -13,7 +13,7 @@ use crate::types::Ms;
 use crate::types::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,11 +92,17 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
     match files::read_ours_most(&path, LIMIT) {
         Ok(snapshot) if let Some(schema) = newer(&snapshot.bytes) => refused(schema),
         Ok(snapshot) => match serde_json::from_slice::<Ledger>(&snapshot.bytes) {
-            Ok(ledger) if ledger.schema == SCHEMA => Loaded {
-                ledger,
-                problem: None,
-                newer: false,
-            },
+            Ok(mut ledger) if ledger.schema == SCHEMA => {
+                // serde leaves room for more
+                let lists = ledger.alerts.values_mut().map(|memory| &mut memory.last.affected);
+                lists.for_each(Vec::shrink_to_fit);
+                ledger.outbox.shrink_to_fit();
+                Loaded {
+                    ledger,
+                    problem: None,
+                    newer: false,
+                }
+            }
             Ok(ledger) => corrupt(format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema)),
             Err(error) => corrupt(format!("line {} column {}", error.line(), error.column())),
         },
@@ -176,18 +182,23 @@ pub(crate) fn last_pass(state_dir: &Path) -> Option<Ms> {
 /// What the system refuses; the old one is then still there.
 pub(crate) fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
     let path = files::own_target(&path(state_dir))?;
-    let mut bytes = serde_json::to_vec(ledger).map_err(io::Error::other)?;
-    bytes.push(b'\n');
-    if bytes.len() as u64 > LIMIT {
+    // in pieces, twice: as a whole it would take as much memory as the ledger
+    let write = |to: &mut dyn Write| -> io::Result<()> {
+        serde_json::to_writer(&mut *to, ledger)?;
+        to.write_all(b"\n")
+    };
+    let mut compared = files::Compared::with(&path);
+    write(&mut compared)?;
+    if compared.written > LIMIT {
         return Err(io::Error::other(format!(
             "the ledger would be {} bytes, more than the {LIMIT} that are read",
-            bytes.len()
+            compared.written
         )));
     }
-    if files::read_ours_most(&path, LIMIT).is_ok_and(|old| old.bytes == bytes) {
+    if compared.same() {
         return Ok(());
     }
-    replace::replace(&path, &bytes, None)
+    replace::replace_with(&path, &write, None)
 }
 
 /// [`save`], and certain to survive a power cut: what is written here is relied upon before a token is spent. The part that
@@ -259,7 +270,7 @@ mod tests {
         ledger.events = 7;
         save(dir.path(), &ledger).unwrap();
         assert_eq!(load(dir.path()).ledger, ledger);
-        for bad in ["{", "{\"schema\":\"nolapse.ledger/9\"}", "\u{0}"] {
+        for bad in ["{", "{\"schema\":\"other/9\"}", "\u{0}"] {
             replace::replace(&path(dir.path()), bad.as_bytes(), None).unwrap();
             let loaded = load(dir.path());
             assert_eq!(loaded.problem.unwrap().kind, "ledger_corrupt");

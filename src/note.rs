@@ -110,9 +110,33 @@ fn login_of(view: &View, label: &str, ids: &[String]) -> Option<String> {
     Some(view.logins[login].id().to_owned())
 }
 
+/// What fired before, as far as [`of_alerts`] asks for it.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// By alert id, whether it had happened.
+    fires: BTreeMap<Cause, bool>,
+    /// What fires no more.
+    over: Vec<AlertMemory>,
+}
+
+impl Before {
+    /// Of what is remembered, beside what fires now.
+    pub(crate) fn of(before: &BTreeMap<Cause, AlertMemory>, now: &[Alert]) -> Self {
+        let now: BTreeSet<&Cause> = now.iter().map(|alert| &alert.id).collect();
+        let over = before.iter().filter(|(id, _)| !now.contains(id));
+        Self {
+            fires: before
+                .iter()
+                .map(|(id, memory)| (id.clone(), memory.last.lapsed))
+                .collect(),
+            over: over.map(|(_, memory)| memory.clone()).collect(),
+        }
+    }
+}
+
 /// What became of alerts between two moments: begun, lapsed, eased, over.
 pub(crate) fn of_alerts(
-    before: &BTreeMap<Cause, AlertMemory>,
+    before: &Before,
     after: &BTreeMap<Cause, AlertMemory>,
     host: &str,
     now: Ms,
@@ -132,34 +156,52 @@ pub(crate) fn of_alerts(
             ..named(alert)
         }
     };
-    let mut entries = Vec::new();
-    for (id, memory) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
-        debug_assert_eq!(*id, memory.last.id);
+    let mut became: BTreeMap<&'static str, Vec<(&AlertMemory, Option<Ms>)>> = BTreeMap::new();
+    for memory in &before.over {
         let what = match memory.last.lapsed {
             true => "recovered",
             false => "averted",
         };
-        entries.push(Entry {
-            since: Some(memory.begun(now)),
-            ..entry(what, memory, Why::Recovered)
-        });
+        let of_it = became.entry(what).or_default();
+        of_it.push((memory, Some(memory.begun(now))));
     }
     for (id, memory) in after {
-        let what = match (before.get(id).map(|old| old.last.lapsed), memory.last.lapsed) {
+        let what = match (before.fires.get(id).copied(), memory.last.lapsed) {
             (None | Some(false), true) => "lapsed",
             (None, false) => "ahead",
             (Some(true), false) => "eased",
-            (Some(was), is) if was == is => continue,
             _ => continue,
         };
         let since = (what == "lapsed").then(|| memory.begun(now)).filter(|at| *at < now);
-        entries.push(Entry {
-            since,
-            ..entry(what, memory, Why::First)
-        });
+        became.entry(what).or_default().push((memory, since));
+    }
+    let mut entries = Vec::new();
+    for (what, all) in became {
+        let why = match what {
+            "recovered" | "averted" => Why::Recovered,
+            _ => Why::First,
+        };
+        let noted = all.iter().take(NOTED);
+        entries.extend(noted.map(|(memory, since)| Entry {
+            since: *since,
+            ..entry(what, memory, why)
+        }));
+        if all.len() > NOTED {
+            entries.push(Entry {
+                at: now,
+                what: what.into(),
+                whom: host.to_owned(),
+                text: format!("{} more alerts {what}", all.len() - NOTED),
+                severity: all[NOTED..].iter().map(|(memory, _)| memory.last.severity).max(),
+                ..Entry::default()
+            });
+        }
     }
     entries
 }
+
+/// How many alerts that fared alike in one pass have a line each: a flood must not push out all that happened before it.
+const NOTED: usize = 100;
 
 /// Who hangs on an alert, by label as far as it is known here.
 fn named(alert: &Alert) -> Entry {
@@ -303,9 +345,28 @@ mod tests {
             (&gone, &none, Some("recovered"), Some(NOW - MINUTE)),
             (&soon, &none, Some("averted"), Some(NOW - 10 * MINUTE)),
         ] {
-            let got = of_alerts(before, after, "gw", NOW, &|_| "then".into());
+            let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
+            let got = of_alerts(&Before::of(before, &alerts), after, "gw", NOW, &|_| "then".into());
             let got = got.first().map(|entry| (entry.what.as_ref(), entry.since));
             assert_eq!(got, what.map(|what| (what, since)));
+        }
+    }
+
+    #[test]
+    fn a_flood_leaves_room_for_what_happened_before_it() {
+        let one = |n: i64| {
+            let mut memory = alert(true, NOW - MINUTE);
+            memory.last.id = Cause::Token(n.to_string());
+            (memory.last.id.clone(), memory)
+        };
+        let (none, all) = (BTreeMap::new(), (0..5000).map(one).collect());
+        for (before, after, words) in [
+            (&none, &all, "4900 more alerts lapsed"),
+            (&all, &none, "4900 more alerts recovered"),
+        ] {
+            let alerts: Vec<Alert> = after.values().map(|memory: &AlertMemory| memory.last.clone()).collect();
+            let got = of_alerts(&Before::of(before, &alerts), after, "gw", NOW, &|_| "then".into());
+            assert_eq!((got.len(), got[100].text.as_str()), (101, words));
         }
     }
 }

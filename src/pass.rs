@@ -56,7 +56,7 @@ pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
                 pass.renew(asked).await;
             }
             pass.write().await;
-            let said = pass.judge(scope == Scope::Whole);
+            let said = pass.judge(tail.as_mut());
             let told = pass.save(said);
             pass.close(told, &mut tail).await
         }
@@ -190,10 +190,10 @@ impl<'a> Pass<'a> {
     }
 
     /// What needs a human, and, in a whole pass, who is to be told.
-    fn judge(&mut self, whole: bool) -> Said {
+    fn judge(&mut self, whole: Option<&mut Tail>) -> Said {
         let (ctx, now) = (self.ctx, self.ctx.clock.now());
         let (noted, mut once) = note::of_done(&mut self.ledger, &self.view, &self.done, &self.renewals, self.view.now);
-        if whole {
+        if whole.is_some() {
             remotes::forget(ctx, &mut self.ledger);
         }
         // without our own lock another pass might tell the same gateway
@@ -203,10 +203,10 @@ impl<'a> Pass<'a> {
         };
         let alerts = judge::firing(ctx, &self.view, &self.ledger, now);
         let mut leased = Vec::new();
-        if whole {
-            let (channels, before) = (ctx.channels(), self.ledger.alerts.clone());
+        if let Some(tail) = whole {
+            let before = note::Before::of(&self.ledger.alerts, &alerts);
             once.extend(deliver::given_up(&self.ledger, now));
-            deliver::queue(ctx, &mut self.ledger, &channels, &alerts, now);
+            deliver::queue(ctx, &mut self.ledger, &tail.channels, &alerts, now);
             let when = |at| ctx.when(at);
             once.extend(note::of_alerts(
                 &before,
@@ -215,7 +215,7 @@ impl<'a> Pass<'a> {
                 now,
                 &when,
             ));
-            leased = deliver::due(ctx, &mut self.ledger, &channels, now);
+            leased = tail.lease(&mut self.ledger, now);
         }
         Said {
             noted,
@@ -310,7 +310,7 @@ impl Begun {
             .problems
             .extend(heard::unheard(ctx, &ledger, &report.alerts, now));
         note_pass(ctx, &mut report, &ledger, begun.elapsed());
-        tail.beat(&bad_news(ctx, &report)).await;
+        tail.beat(|| bad_news(ctx, &report)).await;
         report
     }
 }

@@ -6,6 +6,7 @@
 //! world that such a pass may have changed, but on the ledger as it is by then.
 
 use crate::ctx::Ctx;
+use crate::deliver::{self, Room};
 use crate::edge::files;
 use crate::edge::locks::LockError;
 use crate::ledger;
@@ -15,7 +16,7 @@ use crate::remotes::{self, Asking};
 use crate::rules::alert::{Alert, Trouble};
 use crate::rules::memory::{Ledger, Outgoing};
 use crate::types::{Ms, Problem};
-use crate::{deliver, history, note};
+use crate::{history, note};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
@@ -33,9 +34,10 @@ pub(crate) const PASS_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(crate) struct Tail {
     ctx: Arc<Ctx>,
-    channels: Arc<Vec<Channel>>,
+    pub(crate) channels: Arc<Vec<Channel>>,
     started: Option<JoinHandle<()>>,
     asking: Asking,
+    room: Room,
     lanes: JoinSet<(Deliveries, Vec<Problem>)>,
 }
 
@@ -48,6 +50,7 @@ impl Tail {
             channels: Arc::new(ctx.channels()),
             started,
             asking: Asking::default(),
+            room: Room::default(),
             lanes: JoinSet::new(),
             ctx,
         }
@@ -56,6 +59,12 @@ impl Tail {
     /// Asks the other hosts whose turn it is, and marks them as asked.
     pub(crate) fn ask(&mut self, ledger: &mut Ledger, now: Ms) {
         self.asking = remotes::ask(&self.ctx, ledger, now);
+    }
+
+    /// Leases what each channel may be given now; of a pass it is given so much at most.
+    pub(crate) fn lease(&mut self, ledger: &mut Ledger, now: Ms) -> Vec<Outgoing> {
+        self.room.asking = !self.asking.over();
+        deliver::due(&self.ctx, ledger, &self.channels, &mut self.room, now)
     }
 
     /// Lets what was leased leave, each channel by itself.
@@ -100,18 +109,18 @@ impl Tail {
     }
 
     /// Remembers what other hosts said, and leases what is to be told of it.
-    async fn hear(&self, answers: Vec<remotes::Heard>, problems: &mut Vec<Problem>) -> Vec<Outgoing> {
-        let ctx = &self.ctx;
+    async fn hear(&mut self, answers: Vec<remotes::Heard>, problems: &mut Vec<Problem>) -> Vec<Outgoing> {
+        let ctx = &self.ctx.clone();
         let now = ctx.clock.now();
         let heard = change(ctx, |ledger| {
             remotes::note(ctx, ledger, answers, now);
             let here = ledger.alerts.values().map(|memory| &memory.last);
             let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.is_remote()).cloned().collect();
             alerts.extend(remotes::alerts(ctx, ledger, now));
-            let before = ledger.alerts.clone();
+            let before = note::Before::of(&ledger.alerts, &alerts);
             deliver::queue(ctx, ledger, &self.channels, &alerts, now);
             let noted = note::of_alerts(&before, &ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
-            (noted, deliver::due(ctx, ledger, &self.channels, now))
+            (noted, self.lease(ledger, now))
         });
         match heard.await {
             Ok((noted, leased)) => {
@@ -128,7 +137,7 @@ impl Tail {
     }
 
     /// Tells the heartbeat how the pass went, after its begin, and remembers how that went.
-    pub(crate) async fn beat(mut self, report: &str) {
+    pub(crate) async fn beat(mut self, report: impl FnOnce() -> String) {
         let ctx = self.ctx.clone();
         let Some(heartbeat) = &ctx.config.heartbeat else {
             return;
@@ -136,9 +145,10 @@ impl Tail {
         if let Some(started) = self.started.take() {
             let _ = started.await;
         }
+        let report = report();
         let stage = match report.is_empty() {
             true => Stage::Success,
-            false => Stage::Fail { report },
+            false => Stage::Fail { report: &report },
         };
         let pinged = heartbeat.ping(stage, None, &send_ctx(&ctx)).await;
         if let Err(error) = &pinged {

@@ -135,14 +135,9 @@ pub(super) fn alert(setup: &Setup, command: &AlertCommand) -> Result<Exit, Fatal
 /// How long a command waits for a pass that is running.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Changes what is remembered; nothing of it where that ends in an error.
+/// Changes what is remembered. What ends in an error must not have changed anything.
 fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> Result<T, Fatal>) -> Result<T, Fatal> {
-    let changed = ledger::change(&ctx.state_dir, ctx.clock.now(), PATIENCE, |ledger| {
-        let mut changed = ledger.clone();
-        let result = change(&mut changed)?;
-        *ledger = changed;
-        Ok(result)
-    });
+    let changed = ledger::change(&ctx.state_dir, ctx.clock.now(), PATIENCE, change);
     block_on(changed)?.map_err(|error| {
         let hint = match error {
             LockError::Busy(_) => "try again in a minute",

@@ -3,7 +3,7 @@
 use crate::types::Meta;
 use crate::types::Ms;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, BufRead, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -187,6 +187,53 @@ fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadErro
         bytes,
         meta: Meta { link, ..meta_of(&meta) },
     })
+}
+
+/// Compares what is written to it with what a file of our own holds, in pieces.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    file: Option<io::BufReader<File>>,
+    /// How many bytes were written.
+    pub(crate) written: u64,
+}
+
+impl Compared {
+    /// With this file; one that cannot be read is not the same.
+    pub(crate) fn with(path: &Path) -> Self {
+        let file = open_ours(path, OpenOptions::new().read(true));
+        Self {
+            file: file.ok().map(io::BufReader::new),
+            written: 0,
+        }
+    }
+
+    /// Whether all that was written is all that it holds.
+    pub(crate) fn same(self) -> bool {
+        self.file
+            .is_some_and(|mut file| file.fill_buf().is_ok_and(<[u8]>::is_empty))
+    }
+}
+
+impl Write for Compared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut rest = bytes;
+        while let Some(file) = self.file.as_mut().filter(|_| !rest.is_empty()) {
+            let there = file.fill_buf().unwrap_or_default();
+            let most = there.len().min(rest.len());
+            if most == 0 || there[..most] != rest[..most] {
+                self.file = None;
+                break;
+            }
+            file.consume(most);
+            rest = &rest[most..];
+        }
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The end of a file.

@@ -169,11 +169,19 @@ impl Staged {
     /// # Errors
     /// Whatever the system refuses.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_with(&|to| to.write_all(bytes))
+    }
+
+    fn write_with(&mut self, write: Content<'_>) -> io::Result<()> {
+        self.temp.file.rewind()?;
+        let mut buffered = io::BufWriter::new(&mut self.temp.file);
+        write(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
         let file = &mut self.temp.file;
-        file.rewind()?;
-        file.write_all(bytes)?;
-        if file.metadata()?.len() > bytes.len() as u64 {
-            file.set_len(bytes.len() as u64)?;
+        let length = file.stream_position()?;
+        if file.metadata()?.len() > length {
+            file.set_len(length)?;
         }
         file.sync_all()
     }
@@ -305,8 +313,19 @@ mod swap {
 /// # Errors
 /// Whatever the system refuses. Where only the directory could not be synced, the new file is there and an error is returned.
 pub(crate) fn replace(target: &Path, bytes: &[u8], keep: Option<&Meta>) -> io::Result<()> {
+    replace_with(target, &|to| to.write_all(bytes), keep)
+}
+
+/// Writes a file's content, the same each time.
+type Content<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+
+/// [`replace`], with content that is written in pieces.
+///
+/// # Errors
+/// See [`replace`].
+pub(crate) fn replace_with(target: &Path, write: Content<'_>, keep: Option<&Meta>) -> io::Result<()> {
     let mut staged = stage(target, keep)?;
-    staged.write(bytes)?;
+    staged.write_with(write)?;
     match staged.put(Over::Anything, &|| true) {
         Ok(synced) => synced,
         Err(NotPut::Io(error)) => Err(error),

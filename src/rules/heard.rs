@@ -70,7 +70,7 @@ pub(crate) enum Unheard {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'a> {
     /// What each channel was told last.
-    pub(crate) told: &'a BTreeMap<String, Told>,
+    pub(crate) told: &'a BTreeMap<String, Box<Told>>,
     /// Whether it is muted, and by what.
     pub(crate) mute: Option<Mute>,
     /// When it was first seen, [`Ms`].
@@ -87,7 +87,7 @@ pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: M
         told.status == Status::Firing && told.severity >= alert.severity && (told.lapsed || !alert.lapsed)
     };
     let heard: Vec<String> = people()
-        .filter(|taker| known.told.get(&taker.name).is_some_and(covers))
+        .filter(|taker| known.told.get(&taker.name).is_some_and(|told| covers(told)))
         .map(|taker| taker.name.clone())
         .collect();
     if !heard.is_empty() {
@@ -315,7 +315,10 @@ mod tests {
                 unheard(Unheard::Undelivered),
             ),
         ] {
-            let told: BTreeMap<String, Told> = known.into_iter().map(|(name, told)| (name.to_owned(), told)).collect();
+            let told: BTreeMap<String, Box<Told>> = known
+                .into_iter()
+                .map(|(name, told)| (name.to_owned(), Box::new(told)))
+                .collect();
             let known = Known {
                 told: &told,
                 mute,

@@ -140,9 +140,9 @@ pub struct AlertMemory {
     pub(crate) since: Ms,
     /// How it was last seen, to word its recovery.
     pub(crate) last: Alert,
-    /// What each channel (by name) was told last.
+    /// What each channel (by name) was told last. Boxed: a map takes room for eleven at once, and mostly there is one.
     #[serde(default)]
-    pub(crate) channels: BTreeMap<String, Told>,
+    pub(crate) channels: BTreeMap<String, Box<Told>>,
     /// That somebody knows of it.
     #[serde(default)]
     pub(crate) ack: Option<Ack>,

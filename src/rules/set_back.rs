@@ -81,7 +81,7 @@ mod tests {
             AlertMemory {
                 since: at,
                 last: alert(),
-                channels: [("phone".to_owned(), told(at))].into(),
+                channels: [("phone".to_owned(), Box::new(told(at)))].into(),
                 ack: Some(alert::Ack::of(&alert(), at)),
             },
         );

@@ -92,6 +92,33 @@ fn a_login_that_ends_there_is_told_here_and_so_is_its_recovery() {
 }
 
 #[test]
+fn many_hosts_are_twenty_messages_however_their_answers_come() {
+    let (here, there) = pair();
+    there.write(
+        ".claude/.credentials.json",
+        crate::home::credentials("x", now() - 40 * DAY, Some(now() - 10 * DAY)).to_string(),
+    );
+    let answer = here.write("answer", there.run(&["status", "--json"]).stdout);
+    let path = format!("exec cat {}\n", answer.display());
+    // ten at a time
+    let script = "#!/bin/sh\nfor host; do case $host in u@h*) n=${host#u@h};; esac; done\nsleep 0.$((n / 10 * 3))\n";
+    let ssh = here.write("bin/ssh", script.to_owned() + &path);
+    fs::set_permissions(ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let channel = &CONFIG[CONFIG.find("[[channel]]").unwrap()..];
+    let hosts: String = (0..40)
+        .map(|n| format!("[[remote]]\nname = \"h{n}\"\nssh = \"u@h{n}\"\n"))
+        .collect();
+    here.config(&(hosts + channel));
+    here.run(&["run"]);
+    let told = here.read("told");
+    assert_eq!(told.lines().count(), 20, "{told}");
+    assert!(told.contains("21 more alerts"), "{told}");
+    fs::remove_file(here.at("told")).unwrap();
+    here.run(&["run"]);
+    assert!(!here.at("told").exists());
+}
+
+#[test]
 fn a_silent_host_is_told_with_the_reason() {
     for (fault, words) in [
         (
