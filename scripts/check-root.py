@@ -1,7 +1,7 @@
 """See check-root."""
 import json, os, shutil, signal, subprocess, sys, tempfile, time
 
-BIN, SWAPS = os.path.abspath(sys.argv[1]), int(sys.argv[2])
+BIN, SWAPS, COMMANDS = os.path.abspath(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 ADA, BOB = 4242, 4244
 STATE = ".local/state/nolapse"
 NAMES = [STATE + "/" + name for name in (
@@ -97,13 +97,13 @@ def own(home):
                     assert b"THEIRS" not in file.read(), path
 
 
-def swapper(home, out, swaps):
-    """As Ada: each name is a file, then a link, in turn, as fast as it goes."""
+def swapper(home, out, counted):
+    """As Ada: each name is a file, then a link, in turn, until it is ended; how often is said in `counted`."""
     os.setgroups([])
     os.setgid(ADA)
     os.setuid(ADA)
     done = 0
-    while done < swaps:
+    while True:
         for name in NAMES:
             path = home + "/" + name
             for target in ("roots", "bobs", "nothing"):
@@ -120,43 +120,45 @@ def swapper(home, out, swaps):
                         os.remove(path)
                     done += 1
                 except OSError:
-                    for rest in (path + ".swap",):
-                        try:
-                            os.remove(rest)
-                        except OSError:
-                            pass
-    return done
+                    try:
+                        os.remove(path + ".swap")
+                    except OSError:
+                        pass
+        os.pwrite(counted, b"%d" % done, 0)
 
 
 def race():
     top, home, out = make()
     before = outside(out)
+    counted = os.memfd_create("swaps")
     pid = os.fork()
     if pid == 0:
         try:
-            swapper(home, out, SWAPS)
+            swapper(home, out, counted)
         finally:
-            os._exit(0)
-    passes = 0
+            os._exit(1)
+    given = (["run"], ["status", "--html", home + "/page.html"], ["sync"], ["check"], ["history"], ["doctor", "--fix"],
+             ["alert", "silence", "--all", "--for", "1h"], ["metrics"])
+    commands = swaps = 0
     try:
-        while os.waitpid(pid, os.WNOHANG)[0] == 0:
-            for args in (["run"], ["status", "--html", home + "/page.html"], ["--config", home + "/.config/nolapse/config.toml", "sync"]):
-                done = run(home, *args)
-                assert 0 <= done.returncode <= 3, (args, done)
-                assert b"THEIRS" not in done.stdout + done.stderr
-                passes += 1
-            assert outside(out) == before, "something outside the home was changed"
-            time.sleep(0)
-    except BaseException:
+        while commands < COMMANDS or swaps < SWAPS:
+            args = given[commands % len(given)]
+            done = run(home, *args)
+            assert 0 <= done.returncode <= 3, (args, done)
+            assert b"THEIRS" not in done.stdout + done.stderr, args
+            assert outside(out) == before, f"something outside the home was changed by {args}"
+            commands += 1
+            swaps = int(os.pread(counted, 20, 0) or 0)
+    finally:
         os.kill(pid, signal.SIGKILL)
-        raise
+        os.waitpid(pid, 0)
     assert outside(out) == before
     own(home)
     shutil.rmtree(top)
-    return passes
+    return swaps, commands
 
 
 tried = links()
 print(f"links: {tried} tried, 0 followed")
-passes = race()
-print(f"race: {SWAPS} swaps under {passes} commands, nothing outside the home made, changed or given away")
+swaps, commands = race()
+print(f"race: {swaps} swaps under {commands} commands, nothing outside the home made, changed or given away")

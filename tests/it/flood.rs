@@ -24,14 +24,14 @@ fn a_home(count: usize, receiver: &Receiver) -> Home {
 #[test]
 fn a_flood_is_twenty_messages_that_count_for_all() {
     let receiver = Receiver::new(Manner::Answer(200));
-    let home = a_home(300, &receiver);
+    let home = a_home(2000, &receiver);
     home.run(&["run"]);
     let seen = receiver.events();
     assert_eq!(seen.len(), 20, "{seen:?}");
     let digest: Vec<&Value> = seen.iter().filter(|event| event["alert_id"] == "digest").collect();
     assert_eq!(digest.len(), 1);
     let title = digest[0]["title"].as_str().unwrap();
-    assert!(title.starts_with("281 more alerts"), "{title}");
+    assert!(title.starts_with("1981 more alerts"), "{title}");
     // what the digest told of is told
     home.run(&["run"]);
     assert_eq!(receiver.events().len(), 20);
@@ -48,7 +48,7 @@ fn a_flood_is_twenty_messages_that_count_for_all() {
             .values()
             .filter(|alert| told(alert))
             .count(),
-        300
+        2000
     );
     // and all of it is closed, as briefly
     home.store("main", json!({}));
