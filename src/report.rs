@@ -6,7 +6,7 @@ use crate::judge::key_in_env;
 use crate::layout;
 use crate::layout::one_line;
 use crate::look;
-use crate::rules::agent::{self};
+use crate::rules::agent;
 use crate::rules::alert::Alert;
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;

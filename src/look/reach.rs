@@ -11,12 +11,13 @@ use crate::rules::view::LoginView;
 use crate::rules::view::ignored_words;
 use crate::rules::view::retired;
 
-use crate::rules::resolve::{self, Candidate, Generation, Key, Rules, Unread, normalise_provider};
+use crate::rules::resolve::{self, Candidate, Key, Rules, Unread, normalise_provider};
 use crate::rules::shape;
 use crate::rules::view::AgentView;
 use crate::rules::view::ProfileView;
 use crate::secret::Secret;
 use crate::stores::dotenv::Dotenv;
+use crate::stores::families;
 use crate::stores::store;
 use crate::types::Flaw;
 use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
@@ -80,10 +81,7 @@ fn of_agent(
         stored: &stored,
         config: &state_dir.auth,
         usage: &usage,
-        generation: match agent.agent.agent.family {
-            Family::Openclaw => Generation::Later,
-            Family::Clawdbot | Family::Moltbot => Generation::First,
-        },
+        generation: families::resolves(agent.agent.agent.family),
         now,
     };
     let mut candidates = by_provider(agent, main);

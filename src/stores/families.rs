@@ -7,6 +7,7 @@ use crate::rules::agent;
 use crate::rules::agent::Generation;
 use crate::rules::agent::RefreshLocks;
 use crate::rules::agent::Version;
+use crate::rules::resolve;
 
 use crate::edge::locks::{self, Terms};
 
@@ -130,6 +131,14 @@ pub(crate) fn by_config_name(name: &str) -> Option<Family> {
         "moltbot.json" | "moldbot.json" => Some(Family::Moltbot),
         "openclaw.json" => Some(Family::Openclaw),
         _ => None,
+    }
+}
+
+/// As which generation its agents choose among credentials.
+pub(crate) fn resolves(family: Family) -> resolve::Generation {
+    match family {
+        Family::Openclaw => resolve::Generation::Later,
+        Family::Clawdbot | Family::Moltbot => resolve::Generation::First,
     }
 }
 
