@@ -264,12 +264,8 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             .filter(|resolved| stopped::why(agent, resolved, grace, view.now).is_some())
             .map(|resolved| resolved.provider.as_str())
             .collect();
-        let ignored: BTreeMap<&str, String> = agent
-            .aside
-            .ignored
-            .iter()
-            .map(|one| (one.id.as_str(), one.why.words()))
-            .collect();
+        let ignored = agent.aside.ignored.iter();
+        let ignored: BTreeMap<&str, String> = ignored.map(|one| (one.id.as_str(), one.why.words())).collect();
         for profile in agent.profiles.iter().filter(|profile| !said_elsewhere(view, profile)) {
             let verdict = &profile.verdict;
             let provider = normalise_provider(&profile.profile.provider);
