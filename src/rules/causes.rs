@@ -323,10 +323,9 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             };
         }
     }
-    let mut alerts: Vec<Alert> = groups.into_values().collect();
-    // of many most are of one profile alone
-    alerts.iter_mut().for_each(|alert| alert.affected.shrink_to_fit());
-    alerts
+    // most are of one profile alone, and there may be thousands
+    groups.values_mut().for_each(|alert| alert.affected.shrink_to_fit());
+    groups.into_values().collect()
 }
 
 /// Whether a profile is fine, or its login's alert, or that of a renewal, says what is wrong.
