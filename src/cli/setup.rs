@@ -27,7 +27,7 @@ pub(super) struct SetupArgs {
     /// Accept every proposal without asking
     #[arg(short, long)]
     yes: bool,
-    /// Add this channel: TYPE, TYPE=VALUE or TYPE=VALUE,KEY=VALUE; repeat for more
+    /// Add this channel: TYPE, TYPE=VALUE or TYPE,KEY=VALUE; repeat for more
     #[arg(long = "channel", value_name = "TYPE[=VALUE]")]
     channels: Vec<String>,
     /// Watch this Claude Code directory too; repeat for more [default: asks; with --yes, all that are found]
@@ -108,7 +108,7 @@ impl Doing<'_> {
     fn say_found(&self, ctx: &Ctx, view: &View) -> Result<(), Fatal> {
         print(overview::found(ctx, view, self.style).trim_start())?;
         match report::nothing(view) {
-            true => self.say("Sign in with `claude auth login`; what comes later is found by itself."),
+            true => self.say("Sign in with `claude auth login`; later logins are found automatically."),
             false => Ok(()),
         }
     }

@@ -2,10 +2,10 @@
 
 use super::keys::offer;
 
-/// `TYPE`, `TYPE=VALUE` or `TYPE=VALUE,KEY=VALUE,…`, taken apart: the type, and each key with its text. A comma begins a new
+/// `TYPE`, `TYPE=VALUE`, `TYPE,KEY=VALUE` or `TYPE=VALUE,KEY=VALUE,…`, taken apart: the type, and each key with its text. A comma begins a new
 /// key only where one of `keys` and `=` follow, so that a value may hold commas.
 pub(crate) fn take_apart(spec: &str, keys: &dyn Fn(&str) -> Vec<String>) -> (String, Vec<(String, String)>) {
-    let Some((word, rest)) = spec.split_once('=') else {
+    let Some((word, rest)) = spec.split_once(['=', ',']) else {
         return (spec.trim().to_owned(), Vec::new());
     };
     let word = word.trim();
@@ -48,6 +48,7 @@ mod tests {
             ("desktop", "desktop", pairs(&[])),
             ("ntfy=mine", "ntfy", pairs(&[("topic", "mine")])),
             ("ntfy=topic=mine", "ntfy", pairs(&[("topic", "mine")])),
+            ("ntfy,topic=mine", "ntfy", pairs(&[("topic", "mine")])),
             (
                 "webhook=https://example.org/?a=1,b=2",
                 "webhook",
