@@ -469,7 +469,7 @@ fn logins(out: &mut String, page: &Page<'_>) {
         {
             let _ = match access - page.view.now {
                 left if left > 0 => writeln!(out, "<p>Access token: {} left</p>", span(left)),
-                _ => writeln!(out, "<p>Access token: over</p>"),
+                _ => writeln!(out, "<p>Access token: expired</p>"),
             };
         }
         out.push_str("</li>\n");
@@ -591,7 +591,7 @@ fn problems(out: &mut String, page: &Page<'_>) {
     if page.problems.is_empty() {
         return;
     }
-    section(out, "words", "Worth a word");
+    section(out, "words", "Notes");
     out.push_str("<ul class=\"plain\">\n");
     for problem in page.problems.iter().take(MOST.problems) {
         let _ = writeln!(

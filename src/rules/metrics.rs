@@ -262,7 +262,7 @@ fn alerts(page: &mut Page, facts: &Facts<'_>) {
     page.family(
         "problems",
         "gauge",
-        "What could not be understood or done, or is worth a word, by kind.",
+        "Problems and notes, by kind.",
     );
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for problem in facts.view.problems.iter().chain(facts.problems.iter().copied()) {
