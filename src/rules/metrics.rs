@@ -259,11 +259,7 @@ fn alerts(page: &mut Page, facts: &Facts<'_>) {
         alert::mute(alert, ack, &facts.ledger.silences, facts.view.now).is_some()
     };
     page.sample("alerts_muted", &[], facts.alerts.iter().filter(muted).count());
-    page.family(
-        "problems",
-        "gauge",
-        "Problems and notes, by kind.",
-    );
+    page.family("problems", "gauge", "Problems and notes, by kind.");
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for problem in facts.view.problems.iter().chain(facts.problems.iter().copied()) {
         *kinds.entry(problem.kind).or_default() += 1;
