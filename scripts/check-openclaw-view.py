@@ -175,6 +175,9 @@ def known(agent, what, left, right):
         return "held back"
     if what == "store" and not own(agent):
         return "place"
+    unusable = {one["provider"] for one in theirs[agent]["auth"]["unusableProfiles"]}
+    if what == "use" and left == [] and not august and unusable.issuperset(right):
+        return "held back"
     if what == "use" and left == [] and all(any(one["provider"] == name and one["kind"] == "indeterminate" for one in issues) for name in right):
         return "indeterminate"
     return None
