@@ -4,8 +4,9 @@
 //! `simulate [SEED [LOGINS [DAYS]]]` prints the counts as a table and fails if a promise is broken. No wall clock: the same
 //! seed gives the same year. The world: access tokens of 8 h that renew themselves half an hour before their end, logins of
 //! 30 days that the server ends up to 3 days early, outages of the network, logouts by races, hosts that sleep for days,
-//! clocks that are set wrong and right again, receivers that are down for days, and people who sign in again some hours or
-//! days after they were told, or not before the second reminder.
+//! clocks that are set wrong and right again, receivers that are down, hang or lie for days (200 with a login page, `ok: false`), and
+//! people who sign in again some hours or days after they were told, or not before the second reminder. What a lie or a silence is taken
+//! for is asked once of the real channels on loopback.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,11 +24,12 @@ use nolapse::deliver::{self, Room};
 use nolapse::edge::host::{Clock, Host};
 use nolapse::edge::http::Http;
 use nolapse::edge::progress;
-use nolapse::notify::{Channel, Receipt, SendError, read_channels};
+use nolapse::notify::{Channel, Receipt, SendCtx, SendError, read_channels, send};
 use nolapse::rules::agent;
 use nolapse::rules::agent::Agent;
 use nolapse::rules::agent::{Generation, StateDir};
 use nolapse::rules::health::{self, Hangs, Known};
+use nolapse::rules::heard;
 use nolapse::rules::lineage::Relation;
 use nolapse::rules::login::{Grant, Login, Place, Refresh, Source, State};
 use nolapse::rules::memory::{Ledger, Outgoing};
@@ -40,6 +42,8 @@ use nolapse::table::{Source as TomlSource, Table};
 use nolapse::types::LockKind;
 use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Ms, Profile, Severity, Status};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 /// 2026-01-01T00:00:00Z.
@@ -116,6 +120,11 @@ pub(crate) struct Counts {
     pub(crate) monitor: u32,
     pub(crate) monitor_false: u32,
     renewals: u64,
+    /// Passes in which something that had lapsed was shown to nobody, and those of them that did not end with 3.
+    pub(crate) unheard: u32,
+    unheard_without_three: u32,
+    /// Messages that a receiver answered with a lie or with silence.
+    pub(crate) lied_to: u32,
     /// Promises that were broken, in words.
     pub(crate) broken: Vec<String>,
 }
@@ -130,8 +139,91 @@ impl Counts {
 struct World {
     days: Ms,
     outages: Vec<(Ms, Ms)>,
-    /// When each channel's receiver is down.
+    /// When each channel's receiver is down, hangs or lies.
     down: BTreeMap<String, Vec<(Ms, Ms)>>,
+    /// What comes of a message then: the first of a receiver that is down, the others of those that lie or hang.
+    faults: Vec<Result<Receipt, SendError>>,
+}
+
+impl World {
+    /// What comes of a message, if its receiver does not simply take and show it.
+    fn fault(&self, channel: &str, at: Ms) -> Option<(usize, Result<Receipt, SendError>)> {
+        let spans = self.down.get(channel)?;
+        let (from, _) = spans.iter().find(|(from, to)| (*from..*to).contains(&at))?;
+        let which = usize::try_from(from / MINUTE).expect("a time since 1970") % self.faults.len();
+        Some((which, self.faults[which].clone()))
+    }
+}
+
+/// Answers 200 with a login page or with `ok: false`, as the path says, or not at all.
+fn lie(mut stream: TcpStream, held: &mut Vec<TcpStream>) {
+    let mut request = [0; 4096];
+    let read = stream.read(&mut request).unwrap_or(0);
+    let first = String::from_utf8_lossy(&request[..read]);
+    let (kind, body) = match first.split(' ').nth(1).unwrap_or_default() {
+        path if path.contains("page") => ("text/html", "<html><title>Sign in</title></html>"),
+        path if path.contains("false") => ("application/json", "{\"ok\":false}"),
+        _ => return held.push(stream),
+    };
+    let length = body.len();
+    let _ = write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+}
+
+/// What the real channels make of receivers that lie or hang.
+fn of_liars(host: &Host, http: &Http) -> Vec<Result<Receipt, SendError>> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming().flatten() {
+            lie(stream, &mut held);
+        }
+    });
+    let mut text = String::new();
+    for manner in ["page", "false", "hang"] {
+        let url = format!("url = \"http://127.0.0.1:{port}/{manner}\"\ntimeout = \"1s\"\n");
+        for needs in [
+            "type = \"ntfy\"\ntopic = \"t\"",
+            "type = \"gotify\"\ntoken = \"t\"",
+            "type = \"slack\"",
+            "type = \"discord\"",
+        ] {
+            let name = format!("{}{manner}", &needs[8..11]);
+            text.push_str(&format!("[[channel]]\nname = \"{name}\"\n{needs}\n{url}"));
+        }
+    }
+    let channels = channels(host, &text);
+    let event = serde_json::json!({"event_id": "msg_1", "alert_id": "login:x", "status": "firing", "severity": "critical",
+        "kind": "login_ended", "title": "t", "message": "m", "commands": [], "login": null, "affected": [], "host": "h", "at": 0});
+    let event = serde_json::from_value(event).expect("an event");
+    let ctx = SendCtx {
+        host,
+        http,
+        now: START,
+        previous: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    channels
+        .iter()
+        .map(|channel| runtime.block_on(send(channel, &event, &ctx)))
+        .collect()
+}
+
+fn channels(host: &Host, text: &str) -> Vec<Channel> {
+    let source = TomlSource {
+        path: "config.toml".as_ref(),
+        text,
+        private: true,
+        home: &host.home,
+        env: &host.env,
+    };
+    let parsed = toml::de::DeTable::parse(text).expect("valid TOML");
+    let table = Table::new(&source, "", parsed.span(), parsed.get_ref());
+    read_channels(table.tables("channel").expect("tables")).expect("channels")
 }
 
 /// One host with one login and one agent.
@@ -157,6 +249,8 @@ struct Machine {
     heard: BTreeSet<(String, String)>,
     /// When what was last heard of an alert was decided, and which reminder it was.
     reminded: BTreeMap<(String, Cause), (Ms, u32)>,
+    /// Lapses that fire and that people saw.
+    shown: BTreeSet<String>,
 }
 
 fn login_view(id: usize) -> LoginView {
@@ -319,6 +413,7 @@ impl Machine {
             monitor_at: 0,
             heard: BTreeSet::new(),
             reminded: BTreeMap::new(),
+            shown: BTreeSet::new(),
         };
         one.sign_in(START, 0, dice);
         // at the year's beginning logins are of any age
@@ -509,29 +604,46 @@ impl Machine {
         alerts.extend(alert::channel_alerts(&self.ledger.troubles));
         deliver::queue(ctx, &mut self.ledger, channels, &alerts, now);
         let due = deliver::due(ctx, &mut self.ledger, channels, &mut Room::default(), now);
+        // what people saw, whatever the receiver said
+        let mut shown = Vec::new();
         let tried: Vec<(Outgoing, Result<Receipt, SendError>)> = due
             .into_iter()
             .map(|out| {
-                let down = world.down.get(&out.channel).is_some_and(|spans| within(spans, at));
-                let result = match down {
-                    true => Err(SendError::Passing {
-                        why: "down".into(),
-                        retry_after: None,
-                    }),
-                    false => Ok(Receipt {
-                        detail: "ok".into(),
-                        handle: None,
-                    }),
-                };
+                let fault = world.fault(&out.channel, at);
+                counts.lied_to += u32::from(fault.as_ref().is_some_and(|(which, _)| *which > 0));
+                shown.push(fault.is_none());
+                let result = fault.map_or_else(
+                    || {
+                        Ok(Receipt {
+                            detail: "ok".into(),
+                            handle: None,
+                        })
+                    },
+                    |(_, result)| result,
+                );
                 (out, result)
             })
             .collect();
-        for (out, result) in &tried {
-            if result.is_ok() {
+        for ((out, _), shown) in tried.iter().zip(shown) {
+            if shown {
                 self.hear(out, at, now, skew, dice, counts);
             }
         }
         deliver::record(&mut self.ledger, channels, &tried, now);
+        let names: Vec<String> = world.down.keys().cloned().collect();
+        let lapses = heard::lapses(&self.ledger, &alerts, &names, now);
+        self.shown.retain(|id| lapses.iter().any(|(lapse, _)| lapse == id));
+        for (id, three) in lapses.into_iter().filter(|(id, _)| !id.starts_with("channel:")) {
+            if !self.shown.contains(&id) {
+                counts.unheard += 1;
+                if !three {
+                    counts.unheard_without_three += 1;
+                    counts
+                        .broken
+                        .push(format!("nobody saw {id}, and the pass did not end with 3"));
+                }
+            }
+        }
     }
 
     /// A message arrives.
@@ -542,6 +654,9 @@ impl Machine {
         }
         let about_login = matches!(event.alert_id, Cause::Login(_));
         let firing = event.status == Status::Firing;
+        if firing && told.lapsed {
+            self.shown.insert(event.alert_id.to_string());
+        }
         let key = (out.channel.clone(), event.alert_id.clone());
         // of reminders that follow each other, with nothing left out while a receiver was down
         let follows = self
@@ -620,17 +735,13 @@ pub(crate) fn live(seed: u64, logins: usize, days: Ms) -> Counts {
         own: vec!["nolapse".into()],
     };
     let text = "[[channel]]\ntype = \"log\"\nname = \"phone\"\n[[channel]]\ntype = \"log\"\nname = \"mail\"\n";
-    let source = TomlSource {
-        path: "config.toml".as_ref(),
-        text,
-        private: true,
-        home: &host.home,
-        env: &host.env,
-    };
-    let parsed = toml::de::DeTable::parse(text).expect("valid TOML");
-    let table = Table::new(&source, "", parsed.span(), parsed.get_ref());
-    let channels = read_channels(table.tables("channel").expect("tables")).expect("two channels");
+    let channels = channels(&host, text);
     let http = Http::new(&host.env);
+    let mut faults = vec![Err(SendError::Passing {
+        why: "down".into(),
+        retry_after: None,
+    })];
+    faults.extend(of_liars(&host, &http));
     let mut ctx = Ctx {
         host,
         clock: Clock::Fixed(START),
@@ -638,13 +749,18 @@ pub(crate) fn live(seed: u64, logins: usize, days: Ms) -> Counts {
         state_dir: PathBuf::from("/nonexistent"),
         http,
     };
+    let phone = dice.spans(days, 12, (HOUR, 72 * HOUR));
+    let mail = dice.spans(days, 6, (HOUR, 24 * HOUR));
+    // a network that nobody is reached over
+    let both = dice.spans(days, 12, (HOUR, 24 * HOUR));
     let world = World {
         days,
         outages: dice.spans(days, 4, (10 * MINUTE, 6 * HOUR)),
         down: BTreeMap::from([
-            ("phone".to_owned(), dice.spans(days, 12, (HOUR, 72 * HOUR))),
-            ("mail".to_owned(), dice.spans(days, 6, (HOUR, 24 * HOUR))),
+            ("phone".to_owned(), [&phone[..], &both].concat()),
+            ("mail".to_owned(), [&mail[..], &both].concat()),
         ]),
+        faults,
     };
     let mut counts = Counts::default();
     for id in 0..logins {
@@ -736,6 +852,22 @@ fn table(c: &Counts, logins: usize) -> String {
             "not told apart".into(),
         ),
     ];
+    let rows = rows.into_iter().chain([
+        (
+            "messages that a receiver answered with a lie (200 with a login page, `ok: false`) or with silence"
+                .to_owned(),
+            c.lied_to.to_string(),
+            "".to_owned(),
+        ),
+        (
+            format!(
+                "{} passes in which a lapse had reached nobody: not ended with 3",
+                c.unheard
+            ),
+            c.unheard_without_three.to_string(),
+            "".to_owned(),
+        ),
+    ]);
     let mut out = String::from("| | nolapse | a monitor of `expiresAt` |\n| --- | ---: | ---: |\n");
     for (what, ours, theirs) in rows {
         out.push_str(&format!("| {what} | {ours} | {theirs} |\n"));

@@ -2,6 +2,7 @@
 //! person muted it; the log reaches nobody by itself.
 
 use super::alert::{Alert, Mute, Told};
+use super::memory::Ledger;
 use crate::cause::Cause;
 use crate::types::{DAY, Ms, Severity, Status};
 use serde::Serialize;
@@ -108,6 +109,28 @@ pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: M
         return Standing::Quiet;
     }
     Standing::Unheard(Unheard::Undelivered)
+}
+
+/// Each lapse that fires, with whether a pass takes it for unheard, by channels that reach people.
+pub fn lapses(ledger: &Ledger, alerts: &[Alert], channels: &[String], now: Ms) -> Vec<(String, bool)> {
+    let taker = |name: &String| Taker {
+        name: name.clone(),
+        reach: Reach::People,
+        holds_back: HoldsBack::No,
+    };
+    let takers: Vec<Taker> = channels.iter().map(taker).collect();
+    let lapsed = |alert: &&Alert| alert.lapsed && alert.severity >= Severity::Warning;
+    let unheard = |alert: &Alert| {
+        let memory = ledger.alerts.get(&alert.id)?;
+        let known = Known {
+            told: &memory.channels,
+            mute: None,
+            since: memory.since,
+        };
+        let standing = standing(alert, known, &takers, now);
+        Some((alert.id.to_string(), matches!(standing, Standing::Unheard(_))))
+    };
+    alerts.iter().filter(lapsed).filter_map(unheard).collect()
 }
 
 /// What a pass that is only rehearsed would repair.

@@ -8,7 +8,7 @@ pub(crate) mod claude_cli;
 pub(crate) mod digest;
 pub(crate) mod doctor;
 pub mod health;
-pub(crate) mod heard;
+pub mod heard;
 pub(crate) mod keys;
 pub mod lineage;
 pub(crate) mod link;

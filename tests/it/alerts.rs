@@ -460,6 +460,7 @@ fn a_season_in_simulation_keeps_the_promises() {
             counts.races > 3 && counts.reminders > 3 && counts.dips_within_grace > 0,
             "seed {seed}: {counts:?}"
         );
+        assert!(counts.lied_to > 0 && counts.unheard > 0, "seed {seed}: {counts:?}");
         assert!(counts.renewed_in_time > counts.ended, "seed {seed}: {counts:?}");
         assert!(counts.messages() < counts.monitor / 10, "seed {seed}: {counts:?}");
     }
