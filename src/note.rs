@@ -176,7 +176,9 @@ pub(crate) fn of_alerts(
         became.entry(what).or_default().push((memory, since));
     }
     let mut entries = Vec::new();
-    for (what, all) in became {
+    // what is over before what began
+    for what in ["recovered", "averted", "ahead", "lapsed", "eased"] {
+        let all = became.remove(what).unwrap_or_default();
         let why = match what {
             "recovered" | "averted" => Why::Recovered,
             _ => Why::First,

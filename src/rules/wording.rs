@@ -12,7 +12,7 @@ use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
 
 /// The kind of every alert; docs/alerts.md lists them, and `tests/it/remedies.rs` runs a remedy of each of that list.
-const KINDS: [&str; 45] = [
+const KINDS: [&str; 47] = [
     "login_ends_soon",
     "login_ended",
     "race_logout",
@@ -46,6 +46,8 @@ const KINDS: [&str; 45] = [
     "more",
     KEY_CHANGED,
     RELOAD_FAILED,
+    RELOAD_WARNINGS,
+    RESTART_GATEWAY,
     HEALED,
     NOT_HEALED,
     DIRECTORY,

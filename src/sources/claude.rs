@@ -519,7 +519,9 @@ mod tests {
                 &["apiKeyHelper in s"],
             ),
             ("{// mine\n\"env\":{\"CLAUDE_CODE_SIMPLE\":\"1\"}}", &[]),
-            (r#"{"env":{"CLAUDE_CODE_SIMPLE":1}}"#, &[]),
+            // numbers are taken for their text, and a flag that is not set to a word for "yes" is not set
+            (r#"{"env":{"CLAUDE_CODE_SIMPLE":1}}"#, &["CLAUDE_CODE_SIMPLE in s"]),
+            (r#"{"env":{"CLAUDE_CODE_SIMPLE":0}}"#, &[]),
         ] {
             assert_eq!(shadows_of(text, "s"), want, "{text}");
         }

@@ -1102,8 +1102,8 @@ fn a_change_in_a_database_wakes_the_daemon_and_other_writes_do_not() {
         daemon.passes() - quiet
     );
     let woken = daemon.switches() - idle;
-    // a look every 0.7 s, and a pass, if the first write was still to be looked at
-    assert!(woken < 300, "woken {woken} times by {writes} writes");
+    // a look every 0.7 s, each of which may wait for the writer some dozen times, and a pass, if the first write was still to be looked at
+    assert!(woken < 1000, "woken {woken} times by {writes} writes");
     for (round, db, sql) in [
         (
             1,

@@ -519,15 +519,28 @@ fn of_agents() -> Vec<Row> {
         ),
         (
             "reload_failed",
-            |home| {
-                home.login("1", now() + 8 * HOUR);
-                let link = json!({"login": "claude", "id": "anthropic:nolapse", "agents": ["main"],
-                    "trouble": {"at": now(), "why": "the gateway is not reachable"}});
-                remember(home, |ledger| ledger["openclaw"] = json!({"~/.openclaw": link}));
-            },
+            |home| reload(home, "not_told"),
             Act("openclaw secrets reload"),
         ),
+        (
+            "reload_warnings",
+            |home| reload(home, "warns"),
+            Act("openclaw secrets audit"),
+        ),
+        (
+            "restart_gateway",
+            |home| reload(home, "restart"),
+            Act("openclaw gateway restart"),
+        ),
     ]
+}
+
+/// A gateway that was to have a login's new token.
+fn reload(home: &mut Home, what: &str) {
+    home.login("1", now() + 8 * HOUR);
+    let trouble = json!({"at": now(), "why": "the gateway said so", "what": what});
+    let link = json!({"login": "claude", "id": "anthropic:nolapse", "agents": ["main"], "trouble": trouble});
+    remember(home, |ledger| ledger["openclaw"] = json!({"~/.openclaw": link}));
 }
 
 fn of_telling() -> Vec<Row> {
