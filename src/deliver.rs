@@ -260,7 +260,7 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now
     }
 }
 
-/// How many messages of one pass each channel was given: [`digest::MOST`] at most. What is found here leaves at once; of what other
+/// How many messages of one pass each channel was given: `digest::MOST` at most. What is found here leaves at once; of what other
 /// hosts say, the rest waits for the last of them and is one digest then, for which one message is kept.
 #[derive(Debug, Default)]
 pub struct Room {

@@ -1,7 +1,7 @@
 //! Secrets, and what may be shown of them.
 //!
 //! A [`Secret`] has no `Display`, no `Serialize` and a fixed-text `Debug`; its text leaves only through
-//! [`Secret::expose`], which is called in patch functions, the token exchange and a channel's own credentials, nowhere
+//! `Secret::expose`, which is called in patch functions, the token exchange and a channel's own credentials, nowhere
 //! else. What identifies a token to people and to the ledger is its [`Fingerprint`].
 
 use sha2::{Digest, Sha256};

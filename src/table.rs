@@ -95,7 +95,7 @@ fn may_be_secret(word: &str) -> bool {
     made || MARKS.iter().any(|mark| word.starts_with(mark))
 }
 
-/// One table being read. Call [`Table::finish`] when all keys were asked for.
+/// One table being read. Call `Table::finish` when all keys were asked for.
 pub struct Table<'a> {
     source: &'a Source<'a>,
     name: String,

@@ -1,4 +1,4 @@
-//! The one HTTP client: every request of nolapse, to a channel or to a token endpoint, is made by [`Http::send`].
+//! The one HTTP client: every request of nolapse, to a channel or to a token endpoint, is made by `Http::send`.
 //!
 //! - TLS by rustls with its ring provider, named explicitly: no process-wide default provider is installed. Trusted roots
 //!   are the system's, or `SSL_CERT_FILE`/`SSL_CERT_DIR`, or Termux's, and Mozilla's list where there are none.

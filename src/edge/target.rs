@@ -76,7 +76,7 @@ fn access(path: &Path, file: Option<&fs::Metadata>) -> Access {
         Err(Errno::ROFS) => Access::ReadOnly,
         // what Linux says of an immutable file, to root as well, whether or not the file system shows its marks
         Err(Errno::PERM) => Access::Immutable,
-        Err(_) if fs::metadata(path).is_ok_and(|meta| meta.uid() != files::our_uid()) => Access::Anothers,
+        Err(_) if fs::metadata(path).is_ok_and(|meta| meta.uid() != files::our_uid()) => Access::NotOurs,
         Err(_) => Access::Denied,
     }
 }

@@ -1,4 +1,4 @@
-//! An alert, and whether a channel is to be told of it now. What a channel was told is remembered per channel, and [`decide`] names its
+//! An alert, and whether a channel is to be told of it now. What a channel was told is remembered per channel, and `decide` names its
 //! reason.
 
 use crate::cause::Cause;

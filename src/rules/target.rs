@@ -32,7 +32,7 @@ pub(crate) enum Access {
     /// Its mode stands against it.
     Denied,
     /// It is another user's.
-    Anothers,
+    NotOurs,
 }
 
 /// A file that is to be replaced, as it was found.
@@ -83,15 +83,15 @@ pub(crate) fn judge(target: &Target) -> Result<(), Unfit> {
         Access::ReadOnly => return Err(Unfit::ReadOnly),
         Access::Immutable => return Err(Unfit::Immutable),
         Access::AppendOnly => return Err(Unfit::AppendOnly),
-        Access::Denied | Access::Anothers if target.kind == Kind::MountedFile => return Err(Unfit::Denied),
-        Access::Denied | Access::Anothers | Access::Writable => {}
+        Access::Denied | Access::NotOurs if target.kind == Kind::MountedFile => return Err(Unfit::Denied),
+        Access::Denied | Access::NotOurs | Access::Writable => {}
     }
     match target.dir {
         Access::Writable => Ok(()),
         Access::ReadOnly => Err(Unfit::DirReadOnly),
         Access::Immutable | Access::AppendOnly => Err(Unfit::DirLocked),
         Access::Denied => Err(Unfit::Denied),
-        Access::Anothers => Err(Unfit::DirOfAnother),
+        Access::NotOurs => Err(Unfit::DirOfAnother),
     }
 }
 
@@ -142,7 +142,7 @@ impl Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Access::{Anothers, AppendOnly, Denied, Immutable, ReadOnly, Writable};
+    use Access::{AppendOnly, Denied, Immutable, NotOurs, ReadOnly, Writable};
 
     #[test]
     fn every_way_not_to_be_replaced_has_its_case() {
@@ -229,13 +229,13 @@ mod tests {
                 "in another's directory",
                 Kind::File,
                 Writable,
-                Anothers,
+                NotOurs,
                 Err(Unfit::DirOfAnother),
             ),
             (
                 "another's, in one's own directory",
                 Kind::File,
-                Anothers,
+                NotOurs,
                 Writable,
                 Ok(()),
             ),
