@@ -20,7 +20,9 @@ pub(crate) fn hidden(c: char) -> bool {
 /// Every hidden character as JSON writes it (`\u202e`), except those that `keep` lets pass.
 fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     let hides = |c: char| hidden(c) && !keep(c);
-    if !text.contains(hides) {
+    // nearly all text is plain, and a document may be megabytes of it
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') || byte.is_ascii() && keep(char::from(byte));
+    if text.bytes().all(plain) || !text.contains(hides) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
