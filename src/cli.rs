@@ -10,6 +10,7 @@ mod doctor;
 mod examples;
 mod history;
 mod install;
+mod later;
 mod link;
 mod metrics;
 mod order;
@@ -24,6 +25,7 @@ mod status;
 mod token;
 mod watch;
 
+use self::later::Later;
 use crate::config::{self as conf};
 use crate::ctx::Ctx;
 use crate::edge::host::{Clock, Host};
@@ -90,68 +92,68 @@ enum LogFormat {
 enum Command {
     /// Set up alerts and automatic checks, step by step
     #[command(after_help = examples::SETUP)]
-    Setup(setup::SetupArgs),
+    Setup(Later<setup::SetupArgs>),
     /// Show every login and profile, and when it expires
     #[command(after_help = examples::STATUS)]
-    Status(status::StatusArgs),
+    Status(Later<status::StatusArgs>),
     /// Print only what needs you; for scripts and timers
     #[command(after_help = examples::CHECK)]
-    Check(status::CheckArgs),
+    Check(Later<status::CheckArgs>),
     /// Run one full check: update agents, renew, send alerts
     #[command(after_help = examples::RUN)]
-    Run(run::RunArgs),
+    Run(Later<run::RunArgs>),
     /// Update every agent's store from its login
     #[command(after_help = examples::SYNC)]
-    Sync(run::SyncArgs),
+    Sync(Later<run::SyncArgs>),
     /// Sign in again: open a link, paste the code; every agent is updated
     #[command(name = "login", visible_alias = "reauth", after_help = examples::REAUTH)]
-    Reauth(reauth::ReauthArgs),
+    Reauth(Later<reauth::ReauthArgs>),
     /// Add, list or remove tokens and API keys in agents' stores
     #[command(subcommand, after_help = examples::TOKEN)]
-    Token(token::TokenCommand),
+    Token(Later<token::TokenCommand>),
     /// Let OpenClaw's agents refer to a login
     #[command(subcommand, after_help = examples::LINK)]
-    Link(link::LinkCommand),
+    Link(Later<link::LinkCommand>),
     /// Undo `link`
     #[command(subcommand, after_help = examples::UNLINK)]
-    Unlink(link::UnlinkCommand),
+    Unlink(Later<link::UnlinkCommand>),
     /// Show or set the order in which an agent tries a provider's profiles
     #[command(subcommand, after_help = examples::ORDER)]
-    Order(order::OrderCommand),
+    Order(Later<order::OrderCommand>),
     /// List, acknowledge and mute alerts; test channels
     #[command(subcommand, after_help = examples::ALERT)]
-    Alert(alert::AlertCommand),
+    Alert(Later<alert::AlertCommand>),
     /// Renew logins now, and say what was renewed and what was not
     #[command(after_help = examples::REFRESH)]
-    Refresh(refresh::RefreshArgs),
+    Refresh(Later<refresh::RefreshArgs>),
     /// Stay running: check on a schedule and whenever a watched file changes
     #[command(after_help = examples::DAEMON)]
     Daemon,
     /// Show what happened: renewals, expirations, alerts, recoveries
-    History(history::HistoryArgs),
+    History(Later<history::HistoryArgs>),
     /// Run it automatically from now on: a timer or the daemon
     #[command(after_help = examples::INSTALL)]
-    Install(install::InstallArgs),
+    Install(Later<install::InstallArgs>),
     /// Undo `install`; removes only what it wrote
     #[command(after_help = examples::UNINSTALL)]
-    Uninstall(install::UninstallArgs),
+    Uninstall(Later<install::UninstallArgs>),
     /// Find problems with logins, stores, locks, files, channels and the installation; fix what is safe
-    Doctor(doctor::DoctorArgs),
+    Doctor(Later<doctor::DoctorArgs>),
     /// Print metrics for Prometheus
     #[command(after_help = examples::METRICS)]
-    Metrics(metrics::MetricsArgs),
+    Metrics(Later<metrics::MetricsArgs>),
     /// See it at work on a made-up home, in two seconds
     #[command(after_help = examples::DEMO)]
     Demo,
     /// Add, list, test or remove the channels that notify you
     #[command(subcommand, after_help = examples::CHANNEL)]
-    Channel(channel::ChannelCommand),
+    Channel(Later<channel::ChannelCommand>),
     /// Make, check, change or show the configuration
     #[command(subcommand, after_help = examples::CONFIG)]
-    Config(config::ConfigCommand),
+    Config(Later<config::ConfigCommand>),
     /// What a phone's notifications and widgets start (Termux)
     #[command(subcommand, hide = true)]
-    Phone(phone::PhoneCommand),
+    Phone(Later<phone::PhoneCommand>),
     /// Print shell completions
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -272,34 +274,34 @@ fn dispatch(cli: Cli, invocation: Invocation) -> Result<Exit, Fatal> {
     }
     let setup = Setup::new(&global, invocation)?;
     // the daemon has nobody to show it to, and the live view the whole terminal
-    let alone = matches!(&command, Command::Daemon) || matches!(&command, Command::Status(args) if args.watch);
+    let alone = matches!(&command, Command::Daemon) || matches!(&command, Command::Status(Later(args)) if args.watch);
     if !alone {
         progress::to_terminal(setup.host.var("TERM"));
     }
     match command {
-        Command::Setup(args) => setup::setup(&setup, &args),
-        Command::Status(args) => status::status(&setup, &args),
-        Command::Check(args) => status::check(&setup, &args),
-        Command::Run(args) => run::run(&setup, &args),
-        Command::Sync(args) => run::sync(&setup, &args),
-        Command::Reauth(args) => reauth::reauth(&setup, &args),
-        Command::Token(command) => token::token(&setup, &command),
-        Command::Link(command) => link::link(&setup, &command),
-        Command::Unlink(command) => link::unlink(&setup, &command),
-        Command::Order(command) => order::order(&setup, &command),
-        Command::Alert(command) => alert::alert(&setup, &command),
-        Command::Refresh(args) => refresh::refresh(&setup, &args),
+        Command::Setup(Later(args)) => setup::setup(&setup, &args),
+        Command::Status(Later(args)) => status::status(&setup, &args),
+        Command::Check(Later(args)) => status::check(&setup, &args),
+        Command::Run(Later(args)) => run::run(&setup, &args),
+        Command::Sync(Later(args)) => run::sync(&setup, &args),
+        Command::Reauth(Later(args)) => reauth::reauth(&setup, &args),
+        Command::Token(Later(command)) => token::token(&setup, &command),
+        Command::Link(Later(command)) => link::link(&setup, &command),
+        Command::Unlink(Later(command)) => link::unlink(&setup, &command),
+        Command::Order(Later(command)) => order::order(&setup, &command),
+        Command::Alert(Later(command)) => alert::alert(&setup, &command),
+        Command::Refresh(Later(args)) => refresh::refresh(&setup, &args),
         Command::Daemon => daemon::daemon(&setup),
-        Command::History(args) => history::history(&setup, &args),
-        Command::Install(args) => install::install(&setup, &args),
-        Command::Uninstall(args) => install::uninstall(&setup, &args),
-        Command::Doctor(args) => doctor::doctor(&setup, &args),
-        Command::Metrics(args) => metrics::metrics(&setup, &args),
+        Command::History(Later(args)) => history::history(&setup, &args),
+        Command::Install(Later(args)) => install::install(&setup, &args),
+        Command::Uninstall(Later(args)) => install::uninstall(&setup, &args),
+        Command::Doctor(Later(args)) => doctor::doctor(&setup, &args),
+        Command::Metrics(Later(args)) => metrics::metrics(&setup, &args),
         // done above, without a home
         Command::Demo | Command::Completions { .. } | Command::Schema { .. } | Command::Man { .. } => Ok(Exit::Fine),
-        Command::Channel(command) => channel::channel(&setup, &command),
-        Command::Config(command) => config::config(&setup, &command),
-        Command::Phone(command) => phone::phone(&setup, &command),
+        Command::Channel(Later(command)) => channel::channel(&setup, &command),
+        Command::Config(Later(command)) => config::config(&setup, &command),
+        Command::Phone(Later(command)) => phone::phone(&setup, &command),
     }
 }
 

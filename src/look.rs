@@ -335,6 +335,10 @@ fn look_at_agent(
 
 /// Whether a refresh token is known to be of no use, and why.
 fn dead(ledger: &Ledger, credential: &Credential, alone: bool, relation: Relation) -> Option<Reason> {
+    // as long as no token is, none of thousands need be hashed
+    if ledger.rejected.is_empty() && ledger.spent.is_empty() {
+        return None;
+    }
     let token = credential.refresh_fingerprint();
     let rejected = token.is_some_and(|token| ledger.rejected.contains(&token)) && relation != Relation::Older;
     match alone && is_spent(ledger, token) {

@@ -1,9 +1,8 @@
 //! `completions`, `man` and `schema`.
 
-use super::{Cli, Fatal, print};
+use super::{Cli, Fatal, later, print};
 use crate::edge::{files, replace, terminal};
 use crate::report::Exit;
-use clap::CommandFactory;
 use clap_mangen::Man;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -11,7 +10,7 @@ use std::path::Path;
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<Exit, Fatal> {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "nolapse", &mut out);
+    clap_complete::generate(shell, &mut later::whole::<Cli>(), "nolapse", &mut out);
     print(&String::from_utf8_lossy(&out))?;
     Ok(Exit::Fine)
 }
@@ -48,7 +47,7 @@ pub(super) fn schema(of: Output) -> Result<Exit, Fatal> {
 /// The page of nolapse itself, or that of every command into `dir`, as git names its own. A terminal gets it to read, by `man`
 /// where there is one, else as text through `$PAGER`.
 pub(super) fn man(dir: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Exit, Fatal> {
-    let mut command = Cli::command();
+    let mut command = later::whole::<Cli>();
     command.build();
     let Some(dir) = dir else {
         let text = page(command.clone(), "nolapse")?;
