@@ -410,7 +410,8 @@ fn renewed(seen: &outcome::Seen) -> Option<Done> {
 fn note_pass(ctx: &Ctx, report: &mut Report, ledger: &Ledger, took: Duration) {
     let now = ctx.clock.now();
     let took = Ms::try_from(took.as_millis()).unwrap_or(Ms::MAX);
-    let before = ledger::passes(&ctx.state_dir);
+    let mut before = ledger::passes(&ctx.state_dir);
+    before.made_by(env!("CARGO_PKG_VERSION"), now);
     let mut passes = before.clone();
     passes.note(report.good(), now, took);
     if let Some(path) = &ctx.config.metrics.textfile {

@@ -17,11 +17,14 @@ use crate::types::Problem;
 use std::path::{Path, PathBuf};
 
 pub(super) async fn gather(ctx: &Ctx, view: &View, about: &About<'_>) -> RunningFact {
-    let passes = ledger::passes(&ctx.state_dir);
+    let mut passes = ledger::passes(&ctx.state_dir);
+    // whether or not this version has made one yet
+    passes.made_by(env!("CARGO_PKG_VERSION"), view.now);
     let mut fact = RunningFact {
         daemons: daemons(ctx),
         last_pass: passes.last_at,
         last_good: passes.last_good_at,
+        upgrade: passes.upgrade,
         patience: patience(ctx.host.termux()),
         exe: about
             .exe

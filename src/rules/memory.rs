@@ -117,9 +117,50 @@ pub(crate) struct Passes {
     pub(crate) good: u64,
     /// How many were not.
     pub(crate) bad: u64,
+    /// Which version made the last one; 0.2.0 and earlier did not write that down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// The last upgrade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// That a newer version took over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Upgrade {
+    /// Which version made passes before, where that is known.
+    pub(crate) from: Option<String>,
+    /// Which does since.
+    pub(crate) to: String,
+    /// Since when, [`Ms`].
+    pub(crate) at: Ms,
+}
+
+/// A version's numbers; `None` for what is no version.
+pub(crate) fn release(version: &str) -> Option<[u32; 3]> {
+    let numbers = version.split(['-', '+']).next()?;
+    let numbers: Vec<u32> = numbers
+        .split('.')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
+    numbers.try_into().ok()
 }
 
 impl Passes {
+    /// Notes which version makes the next one. Going back to an older one is no upgrade, and what the newer one brought is gone.
+    pub(crate) fn made_by(&mut self, version: &str, now: Ms) {
+        if self.version.as_deref() == Some(version) {
+            return;
+        }
+        let before = self.version.replace(version.to_owned());
+        let newer = release(version) > before.as_deref().and_then(release);
+        self.upgrade = (newer && self.last_at.is_some()).then(|| Upgrade {
+            from: before,
+            to: version.to_owned(),
+            at: now,
+        });
+    }
+
     /// Notes one more.
     pub(crate) fn note(&mut self, good: bool, now: Ms, took: Ms) {
         self.last_at = Some(now);

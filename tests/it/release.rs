@@ -1,6 +1,6 @@
 //! What a release is made of: the installer against a loopback server, and the packages' recipes.
 
-use super::home::{Home, MAIN, MINUTE, now};
+use super::home::{DAY, Home, MAIN, MINUTE, now};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -324,6 +324,8 @@ fn of_today(text: &str) -> String {
     shifted + rest
 }
 
+const PASSES: &str = ".local/state/nolapse/passes.json";
+
 #[test]
 fn what_older_versions_remembered_is_read_and_goes_on() {
     for version in ["0.1.0"] {
@@ -342,6 +344,14 @@ fn what_older_versions_remembered_is_read_and_goes_on() {
             home.write(&format!(".local/state/nolapse/{name}"), fixture(name));
         }
         assert_eq!(home.run(&["config", "check"]).code, 0, "{version}");
+        // before its first pass and after it, for two weeks
+        let told = |home: &Home| {
+            let found = home.run(&["doctor", "--json"]).stdout;
+            let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+            let findings = found["findings"].as_array().unwrap();
+            findings.iter().filter(|one| one["kind"] == "upgraded").count()
+        };
+        assert!(told(&home) > 0, "{version}");
         // it was told, and somebody knows
         let ran = home.run(&["run"]);
         assert!(ran.code == 1 && !ran.stdout.contains("notified"), "{version}: {ran:?}");
@@ -363,6 +373,13 @@ fn what_older_versions_remembered_is_read_and_goes_on() {
         let before = fixture("history.jsonl").lines().count();
         assert!(history.matches("\"at\"").count() >= before, "{version}: {history}");
         assert!(!home.files().keys().any(|path| path.contains("corrupt")), "{version}");
+        assert!(told(&home) > 0, "{version}");
+        let mut passes = home.json(PASSES);
+        passes["upgrade"]["at"] = (now() - 15 * DAY).into();
+        home.write(PASSES, passes.to_string());
+        assert_eq!(told(&home), 0, "{version}");
+        home.run(&["run"]);
+        assert_eq!(told(&home), 0, "{version}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! health and alerts are judged elsewhere and only put in their place here.
 
 mod agents;
+mod changes;
 mod clock;
 mod configuration;
 mod files;

@@ -1,7 +1,8 @@
 //! Who runs nolapse, and with which `claude`.
 
+use super::super::memory::Upgrade;
 use super::super::wording::{operand, span};
-use super::{Facts, Finding, Group, Level, Spot, counted, helped};
+use super::{Facts, Finding, Group, Level, Spot, changes, counted, helped};
 use crate::types::{DAY, HOUR, MINUTE, Ms, Problem};
 
 /// Who runs nolapse.
@@ -17,6 +18,8 @@ pub(crate) struct RunningFact {
     pub(crate) last_pass: Option<Ms>,
     /// And the last one that could do its work and tell whom it had to, [`Ms`].
     pub(crate) last_good: Option<Ms>,
+    /// The last upgrade, where there was one.
+    pub(crate) upgrade: Option<Upgrade>,
     /// For how long there may be none.
     pub(crate) patience: Ms,
     /// This program.
@@ -96,6 +99,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     found.extend(termux_api(running));
     found.extend(overlay(running));
     found.extend(no_claude(running));
+    found.extend(changes::judge(facts));
     found
 }
 
@@ -106,6 +110,7 @@ pub(super) fn checked(facts: &Facts) -> Option<String> {
         ago if ago < MINUTE => "last pass just now".to_owned(),
         ago => format!("last pass {} ago", span(ago)),
     }));
+    how.extend(changes::said(facts));
     if running.linger == Some(true) {
         how.push("linger on".into());
     }
