@@ -27,13 +27,7 @@ const GIVE_UP: Ms = 7 * DAY;
 
 /// Decides what each channel is to be told of these alerts and of those that are over, and puts it into the outbox.
 pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
-    for (n, alert) in alerts.iter().enumerate() {
-        fire(ctx, ledger, channels, alert, now);
-        // what will go into a digest need not be kept whole until then
-        if n % 64 == 63 {
-            shorten_all(ledger, channels);
-        }
-    }
+    fire_all(ctx, ledger, channels, alerts, now);
     let fires: BTreeSet<&Cause> = alerts.iter().map(|alert| &alert.id).collect();
     let over: Vec<Cause> = ledger
         .alerts
@@ -55,6 +49,22 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
         .outbox
         .retain(|out| known(&out.channel) && now - out.queued_at < GIVE_UP);
     shorten_all(ledger, channels);
+}
+
+/// The same for some of the alerts that fire: of the others, and of what is over, nothing is decided yet.
+pub(crate) fn queue_ahead(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
+    fire_all(ctx, ledger, channels, alerts, now);
+    shorten_all(ledger, channels);
+}
+
+fn fire_all(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
+    for (n, alert) in alerts.iter().enumerate() {
+        fire(ctx, ledger, channels, alert, now);
+        // what will go into a digest need not be kept whole until then
+        if n % 64 == 63 {
+            shorten_all(ledger, channels);
+        }
+    }
 }
 
 /// What [`queue`] is about to give up: nobody took it for a week.
@@ -260,11 +270,16 @@ fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now
     }
 }
 
-/// How many messages of one pass each channel was given: `digest::MOST` at most. What is found here leaves at once; of what other
-/// hosts say, the rest waits for the last of them and is one digest then, for which one message is kept.
+/// How many messages of one pass each channel was given: `digest::MOST` at most. What is found here leaves at once, what the pass does
+/// not change before the rest; of what other hosts say, the rest waits for the last of them and is one digest then. For each that is
+/// still to come one message is kept.
 #[derive(Debug, Default)]
 pub struct Room {
     given: BTreeMap<String, usize>,
+    /// The channels that were given what is found here.
+    begun: BTreeSet<String>,
+    /// Of these alone, and the rest of what is found here follows.
+    pub(crate) ahead: Option<BTreeSet<Cause>>,
     /// Other hosts have not answered yet.
     pub(crate) asking: bool,
 }
@@ -274,9 +289,10 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room
     let minute = ctx.minute_of_day(now);
     let mut leased = Vec::new();
     for channel in channels {
-        let first = !room.given.contains_key(&channel.name);
+        let first = room.ahead.is_some() || room.begun.insert(channel.name.clone());
         let given = room.given.entry(channel.name.clone()).or_default();
-        let left = (digest::MOST - usize::from(room.asking)).saturating_sub(*given);
+        let kept = usize::from(room.asking) + usize::from(room.ahead.is_some());
+        let left = (digest::MOST - kept).saturating_sub(*given);
         // a changed configuration is a new chance
         let changed = ledger
             .troubles
@@ -299,7 +315,10 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room
             if quiet_now && !loud || out.next_at > now && out.next_at - now < GIVE_UP {
                 continue;
             }
-            chosen.push(index);
+            let ahead = |only: &BTreeSet<Cause>| only.contains(&out.event.alert_id);
+            if room.ahead.as_ref().is_none_or(ahead) {
+                chosen.push(index);
+            }
         }
         // a receiver that closes what it opened by name gets each, and the rest at the next pass
         if !channel.keeps_open() && left > 0 && (first || !room.asking) {
@@ -316,6 +335,21 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room
         leased.extend(sent);
     }
     leased
+}
+
+/// Takes back a lease of which nothing was sent.
+pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Ms) {
+    let sent = |out: &Outgoing| {
+        let of_it = |sent: &&Outgoing| {
+            sent.channel == out.channel
+                && (sent.event.event_id == out.event.event_id || sent.covers.contains(&out.event.event_id))
+        };
+        leased.iter().any(|lease| of_it(&lease))
+    };
+    for out in ledger.outbox.iter_mut().filter(|out| out.tried_at == now && sent(out)) {
+        out.next_at = now;
+        out.attempts -= 1;
+    }
 }
 
 /// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
@@ -770,6 +804,92 @@ mod tests {
             assert_eq!(rest, if each { 20 } else { 0 }, "{what}");
             assert_eq!(covered, if each { 60 } else { 470 }, "{what}");
         }
+    }
+
+    #[test]
+    fn what_leaves_ahead_counts_into_the_twenty() {
+        let home = tempfile::tempdir().unwrap();
+        for (what, each) in [
+            ("type = \"log\"", false),
+            ("type = \"command\"\ncommand = [\"true\"]", false),
+            ("type = \"pagerduty\"\nrouting_key = \"R\"", true),
+        ] {
+            for (ahead, here, there, asking) in [
+                (3, 4, 5, true),
+                (40, 1, 0, false),
+                (40, 30, 0, false),
+                (40, 30, 30, true),
+                (19, 1, 1, true),
+                (0, 40, 1, true),
+            ] {
+                let ctx = ctx(home.path(), &format!("[[channel]]\nname = \"c\"\n{what}\n"));
+                let channels = ctx.channels();
+                let (mut ledger, mut room) = (Ledger::default(), Room::default());
+                room.asking = asking;
+                let mut alerts: Vec<Alert> = (0..ahead).map(|n| of("a", n)).collect();
+                let mut sent = Vec::new();
+                let mut take = |ledger: &mut Ledger, room: &mut Room| {
+                    let leased = due(&ctx, ledger, &channels, room, NOW);
+                    sent.extend(leased.iter().map(|out| out.covers.len().max(1)));
+                    leased.len()
+                };
+                // what waits from before and is no part of it stays
+                let others: Vec<Alert> = (0..2).map(|n| of("z", n)).collect();
+                queue_ahead(&ctx, &mut ledger, &channels, &others, NOW);
+                queue_ahead(&ctx, &mut ledger, &channels, &alerts, NOW);
+                room.ahead = Some(alerts.iter().map(|alert| alert.id.clone()).collect());
+                let first = take(&mut ledger, &mut room);
+                let most = digest::MOST - 1 - usize::from(asking);
+                // what waits may be among those that are told in full
+                assert!(
+                    (ahead.min(most - 2)..=ahead.min(most)).contains(&first),
+                    "{what} {ahead}: {first}"
+                );
+                room.ahead = None;
+                alerts.extend(others);
+                alerts.extend((0..here).map(|n| of("b", n)));
+                queue(&ctx, &mut ledger, &channels, &alerts, NOW);
+                assert!(
+                    take(&mut ledger, &mut room) > 0,
+                    "{what} {ahead} {here}: for what is found here one is kept"
+                );
+                if asking {
+                    room.asking = false;
+                    alerts.extend((0..there).map(|n| of("c", n)));
+                    queue(&ctx, &mut ledger, &channels, &alerts, NOW);
+                    assert!(
+                        take(&mut ledger, &mut room) > 0,
+                        "{what} {ahead} {here} {there}: and one for the others"
+                    );
+                }
+                let all = ahead + 2 + here + there;
+                assert!(sent.len() <= digest::MOST, "{what}: {sent:?}");
+                if !each {
+                    assert_eq!(
+                        sent.iter().sum::<usize>(),
+                        all,
+                        "{what}: told in full or in a digest: {sent:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_sent_after_all_is_due_as_before() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let alerts: Vec<Alert> = (0..40).map(|n| of("a", n)).collect();
+        queue_ahead(&ctx, &mut ledger, &channels, &alerts, NOW);
+        let before = ledger.clone();
+        let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW);
+        assert_eq!(leased.len(), 20);
+        give_back(&mut ledger, &leased, NOW);
+        assert_eq!(due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).len(), 20);
+        give_back(&mut ledger, &leased, NOW);
+        assert!(ledger.outbox.iter().all(|out| out.attempts == 0 && out.next_at == NOW));
+        assert_eq!(ledger.outbox.len(), before.outbox.len());
     }
 
     #[test]

@@ -120,18 +120,28 @@ pub(crate) struct Before {
 }
 
 impl Before {
+    /// Of what is remembered, where only what begins or changes is to be noted.
+    pub(crate) fn of_begun(before: &BTreeMap<Cause, AlertMemory>) -> Self {
+        Self {
+            fires: lapsed(before),
+            over: Vec::new(),
+        }
+    }
+
     /// Of what is remembered, beside what fires now.
     pub(crate) fn of(before: &BTreeMap<Cause, AlertMemory>, now: &[Alert]) -> Self {
         let now: BTreeSet<&Cause> = now.iter().map(|alert| &alert.id).collect();
         let over = before.iter().filter(|(id, _)| !now.contains(id));
         Self {
-            fires: before
-                .iter()
-                .map(|(id, memory)| (id.clone(), memory.last.lapsed))
-                .collect(),
+            fires: lapsed(before),
             over: over.map(|(_, memory)| memory.clone()).collect(),
         }
     }
+}
+
+fn lapsed(alerts: &BTreeMap<Cause, AlertMemory>) -> BTreeMap<Cause, bool> {
+    let one = |(id, memory): (&Cause, &AlertMemory)| (id.clone(), memory.last.lapsed);
+    alerts.iter().map(one).collect()
 }
 
 /// What became of alerts between two moments: begun, lapsed, eased, over.

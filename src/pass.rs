@@ -10,10 +10,11 @@ use crate::edge::files;
 use crate::edge::locks::{self, LockError, PassLock};
 use crate::outcome::{self, Asked, Done, Outcome, Report, What};
 use crate::rules::alert::{Alert, Why};
-use crate::rules::heard::Repairs;
 use crate::rules::login::Healed;
 use crate::rules::memory::{Entry, Ledger, Outgoing};
+use crate::rules::plan;
 use crate::rules::renew as renewal;
+use crate::rules::repairs::{self, Repairs};
 use crate::rules::view::View;
 use crate::rules::{self, spent, wording};
 use crate::secret::{Fingerprint, Secret};
@@ -21,6 +22,7 @@ use crate::strangers::{PASS_PATIENCE, Tail, unusable};
 use crate::types::{DAY, Ms, Problem, Severity};
 use crate::{deliver, heard, history, judge, ledger, link, look, metrics, note, remotes, renew};
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 /// What a pass is to do.
@@ -50,6 +52,9 @@ pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
     let mut tail = (scope == Scope::Whole).then(|| Tail::begin(ctx));
     let report = match Pass::open(ctx, &mut tail).await {
         Ok(mut pass) => {
+            if let Some(tail) = &mut tail {
+                pass.alert_ahead(tail, asked);
+            }
             pass.settle().await;
             pass.heal().await;
             if scope != Scope::Sync {
@@ -77,6 +82,8 @@ struct Pass<'a> {
     done: Vec<Done>,
     renewals: Vec<outcome::Seen>,
     problems: Vec<Problem>,
+    /// What became of alerts before anything was repaired, and is not in the history yet.
+    noted: Vec<Entry>,
 }
 
 /// What a pass has to say: to the history, to channels, to gateways.
@@ -140,7 +147,35 @@ impl<'a> Pass<'a> {
             done: Vec::new(),
             renewals: Vec::new(),
             problems,
+            noted: Vec::new(),
         })
+    }
+
+    /// What the repairs of this pass cannot change leaves before it waits for a lock, for `claude` or for a token endpoint.
+    fn alert_ahead(&mut self, tail: &mut Tail, asked: &Asked) {
+        let (ctx, now) = (self.ctx, self.ctx.clock.now());
+        let repairs = expected(ctx, &self.ledger, &self.view, asked);
+        // with nothing to repair nothing is waited for; whose tokens wait to be saved is only known once they were
+        if self.lock.is_none() || repairs.is_empty() || !renew::rescued(&ctx.state_dir).is_empty() {
+            return;
+        }
+        let firing = judge::firing(ctx, &self.view, &self.ledger, now);
+        let alerts = repairs::untouched(firing, &self.view, &repairs);
+        let before = note::Before::of_begun(&self.ledger.alerts);
+        deliver::queue_ahead(ctx, &mut self.ledger, &tail.channels, &alerts, now);
+        let leased = tail.lease_ahead(&mut self.ledger, &alerts, now);
+        self.noted = note::of_alerts(&before, &self.ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
+        if leased.is_empty() {
+            return;
+        }
+        // a process that dies meanwhile must not leave them to be sent at once again
+        match self.put_down() {
+            Ok(()) => {
+                history::note(&ctx.state_dir, &std::mem::take(&mut self.noted));
+                tail.send_ahead(leased);
+            }
+            Err(_) => deliver::give_back(&mut self.ledger, &leased, now),
+        }
     }
 
     /// What an earlier pass left half done goes before anything else.
@@ -204,6 +239,8 @@ impl<'a> Pass<'a> {
         let alerts = judge::firing(ctx, &self.view, &self.ledger, now);
         let mut leased = Vec::new();
         if let Some(tail) = whole {
+            tail.arrived(&mut self.ledger, now);
+            once.append(&mut self.noted);
             let before = note::Before::of(&self.ledger.alerts, &alerts);
             once.extend(deliver::given_up(&self.ledger, now));
             deliver::queue(ctx, &mut self.ledger, &tail.channels, &alerts, now);
@@ -227,13 +264,7 @@ impl<'a> Pass<'a> {
     }
 
     fn save(&mut self, mut said: Said) -> Said {
-        let dir = &self.ctx.state_dir;
-        // what was used up is relied upon when an older state is put back: it survives a power cut, and a lost ledger
-        let saved = match self.ledger.spent == self.spent {
-            true => ledger::save(dir, &self.ledger),
-            false => ledger::save_durably(dir, &self.ledger),
-        };
-        match saved {
+        match self.put_down() {
             Ok(()) => said.noted.append(&mut said.once),
             Err(error) => {
                 self.problems.push(unusable(self.ctx, "cannot be written", &error));
@@ -241,8 +272,17 @@ impl<'a> Pass<'a> {
                 said.leased.clear();
             }
         }
-        history::note(dir, &said.noted);
+        history::note(&self.ctx.state_dir, &said.noted);
         said
+    }
+
+    fn put_down(&self) -> io::Result<()> {
+        let dir = &self.ctx.state_dir;
+        // what was used up is relied upon when an older state is put back: it survives a power cut, and a lost ledger
+        match self.ledger.spent == self.spent {
+            true => ledger::save(dir, &self.ledger),
+            false => ledger::save_durably(dir, &self.ledger),
+        }
     }
 
     /// Lets go of the lock, and of what is to be sent.
@@ -315,6 +355,34 @@ impl Begun {
     }
 }
 
+/// What a pass is about to repair, as far as its first look tells.
+fn expected(ctx: &Ctx, ledger: &Ledger, view: &View, asked: &Asked) -> Repairs {
+    let mut repairs = Repairs {
+        renewed: renew::due(ctx, ledger, view, asked),
+        ..Repairs::default()
+    };
+    // what an earlier pass left half done is settled; an outcome that nobody knows stays so while its token is in its place
+    let stays = |whom: &str, record: &renewal::Record| match record.stage {
+        renewal::Stage::Idle => true,
+        renewal::Stage::Unknown { .. } => held(view, whom) == Some(record.token),
+        _ => false,
+    };
+    let half_done = ledger.renewals.iter().filter(|(whom, record)| !stays(whom, record));
+    repairs.renewed.extend(half_done.map(|(whom, _)| whom.clone()));
+    if !ctx.config.sync.enabled {
+        return repairs;
+    }
+    for agent in &view.agents {
+        let plan = plan::store(&ctx.config.sync, view, agent);
+        let healed = plan.heal.map(|(login, _)| view.logins[login].id().to_owned());
+        repairs.renewed.extend(healed);
+        if !plan.edits.is_empty() && agent.writable.is_ok() {
+            repairs.written.insert(agent.agent.agent.label());
+        }
+    }
+    repairs
+}
+
 /// The tokens of renewals that an earlier pass began: a process that died, or a program that was left alone, may have used them up.
 fn under_way(ledger: &Ledger) -> Vec<(String, Fingerprint)> {
     let begun = ledger
@@ -367,7 +435,7 @@ pub(crate) async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
     let renewals = renew::renew(ctx, &mut loaded.ledger, &view, asked, true).await;
     done.extend(renewals.iter().filter_map(renewed));
     done.extend(write_stores(ctx, &loaded.ledger, &mut view, true).await);
-    let alerts = rules::heard::after(judge::firing(ctx, &view, &loaded.ledger, view.now), &repairs(&done));
+    let alerts = repairs::after(judge::firing(ctx, &view, &loaded.ledger, view.now), &repaired(&done));
     Report {
         view,
         done,
@@ -379,7 +447,7 @@ pub(crate) async fn rehearse_asked(ctx: &Ctx, asked: &Asked) -> Report {
 }
 
 /// What a pass that was only rehearsed would have repaired before it alerts.
-fn repairs(done: &[Done]) -> Repairs {
+fn repaired(done: &[Done]) -> Repairs {
     let mut repairs = Repairs::default();
     for one in done {
         match one.outcome {

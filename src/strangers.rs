@@ -38,6 +38,9 @@ pub(crate) struct Tail {
     started: Option<JoinHandle<()>>,
     asking: Asking,
     room: Room,
+    /// On their way while the pass still repairs: it records what arrives by then.
+    ahead: JoinSet<Deliveries>,
+    told: Deliveries,
     lanes: JoinSet<(Deliveries, Vec<Problem>)>,
 }
 
@@ -51,6 +54,8 @@ impl Tail {
             started,
             asking: Asking::default(),
             room: Room::default(),
+            ahead: JoinSet::new(),
+            told: Vec::new(),
             lanes: JoinSet::new(),
             ctx,
         }
@@ -67,16 +72,49 @@ impl Tail {
         deliver::due(&self.ctx, ledger, &self.channels, &mut self.room, now)
     }
 
-    /// Lets what was leased leave, each channel by itself.
-    pub(crate) fn send(&mut self, leased: Vec<Outgoing>) {
-        let mut lanes: Vec<Vec<Outgoing>> = Vec::new();
-        for out in leased {
-            match lanes.iter_mut().find(|lane| lane[0].channel == out.channel) {
-                Some(lane) => lane.push(out),
-                None => lanes.push(vec![out]),
-            }
+    /// The same of these alerts alone, before the pass repairs what it can.
+    pub(crate) fn lease_ahead(&mut self, ledger: &mut Ledger, alerts: &[Alert], now: Ms) -> Vec<Outgoing> {
+        self.room.ahead = Some(alerts.iter().map(|alert| alert.id.clone()).collect());
+        let leased = self.lease(ledger, now);
+        self.room.ahead = None;
+        leased
+    }
+
+    /// Lets it leave; the pass that still has the ledger is who records it.
+    pub(crate) fn send_ahead(&mut self, leased: Vec<Outgoing>) {
+        for lane in lanes(leased) {
+            let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
+            self.ahead
+                .spawn(async move { send_leased(&ctx, &channels, lane).await });
         }
-        for lane in lanes {
+    }
+
+    /// Records what of it has arrived by now.
+    pub(crate) fn arrived(&mut self, ledger: &mut Ledger, now: Ms) {
+        while let Some(told) = self.ahead.try_join_next() {
+            let told = told.unwrap_or_default();
+            deliver::record(ledger, &self.channels, &told, now);
+            note_deliveries(&self.ctx, &told, now);
+            self.told.extend(told);
+        }
+    }
+
+    /// Lets what was leased leave, each channel by itself. What left ahead and has not arrived is recorded when it does.
+    pub(crate) fn send(&mut self, leased: Vec<Outgoing>) {
+        let mut late = std::mem::take(&mut self.ahead);
+        if !late.is_empty() {
+            let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
+            self.lanes.spawn(async move {
+                let (mut all, mut problems) = (Vec::new(), Vec::new());
+                while let Some(told) = late.join_next().await {
+                    let told = told.unwrap_or_default();
+                    record(&ctx, &channels, &told, &mut problems).await;
+                    all.extend(told);
+                }
+                (all, problems)
+            });
+        }
+        for lane in lanes(leased) {
             let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
             self.lanes.spawn(async move {
                 let told = send_leased(&ctx, &channels, lane).await;
@@ -89,7 +127,7 @@ impl Tail {
 
     /// Waits for all of it. Returns what was delivered.
     pub(crate) async fn finish(&mut self, problems: &mut Vec<Problem>) -> Deliveries {
-        let mut told = Vec::new();
+        let mut told = std::mem::take(&mut self.told);
         loop {
             tokio::select! {
                 answers = self.asking.some(TOGETHER), if !self.asking.over() => {
@@ -156,6 +194,18 @@ impl Tail {
         }
         remember(&ctx, &pinged).await;
     }
+}
+
+/// What each channel is given.
+fn lanes(leased: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
+    let mut lanes: Vec<Vec<Outgoing>> = Vec::new();
+    for out in leased {
+        match lanes.iter_mut().find(|lane| lane[0].channel == out.channel) {
+            Some(lane) => lane.push(out),
+            None => lanes.push(vec![out]),
+        }
+    }
+    lanes
 }
 
 async fn start(ctx: Arc<Ctx>) {
@@ -251,6 +301,10 @@ pub(crate) async fn record(
             "free some space; the same event may be sent once more",
         ));
     }
+    note_deliveries(ctx, told, now);
+}
+
+fn note_deliveries(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
     for (out, result) in told {
         if let Err(error) = result {
             tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");

@@ -52,9 +52,12 @@ pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {
     if let Some(problem) = heard::nobody(&ctx) {
         let _ = writeln!(out, "warning: {}\n  hint: {}", one_line(&problem.message), problem.hint);
     }
-    if report::nothing(&report.view) {
+    let nothing = report::nothing(&report.view);
+    if nothing {
         out.push_str(&report::nothing_words(&ctx, &report.view));
-    } else {
+    }
+    // who only watches others has their alerts
+    if !nothing || !report.alerts.is_empty() || !report.told.is_empty() {
         out.push_str(&summary(&ctx, &report, args.dry_run));
     }
     say_around_diffs(&out)?;

@@ -26,6 +26,7 @@ use crate::rules::view::{LoginView, View};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::types::{Ms, Problem, Reason};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What waits in `rescue/`: files that hold new tokens which could not be saved yet.
@@ -96,6 +97,27 @@ pub(crate) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
         all.extend(store_grant::renew(ctx, ledger, view, asked, dry_run).await);
     }
     all
+}
+
+/// Whose renewal is due: logins by id, and stores' grants by key. Of a grant that is left alone for its store or its agents' locks this
+/// is not told: who asks only wants to know what a pass may change.
+pub(crate) fn due(ctx: &Ctx, ledger: &Ledger, view: &View, asked: &Asked) -> BTreeSet<String> {
+    let Some(way) = way(ctx) else {
+        return BTreeSet::new();
+    };
+    let named = |whom: &str| asked.login.as_ref().is_none_or(|id| id == whom);
+    let near = |i: &usize| {
+        let expires = view.logins[*i].login.grant().and_then(|grant| grant.expires);
+        asked.force || expires.is_some_and(|at| at - ctx.config.renew.lead <= view.now)
+    };
+    let logins = (0..view.logins.len()).filter(near).filter(|i| {
+        named(view.logins[*i].id()) && rule::due(&case(ctx, ledger, view, *i, way, asked), view.now).is_ok()
+    });
+    let mut due: BTreeSet<String> = logins.map(|i| view.logins[i].id().to_owned()).collect();
+    if way == Way::Direct {
+        due.extend(store_grant::due(ctx, ledger, view, asked).filter(|key| named(key)));
+    }
+    due
 }
 
 async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, asked: &Asked) -> What {

@@ -286,6 +286,35 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
     all
 }
 
+/// What may be due, by key: neither its store nor its agents' locks are asked.
+pub(super) fn due<'a>(
+    ctx: &'a Ctx,
+    ledger: &'a Ledger,
+    view: &'a View,
+    asked: &'a Asked,
+) -> impl Iterator<Item = String> + 'a {
+    let all = view
+        .agents
+        .iter()
+        .flat_map(|agent| agent.profiles.iter().map(move |one| (agent, one)));
+    all.filter(|(_, one)| one.login.is_none() && providers::provider(&one.profile.provider).is_some())
+        .filter_map(|(agent, one)| {
+            let key = copy_key(&agent.agent.agent.label(), &one.profile.id);
+            let case = OwnCase {
+                credential: &one.profile.credential,
+                lead: ctx.config.renew.lead,
+                shared: false,
+                writable: Ok(()),
+                known_locks: Ok(()),
+                rejected: &ledger.rejected,
+                spent: &ledger.spent,
+                force: asked.force,
+                record: ledger.renewals.get(&key),
+            };
+            rule::own_due(&case, view.now).is_ok().then_some(key)
+        })
+}
+
 fn case<'a>(
     ctx: &Ctx,
     ledger: &'a Ledger,

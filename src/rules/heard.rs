@@ -3,10 +3,9 @@
 
 use super::alert::{Alert, Mute, Told};
 use super::memory::Ledger;
-use crate::cause::Cause;
 use crate::types::{DAY, Ms, Severity, Status};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The kind of a `Problem` that says so.
 pub(crate) const UNHEARD: &str = "unheard";
@@ -131,44 +130,6 @@ pub fn lapses(ledger: &Ledger, alerts: &[Alert], channels: &[String], now: Ms) -
         Some((alert.id.to_string(), matches!(standing, Standing::Unheard(_))))
     };
     alerts.iter().filter(lapsed).filter_map(unheard).collect()
-}
-
-/// What a pass that is only rehearsed would repair.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Repairs {
-    /// Logins that would be healed or renewed, and store grants (`family/agent#profile`) that would be renewed.
-    pub(crate) renewed: BTreeSet<String>,
-    /// Agents (`family/agent`) whose stores would be brought up to date.
-    pub(crate) written: BTreeSet<String>,
-}
-
-/// The alerts that are left once the repairs were made.
-pub(crate) fn after(alerts: Vec<Alert>, repairs: &Repairs) -> Vec<Alert> {
-    let mut left = Vec::new();
-    for mut alert in alerts {
-        let login = alert.login.as_ref().map(|login| login.id.as_str());
-        let renewed = login.is_some_and(|id| repairs.renewed.contains(id));
-        match alert.id {
-            Cause::Login(_) | Cause::Copies(_) if renewed => continue,
-            Cause::Copies(_) => {
-                alert.affected.retain(|one| !repairs.written.contains(&one.label()));
-                if alert.affected.is_empty() {
-                    continue;
-                }
-            }
-            Cause::Grant(_) => {
-                let mends = |one: &crate::types::Affected| {
-                    repairs.renewed.contains(&format!("{}#{}", one.label(), one.profile))
-                };
-                if alert.affected.iter().any(mends) {
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        left.push(alert);
-    }
-    left
 }
 
 #[cfg(test)]

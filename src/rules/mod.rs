@@ -25,6 +25,7 @@ pub(crate) mod plan;
 pub mod policy;
 pub(crate) mod remote;
 pub(crate) mod renew;
+pub(crate) mod repairs;
 pub mod resolve;
 pub(crate) mod set_back;
 pub(crate) mod shape;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How one request is answered.
@@ -16,6 +16,8 @@ pub enum Answer {
     Good,
     /// A new access token, and no refresh token.
     NoRotation,
+    /// Good, once the gate is open.
+    Held(Arc<Gate>),
     /// Good, after this long.
     Slow(Duration),
     /// This, and the token is not spent.
@@ -30,6 +32,32 @@ pub enum Answer {
     Silent(Duration),
     /// `invalid_scope`, unless these scopes are asked for.
     OnlyScope(&'static str),
+}
+
+/// What a test opens when it has seen what it waited for.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self) {
+        let open = self.open.lock().unwrap();
+        drop(self.opened.wait_while(open, |open| !*open).unwrap());
+    }
+}
+
+impl Answer {
+    pub fn held() -> (Self, Arc<Gate>) {
+        let gate = Arc::<Gate>::default();
+        (Self::Held(gate.clone()), gate)
+    }
 }
 
 struct State {
@@ -142,6 +170,11 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     let ((status, body), headers) = match answer {
         Answer::Good => (good(spend(true), true), ""),
         Answer::NoRotation => (good(spend(false), false), ""),
+        Answer::Held(gate) => {
+            let answer = good(spend(true), true);
+            gate.wait();
+            (answer, "")
+        }
         Answer::Slow(time) => {
             let answer = good(spend(true), true);
             std::thread::sleep(time);

@@ -9,6 +9,7 @@
     reason = "tests build their own worlds; the edges hold in `src/`"
 )]
 
+mod ahead;
 mod alerts;
 mod canary;
 mod channel;

@@ -52,6 +52,16 @@ impl Receiver {
         self.state.lock().unwrap().manner = manner;
     }
 
+    /// Answers those that were left without an answer.
+    pub fn release(&self, status: u16) {
+        for mut stream in std::mem::take(&mut self.state.lock().unwrap().held) {
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+        }
+    }
+
     /// Request lines with bodies, in order.
     pub fn seen(&self) -> Vec<(String, String)> {
         let seen = self.state.lock().unwrap().seen.clone();

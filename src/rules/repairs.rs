@@ -1,0 +1,138 @@
+//! What a pass repairs by itself, and which alerts that leaves: those that stand once it has repaired, and those that it cannot change.
+
+use super::alert::Alert;
+use super::resolve::normalise_provider;
+use super::view::{AgentView, ProfileView, View, copy_key, mirrored_login};
+use crate::cause::Cause;
+use crate::types::Affected;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a pass is about to repair, or would.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Repairs {
+    /// Logins that are healed or renewed, and store grants (`family/agent#profile`) that are renewed.
+    pub(crate) renewed: BTreeSet<String>,
+    /// Agents (`family/agent`) whose stores are brought up to date.
+    pub(crate) written: BTreeSet<String>,
+}
+
+impl Repairs {
+    /// Whether there is nothing to repair.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.renewed.is_empty() && self.written.is_empty()
+    }
+}
+
+/// The alerts that are left once the repairs were made.
+pub(crate) fn after(alerts: Vec<Alert>, repairs: &Repairs) -> Vec<Alert> {
+    let mut left = Vec::new();
+    for mut alert in alerts {
+        let login = alert.login.as_ref().map(|login| login.id.as_str());
+        let renewed = login.is_some_and(|id| repairs.renewed.contains(id));
+        match alert.id {
+            Cause::Login(_) | Cause::Copies(_) if renewed => continue,
+            Cause::Copies(_) => {
+                alert.affected.retain(|one| !repairs.written.contains(&one.label()));
+                if alert.affected.is_empty() {
+                    continue;
+                }
+            }
+            Cause::Grant(_) => {
+                let mends = |one: &Affected| repairs.renewed.contains(&copy_key(&one.label(), &one.profile));
+                if alert.affected.iter().any(mends) {
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        left.push(alert);
+    }
+    left
+}
+
+/// The alerts of this host that stay as they are whether or not the repairs come about. A doubt counts as a change: then the alert is
+/// only told later.
+pub(crate) fn untouched(alerts: Vec<Alert>, view: &View, repairs: &Repairs) -> Vec<Alert> {
+    let touched = Touched::by(repairs, view);
+    alerts.into_iter().filter(|alert| !touched.has(alert)).collect()
+}
+
+/// What repairs may change.
+struct Touched<'a> {
+    repairs: &'a Repairs,
+    agents: BTreeMap<String, &'a AgentView>,
+    /// The providers, by state directory and agent.
+    providers: BTreeMap<usize, BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl<'a> Touched<'a> {
+    fn by(repairs: &'a Repairs, view: &'a View) -> Self {
+        let renewed = |i: usize| repairs.renewed.contains(view.logins[i].id());
+        let mut agents = BTreeMap::new();
+        let mut providers: BTreeMap<usize, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        for agent in &view.agents {
+            let label = agent.agent.agent.label();
+            let mut of_it = BTreeSet::new();
+            // a login gives to profiles of its own provider alone
+            if repairs.written.contains(&label) || mirrored_login(&view.logins, &label).is_some_and(renewed) {
+                of_it.insert("anthropic".to_owned());
+            }
+            let profile = |one: &&ProfileView| {
+                one.login.is_some_and(renewed) || repairs.renewed.contains(&copy_key(&label, &one.profile.id))
+            };
+            let touched = agent.profiles.iter().filter(profile);
+            of_it.extend(touched.map(|one| normalise_provider(&one.profile.provider).into_owned()));
+            if !of_it.is_empty() {
+                providers
+                    .entry(agent.agent.state_dir)
+                    .or_default()
+                    .insert(label.clone(), of_it);
+            }
+            agents.insert(label, agent);
+        }
+        Self {
+            repairs,
+            agents,
+            providers,
+        }
+    }
+
+    fn has(&self, alert: &Alert) -> bool {
+        let login = || alert.login.as_ref().map(|login| &login.id);
+        let renewed = || login().is_some_and(|id| self.repairs.renewed.contains(id));
+        match &alert.id {
+            // of one that is only ahead, a store that is behind may be named
+            Cause::Login(_) => renewed() || !alert.lapsed && alert.affected.iter().any(|one| self.profile(one)),
+            Cause::Heal(_) | Cause::Healed(_) => renewed(),
+            Cause::Copies(_) | Cause::Grant(_) | Cause::Profile(_) | Cause::Renewal(_) | Cause::Token(_) => {
+                renewed() || alert.affected.iter().any(|one| self.profile(one))
+            }
+            Cause::Agent { agent, provider } => self.agent(agent, provider),
+            Cause::Channel(_) | Cause::Config | Cause::Heartbeat | Cause::Store(_) => false,
+            // what other hosts say comes by itself; a gateway is told of what was renewed
+            Cause::Host | Cause::Remote { .. } | Cause::Reload(_) | Cause::Other(_) => true,
+        }
+    }
+
+    fn profile(&self, one: &Affected) -> bool {
+        let label = one.label();
+        let Some(agent) = self.agents.get(&label) else {
+            return true;
+        };
+        let of_it = self.providers.get(&agent.agent.state_dir);
+        let Some(of_it) = of_it.and_then(|agents| agents.get(&label)) else {
+            return false;
+        };
+        let profile = agent.profiles.iter().find(|other| other.profile.id == one.profile);
+        profile.is_none_or(|other| of_it.contains(normalise_provider(&other.profile.provider).as_ref()))
+    }
+
+    /// An agent without profiles of its own goes by those of its main agent.
+    fn agent(&self, label: &str, provider: &str) -> bool {
+        let Some(agent) = self.agents.get(label) else {
+            return true;
+        };
+        let beside = self.providers.get(&agent.agent.state_dir);
+        beside.is_some_and(|agents| agents.values().any(|of_it| of_it.contains(provider)))
+    }
+}
