@@ -18,9 +18,11 @@ login() {
         good*\#*)
             [ "$mode" = slow ] && sleep 2
             read -r token <"$HOME/token"
-            printf '{"claudeAiOauth":{"accessToken":"%s","refreshToken":"%s-refresh","expiresAt":%s,"scopes":["user:inference"]},"mcpOAuth":{"kept":1}}' \
-                "$token" "$token" "$(($(date +%s) + 28800))000" >"$HOME/.claude/.credentials.new"
-            mv "$HOME/.claude/.credentials.new" "$HOME/.claude/.credentials.json"
+            dir=${CLAUDE_CONFIG_DIR:-$HOME/.claude} end=
+            [ "$mode" = dated ] && end="\"refreshTokenExpiresAt\":$(($(date +%s) + 2332800))000,"
+            printf '{"claudeAiOauth":{"accessToken":"%s","refreshToken":"%s-refresh","expiresAt":%s,%s"scopes":["user:inference"]},"mcpOAuth":{"kept":1}}' \
+                "$token" "$token" "$(($(date +%s) + 28800))000" "$end" >"$dir/.credentials.new"
+            mv "$dir/.credentials.new" "$dir/.credentials.json"
             [ "$mode" = crash-at-the-end ] && exit 7
             echo 'Login successful.'
             exit 0

@@ -19,7 +19,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 /// The fenced blocks of a language.
-fn blocks(page: &str, language: &str) -> Vec<String> {
+pub fn blocks(page: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let rest = page.split(&fence).skip(1);
     rest.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
@@ -134,7 +134,7 @@ fn the_labels_for_alertmanager_are_those_that_are_sent() {
     );
 }
 
-fn read(name: &str) -> String {
+pub fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 

@@ -3,6 +3,8 @@
 use super::home::{DAY, HOUR, Home, MINUTE, Terminal, credentials, now, token};
 use super::receiver::{Manner, Receiver};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 
 const HISTORY: &str = ".local/state/nolapse/history.jsonl";
 
@@ -195,4 +197,91 @@ fn day(at: i64) -> String {
         .unwrap()
         .format("%Y-%m-%d")
         .to_string()
+}
+
+/// Puts all that is remembered this much earlier.
+fn remembered_earlier(home: &Home, ms: i64) {
+    for name in ["ledger.json", "history.jsonl", "passes.json"] {
+        let path = format!(".local/state/nolapse/{name}");
+        let text = home.read(&path);
+        let moments = text.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() == 13);
+        let mut moments: Vec<i64> = moments.map(|run| run.parse().unwrap()).collect();
+        moments.sort_unstable();
+        moments.dedup();
+        let shifted = moments.iter().fold(text, |text, moment| {
+            text.replace(&moment.to_string(), &format!("\u{0}{}", moment - ms))
+        });
+        home.write(&path, shifted.replace('\u{0}', ""));
+    }
+}
+
+#[test]
+fn the_story_in_the_documentation_is_the_one_that_is_told() {
+    let mut home = Home::new();
+    let phone = Receiver::new(Manner::Answer(200));
+    let chat = Receiver::new(Manner::Answer(200));
+    let text = |chat: &str| {
+        format!(
+            "[[login]]\ndir = \"~/.claude-ci\"\n{}{chat}",
+            phone.channel("phone", "")
+        )
+    };
+    // nobody listens there
+    config(
+        &home,
+        &text(&chat.channel("chat", "").replace(&chat.url(), "http://127.0.0.1:1/hook")),
+    );
+    let good = credentials("1", now() + 8 * HOUR, Some(now() + 20 * DAY));
+    home.write(".claude-ci/.credentials.json", good.to_string());
+    home.write(".openclaw/openclaw.json", r#"{"agents":{"list":[{"id":"ci"}]}}"#);
+    let profiles = json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)});
+    home.write(
+        ".openclaw/agents/ci/agent/auth-profiles.json",
+        json!({"version": 1, "profiles": profiles}).to_string(),
+    );
+    // so that no midnight falls into it
+    let hour = now() / HOUR % 24;
+    home.env.insert("TZ".into(), format!("<x>{}", hour - 15));
+    home.run(&["run"]);
+    assert!(entries(&home, &[]).is_empty());
+
+    home.write(
+        ".claude-ci/.credentials.json",
+        r#"{"claudeAiOauth":{"accessToken":"","refreshToken":"","expiresAt":0}}"#,
+    );
+    home.run(&["run"]);
+    remembered_earlier(&home, 20 * MINUTE);
+    config(&home, &text(&chat.channel("chat", "")));
+    home.run(&["run"]);
+    remembered_earlier(&home, 24 * MINUTE);
+    let claude = home.write("bin/claude", include_str!("claude.sh"));
+    std::fs::set_permissions(claude, std::fs::Permissions::from_mode(0o700)).unwrap();
+    home.write("token", format!("sk-ant-oat01-{}\n", "aB3_-".repeat(18)));
+    let path = format!("{}:/usr/bin:/bin", home.at("bin").display());
+    home.env.insert("PATH".into(), path);
+    let mut login = home.piped(&["login", "--login", "claude-ci"]);
+    login.stdin.take().unwrap().write_all(b"goodcode#STATE\n").unwrap();
+    let output = login.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let ran = home.run(&["history", "--since", "12h"]);
+    let host = ran.stdout.split_once("logged out on ").unwrap().1;
+    let host = format!(" on {}", host.lines().next().unwrap());
+    let told = ran
+        .stdout
+        .replace(&host, " on gw")
+        .replace("http://127.0.0.1:1/…", "https://chat.example.org/…")
+        // they are told side by side
+        .replace("chat and phone", "phone and chat");
+    let shown = super::docs::blocks(&super::docs::read("docs/history.md"), "text").remove(0);
+    let shown = shown.strip_prefix("$ nolapse history --since 12h\n").unwrap();
+    let dated = |text: &str| -> Vec<String> {
+        let lines = text.lines().enumerate().map(|(n, line)| match line.as_bytes() {
+            _ if n == 0 => "a day".to_owned(),
+            [b' ', b' ', b'0'..=b'2', _, b':', ..] => format!("  00:00{}", &line[7..]),
+            _ => line.to_owned(),
+        });
+        lines.collect()
+    };
+    assert_eq!(dated(&told), dated(shown), "{told}");
 }

@@ -403,3 +403,32 @@ fn what_is_waited_for_is_shown_and_leaves_nothing_behind() {
     assert!(!said.contains(CODE), "{said}");
     assert!(terminal.echoes());
 }
+
+#[test]
+fn the_sign_in_in_the_documentation_is_the_one_that_is_seen() {
+    let mut home = home("dated");
+    home.env.remove("CLAUDE_CODE_OAUTH_TOKEN");
+    let mut terminal = Terminal::start(home.command(&["login"]), 100);
+    terminal.wait_for("paste the code");
+    terminal.type_in(format!("{CODE}\r").as_bytes());
+    let (code, said) = terminal.end();
+    assert_eq!(code, 0, "{said}");
+    // the rest of the link, and the day that it ends
+    let link = said.lines().find(|line| line.starts_with(LINK)).unwrap().to_owned();
+    let said = said.replace(&link, &format!("{LINK}&…\r")).replace('\r', "");
+    let dated = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(str::trim_end);
+        lines
+            .map(|line| match line.split_once("signed in, until ") {
+                Some((before, date)) => {
+                    assert_eq!(date.split(' ').count(), 5, "{date}");
+                    format!("{before}signed in, until …")
+                }
+                None => line.to_owned(),
+            })
+            .collect()
+    };
+    let shown = super::docs::blocks(&super::docs::read("docs/reauth.md"), "console").remove(0);
+    let shown = shown.strip_prefix("$ nolapse login\n").unwrap();
+    assert_eq!(dated(&said), dated(shown));
+}
