@@ -56,7 +56,7 @@ pub(crate) fn tail(text: &str, width: usize) -> String {
     }
 }
 
-/// Lines of at most `width` cells, broken at blanks; a word that is longer is broken where it must be.
+/// Lines of at most `width` cells, broken at blanks; a word that is longer is broken after a `/` or `-` of its own, or where it must be.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(8);
     let mut lines = Vec::new();
@@ -72,11 +72,14 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
             line.push(' ');
             used += 1;
         }
+        let mut begin = line.len();
         for c in word.chars() {
             let wide = c.width().unwrap_or(0);
             if used + wide > width {
-                lines.push(std::mem::take(&mut line));
-                used = 0;
+                let joint = line[begin..].rfind(['/', '-']).map(|at| begin + at + 1);
+                let rest = joint.filter(|at| *at < line.len()).map(|at| line.split_off(at));
+                lines.push(std::mem::replace(&mut line, rest.unwrap_or_default()));
+                (begin, used) = (0, cells(&line));
             }
             line.push(c);
             used += wide;
@@ -97,18 +100,22 @@ pub(crate) fn hang(text: &str, indent: usize, width: Option<usize>) -> String {
 }
 
 /// Lines for a screen of this width: each is broken at blanks and goes on below its own text. What stands between backquotes and a
-/// command at a line's end (`run: …`, `hint: …`) stay whole where they fit. There must be no escape codes in it.
+/// command (`run: …`, or a line after one that ends with a colon) are not broken: they are there to be copied. There must be no
+/// escape codes in it.
 pub(crate) fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::new();
+    let mut announced = None;
     for line in text.split_inclusive('\n') {
         let (line, end) = match line.strip_suffix('\n') {
             Some(line) => (line, "\n"),
             None => (line, ""),
         };
-        if cells(line) <= width {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let command = announced == Some(indent);
+        announced = line.ends_with(':').then_some(indent);
+        if cells(line) <= width || command {
             out.push_str(line);
         } else {
-            let indent = line.len() - line.trim_start_matches(' ').len();
             let below = (indent + 2).min(width / 2);
             out.push_str(&" ".repeat(indent));
             let mut used = indent;
@@ -134,7 +141,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> String {
 
 /// What a line may be broken between.
 fn atoms(line: &str) -> Vec<&str> {
-    const COMMANDS: [&str; 3] = ["run: ", "hint: ", "$ "];
+    const COMMANDS: [&str; 3] = ["run: ", "fix: ", "$ "];
     let mut atoms = Vec::new();
     let mut rest = line;
     while !rest.is_empty() {
@@ -159,7 +166,7 @@ fn atoms(line: &str) -> Vec<&str> {
         let before = &line[..line.len() - rest.len()];
         let program =
             rest.starts_with("nolapse ") || rest.starts_with("claude ") || rest.starts_with("CLAUDE_CONFIG_DIR=");
-        if program && COMMANDS.iter().any(|word| before.ends_with(word)) {
+        if program && before.ends_with("hint: ") || COMMANDS.iter().any(|word| before.ends_with(word)) {
             atoms.push(rest);
             break;
         }
@@ -216,6 +223,10 @@ mod tests {
         assert_eq!(wrap("", 16), [""]);
         let long = "x".repeat(40);
         assert_eq!(wrap(&long, 16).concat(), long);
+        assert_eq!(
+            wrap("of ~/.clawdbot/agents/a-long-name now", 16),
+            ["of", "~/.clawdbot/", "agents/a-long-", "name now"]
+        );
         assert!(wrap(&format!("a {long} b"), 16).iter().all(|line| cells(line) <= 16));
         assert_eq!(hang("aaaa bbbb cccc", 4, Some(12)), "aaaa\n    bbbb\n    cccc");
         assert_eq!(hang("aaaa bbbb cccc", 4, None), "aaaa bbbb cccc");
@@ -233,6 +244,12 @@ mod tests {
                 "to fix it, run:\n  nolapse login --login x",
             ),
             ("a\n\nb\n", 8, "a\n\nb\n"),
+            ("  fix: mv one two three", 12, "  fix:\n    mv one two three"),
+            (
+                "  run:\n  mv one two\n  and so on",
+                10,
+                "  run:\n  mv one two\n  and so\n    on",
+            ),
         ] {
             assert_eq!(wrapped(text, width), want, "{text}");
         }

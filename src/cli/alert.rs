@@ -266,22 +266,28 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
     let (name, took) = (one_line(&channel.name), begun.elapsed().as_millis());
     let what = match event.status {
         Status::Firing => event.severity.word(),
-        Status::Resolved => "recovered",
+        Status::Resolved => "recovery",
     };
     say(&match &result {
-        Ok(receipt) => format!("{name}: {what} delivered in {took} ms: {}\n", one_line(&receipt.detail)),
+        Ok(receipt) => format!(
+            "{name}: test {what} delivered in {took} ms: {}\n",
+            one_line(&receipt.detail)
+        ),
         Err(SendError::Passing { why, .. }) => {
             format!(
-                "{name}: {what} not delivered after {took} ms: {}; worth another try\n",
+                "{name}: test {what} not delivered after {took} ms: {}; another try may get through\n",
                 one_line(why)
             )
         }
         Err(SendError::Lost { why }) => {
-            format!("{name}: {what} perhaps delivered after {took} ms: {}\n", one_line(why))
+            format!(
+                "{name}: test {what} perhaps delivered after {took} ms: {}\n",
+                one_line(why)
+            )
         }
         Err(SendError::Permanent { why }) => {
             format!(
-                "{name}: {what} refused after {took} ms: {}\n  hint: fix this channel in the file that `nolapse config path` names\n",
+                "{name}: test {what} refused after {took} ms: {}\n  hint: fix this channel in the file that `nolapse config path` names\n",
                 one_line(why)
             )
         }
@@ -322,7 +328,7 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
         for id in ids {
             if !ledger.alerts.contains_key(&Cause::from(id.as_str())) {
                 let known: Vec<String> = ledger.alerts.keys().map(Cause::to_string).collect();
-                return Err(unknown("alert that fires", id, known.iter().map(String::as_str)));
+                return Err(unknown("firing alert", id, known.iter().map(String::as_str)));
             }
         }
         let mut out = String::new();
@@ -706,12 +712,15 @@ fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
             gap if gap <= 0 || gap > 8 * DAY => "at the next pass".to_owned(),
             gap => format!("in {}", span(gap)),
         };
+        let tried = match queued.attempts {
+            1 => "once".to_owned(),
+            n => format!("{n} times"),
+        };
         let _ = writeln!(
             out,
-            "  {}: {}; tried {}, again {next}{}",
+            "  {}: {}; tried {tried}, again {next}{}",
             one_line(&queued.channel),
             one_line(&queued.event.title),
-            crate::rules::doctor::counted(queued.attempts as usize, "time"),
             queued
                 .last_error
                 .as_ref()

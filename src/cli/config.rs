@@ -46,13 +46,17 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
                 files::make_dirs(dir)?;
             }
             files::create_new(&setup.config_path, conf::example().as_bytes()).map_err(|error| {
-                let hint = match error.kind() {
-                    std::io::ErrorKind::AlreadyExists => {
-                        "edit it, or print a fresh one with `nolapse config init --stdout`"
-                    }
-                    _ => "name another place with `--config`",
+                let (what, hint) = match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => (
+                        format!("`{path}` already exists"),
+                        "edit it, or print a fresh one with `nolapse config init --stdout`",
+                    ),
+                    _ => (
+                        format!("`{path}`: {}", files::io_words(&error)),
+                        "name another place with `--config`",
+                    ),
                 };
-                Fatal::Usage(format!("`{path}`: {}", files::io_words(&error)), hint.into())
+                Fatal::Usage(what, hint.into())
             })?;
             say(&format!(
                 "wrote {path}; every key in it is optional and commented out\n"

@@ -81,7 +81,7 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
         width: terminal::columns().map(usize::from),
     };
 
-    say("A made-up home: three logins, six agents. First what `nolapse run --dry-run` says of it:\n\n")?;
+    say("A made-up home: three logins, six agents. First, what `nolapse run --dry-run` says about it:\n\n")?;
     let first = ctx(now);
     let rehearsed = block_on(pass::rehearse(&first))?;
     say(&story(&first, &rehearsed))?;

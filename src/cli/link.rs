@@ -168,7 +168,7 @@ fn wanted(ctx: &Ctx, view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
         .collect();
     let Some(first) = agents.first() else {
         return Err(Fatal::Usage(
-            "none of these agents is of an OpenClaw with SQLite (2026.6.5 and later)".into(),
+            "none of these agents belongs to an OpenClaw with SQLite stores (2026.6.5 and later)".into(),
             "see `nolapse status`".into(),
         ));
     };

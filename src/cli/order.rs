@@ -113,7 +113,7 @@ fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
         };
         let _ = match order {
             Ok(Some(ids)) => writeln!(out, "{whom}: {}", one_line(&ids.join(", "))),
-            Ok(None) => writeln!(out, "{whom}: none stored; the agents choose for themselves"),
+            Ok(None) => writeln!(out, "{whom}: no order is stored; the agent chooses"),
             Err(why) => {
                 exit = Exit::Unknown;
                 writeln!(out, "{whom}: {}", one_line(&why))

@@ -148,8 +148,8 @@ fn alerts_words(firing: &[Alert]) -> String {
         .count();
     match loud {
         0 => "nothing needs you".into(),
-        1 => "1 alert is firing: nolapse alert list".into(),
-        n => format!("{n} alerts are firing: nolapse alert list"),
+        1 => "1 alert is firing; see what it is:\n      nolapse alert list".into(),
+        n => format!("{n} alerts are firing; see what they are:\n      nolapse alert list"),
     }
 }
 

@@ -103,7 +103,7 @@ fn offer(ctx: &Ctx, report: &Report) -> Option<String> {
     let mut out = String::new();
     for (agent, kept) in kept(ctx, report) {
         for (id, _) in kept.iter().filter(|(_, why)| *why == Keep::NotMade) {
-            let _ = writeln!(out, "{agent}: {}: {}", one_line(id), Keep::NotMade.words());
+            let _ = writeln!(out, "{agent}: {} not changed: {}", one_line(id), Keep::NotMade.words());
         }
     }
     (!out.is_empty()).then_some(out)

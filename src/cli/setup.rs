@@ -380,7 +380,7 @@ impl Doing<'_> {
         let ctx = setup.ctx(None)?;
         let mut out = String::new();
         match undo.is_empty() {
-            true => out.push_str("nothing changed: all of it is set up\n"),
+            true => out.push_str("nothing changed: everything is set up already\n"),
             false => {
                 out.push_str("to undo:\n");
                 for command in undo {

@@ -668,7 +668,7 @@ async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<
     let mut stop = None;
     for job in lane {
         if let Some(SendError::Passing { why, retry_after }) = &stop {
-            let why = format!("not tried, after: {why}");
+            let why = format!("skipped, since another message failed: {why}");
             let retry_after = *retry_after;
             results.push((job.index, Err(SendError::Passing { why, retry_after })));
             continue;

@@ -308,7 +308,10 @@ fn cause(alert: &Alert) -> String {
         "copy_diverged" => detail("the login is fine, but this profile has its own token, and that has expired"),
         RELOAD_FAILED | RESTART_GATEWAY => detail("it keeps using the old token until that expires"),
         RELOAD_WARNINGS => detail("it may keep using the old token until that expires"),
-        "no_token" | NO_KEY => detail("what stands there is no token or key"),
+        "no_token" | NO_KEY => match &alert.detail {
+            Some(detail) => format!("this is not a usable token or key; it is {}", clean(detail, false)),
+            None => "this is not a usable token or key".into(),
+        },
         "profile_retired" => "OpenClaw no longer accepts this profile id (since 2026.8): its agents cannot run, whatever it holds".into(),
         "not_in_order" => detail("a working credential is skipped, because the order does not name it"),
         "mode_refused" | "key_refused" => {

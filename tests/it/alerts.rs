@@ -68,13 +68,13 @@ fn a_test_prints_the_receipt_and_fails_with_three() {
     let ran = home.run(&["alert", "test", "good", "--severity", "critical"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(
-        ran.stdout.starts_with("good: critical delivered in ") && ran.stdout.ends_with(" ms: answered 200\n"),
+        ran.stdout.starts_with("good: test critical delivered in ") && ran.stdout.ends_with(" ms: answered 200\n"),
         "{ran:?}"
     );
     assert_eq!(good.events()[0]["kind"], "test");
     let ran = home.run(&["alert", "test", "--all"]);
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(ran.stdout.contains("bad: warning refused after "), "{ran:?}");
+    assert!(ran.stdout.contains("bad: test warning refused after "), "{ran:?}");
     assert!(ran.stdout.contains("answered 404"), "{ran:?}");
     assert_eq!(problem_kinds(&home), ["channel_refused"]);
     for (args, hint) in [

@@ -81,7 +81,7 @@ fn what_is_not_valid_is_refused_and_nothing_is_written() {
         (&["channel", "remove", "slack"], "no channel is called `slack`"),
         (&["config", "set", "alerts.grace", "10d"], "alerts.grace"),
         (&["config", "set", "alerts.grac", "1h"], "did you mean `grace`"),
-        (&["config", "set", "nonsense.x", "1"], "is no key"),
+        (&["config", "set", "nonsense.x", "1"], "is not a key"),
         (
             &["config", "set", "channel.log.resolved", "perhaps"],
             "channel[1].resolved",

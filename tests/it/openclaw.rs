@@ -561,7 +561,7 @@ fn an_order_is_set_and_cleared_by_openclaws_own_command() {
     let two = json!({"anthropic:a": token("1", now() + 300 * DAY), "anthropic:b": token("2", now() + 300 * DAY)});
     drop(agent_database(&home, "work", two, None));
     let get = || home.run(&["order", "get", "--agent", "openclaw/work"]).stdout;
-    assert!(get().contains("none stored"), "{}", get());
+    assert!(get().contains("no order is stored"), "{}", get());
     let ran = home.run(&["order", "set", "--agent", "openclaw/work", "anthropic:b"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(
@@ -575,7 +575,7 @@ fn an_order_is_set_and_cleared_by_openclaws_own_command() {
         "{ran:?}"
     );
     assert_eq!(home.run(&["order", "clear", "--agent", "openclaw/work"]).code, 0);
-    assert!(get().contains("none stored"), "{}", get());
+    assert!(get().contains("no order is stored"), "{}", get());
 }
 
 #[test]

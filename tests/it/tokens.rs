@@ -311,7 +311,7 @@ fn an_order_is_written_where_clawdbot_writes_it() {
     let (head, rest) = with_order.split_once("  \"order\": {").unwrap();
     let (_, tail) = rest.split_once("\n  },\n").unwrap();
     assert_eq!(home.read(MAIN), format!("{head}{tail}"));
-    assert!(home.run(&["order", "get"]).stdout.contains("none stored"));
+    assert!(home.run(&["order", "get"]).stdout.contains("no order is stored"));
     let args = [
         "order",
         "set",

@@ -93,7 +93,7 @@ pub(super) fn set(setup: &Setup, args: &SetArgs) -> Result<Exit, Fatal> {
 fn find<'k>(config: &Config, host: &Host, whole: &'k str) -> Result<Found<'k>, Fatal> {
     let usage = || {
         Fatal::Usage(
-            format!("`{whole}` is no key"),
+            format!("`{whole}` is not a key"),
             "write it as `alerts.grace` or `channel.NAME.min_severity`; all of them: `nolapse config init --stdout`"
                 .into(),
         )
