@@ -187,7 +187,7 @@ async fn write_store(
 }
 
 /// The one way an agent's store is written: lock, re-read login and store, `decide` from that alone, write, re-read.
-/// `decide` gets the view with that agent only and the store's text; it says `None` where nothing is to be changed.
+/// `decide` gets the view with that agent only and the store's text; it returns `None` if there is nothing to change.
 /// Returns the ids written.
 ///
 /// # Errors

@@ -53,7 +53,7 @@ impl Wanted {
     }
 }
 
-/// Why a profile id is none of this provider's, if it is not.
+/// Why a profile id does not belong to this provider, if so.
 pub(crate) fn check_id(id: &str, provider: &str) -> Result<(), String> {
     let fine = id
         .strip_prefix(provider)

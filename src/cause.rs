@@ -35,7 +35,7 @@ pub enum Cause {
     Login(String),
     /// A profile, `family/agent/profile`.
     Profile(String),
-    /// A gateway that was not told of a new token, by its state directory.
+    /// A gateway that did not load a new token, by its state directory.
     Reload(String),
     /// Something on another host.
     Remote {

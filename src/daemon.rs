@@ -83,7 +83,7 @@ enum Woke {
 /// Why the daemon ended, if nobody asked it to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failed {
-    /// The schedule is none.
+    /// The schedule is not a valid expression.
     #[error("{0}")]
     Schedule(String),
     /// The system refuses what it stands on.
@@ -94,7 +94,7 @@ pub(crate) enum Failed {
     Hung(Duration),
 }
 
-/// Runs until it is told to stop. `load` reads the configuration again; what is wrong with it is said, and the old one kept.
+/// Runs until told to stop. `load` reads the configuration again; if that is invalid, this is logged and the old one stays in force.
 ///
 /// # Errors
 /// [`Failed`].

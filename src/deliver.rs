@@ -25,7 +25,7 @@ const LEASE: Ms = 7 * MINUTE;
 /// An event that no channel accepted for this long is given up; what still fires is then told as if for the first time.
 const GIVE_UP: Ms = 7 * DAY;
 
-/// Decides what each channel is to be told of these alerts and of those that are over, and puts it into the outbox.
+/// Decides what to send each channel about these alerts and those that have ended, and puts it into the outbox.
 pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
     fire_all(ctx, ledger, channels, alerts, now);
     let fires: BTreeSet<&Cause> = alerts.iter().map(|alert| &alert.id).collect();
@@ -168,7 +168,7 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
     });
 }
 
-/// Of more than a channel may still be given in this pass, the rest is told in a digest alone, and kept short.
+/// If there is more than a channel may still get in this pass, the rest goes into a digest and is kept short.
 fn shorten<'o>(of_it: impl Iterator<Item = &'o mut Outgoing>, most: usize) {
     let (brief, mut full): (Vec<_>, Vec<_>) = of_it.partition(|out| out.brief);
     if full.len() + usize::from(!brief.is_empty()) <= most {
@@ -284,7 +284,7 @@ pub struct Room {
     pub(crate) asking: bool,
 }
 
-/// Takes what is to be tried now, and leases it: other passes leave it alone meanwhile.
+/// Takes what is due now, and leases it: other passes do not touch it meanwhile.
 pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room, now: Ms) -> Vec<Outgoing> {
     let minute = ctx.minute_of_day(now);
     let mut leased = Vec::new();
@@ -480,7 +480,7 @@ pub(crate) fn fared<'r>(
     }
 }
 
-/// What a person should know of the telling itself: channels that keep failing.
+/// What a person should know about delivery itself: channels that keep failing.
 pub(crate) fn failing(ledger: &Ledger) -> Vec<Problem> {
     let lasting = ledger.troubles.iter().filter(|(_, trouble)| trouble.lasting());
     let problem = |(name, trouble): (&String, &Trouble)| Problem {

@@ -12,7 +12,7 @@ use crate::types::Ms;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The history is begun anew at this size in bytes, and one old one is kept.
+/// At this size in bytes a new history file is begun, and one old one is kept.
 const LIMIT: u64 = 1 << 20;
 
 /// Where it lies, the older file first.
@@ -57,14 +57,14 @@ pub(crate) fn note(state_dir: &Path, entries: &[Entry]) {
 pub(crate) struct Read {
     /// The oldest first, as they were written.
     pub(crate) entries: Vec<Entry>,
-    /// Lines that are none of ours.
+    /// Lines that are not ours.
     pub(crate) skipped: usize,
 }
 
 /// Reads what happened at `since` or later. However large the files are, 4 MiB are read at most.
 ///
 /// # Errors
-/// What the system refuses, in words; that there is no file is none.
+/// What the system refuses, in words; a missing file is not an error.
 pub(crate) fn read(state_dir: &Path, since: Ms) -> Result<Read, String> {
     let mut read = Read::default();
     for path in paths(state_dir) {

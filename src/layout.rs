@@ -35,7 +35,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     out
 }
 
-/// At most so many cells, the begin cut off with an `…`.
+/// At most so many cells, the beginning cut off with an `…`.
 pub(crate) fn tail(text: &str, width: usize) -> String {
     if cells(text) <= width {
         return text.to_owned();

@@ -221,8 +221,8 @@ pub(crate) fn save_durably(state_dir: &Path, ledger: &Ledger) -> io::Result<()> 
 
 const FENCES: &str = "fences.json";
 
-/// What is known of tokens that were posted or refused, as the last exchange left it. It may be behind the ledger: then it speaks
-/// of a token that is no longer there, or has one taken for spent that is not, which is told and never tried.
+/// What is known of tokens that were posted or refused, as the last exchange left it. It may be behind the ledger: then it names
+/// a token that is no longer there, or calls one spent that is not; such a token is reported and never tried.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Fences {

@@ -50,7 +50,7 @@ pub(crate) struct Report {
     pub(crate) done: Vec<Done>,
     /// What needs a human.
     pub(crate) alerts: Vec<Alert>,
-    /// What was told to whom, and how that went.
+    /// What was sent to which channel, and how that went.
     pub(crate) told: Vec<(Outgoing, Result<Receipt, SendError>)>,
     /// What went wrong with the pass itself.
     pub(crate) problems: Vec<Problem>,
@@ -59,7 +59,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Whether the pass could do its work and tell whom it had to; what it found is another matter.
+    /// Whether the pass could do its work and deliver its alerts, whatever it found.
     pub(crate) fn good(&self) -> bool {
         // that nobody has heard of an alert is no fault of the pass where no channel takes it; where one fails, that is said too
         self.failures().all(|problem| problem.kind == heard::UNHEARD)

@@ -30,7 +30,7 @@ use std::time::Duration;
 pub(crate) enum Scope {
     /// Everything.
     Whole,
-    /// Stores and logins alone; nobody is told.
+    /// Stores and logins alone; nobody is notified.
     Sync,
     /// The same, and logins are renewed.
     Refresh,
@@ -224,7 +224,7 @@ impl<'a> Pass<'a> {
         note::count(&mut self.ledger.counts, &self.done);
     }
 
-    /// What needs a human, and, in a whole pass, who is to be told.
+    /// What needs a person, and, in a whole pass, who will be notified.
     fn judge(&mut self, whole: Option<&mut Tail>) -> Said {
         let (ctx, now) = (self.ctx, self.ctx.clock.now());
         let (noted, mut once) = note::of_done(&mut self.ledger, &self.view, &self.done, &self.renewals, self.view.now);
@@ -285,7 +285,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Lets go of the lock, and of what is to be sent.
+    /// Releases the lock, and hands over what is to be sent.
     async fn close(mut self, said: Said, tail: &mut Option<Tail>) -> Report {
         drop(self.lock.take());
         match tail {
@@ -411,7 +411,7 @@ fn used_up(ledger: &mut Ledger, view: &View, whom: &str, posted: Fingerprint) {
     }
 }
 
-/// Remembers from whose copy logins were healed, and forgets what is no longer worth a word.
+/// Remembers from whose copy logins were healed, and forgets what is no longer news.
 fn note_healed(ledger: &mut Ledger, healed: &[Done], now: Ms) {
     ledger.healed.retain(|_, healed| (0..DAY).contains(&(now - healed.at)));
     for one in healed {

@@ -68,7 +68,7 @@ const COMPLAINT: Duration = Duration::from_secs(3);
 /// The full-screen form reads keys: what comes with Enter in one piece is taken for a paste.
 const BEFORE_ENTER: Duration = Duration::from_millis(400);
 
-/// What the person is told on the way.
+/// What the person sees on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said<'a> {
     /// Open this, sign in, bring the code.
@@ -603,7 +603,7 @@ fn is_sign_in(url: &str) -> bool {
     known && path.contains("oauth/authorize?") && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whatever a program draws, what is taken from it and told of it is of the form it must have.
+/// Whatever a program draws, what is read from it and quoted from it has the form it must have.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn must_hold_for_a_screen(screen: &Screen) {
     let lines = screen.lines();

@@ -146,7 +146,7 @@ impl Tail {
         told
     }
 
-    /// Remembers what other hosts said, and leases what is to be told of it.
+    /// Remembers what other hosts said, and leases the alerts about it.
     async fn hear(&mut self, answers: Vec<remotes::Heard>, problems: &mut Vec<Problem>) -> Vec<Outgoing> {
         let ctx = &self.ctx.clone();
         let now = ctx.clock.now();
@@ -224,7 +224,7 @@ async fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> T) -> Result<T
     ledger::change(&ctx.state_dir, ctx.clock.now(), PASS_PATIENCE, change).await
 }
 
-/// Remembers how the heartbeat fares; the ledger is written only where that has changed.
+/// Remembers whether the heartbeat gets through; the ledger is written only if that has changed.
 async fn remember(ctx: &Ctx, pinged: &Result<Receipt, SendError>) {
     let changed = change(ctx, |ledger| {
         ledger.heartbeat = after(ledger.heartbeat.take(), pinged, ctx.clock.now());

@@ -13,7 +13,7 @@ pub type Ms = i64;
 /// The most characters of a foreign id or name that are kept.
 pub(crate) const LONGEST: usize = 256;
 
-/// A foreign id or name as it is kept: of a longer one than [`LONGEST`] the begin, and a fingerprint of all of it, so that two stay
+/// A foreign id or name as it is kept: of one longer than [`LONGEST`] the beginning, and a fingerprint of all of it, so that two stay
 /// two. Such a name is judged and told, and never written back.
 pub(crate) fn bounded(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST || text.chars().nth(LONGEST).is_none() {
@@ -91,7 +91,7 @@ impl AgentRef {
     }
 }
 
-/// How a profile or login fares: the agents' own five words, and one for what lies elsewhere.
+/// The health of a profile or login: the agents' own five words, and one for what is kept elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -162,7 +162,7 @@ pub enum Reason {
     CopyDiverged,
     /// A refresh was begun and never saved; its refresh token is probably spent.
     AbandonedRefresh,
-    /// It is to be renewed although no agent uses it, and its access token has been over for longer than the grace.
+    /// It should be renewed although no agent uses it, and its access token expired longer ago than the grace.
     NotRenewed,
     /// The file is there and cannot be read or parsed.
     Unreadable,
@@ -170,7 +170,7 @@ pub enum Reason {
     StoreRetired,
     /// A setup token whose date of issue nobody recorded.
     IssueDateUnknown,
-    /// What stands where a token or key belongs is none.
+    /// The value of a token or key is not a token or key.
     NoToken,
     /// Its agent refuses a profile of this id, whatever it holds.
     ProfileRetired,
@@ -259,7 +259,7 @@ pub enum Held {
     /// In the entry, and it may be one.
     #[default]
     Inline,
-    /// What stands there is none, judged by its shape alone.
+    /// The value is not a token, judged by its shape alone.
     Flawed(Flaw),
     /// Elsewhere: `keyRef`, `tokenRef`, or an object where the text belongs (openclaw 2026.3 and later).
     Referenced(SecretRef),

@@ -105,7 +105,7 @@ fn names(word: &str) -> Vec<String> {
     keys.into_iter().flat_map(ways).filter(|key| key != "type").collect()
 }
 
-/// Asks for what is missing, and adds the channel to the draft; its name, and what is to be said of it.
+/// Asks for what is missing, and adds the channel to the draft; its name, and what to say about it.
 pub(super) fn put(draft: &mut Draft<'_>, asked: Asked, asker: &mut Asker) -> Result<(String, Vec<String>), Fatal> {
     let Asked { word, pairs } = asked;
     let mut said = Vec::new();

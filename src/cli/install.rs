@@ -138,7 +138,7 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
     Ok(Exit::Fine)
 }
 
-/// Whether it is to be the daemon; some platforms know one form alone.
+/// Whether to install the daemon; some platforms have only one form.
 fn stays(platform: Platform, wanted: bool) -> Result<bool, Fatal> {
     match platform {
         Platform::Openrc | Platform::Runit => Ok(true),
@@ -291,7 +291,7 @@ fn user(place: &Site) -> String {
     place.user.clone().unwrap_or_else(|| place.uid.to_string())
 }
 
-/// A crontab as it is to become.
+/// A crontab after the change.
 struct Crontab {
     before: Option<String>,
     block: String,
@@ -366,7 +366,7 @@ impl<'a> Doing<'a> {
         Ok(Exit::Fine)
     }
 
-    /// What is to be done, written down before it is done: what is cut short can be taken out.
+    /// What will be done, written down first: what was cut short can be undone.
     fn note_down(
         &mut self,
         word: &str,
@@ -534,7 +534,7 @@ impl<'a> Doing<'a> {
         Ok(())
     }
 
-    /// What the crontab is to become, unless our lines are in it already.
+    /// The new crontab, unless our lines are in it already.
     fn crontab_todo(&self, block: &str, was: Option<&Entry>) -> Result<Option<Crontab>, Fatal> {
         let before = self.crontab()?;
         let mut text = before.clone().unwrap_or_default();

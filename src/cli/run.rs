@@ -227,7 +227,7 @@ pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
     out
 }
 
-/// What needs a human, who was told, and how the rest fares.
+/// What needs a person, who was notified, and the health of the rest.
 pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
     let mut out = String::new();
     // what went to the log alone was just said there, and is said below

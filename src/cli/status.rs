@@ -114,7 +114,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
     })
 }
 
-/// What is worth a word of the telling itself.
+/// Notes about delivery itself.
 pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Problem> {
     let mut problems: Vec<Problem> = loaded.problem.clone().into_iter().collect();
     problems.extend(judge::config_broken(ctx));

@@ -347,7 +347,7 @@ async fn whole(input: &mut Input) -> Line {
     }
 }
 
-/// Why what was given is not recorded, if it is none.
+/// Why the given value is not recorded, if it is not a token.
 fn refuse(provider: &str, kind: Kind, secret: &Secret) -> Result<(), Fatal> {
     let kept_as = match kind {
         Kind::Token => KeptAs::Token,

@@ -110,13 +110,13 @@ pub(crate) struct Wrote {
     pub(crate) removed: Vec<PathBuf>,
 }
 
-/// The configuration as it is to become.
+/// The configuration after the change.
 #[derive(Clone)]
 pub(crate) struct Draft<'a> {
     host: &'a Host,
     path: PathBuf,
     before: Option<Snapshot>,
-    /// As it is to be written.
+    /// The text that will be written.
     text: String,
     /// The same with the secrets themselves in it.
     trial: String,
@@ -125,7 +125,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Begins with the file as it is, or with nothing where there is none.
+    /// Starts from the file as it is, or from nothing if there is no file.
     ///
     /// # Errors
     /// It cannot be read, or others can write it.
@@ -159,7 +159,7 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
-    /// Whether anything is to be written.
+    /// Whether anything needs to be written.
     pub(crate) fn changed(&self) -> bool {
         self.before.as_ref().map_or(&[][..], |before| &before.bytes) != self.text.as_bytes()
     }
@@ -417,7 +417,7 @@ fn without_table(text: &str, nth: usize) -> Option<String> {
     let mut in_text = false;
     for line in text[from..end].split_inclusive('\n') {
         at += line.len();
-        // a `#` at the begin of a line of a longer text is no comment
+        // a `#` at the beginning of a line inside a longer text is not a comment
         let comment = !in_text && (line.trim().is_empty() || line.trim_start().starts_with('#'));
         in_text ^= (line.matches("\"\"\"").count() + line.matches("'''").count()) % 2 == 1;
         if !comment {

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 /// What is shown beside the file.
 pub(crate) struct Shown<'a> {
-    /// The file, `None` where there is none.
+    /// The file, if it exists.
     pub(crate) source: Option<&'a Source<'a>>,
     /// How people read its path.
     pub(crate) path: &'a str,

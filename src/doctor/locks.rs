@@ -1,4 +1,4 @@
-//! Locks that exist, and whom they name.
+//! Locks that exist, and the process each one names.
 
 use super::{pid, spot, stored};
 use crate::ctx::Ctx;

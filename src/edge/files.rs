@@ -33,7 +33,7 @@ fn meta_of(meta: &fs::Metadata) -> Meta {
 /// Why a file could not be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// There is none.
+    /// It does not exist.
     Absent,
     /// Larger than [`LIMIT`]; its size in bytes.
     TooLarge(u64),
@@ -170,7 +170,7 @@ fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadErro
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(ReadError::Io(error)),
         }
-        // all of it, and the byte that would have told of more did not come: this is its end
+        // all of it was read and no further byte came: this is its end
         if filled >= meta.size() as usize && filled < bytes.len() || filled > most as usize {
             break;
         }

@@ -21,7 +21,7 @@ pub(crate) struct Became {
 /// Why root may not work in a home.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// It belongs to this user, whom this process could not become.
+    /// It belongs to this user, and the process could not switch to that user.
     NotBecome(u32, io::Error),
     /// It is root's, but this directory or link on the way to it can be changed by others.
     OpenAbove(PathBuf),

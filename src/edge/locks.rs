@@ -36,7 +36,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Terms {
     /// Which kind to make.
     pub(crate) kind: Kind,
-    /// One not touched for this long is nobody's, unless its process is known to live.
+    /// One that was not touched for this long is stale, unless its process is known to live.
     pub(crate) stale_after: Duration,
     /// How often its holders touch it, and so how long a stale one is watched.
     pub(crate) heartbeat: Duration,
@@ -179,7 +179,7 @@ impl Watch {
 /// What came of clearing a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cleared {
-    /// It was nobody's, and is gone.
+    /// It was stale, and was removed.
     Removed,
     /// There was none.
     Gone,
@@ -335,7 +335,7 @@ enum Holder {
     Lives,
     /// It ended, in our own namespace.
     Gone,
-    /// It names nobody who can be looked for from here, or a number that is nobody's here: its age has to tell.
+    /// It names no process that can be looked up from here, or one that does not exist here: only its age counts.
     Dated,
     /// It names nobody, or somebody who was not there when it was made: its maker may be between creating and writing it.
     Torn,
@@ -765,7 +765,7 @@ mod tests {
             ..us.clone()
         };
         for terms in [TERMS, FILE_TERMS] {
-            // what it holds (none: a directory), and from which age on it is nobody's, in seconds
+            // what it holds (none: a directory), and the age in seconds from which it is stale
             for (what, text, limit) in [
                 ("directory", None, 30),
                 ("a number that is unknown here", Some(number(dead)), 30),

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) struct Program {
     /// As it is called.
     pub(crate) path: PathBuf,
-    /// Of its package; `None` where there is none beside it.
+    /// From its `package.json`; `None` if there is no such file beside it.
     pub(crate) version: Option<Version>,
     /// The Node.js that runs it; `None` where it is no script for Node.js.
     pub(crate) node: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(crate) struct Program {
     pub(crate) timeout: Duration,
 }
 
-/// Why there is none to run.
+/// Why there is no program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// No `openclaw` anywhere.

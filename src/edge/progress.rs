@@ -137,7 +137,7 @@ impl Line {
     }
 }
 
-/// However long the name is, the time is to be seen.
+/// Truncates the name, never the time.
 fn words(what: &str, more: usize, lasted: Duration, width: usize) -> String {
     let more = match more {
         0 => String::new(),

@@ -258,7 +258,7 @@ impl Staged {
     }
 }
 
-/// Whether a path holds what it is to be put over.
+/// Whether a path still holds what is going to be replaced.
 fn stands(path: &Path, over: Over<'_>) -> bool {
     match over {
         Over::Anything => true,
@@ -333,7 +333,7 @@ pub(crate) fn replace_with(target: &Path, write: Content<'_>, keep: Option<&Meta
     }
 }
 
-/// What is to be written, and what it was planned from.
+/// What will be written, and what it was planned from.
 pub(crate) struct Planned {
     /// What the target held; `None` where there was no file.
     pub(crate) before: Option<String>,

@@ -12,7 +12,7 @@ const NEAR: Ms = 90 * MINUTE;
 /// When `expression` (six fields, seconds first, in the local time zone) is next due, [`Ms`]; `None` for never.
 ///
 /// # Errors
-/// An expression that is none, in words.
+/// What is wrong with an expression, in words.
 ///
 /// In the hour that is repeated when the clocks go back, croner 3 takes every local time for its first coming and would sleep to the
 /// end of the second. Near such a change the expression is read at the present distance from UTC as well, and the nearer moment

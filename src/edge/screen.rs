@@ -21,7 +21,7 @@ const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// How the terminal was, while it is ours.
 static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
 
-/// A terminal's modes; `None` where stdin is none.
+/// A terminal's modes; `None` if stdin is not a terminal.
 struct Before(Option<Termios>);
 
 /// Whether stdout is a terminal.
@@ -257,7 +257,7 @@ fn read_keys(sender: &mpsc::UnboundedSender<Wish>) {
             return;
         }
         for byte in &chunk[..count] {
-            // the letters of an arrow or a function key are none of ours
+            // the letters in the sequence of an arrow or function key are not commands
             escape = match (escape, byte) {
                 (_, 0x1b) => Escape::Begun,
                 (Escape::Begun, b'[' | b'O') => Escape::Within,

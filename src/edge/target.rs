@@ -1,4 +1,4 @@
-//! A file that is to be replaced, looked at without touching it: what is there, how it is mounted, how it is marked. It is
+//! A file that will be replaced, examined without touching it: what is there, how it is mounted, how it is marked. It is
 //! asked before a single-use token is spent by anybody, ourselves or a program that we start.
 
 use super::files;

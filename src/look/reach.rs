@@ -203,7 +203,7 @@ pub(super) fn with_the_end_of(around: &Around<'_>, state_dir: &StateDir, held: &
     }
 }
 
-/// What is to be said of an agent's store: entries that it does not read, and what is no token.
+/// What to report about an agent's store: entries that the agent does not read, and values that are not tokens.
 pub(super) fn store_problems(ctx: &Ctx, agent: &AgentView) -> Vec<Problem> {
     let here = ctx.host.tilde(&agent.path);
     let mut problems = Vec::new();

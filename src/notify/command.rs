@@ -36,7 +36,7 @@ impl Command {
     /// Runs it.
     ///
     /// # Errors
-    /// [`SendError`]; the first line of stderr is told as far as it is plain words.
+    /// [`SendError`]; the first line of stderr is quoted as far as it is plain words.
     pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let (program, args) = self.command.split_first().expect("read refuses an empty command");
         let path = match program.contains('/') {

@@ -16,7 +16,7 @@ use lettre::message::{Mailbox, Message, MultiPart};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// Which server, and from whom to whom.
+/// The server, the sender and the recipients.
 #[derive(Clone, Debug)]
 pub struct Email {
     /// The server's name.
@@ -51,7 +51,7 @@ impl Email {
     /// `from`, `to` (a list) and `ca_file`.
     ///
     /// # Errors
-    /// A missing key, an address that is none, a user without a password, `tls = "none"` to another host.
+    /// A missing key, an invalid address, a user without a password, `tls = "none"` to another host.
     pub(crate) fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
         let host = table.need_str("host")?.to_owned();
         let fine = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -82,7 +82,7 @@ impl Heartbeat {
 }
 
 /// Whether the service knows the check: Healthchecks answers 200 with `OK (not found)` to a UUID that it does not know, and Uptime
-/// Kuma with `"ok": false`; a page is none of theirs.
+/// Kuma with `"ok": false`; a web page is not an answer of theirs.
 fn taken(reply: &Reply) -> Result<Receipt, SendError> {
     let body = String::from_utf8_lossy(&reply.body);
     let body = body.trim();

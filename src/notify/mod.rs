@@ -510,7 +510,7 @@ impl Channel {
         routed || matches!(cause, Cause::Channel(_) | Cause::Heartbeat | Cause::Config)
     }
 
-    /// Whether the receiver keeps an alert open until it is told that it is over.
+    /// Whether the receiver keeps an alert open until it gets a recovery.
     pub(crate) fn keeps_open(&self) -> bool {
         matches!(self.kind, ChannelKind::Pagerduty(_) | ChannelKind::Alertmanager(_))
     }

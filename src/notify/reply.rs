@@ -74,7 +74,7 @@ pub(crate) fn judge(url: &SecretUrl, outcome: Result<Reply, HttpError>, error_at
     })
 }
 
-/// Whether a service's own answer says that it took the message: `taken` reads it from the JSON body (`Null` where that is none).
+/// Whether a service's own answer says that it took the message: `taken` reads it from the JSON body (`Null` if the body is not JSON).
 ///
 /// # Errors
 /// Passing, since a login page goes away; `service` and what came instead are named.

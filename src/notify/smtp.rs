@@ -36,7 +36,7 @@ pub(super) const AFTER_DATA: Duration = Duration::from_secs(120);
 /// The longest that the parting word may take.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// A server that waits for the message, and whom it would not take.
+/// A server that waits for the message, and the recipients it refused.
 pub(super) struct Ready {
     connection: AsyncSmtpConnection,
     /// Each with the server's words.
@@ -337,7 +337,7 @@ mod tests {
 
     type Told = Arc<Mutex<Vec<String>>>;
 
-    /// Speaks just enough SMTP, and writes down what it is told.
+    /// Speaks just enough SMTP, and records what it gets.
     async fn speak<S: AsyncRead + AsyncWrite + Unpin>(socket: S, script: Script, greet: bool, told: &Told) {
         let mut socket = BufReader::new(socket);
         if greet {

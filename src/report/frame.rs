@@ -23,7 +23,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) ledger: &'a Ledger,
     /// What needs a human here and elsewhere.
     pub(crate) alerts: &'a [Alert],
-    /// What is worth a word.
+    /// The notes.
     pub(crate) problems: &'a [Problem],
     /// When the last whole pass ended, [`Ms`].
     pub(crate) last_pass: Option<Ms>,

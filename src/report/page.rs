@@ -27,7 +27,7 @@ pub(crate) struct Page<'a> {
     pub(crate) ledger: &'a Ledger,
     /// What needs a human here and elsewhere.
     pub(crate) alerts: &'a [Alert],
-    /// What is worth a word.
+    /// The notes.
     pub(crate) problems: &'a [Problem],
     /// What happened, the oldest first.
     pub(crate) scenes: &'a [Scene],

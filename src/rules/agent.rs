@@ -260,7 +260,7 @@ impl From<&str> for NotWritten {
     }
 }
 
-/// Why a store that begins with one is none to its agent.
+/// Why an agent does not accept a store that begins with one.
 pub(crate) const BYTE_ORDER_MARK: &str = "it begins with a byte order mark, which the agents cannot read";
 
 /// What the cause says where a file's mode does not let its own owner read it.

@@ -1,4 +1,4 @@
-//! An alert, and whether a channel is to be told of it now. What a channel was told is remembered per channel, and `decide` names its
+//! An alert, and whether to send it to a channel now. What a channel was told is remembered per channel, and `decide` names its
 //! reason.
 
 use crate::cause::Cause;
@@ -101,7 +101,7 @@ pub struct Told {
     pub(crate) handle: Option<String>,
 }
 
-/// Why a channel is told now.
+/// Why a channel is notified now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Why {
@@ -236,7 +236,7 @@ impl Alert {
     }
 }
 
-/// Why nobody is told of an alert that fires.
+/// Why nobody is notified of a firing alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mute {
@@ -263,7 +263,7 @@ pub(crate) fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: 
     None
 }
 
-/// What is to be done about one alert and one channel.
+/// What to do about one alert and one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Tell it, for this reason.
@@ -274,7 +274,7 @@ pub(crate) enum Decision {
     Settled,
 }
 
-/// Whether a channel is to be told of an alert that is firing.
+/// Whether to notify a channel of a firing alert.
 pub(crate) fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, steps: &[Ms], now: Ms) -> Decision {
     match (due(alert, told, steps, now), mute) {
         (None, _) => Decision::Settled,

@@ -114,7 +114,7 @@ fn login_kind(login: &LoginView, fault: Option<Fault>) -> &'static str {
     }
 }
 
-/// What a token outside any store looks like, where it is none.
+/// What is wrong with a token outside any store.
 fn token_flaw(grant: &Grant) -> Option<String> {
     let access = grant.access.as_ref()?.expose();
     shape::flaw("anthropic", KeptAs::Token, access).map(|flaw| flaw.words().to_owned())
@@ -130,7 +130,7 @@ pub(super) const BYTE_ORDER_MARK: &str = "byte_order_mark";
 pub(super) const FOREIGN_OWNER: &str = "foreign_owner";
 /// An end that was written down in seconds.
 pub(super) const SECONDS: &str = "expires_in_seconds";
-/// What stands in an API key's place is none.
+/// The value of an API key is not an API key.
 pub(super) const NO_KEY: &str = "no_key";
 /// A file of this user's that its mode does not let this user read.
 pub(super) const NOT_READABLE: &str = "not_readable";

@@ -20,7 +20,7 @@ const CLOCK_WINDOW: Ms = DAY;
 /// The server may end a login up to three days before `refreshTokenExpiresAt` (claude-swap#347).
 pub(crate) const DEADLINE_SLACK: Ms = 3 * DAY;
 
-/// 2025-01-01: a deadline before Claude Code had deadlines is none.
+/// 2025-01-01: Claude Code had no deadlines before that, so an earlier one is not one.
 const EARLIEST_DEADLINE: Ms = 1_735_689_600_000;
 
 /// The raw clock of a profile, exactly as `models status` of clawdbot 2026.1.24-3 computes it.
@@ -41,7 +41,7 @@ pub(crate) fn clock(credential: &Credential, now: Ms) -> Health {
 /// A verdict on a login or a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// How it fares.
+    /// Its health.
     pub health: Health,
     /// Why.
     pub reason: Option<Reason>,

@@ -525,7 +525,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 Else("none", "\"~/.config/nolapse/alertmanager-authorization\""),
                 "the Authorization header",
             ),
-            // shorter, and an alert ends at the receiver before it is told of again
+            // shorter, and an alert would end at the receiver before it is sent again
             key(
                 "hold",
                 Span(HOUR, 365 * DAY),

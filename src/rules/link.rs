@@ -1,4 +1,4 @@
-//! What is remembered of a link between OpenClaw's agents and a login, and what is told of it.
+//! What is remembered about a link between OpenClaw's agents and a login, and the alerts about it.
 
 use super::alert::Alert;
 use super::openclaw::Reloaded;
@@ -20,7 +20,7 @@ pub(crate) struct Link {
     /// A copy of the config as it was before is kept.
     #[serde(default)]
     pub(crate) before: bool,
-    /// The access token that the gateway was told of last, by a reload or a try of one.
+    /// The last access token that the gateway was asked to load, whether or not that worked.
     #[serde(default)]
     pub(crate) reloaded: Option<Fingerprint>,
     /// What went wrong with that.
@@ -47,7 +47,7 @@ pub(crate) struct Trouble {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
-    /// It was not told of the new token.
+    /// It was not asked to load the new token.
     #[default]
     NotTold,
     /// It was, and has warnings.
@@ -76,7 +76,7 @@ pub(crate) const RELOAD_FAILED: &str = "reload_failed";
 pub(crate) const RELOAD_WARNINGS: &str = "reload_warnings";
 pub(crate) const RESTART_GATEWAY: &str = "restart_gateway";
 
-/// An alert for each gateway that was not told of a new token, or not well. That one must be restarted is told once, as info, and is a
+/// An alert for each gateway that did not load a new token, or not cleanly. That one must be restarted is sent once, as info, and is a
 /// warning when that was not done by the next token.
 pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
     let one = |(dir, link): (&String, &Link)| {

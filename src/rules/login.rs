@@ -27,7 +27,7 @@ pub struct Place {
     pub id: String,
     /// Claude Code's directory D.
     pub dir: PathBuf,
-    /// Named by the configuration, so that its absence is worth a word.
+    /// Named by the configuration, so its absence is reported.
     pub configured: bool,
     /// The agents (globs) that get this login; `None`: those that no other login names, if this is the first.
     pub agents: Option<Vec<glob::Pattern>>,
@@ -83,7 +83,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Whether a token in Claude Code's settings is used before this login, and nothing says that it is none.
+    /// Whether a token in Claude Code's settings is used before this login, and nothing says that it is not a token.
     pub(crate) fn settings_token(&self) -> bool {
         let before = format!("{TOKEN_VAR} in ");
         let simple = self.shadowed_by.iter().any(|name| name.starts_with(SIMPLE));
@@ -91,7 +91,7 @@ impl Login {
         !simple && self.shadowed_by.iter().any(token)
     }
 
-    /// Whether Claude Code is told to use something else than any login, so that this one is not asked for anything.
+    /// Whether Claude Code is set up to use something other than a login, so that this one is never used.
     pub(crate) fn set_aside(&self) -> bool {
         let instead = |name: &String| {
             name.starts_with("CLAUDE_CODE_USE_")
@@ -205,7 +205,7 @@ pub(crate) struct SetupToken {
     pub(crate) issued_at: Ms,
     /// [`Ms`].
     pub(crate) expires_at: Ms,
-    /// Where it was put, if not into agents' stores, so that its end is told of while it is there.
+    /// Where it was put, if not into agents' stores, so that its end is announced as long as it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kept: Option<Kept>,
 }

@@ -33,7 +33,7 @@ pub struct Ledger {
     /// Refresh tokens that were used up, and until when each one's login could live, [`Ms`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) spent: BTreeMap<Fingerprint, Ms>,
-    /// Logins that were brought up to date from an agent's copy, by login id, while that is still worth a word.
+    /// Logins that were brought up to date from an agent's copy, by login id, for as long as that is news.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) healed: BTreeMap<String, Healed>,
     /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
@@ -63,7 +63,7 @@ pub struct Ledger {
     /// OpenClaws whose agents refer to a login, by their state directory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) openclaw: BTreeMap<String, Link>,
-    /// What fails at every pass, as it was noted in the history last: by what and whom.
+    /// What fails at every pass, as the history last noted it, by what fails and for whom.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) stuck: BTreeMap<String, String>,
     /// Counts up, so that event ids differ within a millisecond.
@@ -103,7 +103,7 @@ pub(crate) struct Deliveries {
 }
 
 /// How whole passes went, in a small file of its own: the ledger is written only where something changed. A pass is good if it
-/// could do its work and tell whom it had to; what it found is another matter.
+/// could do its work and deliver its alerts, whatever it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Passes {
@@ -202,7 +202,7 @@ impl AlertMemory {
 pub struct Outgoing {
     /// The channel's name.
     pub channel: String,
-    /// What is told.
+    /// What is sent.
     pub event: Event,
     /// What will be remembered once it was delivered.
     pub told: Told,
@@ -218,7 +218,7 @@ pub struct Outgoing {
     /// Why the last try failed; no secrets.
     #[serde(default)]
     pub(crate) last_error: Option<String>,
-    /// That it is told in a digest alone: there were too many at once.
+    /// That it is sent only as part of a digest: there were too many at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) brief: bool,
     /// The events that this one is the digest of; never in the ledger itself.

@@ -26,7 +26,7 @@ const HEALTHS: [Health; 5] = [
     Health::Missing,
 ];
 
-/// What is told.
+/// What the page reports.
 pub(crate) struct Facts<'a> {
     /// Our version.
     pub(crate) version: &'a str,
@@ -401,7 +401,7 @@ fn remotes(page: &mut Page, facts: &Facts<'_>) {
 struct Page(String);
 
 impl Page {
-    /// What the samples of `name` mean. Said even where there are none.
+    /// What the samples of `name` mean. Printed even if there are none.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP nolapse_{name} {help}\n# TYPE nolapse_{name} {kind}");
     }

@@ -1,4 +1,4 @@
-//! What is to be written into a store, if anything.
+//! What to write into a store, if anything.
 //!
 //! Asked once to plan and again under the store's lock. The source of truth is the login; the rules that keep a pass from
 //! doing harm come first.
@@ -277,7 +277,7 @@ pub(crate) fn offer(login: &LoginView) -> Option<Offer<'_>> {
     (!grant.blanked && !put_back).then(|| Offer::of(grant)).flatten()
 }
 
-/// What is to be done to one agent's store.
+/// What to do with one agent's store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     /// The changes.

@@ -81,10 +81,10 @@ pub(crate) enum Stage {
     Running {
         /// Its process id.
         pid: u32,
-        /// When it started, in the kernel's ticks since the boot, where that is told.
+        /// When it started, in the kernel's ticks since boot, if known.
         #[serde(default)]
         start: Option<u64>,
-        /// The boot, where that is told.
+        /// The id of the boot, if known.
         #[serde(default)]
         boot: Option<String>,
         /// When, [`Ms`].

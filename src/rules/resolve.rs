@@ -60,7 +60,7 @@ pub(crate) enum Unread {
     Outside,
     /// It has no `type`.
     NoType,
-    /// Its `type` is none that agents know.
+    /// Agents do not know its `type`.
     UnknownType,
     /// It has no `provider`.
     NoProvider,

@@ -34,7 +34,7 @@ fn anthropic(provider: &str) -> bool {
     provider.eq_ignore_ascii_case("anthropic") || provider.eq_ignore_ascii_case("claude-cli")
 }
 
-/// Why this is no secret that its provider could have issued, if it is none.
+/// Why its provider cannot have issued this secret, if so.
 pub(crate) fn flaw(provider: &str, kept_as: KeptAs, text: &str) -> Option<Flaw> {
     let text = text.trim();
     // what is whole and of the right kind is the usual case, and there may be thousands

@@ -1,6 +1,6 @@
 //! The history as a story: what belongs to one cause reads together, in plain sentences.
 //!
-//! An alert and who was told of it are one scene, and so are a renewal and the stores it reached. Times stay in order.
+//! An alert and who was notified of it are one scene, and so are a renewal and the stores it reached. Times stay in order.
 
 use super::wording::span;
 use crate::layout::list;
@@ -31,7 +31,7 @@ pub(crate) enum Mark {
     Fine,
     /// Work that went well.
     Done,
-    /// Somebody was told of something that had happened before.
+    /// Somebody was notified of something that had happened earlier.
     Told,
     /// A person did something.
     Hand,

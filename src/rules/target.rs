@@ -35,12 +35,12 @@ pub(crate) enum Access {
     NotOurs,
 }
 
-/// A file that is to be replaced, as it was found.
+/// A file that will be replaced, as it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// What is there.
     pub(crate) kind: Kind,
-    /// The file itself; [`Access::Writable`] where there is none.
+    /// The file itself; [`Access::Writable`] if it does not exist.
     pub(crate) file: Access,
     /// The directory that it is in.
     pub(crate) dir: Access,

@@ -21,7 +21,7 @@ pub struct View {
     pub agents: Vec<AgentView>,
     /// The products' state directories.
     pub state_dirs: Vec<StateDir>,
-    /// What could not be understood, or is worth a word.
+    /// What could not be understood, or deserves a note.
     pub problems: Vec<Problem>,
     /// Every place that was looked at.
     pub looked_at: Vec<PathBuf>,

@@ -263,7 +263,7 @@ pub(crate) fn read(place: &Place) -> (State, Option<Meta>) {
     }
 }
 
-/// The directory or file of a login that belongs to another user, the outer one first, and to whom. Nobody is another to root.
+/// The directory or file of a login that belongs to another user, the outer one first, and to whom. For root no user counts as another.
 pub(crate) fn foreign_owner(place: &Place) -> Option<(PathBuf, u32)> {
     let paths = [place.dir.clone(), place.file()];
     paths.into_iter().find_map(|path| {

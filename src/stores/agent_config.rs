@@ -574,7 +574,7 @@ fn secrets(node: &Node, env: &dyn Fn(&str) -> Option<String>) -> Vec<SecretSourc
     providers.iter().filter_map(one).collect()
 }
 
-/// A text with its variables filled in; `None` where it is none, or names what is not set.
+/// A text with its variables filled in; `None` if it is not a text, or names a variable that is not set.
 fn filled(node: Option<&Node>, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     substitute(node?.text()?, env).ok()
 }

@@ -117,7 +117,7 @@ fn looks_like_entry(value: Loose<'_>) -> bool {
     fields.get("type").is_some() || SECRET_NAMES.iter().any(|name| fields.get(name).is_some())
 }
 
-/// Why an entry in `profiles` is none to its agent.
+/// Why an agent does not accept an entry in `profiles` as a profile.
 pub(crate) fn unread(id: &str, fields: &Fields<'_>) -> Option<Ignored> {
     let text = |key: &str| fields.get(key).and_then(|value| value.str());
     let why = match text("type").as_deref() {

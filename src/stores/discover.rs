@@ -915,7 +915,7 @@ mod tests {
                 vec![],
                 vec!["main=main/agent", "w=w/agent"],
             ),
-            // moved by the config: the folder it left is nobody's
+            // moved by the config: nobody uses the folder it left
             (
                 "{agents: {list: [{id: 'w', agentDir: '$HOME/.clawdbot/agents/new'}]}}",
                 vec!["agents/w/agent/"],

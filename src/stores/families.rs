@@ -231,7 +231,7 @@ pub(crate) fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result
         Generation::Json(LockKind::File) => {}
         other => store_lock(other).map(drop)?,
     }
-    // from both sides of the change (2026.4.15 has it as well): the outer lock is none too many for the older
+    // from both sides of the change (2026.4.15 has it as well): the outer lock does no harm to the older
     if signs.auth_state {
         return Ok(RefreshLocks::GrantThenStore);
     }

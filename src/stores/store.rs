@@ -185,7 +185,7 @@ fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
     })
 }
 
-/// How an entry holds its secret. Programs write `oauth` entries whole, so that only what is none at all is told of them.
+/// How an entry holds its secret. Programs write `oauth` entries whole, so that only what is no secret at all is reported for them.
 fn held(fields: &Fields<'_>, provider: &str, credential: &Credential) -> Held {
     let (key, reference, kept_as) = match credential {
         Credential::ApiKey => ("key", "keyRef", KeptAs::ApiKey),

@@ -20,7 +20,7 @@ pub(in super::super) struct SetArgs {
 /// A key, where it stands.
 struct Found<'k> {
     at: At<'k>,
-    /// Of whom its secret is.
+    /// Whose secret it is.
     name: &'k str,
     key: &'k str,
     keys: Vec<Key>,

@@ -38,7 +38,7 @@ pub(crate) struct Agents {
     pub(crate) copies: Vec<CopyFact>,
     /// What `sync` would write.
     pub(crate) behind: Vec<Behind>,
-    /// The `openclaw` that is run for stores in SQLite: path, version, Node.js; or why there is none, and what to do. `None` where no
+    /// The `openclaw` that is run for stores in SQLite: path, version, Node.js; or why none can be run, and what to do. `None` where no
     /// agent keeps such a store.
     pub(crate) openclaw: Option<Result<String, (String, String)>>,
 }

@@ -52,7 +52,7 @@ pub(crate) struct StateFact {
     pub(crate) fences: Vec<String>,
 }
 
-/// Less room than this is none: a ledger and a login do not fit, in bytes.
+/// With fewer bytes than this the disk counts as full: a ledger and a login do not fit.
 const NO_ROOM: u64 = 64 << 10;
 
 /// Less room than this is soon none, in bytes.

@@ -101,14 +101,14 @@ pub(crate) enum Fix {
     Mode {
         /// Of this file or directory of ours.
         path: PathBuf,
-        /// What is left at the most.
+        /// The permissions that stay, at most.
         mode: u32,
     },
     /// Removes a lock whose holder died, if it still is one.
     Lock {
         /// The lock.
         path: PathBuf,
-        /// A directory not touched for this long is nobody's.
+        /// A directory that was not touched for this long is stale.
         stale_after: Duration,
     },
     /// Brings a store or login up to date, as `nolapse sync` does: by its rules, under its locks.

@@ -12,7 +12,7 @@ use std::path::Path;
 pub(crate) struct Judged {
     /// There is neither a login nor a profile nor a key.
     pub(crate) nothing: bool,
-    /// What a look found worth a word.
+    /// What a look noted.
     pub(crate) problems: Vec<Problem>,
     /// What needs a human, in words.
     pub(crate) alerts: Vec<(Alert, Words)>,

@@ -31,7 +31,7 @@ pub(crate) struct LockFact {
     pub(crate) touched: Ms,
     /// Nobody holds it any more.
     pub(crate) stale: bool,
-    /// After how long without a touch a directory is nobody's.
+    /// A directory that was not touched for this long is stale.
     pub(crate) limit: Duration,
     /// The process that it, or the record beside it, names; whether that lives; and its name.
     pub(crate) pid: Option<(u32, bool, Option<String>)>,

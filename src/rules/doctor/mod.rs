@@ -75,7 +75,7 @@ const JUDGES: [Judge; 10] = [
     clock::judge,
 ];
 
-/// What to say of a group in which nothing was found; `None` where there is none of it.
+/// What to say about a group in which nothing was found; `None` if there was nothing to look at.
 type Checked = fn(&Facts) -> Option<String>;
 
 const CHECKED: [(Group, Checked); 9] = [

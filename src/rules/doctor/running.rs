@@ -16,7 +16,7 @@ pub(crate) struct RunningFact {
     pub(crate) daemons: Vec<u32>,
     /// When the last whole pass ended, [`Ms`].
     pub(crate) last_pass: Option<Ms>,
-    /// And the last one that could do its work and tell whom it had to, [`Ms`].
+    /// And the last one that could do its work and deliver its alerts, [`Ms`].
     pub(crate) last_good: Option<Ms>,
     /// The last upgrade, where there was one.
     pub(crate) upgrade: Option<Upgrade>,
@@ -38,7 +38,7 @@ pub(crate) struct RunningFact {
     pub(crate) cli: Option<Result<String, Problem>>,
 }
 
-/// How Termux:API fares.
+/// Whether Termux:API works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TermuxApi {
     /// It answers.
@@ -120,7 +120,7 @@ pub(super) fn checked(facts: &Facts) -> Option<String> {
     Some(how.join(", "))
 }
 
-/// Passes are this far apart at the most where a timer or the daemon makes them; Android grants its jobs when it likes.
+/// Passes by a timer or the daemon are at most this far apart; Android runs its jobs when it likes.
 pub(crate) fn patience(termux: bool) -> Ms {
     if termux { 6 * HOUR } else { 2 * HOUR }
 }
