@@ -85,7 +85,7 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
             continue;
         }
         match write_store(ctx, ledger, view, agent, Duration::ZERO).await {
-            // somebody works on it: the others first
+            // another program is working on it: the others first
             Err(Refused::Busy) => waiting.push(agent),
             other => done.extend(report(ctx, agent, other)),
         }
@@ -316,7 +316,7 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
     if !look::profiles_again(agent).contains(copy) {
         return Err("the copy was changed meanwhile".into());
     }
-    // what we knew of the login must still be so: either its tokens have not changed, or it was blanked meanwhile
+    // what we knew about the login must still hold: its tokens have not changed, or it was blanked meanwhile
     let (state, _) = claude::read(place);
     let login::State::SignedIn(now) = &state else {
         return Err("the login is gone".into());
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), login("R1"));
 
         std::fs::write(&store, copy("R2")).unwrap();
-        // somebody signed in anew meanwhile, or renewed without a new refresh token
+        // somebody signed in again meanwhile, or renewed without a new refresh token
         let signed_in = login("R9");
         let renewed = login("R1").replace(&(NOW + 1000).to_string(), &(NOW + 9000).to_string());
         let newer = renewed.replace(&(NOW + 9000).to_string(), &(NOW + 9001).to_string());

@@ -362,7 +362,7 @@ fn longest(ctx: &Ctx, grants: usize) -> Duration {
     PASS + grant.saturating_mul(grants) + Duration::from_millis(asked.unsigned_abs())
 }
 
-/// Reads the configuration anew.
+/// Reads the configuration again.
 fn reload(load: &dyn Fn() -> Result<Ctx, String>) -> Result<Ctx, String> {
     let fresh = load().and_then(|fresh| schedule::next(&fresh.config.daemon.schedule).map(|_| fresh));
     match &fresh {

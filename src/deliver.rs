@@ -18,11 +18,11 @@ use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a leased delivery is left alone: longer than twice the longest timeout that a channel may have, and than a mail server
+/// How long a lease on a delivery lasts: longer than twice the longest timeout that a channel may have, and than a mail server
 /// may take for its answer beside that.
 const LEASE: Ms = 7 * MINUTE;
 
-/// An event that no channel accepted for this long is given up; what still fires is then told as if for the first time.
+/// An event that no channel accepted for this long is given up; what still fires is then sent as if for the first time.
 const GIVE_UP: Ms = 7 * DAY;
 
 /// Decides what to send each channel about these alerts and those that have ended, and puts it into the outbox.
@@ -119,7 +119,7 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
     }
 }
 
-/// Forgets an alert, and tells that it is over to those who were told, or may have been, that it fires; muted or not: it
+/// Forgets an alert, and sends its recovery to everybody who was, or may have been, notified of it; muted or not: it
 /// closes what was opened.
 fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now: Ms) {
     let Some(memory) = ledger.alerts.remove(id) else {

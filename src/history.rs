@@ -45,7 +45,7 @@ pub(crate) fn append(state_dir: &Path, entries: &[Entry]) -> io::Result<()> {
     files::append(&path, &lines)
 }
 
-/// [`append`]; that it could not be done is said in the log and stops nothing.
+/// [`append`]; a failure is logged and stops nothing.
 pub(crate) fn note(state_dir: &Path, entries: &[Entry]) {
     if let Err(error) = append(state_dir, entries) {
         tracing::warn!("history: {}", files::io_words(&error));

@@ -44,12 +44,12 @@ pub(crate) struct Loaded {
     pub(crate) newer: bool,
 }
 
-/// Where it lies in the state directory.
+/// Its place in the state directory.
 pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("ledger.json")
 }
 
-/// Reads the ledger and changes nothing. One that cannot be read is reported and taken for empty; [`set_aside`] keeps it.
+/// Reads the ledger and changes nothing. One that cannot be read is reported and treated as empty; [`set_aside`] keeps it.
 pub(crate) fn load(state_dir: &Path) -> Loaded {
     let path = path(state_dir);
     // what was posted must be known even where the ledger is lost: asked only then
@@ -146,7 +146,7 @@ pub(crate) fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
 }
 
 /// Changes what is remembered, outside a pass's own work and under the lock of passes, which is waited for that long. A ledger that
-/// cannot be read is set aside and that is said, as a pass does it.
+/// cannot be read is set aside and reported, as a pass does it.
 ///
 /// # Errors
 /// A pass that runs for longer, and what the system refuses; what was remembered is still there then.

@@ -45,7 +45,7 @@ pub(crate) struct SignIn {
 }
 
 impl SignIn {
-    /// The sign-in of `login` in the place of the notification of `alert`.
+    /// The sign-in for `login`, replacing the notification of `alert`.
     pub(crate) fn new(host: &Host, alert: &str, login: &str) -> Self {
         Self {
             id: format!("nolapse-{}", text::key(&host.name, alert)),

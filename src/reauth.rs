@@ -4,7 +4,7 @@
 //! Observed on `@anthropic-ai/claude-code` 2.1.330. `claude auth login --claudeai` works over pipes and ignores the end of its
 //! input; `claude setup-token` draws a full screen, wraps its token to the width, saves nothing and exits 0 even when it was
 //! refused, so only the token itself is success. Until a code was typed, ending the program harms nothing; afterwards it is
-//! left alone for at least a minute, since it may be between the exchange and its save.
+//! not touched for at least a minute, since it may be between the exchange and its save.
 
 use crate::by_hand::{SETUP_LIFE, SETUP_PREFIX};
 use crate::edge::session::{Event, Link, Screen, Session, Spec};
@@ -65,7 +65,7 @@ const STILL: Duration = Duration::from_millis(500);
 /// The CLI complains of an incomplete code at once; a slow phone takes a moment.
 const COMPLAINT: Duration = Duration::from_secs(3);
 
-/// The full-screen form reads keys: what comes with Enter in one piece is taken for a paste.
+/// The full-screen form reads keys: text that arrives in one piece with Enter counts as a paste.
 const BEFORE_ENTER: Duration = Duration::from_millis(400);
 
 /// What the person sees on the way.
@@ -506,7 +506,7 @@ fn token_in(lines: &[String]) -> Option<String> {
     })
 }
 
-/// `Your OAuth token (valid for 1 year):`, a year where it is not said, [`Ms`].
+/// `Your OAuth token (valid for 1 year):`, a year if it does not say, [`Ms`].
 fn granted(lines: &[String]) -> Ms {
     let said = lines.iter().map(|line| squeezed(line)).find_map(|line| {
         let rest = line.split_once("validfor")?.1.to_owned();
@@ -525,7 +525,7 @@ fn granted(lines: &[String]) -> Ms {
     said.unwrap_or(SETUP_LIFE)
 }
 
-/// The line in which the CLI says that it was refused, fit to be shown.
+/// The line in which the CLI says that the code was refused, safe to show.
 fn refusal(screen: &Screen) -> Option<String> {
     const SIGNS: [&str; 3] = ["oautherror", "couldn'tlogin", "loginfailed"];
     let line = screen

@@ -154,7 +154,7 @@ impl<'a> Draft<'a> {
             secrets: Vec::new(),
             removed: Vec::new(),
         };
-        // what is wrong already is said before anybody is asked for anything
+        // report what is wrong already before asking for anything
         draft.config()?;
         Ok(draft)
     }

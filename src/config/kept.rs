@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Where it lies in the state directory.
+/// Its place in the state directory.
 pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("config.kept.toml")
 }

@@ -74,7 +74,7 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
 }
 
 /// Whom Claude Code's record beside its lock names, whether that lives, and its name. The record has the process's start and the
-/// namespace that its number belongs to (2.1.330), so that another process of the same number is not taken for it.
+/// namespace that its number belongs to (2.1.330), so that another process with the same id is not mistaken for it.
 fn recorded(record: &Path) -> Option<(u32, bool, Option<String>)> {
     let bytes = files::read(record).ok()?.bytes;
     let pid = pid(&bytes)?;

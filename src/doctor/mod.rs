@@ -112,7 +112,7 @@ fn spot(ctx: &Ctx, path: &Path) -> Spot {
     }
 }
 
-/// The logins that lie in a directory of Claude Code's.
+/// The logins that are kept in a directory of Claude Code's.
 fn stored(view: &View) -> impl Iterator<Item = &LoginView> {
     view.logins.iter().filter(|login| login.login.source != Source::Env)
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(crate) enum Repaired {
     /// It was done.
     Done,
-    /// It was left alone, and why.
+    /// It was not repaired, and why.
     Left(String),
 }
 

@@ -1,4 +1,4 @@
-//! The ways in which nolapse is made to run by itself, and whether the platform says that they are switched on.
+//! The ways in which nolapse runs automatically, and whether the platform says that they are switched on.
 
 use super::{PATIENCE, spot};
 use crate::ctx::Ctx;

@@ -15,7 +15,7 @@ pub(crate) const LIMIT: u64 = 4 << 20;
 pub(crate) struct Snapshot {
     /// The content.
     pub(crate) bytes: Vec<u8>,
-    /// What `stat` said of the opened file.
+    /// What `stat` says about the opened file.
     pub(crate) meta: Meta,
 }
 
@@ -487,7 +487,7 @@ fn temp_path(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Puts `bytes` in the place of `path` in one step and with this mode, whatever the umask; a link is replaced, not followed.
+/// Replaces `path` by `bytes` in one step and with this mode, whatever the umask; a link is replaced, not followed.
 /// For what other programs read and the next pass writes again: not durable. The caller holds no lock of its own: the temp
 /// file itself is locked, so that two writers do not mix and the next one takes over what a killed one left.
 ///

@@ -70,7 +70,7 @@ fn existing(path: &Path) -> Option<fs::Metadata> {
     path.ancestors().find_map(|path| fs::metadata(path).ok())
 }
 
-/// The first step on the way to `home` that somebody else than root could turn elsewhere: a link or directory of another user, or a
+/// The first step on the way to `home` that somebody other than root could redirect: a link or directory of another user, or a
 /// directory that others can write without the sticky bit. In a sticky one (`/tmp`) an entry of root's stays root's.
 fn open_above(home: &Path) -> Option<PathBuf> {
     let real = files::real(home);

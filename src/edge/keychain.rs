@@ -18,7 +18,7 @@ pub(crate) enum Item {
     Failed,
 }
 
-/// `security` asks the user in a window where it may not answer by itself, and waits: not longer than this.
+/// Where it may not answer by itself, `security` asks the user in a window; this is how long to wait for that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks for the generic password `service` of `account`.

@@ -1,4 +1,4 @@
-//! A listener on this host alone, for who collects metrics: one small request a connection, answered from what lies ready.
+//! A listener on this host alone, for metrics collectors: one small request per connection, answered from prepared pages.
 //!
 //! It costs nothing at rest: no timer runs while nobody is connected. Every connection has a deadline, its request a limit,
 //! and there are only so many at a time, so that nobody can hold up the passes in the same thread or fill the memory. The oldest
@@ -53,7 +53,7 @@ impl Response {
     }
 }
 
-/// What lies at a path; `None` for nothing.
+/// The page at a path, if there is one.
 pub(crate) type Pages = dyn Fn(&str) -> Option<Response> + Send + Sync;
 
 /// A listener that is bound and not served yet.
@@ -113,7 +113,7 @@ async fn converse(mut stream: TcpStream, clock: Clock, pages: &Pages) -> io::Res
     let reply = match timeout(PATIENCE, read_head(&mut stream, &mut head)).await {
         Ok(read) => {
             read?;
-            // it came and said nothing
+            // it connected and sent nothing
             if head.is_empty() {
                 return Ok(());
             }

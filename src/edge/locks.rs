@@ -13,7 +13,7 @@
 //!
 //! All locks look stale when a machine wakes. So a stale one is watched for one heartbeat of its holders before it is cleared.
 //!
-//! Not guaranteed: between finding a lock stale and removing it, a peer may do the same and lock anew; the algorithm's own
+//! Not guaranteed: between finding a lock stale and removing it, a peer may do the same and take the lock; the algorithm's own
 //! window, a few microseconds wide here. Within nolapse the pass lock closes it.
 
 use super::process::{self, Fate, Identity};
@@ -73,7 +73,7 @@ pub(crate) struct LockGuard {
     identity: (u64, u64),
     touched: Option<SystemTime>,
     taken_over: bool,
-    /// What a file lock holds: an inode alone may come back at once when a file is removed and made anew.
+    /// What a file lock holds: an inode number may be reused at once when a file is removed and created again.
     body: String,
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watc
     }
 }
 
-/// Takes the lock if nobody holds it; `None` if somebody does, or a stale one is still watched.
+/// Takes the lock if nobody holds it; `None` if it is held, or a stale one is still being watched.
 ///
 /// # Errors
 /// What the system refuses.
@@ -159,7 +159,7 @@ impl Watch {
         }
     }
 
-    /// How long it has stood as it stands now. One that moved, or another in its place, begins anew.
+    /// How long it has not changed. For one that changed, or another in its place, this begins at zero.
     fn still_since(&mut self, path: &Path, seen: &Seen) -> Duration {
         let same = |old: &Watched| (old.identity, old.touched) == (seen.identity, seen.touched);
         if let Some(old) = self.0.iter().find(|old| old.path == path && same(old)) {
@@ -183,7 +183,7 @@ pub(crate) enum Cleared {
     Removed,
     /// There was none.
     Gone,
-    /// It is somebody's, or has not been watched for long enough, and was left alone.
+    /// It is held, or was not watched for long enough, and was not removed.
     Busy,
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Re
     match removed {
         Ok(()) => Ok(Cleared::Removed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Cleared::Gone),
-        // somebody was quicker, with a lock of the other kind
+        // another program was quicker, with a lock of the other kind
         Err(error) if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory) => {
             Ok(Cleared::Busy)
         }
@@ -328,7 +328,7 @@ fn what(kind: fs::FileType) -> What {
     }
 }
 
-/// What can be said of who holds a lock.
+/// What is known about the holder of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
     /// It runs.
@@ -337,7 +337,7 @@ enum Holder {
     Gone,
     /// It names no process that can be looked up from here, or one that does not exist here: only its age counts.
     Dated,
-    /// It names nobody, or somebody who was not there when it was made: its maker may be between creating and writing it.
+    /// It names no process, or one that did not exist when it was made: its maker may be between creating and writing it.
     Torn,
 }
 
@@ -551,7 +551,7 @@ impl LockGuard {
     /// so that one which a peer made in the meantime is not written.
     ///
     /// # Errors
-    /// `false` where the lock is no longer ours (somebody found it stale): stop, and write nothing.
+    /// `false` if the lock is no longer ours (another program found it stale): stop, and write nothing.
     pub(crate) fn touch(&mut self) -> bool {
         if !self.is_ours() {
             return false;
@@ -912,7 +912,7 @@ mod tests {
         assert_eq!(leftovers(&lock), [dir.path().join("s.json.lock.77")]);
     }
 
-    /// Many at once make, find stale, clear and let go: what vanishes under a look is no error, and nobody holds it twice.
+    /// Many at once make, find stale, clear and release: what vanishes while being looked at is no error, and nobody holds it twice.
     #[test]
     fn a_lock_that_vanishes_while_it_is_judged_is_no_error() {
         let dir = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ impl Names {
         }
     }
 
-    /// The addresses of a host, with `port`. An address in the place of a name is its own.
+    /// The addresses of a host, with `port`. An address given instead of a name is returned as it is.
     ///
     /// # Errors
     /// No such name, or no answer.

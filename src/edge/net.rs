@@ -1,4 +1,4 @@
-//! Whether somebody listens at the other end. A connection is opened and closed again; nothing is sent.
+//! Whether anything listens at the other end. A connection is opened and closed again; nothing is sent.
 
 use super::files::io_words;
 use super::http::NO_NAME;
@@ -32,7 +32,7 @@ pub(crate) async fn reach(
 
 fn words(error: &io::Error) -> String {
     let text = io_words(error);
-    // getaddrinfo has no kind of its own
+    // getaddrinfo has no error kind of its own
     match text.strip_prefix("failed to lookup address information") {
         Some(_) => NO_NAME.into(),
         None => text,

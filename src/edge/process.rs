@@ -19,7 +19,7 @@ pub(crate) struct Identity {
     pub(crate) namespace: Option<u64>,
 }
 
-/// What can be said of a process that somebody wrote down.
+/// What is known about a recorded process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It runs.

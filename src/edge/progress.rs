@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is over sooner is not worth a line.
+/// What ends sooner gets no line.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often the time in the line moves on.

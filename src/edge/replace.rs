@@ -37,7 +37,7 @@ impl<'a> Over<'a> {
     }
 }
 
-/// Why a file was not replaced; it is then as somebody else left it.
+/// Why a file was not replaced; it is then as the other program left it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotPut {
     /// Somebody else wrote it: plan again from what it is now.
@@ -57,7 +57,7 @@ pub(crate) struct Staged {
     temp: Temp,
 }
 
-/// A file with a name that nobody else has. Its maker holds it locked (`flock`), which tells [`sweep`] that it is alive.
+/// A file with a unique name. Whoever made it keeps it locked (`flock`), which tells [`sweep`] that its maker is alive.
 pub(super) struct Temp {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
@@ -226,7 +226,7 @@ impl Staged {
         Ok(fs::rename(&self.temp.path, &self.target)?)
     }
 
-    /// What was displaced lies at the temp path now: it goes if it is what was planned from, and is put back if it is not.
+    /// The displaced file is at the temp path now: it is removed if the change was planned from it, and put back if not.
     fn exchanged(&self, over: Over<'_>) -> Result<(), NotPut> {
         if stands(&self.temp.path, over) {
             // a file that stays has a temp file's name, and is swept by the next pass
@@ -234,7 +234,7 @@ impl Staged {
             return Ok(());
         }
         for _ in 0..3 {
-            // ours was displaced meanwhile: what stands there now is newer than both
+            // ours was displaced meanwhile: what is there now is newer than both
             if identity(&self.target) != Some(self.temp.identity) {
                 break;
             }
@@ -343,7 +343,7 @@ pub(crate) struct Planned {
     pub(crate) keep: Option<Meta>,
 }
 
-/// How often a change is planned anew where somebody else wrote meanwhile.
+/// How often a change is planned again because another program wrote meanwhile.
 pub(crate) const TRIES: usize = 5;
 
 /// Plans from what the target holds now, writes that, and puts it in place; from the start, a few times, where somebody else wrote

@@ -1,6 +1,6 @@
 //! A live view on a terminal: the alternate screen, drawn without flicker, and the terminal as it was afterwards.
 //!
-//! Only lines that changed are written, in one write within a synchronised update (`?2026`), over what stands there: nothing is
+//! Only lines that changed are written, in one write within a synchronised update (`?2026`), over what is there: nothing is
 //! cleared first. The terminal is put back when the [`Screen`] is dropped and when the process panics; nothing can be done
 //! about SIGKILL.
 
@@ -40,7 +40,7 @@ pub(crate) fn size() -> (usize, usize) {
 /// The terminal, ours until this is dropped.
 pub(crate) struct Screen {
     shown: Vec<String>,
-    /// What stands there is not known: all is drawn.
+    /// What is on the screen is unknown: everything is drawn.
     anew: bool,
 }
 
@@ -81,7 +81,7 @@ impl Screen {
         out.flush()
     }
 
-    /// The size changed, or somebody else wrote: everything is drawn next.
+    /// The size changed, or another program wrote: everything is drawn next.
     pub(crate) fn forget(&mut self) {
         self.anew = true;
     }

@@ -83,7 +83,7 @@ pub(crate) struct Output {
 const LINGER: Duration = Duration::from_millis(200);
 
 /// Runs `spec` in its own process group and waits for its end. If its time is up, or if the returned future is dropped,
-/// the whole group is ended. A helper that outlives a program which ended by itself is left alone.
+/// the whole group is ended. A helper that outlives a program which ended by itself is not touched.
 ///
 /// # Errors
 /// The program could not be started.

@@ -43,7 +43,7 @@ mod alarm {
             Ok(Self(AsyncFd::new(fd)?))
         }
 
-        /// Waits until the wall clock says `at`, or somebody sets the clock. Returns at once where `at` is not within `most` from
+        /// Waits until the wall clock says `at`, or the clock is set. Returns at once where `at` is not within `most` from
         /// now: the clock was set before the alarm could know.
         ///
         /// # Errors
@@ -174,7 +174,7 @@ mod watch {
                 }
             }
             for dir in dirs {
-                // adding again is how a directory that was made anew is found; for the same one it changes nothing
+                // adding again finds a directory that was created again; for the same one it changes nothing
                 match self.inotify.get_ref().watches().add(dir, mask) {
                     Ok(descriptor) => {
                         self.watched.insert(dir.clone(), descriptor);

@@ -1,4 +1,4 @@
-//! OpenClaw's agents whose profiles lie in SQLite: what they share, what each has of its own, and what hangs on a login without
+//! OpenClaw's agents whose profiles are in SQLite: what they share, what each has of its own, and what hangs on a login without
 //! being in any store.
 //!
 //! Source: openclaw 2026.6.6, 2026.7.35, 2026.8.2 and 2026.9.6. Profiles merge by id and the agent's own win. What they share lies in
@@ -188,7 +188,7 @@ pub(super) fn look_at(
     view
 }
 
-/// What an agent sees: the shared profiles, its own in the place of those with the same id, then the rest of its own.
+/// What an agent sees: the shared profiles, its own instead of those with the same id, then the rest of its own.
 fn merged(own: Option<&(Vec<Profile>, Aside)>, base: Option<&(Vec<Profile>, Aside)>) -> (Vec<Profile>, Aside) {
     let none = Default::default();
     let ((own, own_aside), (base, base_aside)) = (own.unwrap_or(&none), base.unwrap_or(&none));

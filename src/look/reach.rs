@@ -1,4 +1,4 @@
-//! What each agent really uses, and what in its store it does not read: the facts for `rules/resolve`, and what is said of them.
+//! What each agent really uses, and what in its store it does not read: the facts for `rules/resolve`, and the notes about them.
 
 use crate::ctx::Ctx;
 use crate::edge::files;

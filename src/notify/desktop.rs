@@ -173,7 +173,7 @@ mod bus {
         }
     }
 
-    /// The first bus that answers; of the last one it is said why not.
+    /// The first bus that answers, or why the last one did not.
     async fn connect(addresses: &[String]) -> Result<(Connection, &str), String> {
         let mut why = NO_BUS.to_owned();
         for address in addresses {

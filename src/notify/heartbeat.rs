@@ -1,5 +1,5 @@
 //! The dead-man switch: a ping after each pass, in the manner of Healthchecks (`URL/start`, `URL`, `URL/fail`, `?rid=`), so
-//! that somebody notices when nolapse itself falls silent. The body, a report of at most 10 kB, is kept by the service.
+//! that you notice when nolapse itself falls silent. The body, a report of at most 10 kB, is kept by the service.
 
 use super::{Receipt, SendCtx, SendError, need_url, reply, scrub};
 use crate::edge::http::{Method, Reply, Request};

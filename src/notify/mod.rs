@@ -123,7 +123,7 @@ pub struct SendCtx<'a> {
 }
 
 impl<'a> SendCtx<'a> {
-    /// To send anew.
+    /// Send again.
     pub(crate) fn new(host: &'a Host, http: &'a Http, now: Ms) -> Self {
         Self {
             host,
@@ -169,7 +169,7 @@ pub enum SendError {
         /// What happened.
         why: String,
     },
-    /// Will not get better by itself: a person must change the configuration.
+    /// Retrying will not help: a person must change the configuration.
     #[error("{why}")]
     Permanent {
         /// What happened.
@@ -535,7 +535,7 @@ impl Channel {
         Event {
             title: text::clean(title.as_ref().unwrap_or(&event.title), false),
             message: text::clean(body.as_ref().unwrap_or(&event.message), true),
-            // a template says all that its author wants said
+            // a template is complete as its author wrote it
             commands: match body {
                 Some(_) => Vec::new(),
                 None => event.commands.iter().map(|c| text::clean(c, false)).collect(),

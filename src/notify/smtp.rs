@@ -1,6 +1,6 @@
 //! One conversation with a mail server (RFC 5321), by lettre's connection.
 //!
-//! Each recipient is asked for by itself: who is refused keeps nobody else from being told, and is named in the message and in the
+//! Each recipient is asked for by itself: a refused one does not keep the others from getting the message, and is named in it and in the
 //! receipt. Once the message is handed over (`DATA`), no answer means that nobody knows whether it was taken: [`SendError::Lost`].
 //!
 //! A certificate given as `ca_file` is a root as any other. Where the server's own certificate is not accepted by the roots, it is
@@ -97,7 +97,7 @@ pub(super) async fn prepare(mail: &Email, env: &BTreeMap<String, String>) -> Res
     }
     if refused.len() == mail.to.len() {
         tokio::time::timeout(PARTING, connection.abort()).await.ok();
-        // one that would take it later is worth the wait
+        // wait for one that would take it later
         let later = errors
             .iter()
             .position(|error| matches!(error, SendError::Passing { .. }));

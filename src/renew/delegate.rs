@@ -4,7 +4,7 @@
 //! from 2.1.181 on. An older CLI refuses the flag or, without it, can exit before it has saved the new tokens (up to 2.1.144);
 //! `auth status`, `agents` and `doctor` start a refresh that they may not finish (anthropics/claude-code#95822), so none of them
 //! is ever run, not even for the version: that is read from the installed package. A CLI in the middle of a refresh loses the
-//! login when it is signalled, so it never is: after our patience it is left alone.
+//! login when it is signalled, so it never is: after our patience it just keeps running.
 
 use super::{Attempt, problem};
 use crate::ctx::Ctx;
@@ -170,7 +170,7 @@ fn environment(ctx: &Ctx, place: &Place) -> Vec<(std::ffi::OsString, std::ffi::O
     let here = DIRS.iter().find_map(|name| ctx.host.var(name));
     match &place.dir_var {
         Some(dir) if here != Some(dir) => env.push(("CLAUDE_CONFIG_DIR".into(), dir.clone())),
-        // the environment's own login: exactly as it stands there
+        // the environment's own login: exactly as it is given there
         _ => pass_on(&mut env, &DIRS),
     }
     env.into_iter()

@@ -119,7 +119,7 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
     if locks.were_taken_over() {
         return Attempt::Not(Not::TakenOver);
     }
-    // everything again: a token that somebody else just saved is adopted
+    // everything again: a token that another program just saved is adopted
     let view = look::look(ctx, ledger);
     let Some((i, login)) = view.logins.iter().enumerate().find(|(_, login)| login.id() == id) else {
         return Attempt::Not(Not::SignedOut);

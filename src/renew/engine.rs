@@ -43,7 +43,7 @@ pub(super) enum Now {
     Holds(Fingerprint, Option<Ms>),
     /// Its tokens were wiped.
     Blank,
-    /// No grant, by somebody's will: signed out, removed, of another kind.
+    /// There is deliberately no grant: signed out, removed, of another kind.
     Gone,
     /// It cannot be read, or not be written by us; why.
     Unreadable(String),
@@ -65,9 +65,9 @@ pub(super) trait Grant {
     async fn save(&self, ready: Ready, locks: &Group, rescue: &Rescue) -> Result<(), SaveError>;
     /// What its place holds now.
     fn now(&self, ctx: &Ctx) -> Now;
-    /// What is said where its place, or ours, cannot be written.
+    /// The message if its place, or ours, cannot be written.
     fn not_writable(&self, what: &str, error: &io::Error) -> Problem;
-    /// What is said where somebody else holds its lock.
+    /// The message if another program holds its lock.
     fn busy(&self) -> Problem;
 }
 
@@ -225,7 +225,7 @@ async fn keep<G: Grant>(ctx: &Ctx, grant: &G, places: Places, rescue: &Rescue, f
     let outcome = match first {
         Ok(()) => there(ctx, grant, rescue),
         Err(SaveError::Changed) => stands(ctx, grant, rescue),
-        // stopped for long, and somebody took the locks: they are taken again, and all is read again
+        // stopped for long, and another program took the locks: they are taken again, and everything is read again
         Err(SaveError::Lost) => {
             drop(places.locks);
             complete(ctx, grant, rescue).await
@@ -320,7 +320,7 @@ fn unreachable<G: Grant>(grant: &G, why: &str) -> Problem {
     )
 }
 
-/// What is said where an answer never came.
+/// The message if no answer came.
 fn unknown<G: Grant>(grant: &G, why: &str) -> Problem {
     problem(
         "unknown_outcome",
@@ -333,7 +333,7 @@ fn unknown<G: Grant>(grant: &G, why: &str) -> Problem {
     )
 }
 
-/// What is said where new tokens lie in `rescue/` only.
+/// The message if new tokens are only in `rescue/`.
 fn save_failed<G: Grant>(grant: &G, why: &str) -> Problem {
     problem(
         "save_failed",
@@ -387,7 +387,7 @@ enum Completed {
     There,
     /// Their place holds them, and may lose them in a power cut; why.
     NotSynced(String),
-    /// Their place holds something newer, or nothing, by somebody's will.
+    /// Their place holds something newer, or was emptied on purpose.
     Superseded,
     /// They still wait, and why.
     Not(String),

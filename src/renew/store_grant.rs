@@ -3,7 +3,7 @@
 //! The [`engine`] does it, the locks are the agents': every JSON generation holds
 //! `<store>.lock` over the exchange, a directory or a file, and openclaw from 2026.4.20 on a lock of the grant around it
 //! ([`families::refresh_lock_target`]). So both are held here, in that order. Where it cannot be told what the agents lock, the
-//! store is left alone.
+//! store is not touched.
 
 use super::engine::{self, Grant, Now, Spend};
 use super::exchange::Exchange;
@@ -344,7 +344,7 @@ fn case<'a>(
     }
 }
 
-/// Keeps why a grant is left alone although it is due, so that the alert of its end can say it.
+/// Keeps why a grant is not renewed although it is due, so that the alert of its end can say it.
 fn remember(ledger: &mut Ledger, key: &str, token: Fingerprint, why: &Not, now: Ms) {
     let Not::OtherLock(_) = why else { return };
     let why = why.words(&|_| String::new());

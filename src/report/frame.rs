@@ -127,7 +127,7 @@ fn footer(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
     vec![dim(&last), dim(&second)]
 }
 
-/// A row with what it is worth when there is no room for all.
+/// A row, and its priority if there is no room for all.
 struct Item {
     line: String,
     /// 0 where it is fine, 1 where it is about to need a person, 2 where it does.
@@ -237,7 +237,7 @@ fn told(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
             );
         }
     }
-    // what an alert says is not said twice
+    // do not repeat what an alert says
     let known = |problem: &&Problem| {
         let path = problem.path.as_ref().map(|path| scene.ctx.host.tilde(path));
         path.is_some() && scene.alerts.iter().any(|alert| alert.path == path)

@@ -188,7 +188,7 @@ pub(crate) fn parse_version(text: &str) -> Option<Version> {
 }
 
 /// Whether agents of this state directory read Claude Code's file on every start, and make the profile themselves: clawdbot up to
-/// 2026.1.24-3, which a config without a version is taken for.
+/// 2026.1.24-3, which is assumed for a config without a version.
 pub(crate) fn reads_claude(state_dir: &StateDir) -> bool {
     let last = (2026, 1, 24);
     let version = state_dir.version.as_deref();

@@ -203,7 +203,7 @@ fn healed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
 /// The kind of it.
 pub(super) const HEALED: &str = "healed";
 
-/// That an agent renewed a login whose own file cannot be brought up to date: Claude Code goes on with what was used up.
+/// That an agent renewed a login whose own file cannot be brought up to date: Claude Code keeps using the spent token.
 fn unhealed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let logins = view.logins.iter().enumerate();
     let unhealed = logins.filter_map(|(i, login)| Some((i, login, login.unhealed.as_ref()?)));

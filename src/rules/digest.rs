@@ -1,4 +1,4 @@
-//! Many alerts at once as one message: it counts them and names the worst, so that a flood neither drowns a person nor goes unsaid.
+//! Many alerts at once as one message: it counts them and names the worst, so that a flood neither drowns you nor goes unreported.
 
 use crate::types::{Event, Ms, Severity, Status};
 use sha2::{Digest as _, Sha256};

@@ -92,7 +92,7 @@ pub(crate) fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<Log
 }
 
 /// Whether a login with this refresh token is the remembered one. Claude Code never moves `refreshTokenExpiresAt` forward
-/// when it renews (2.1.330), so a later deadline means that somebody signed in anew.
+/// when it renews (2.1.330), so a later deadline means that somebody signed in again.
 fn continues(memory: &LoginMemory, refresh: Option<Fingerprint>, deadline: Option<Ms>) -> bool {
     let Some(refresh) = refresh else {
         return memory.refresh.is_none();

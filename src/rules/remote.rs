@@ -1,4 +1,4 @@
-//! What another host said of itself, or did not say -> alerts. Its words are foreign: bounded, and stripped of controls.
+//! What another host reported, or that it did not -> alerts. Its words are foreign: bounded, and stripped of controls.
 
 use super::alert::Alert;
 use crate::cause::Cause;

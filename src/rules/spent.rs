@@ -3,7 +3,7 @@
 //!
 //! A token counts as used up only on evidence: we renewed it and another one stands in its place, or its login was seen to rotate
 //! with the same deadline. Claude Code never moves that forward when it renews (2.1.330), and a sign-in does; so who switches between
-//! accounts by exchanging the file is not taken for a restore.
+//! accounts by exchanging the file is not mistaken for a restore.
 
 use super::lineage::LoginMemory;
 use crate::secret::Fingerprint;

@@ -28,7 +28,7 @@ pub(crate) struct AgentConfig {
     pub(crate) default_agent: String,
     /// Providers of the default agent's models, primary first, each once; `anthropic` where none is named.
     pub(crate) providers_in_use: Vec<String>,
-    /// The same of an agent that has no models of its own.
+    /// The same for an agent that has no models of its own.
     pub(crate) shared_providers: Vec<String>,
     /// What it says of credentials.
     pub(crate) auth: AuthConfig,
@@ -247,7 +247,7 @@ impl<'de> Visitor<'de> for Seed {
         let mut order = 0usize;
         while let Some(key) = entries.next_key::<String>()? {
             let node = entries.next_value_seed(Seed(self.0 + 1))?;
-            // the last of two equal keys wins, in the place of the first
+            // of two equal keys the last wins, at the position of the first
             let slot = map.entry(key).or_insert((order, Node::Null));
             slot.1 = node;
             order += 1;

@@ -224,7 +224,7 @@ const REFRESH_LOCKS: [RefreshRow; 2] = [
 /// its refresh, since every version holds that one as well.
 ///
 /// # Errors
-/// Why it cannot be told; such grants are left alone.
+/// Why it is not known; such grants are not renewed.
 pub(crate) fn refresh_locks(generation: &Generation, signs: Signs<'_>) -> Result<RefreshLocks, String> {
     match generation {
         Generation::Json(LockKind::Directory) => return Ok(RefreshLocks::Store),

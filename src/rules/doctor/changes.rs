@@ -1,11 +1,11 @@
-//! What an upgrade changed that somebody must know who does not read the changelog. A test wants each of its releases here.
+//! What an upgrade changed that even people who skip the changelog must know. A test wants every release of the changelog here.
 
 use super::super::memory::{Upgrade, release};
 use super::super::wording::span;
 use super::{Facts, Finding, Group, Level};
 use crate::types::{DAY, Ms};
 
-/// For how long it is said.
+/// How long it is news.
 const NEWS: Ms = 14 * DAY;
 
 /// A release that could be upgraded to.

@@ -116,9 +116,9 @@ fn of_problem(facts: &Facts, problem: &Problem) -> Option<Finding> {
 
 fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
     let group = match &alert.id {
-        // said by the problem of the same store
+        // the problem of the same store says so already
         Cause::Store(_) => return None,
-        // said by the problem of the same entries
+        // the problem of the same entries says so already
         Cause::Agent { .. } if alert.kind == "entries_ignored" => return None,
         Cause::Copies(_) | Cause::Profile(_) | Cause::Agent { .. } => Group::Agents,
         Cause::Channel(_) | Cause::Heartbeat | Cause::Config => Group::Telling,
@@ -146,7 +146,7 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
         let same = |problem: &&Problem| {
             problem.path.as_ref() == Some(&login.file.path) && matches!(problem.kind, "unreadable" | "no_scopes")
         };
-        // the cause is said better there
+        // the cause is clearer there
         if alert.kind == "unreadable"
             && let Some(problem) = facts.judged.problems.iter().find(same)
         {

@@ -75,7 +75,7 @@ pub(crate) enum On {
     Yes,
     /// It is not.
     No,
-    /// It was not asked: a file says that it is.
+    /// Nothing was asked, but a file says so.
     Likely,
     /// It could not be told, and why.
     Untold(String),
@@ -183,7 +183,7 @@ fn nobody(running: &RunningFact, now: Ms) -> Option<Finding> {
         );
         return Some(found.advice("run it as that user, without `--home`"));
     }
-    // a way that is off, or does not say, has a finding of its own
+    // one that is off or unknown has a finding of its own
     if !running.ways.is_empty() || runs(&running.ways, &running.daemons) != Runs::ByHand {
         return None;
     }
@@ -462,7 +462,7 @@ mod tests {
         for (found, wanted) in [
             (of(vec![], vec![], None), "not_installed warning"),
             (of(vec![], vec![], Some(3 * HOUR)), "not_installed warning"),
-            // a pass that somebody made by hand is no timer
+            // a pass made by hand is not a timer
             (of(vec![], vec![], Some(0)), "not_installed warning"),
             (of(vec![], vec![], Some(-HOUR)), "not_installed warning"),
             (of(vec![], vec![7], None), ""),
