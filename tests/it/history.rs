@@ -231,17 +231,17 @@ fn the_story_in_the_documentation_is_the_one_that_is_told() {
         &home,
         &text(&chat.channel("chat", "").replace(&chat.url(), "http://127.0.0.1:1/hook")),
     );
-    let good = credentials("1", now() + 8 * HOUR, Some(now() + 20 * DAY));
+    let good = credentials("1", now() + 2 * HOUR, Some(now() + 20 * DAY));
     home.write(".claude-ci/.credentials.json", good.to_string());
     home.write(".openclaw/openclaw.json", r#"{"agents":{"list":[{"id":"ci"}]}}"#);
-    let profiles = json!({"anthropic:claude-cli": token("1", now() + 8 * HOUR)});
+    let profiles = json!({"anthropic:claude-cli": token("1", now() + 2 * HOUR)});
     home.write(
         ".openclaw/agents/ci/agent/auth-profiles.json",
         json!({"version": 1, "profiles": profiles}).to_string(),
     );
     // so that no midnight falls into it
     let hour = now() / HOUR % 24;
-    home.env.insert("TZ".into(), format!("<x>{}", hour - 15));
+    home.env.insert("TZ".into(), format!("<xxx>{}", hour - 15));
     home.run(&["run"]);
     assert!(entries(&home, &[]).is_empty());
 
