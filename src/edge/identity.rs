@@ -21,7 +21,7 @@ pub(crate) struct Became {
 /// Why root may not work in a home.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// It belongs to this user, and the process could not switch to that user.
+    /// It belongs to this user, whom this process could not become.
     NotBecome(u32, io::Error),
     /// It is root's, but this directory or link on the way to it can be changed by others.
     OpenAbove(PathBuf),
@@ -70,7 +70,7 @@ fn existing(path: &Path) -> Option<fs::Metadata> {
     path.ancestors().find_map(|path| fs::metadata(path).ok())
 }
 
-/// The first step on the way to `home` that somebody other than root could redirect: a link or directory of another user, or a
+/// The first step on the way to `home` that somebody else than root could turn elsewhere: a link or directory of another user, or a
 /// directory that others can write without the sticky bit. In a sticky one (`/tmp`) an entry of root's stays root's.
 fn open_above(home: &Path) -> Option<PathBuf> {
     let real = files::real(home);
