@@ -73,7 +73,7 @@ fn existing(path: &Path) -> Option<fs::Metadata> {
 /// The first step on the way to `home` that somebody else than root could turn elsewhere: a link or directory of another user, or a
 /// directory that others can write without the sticky bit. In a sticky one (`/tmp`) an entry of root's stays root's.
 fn open_above(home: &Path) -> Option<PathBuf> {
-    let real = files::real(home);
+    let real = files::real(home).filter(|real| real != home);
     let steps = home
         .ancestors()
         .skip(1)
