@@ -67,8 +67,12 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
             ..Ledger::default()
         }
     };
+    let stand_in = || Ledger {
+        stands_in: true,
+        ..anew()
+    };
     let corrupt = |why: String| Loaded {
-        ledger: anew(),
+        ledger: stand_in(),
         problem: Some(Problem::at(
             "ledger_corrupt",
             &path,
@@ -78,7 +82,7 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
         newer: false,
     };
     let refused = |schema: String| Loaded {
-        ledger: anew(),
+        ledger: stand_in(),
         problem: Some(Problem::at(
             "state_dir",
             &path,
@@ -122,12 +126,14 @@ const LIMIT: u64 = 32 << 20;
 /// How many unreadable ledgers are kept.
 const KEPT: usize = 3;
 
-/// Keeps a ledger that cannot be read under another name, before a new one takes its place; of such, the three newest.
+/// Keeps a ledger that cannot be read under another name, before the one that stands in for it takes its place; of such, the three
+/// newest.
 ///
 /// # Errors
-/// What the system refuses; a ledger must not be saved then.
-pub(crate) fn set_aside(state_dir: &Path, now: Ms) -> io::Result<()> {
+/// What the system refuses; where it is still in its place, [`save`] refuses too.
+pub(crate) fn set_aside(state_dir: &Path, now: Ms, stand_in: &mut Ledger) -> io::Result<()> {
     files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))?;
+    stand_in.stands_in = false;
     let at = |name: &String| {
         name.strip_prefix("ledger.corrupt-")?
             .strip_suffix(".json")?
@@ -163,7 +169,7 @@ pub(crate) async fn change<T>(
         if loaded.newer {
             return Err(io::Error::other(problem.message).into());
         }
-        set_aside(state_dir, now)?;
+        set_aside(state_dir, now, &mut loaded.ledger)?;
         tracing::warn!("{}; hint: {}", problem.message, problem.hint);
     }
     let changed = change(&mut loaded.ledger);
@@ -181,6 +187,9 @@ pub(crate) fn last_pass(state_dir: &Path) -> Option<Ms> {
 /// # Errors
 /// What the system refuses; the old one is then still there.
 pub(crate) fn save(state_dir: &Path, ledger: &Ledger) -> io::Result<()> {
+    if ledger.stands_in {
+        return Err(io::Error::other("the ledger that cannot be read is still in its place"));
+    }
     let path = files::own_target(&path(state_dir))?;
     // in pieces, twice: as a whole it would take as much memory as the ledger
     let write = |to: &mut dyn Write| -> io::Result<()> {
@@ -275,12 +284,20 @@ mod tests {
             let loaded = load(dir.path());
             assert_eq!(loaded.problem.unwrap().kind, "ledger_corrupt");
             assert_eq!(loaded.ledger.events, 0);
+            // it stays until it is kept elsewhere, whoever goes on without it
+            assert!(save(dir.path(), &loaded.ledger).is_err() && save_durably(dir.path(), &loaded.ledger).is_err());
+            assert_eq!(std::fs::read(path(dir.path())).unwrap(), bad.as_bytes());
         }
-        set_aside(dir.path(), 5).unwrap();
+        let mut anew = load(dir.path()).ledger;
+        std::fs::create_dir_all(dir.path().join("ledger.corrupt-5.json/in-the-way")).unwrap();
+        assert!(set_aside(dir.path(), 5, &mut anew).is_err() && save(dir.path(), &anew).is_err());
+        std::fs::remove_dir_all(dir.path().join("ledger.corrupt-5.json")).unwrap();
+        std::fs::remove_file(dir.path().join(FENCES)).unwrap();
+        set_aside(dir.path(), 5, &mut anew).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
         for now in [30, 400, 20] {
             replace::replace(&path(dir.path()), b"{", None).unwrap();
-            set_aside(dir.path(), now).unwrap();
+            set_aside(dir.path(), now, &mut anew).unwrap();
         }
         assert_eq!(
             files::list(dir.path()),
@@ -290,6 +307,8 @@ mod tests {
                 "ledger.corrupt-400.json"
             ]
         );
+        save(dir.path(), &anew).unwrap();
+        assert!(load(dir.path()).problem.is_none());
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl<'a> Pass<'a> {
             if loaded.newer {
                 return Err(problems);
             }
-            if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now()) {
+            if let Err(error) = ledger::set_aside(&ctx.state_dir, ctx.clock.now(), &mut ledger) {
                 problems.push(unusable(ctx, "cannot be written", &error));
             }
         }

@@ -18,6 +18,9 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     pub(crate) schema: String,
+    /// It stands in for one that could not be read and is still in its place: it is written over nothing.
+    #[serde(skip)]
+    pub(crate) stands_in: bool,
     /// By login id.
     #[serde(default)]
     pub(crate) logins: BTreeMap<String, LoginMemory>,
