@@ -9,6 +9,7 @@
 //!
 //! Errors never contain the URL, a header or a body; who calls knows the host and may show `SecretUrl::shown`.
 
+use super::trust::Named;
 use crate::edge::host::Clock;
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{Ms, SECOND};
@@ -41,6 +42,8 @@ pub struct Http {
 
 struct Inner {
     env: BTreeMap<String, String>,
+    /// Trusted beside the roots.
+    named: Vec<CertificateDer<'static>>,
     client: OnceLock<Result<reqwest::Client, String>>,
 }
 
@@ -113,9 +116,27 @@ impl Http {
         Self {
             inner: Arc::new(Inner {
                 env: env.map(|(name, value)| (name.clone(), value.clone())).collect(),
+                named: Vec::new(),
                 client: OnceLock::new(),
             }),
         }
+    }
+
+    /// The same client that also trusts these certificates: as roots, and a server that shows one of them.
+    pub(crate) fn trusting(&self, named: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                env: self.inner.env.clone(),
+                named,
+                client: OnceLock::new(),
+            }),
+        }
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, HttpError> {
+        let inner = &self.inner;
+        let client = inner.client.get_or_init(|| client(&inner.env, &inner.named));
+        client.as_ref().map_err(|why| HttpError::NotSent(why.clone()))
     }
 
     /// Builds the client now, roots and all, so that the next request leaves without delay.
@@ -123,8 +144,7 @@ impl Http {
     /// # Errors
     /// Why no request can be made.
     pub(crate) fn warm(&self) -> Result<(), HttpError> {
-        let client = self.inner.client.get_or_init(|| client(&self.inner.env));
-        client.as_ref().map(drop).map_err(|why| HttpError::NotSent(why.clone()))
+        self.client().map(drop)
     }
 
     /// Sends one request, once: nothing is retried here, and no redirect is followed.
@@ -132,12 +152,7 @@ impl Http {
     /// # Errors
     /// [`HttpError`]; an answer of any status is not an error.
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Reply, HttpError> {
-        let client = self
-            .inner
-            .client
-            .get_or_init(|| client(&self.inner.env))
-            .as_ref()
-            .map_err(|why| HttpError::NotSent(why.clone()))?;
+        let client = self.client()?;
         let mut headers = HeaderMap::new();
         for (name, text) in &request.headers {
             let (text, secret) = match text {
@@ -251,17 +266,27 @@ pub(crate) fn roots(env: &BTreeMap<String, String>) -> Vec<CertificateDer<'stati
     }
 }
 
-fn client(env: &BTreeMap<String, String>) -> Result<reqwest::Client, String> {
+fn client(env: &BTreeMap<String, String>, named: &[CertificateDer<'static>]) -> Result<reqwest::Client, String> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots(env));
     if store.is_empty() {
         store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("tls could not be set up: {error}"))?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+        .map_err(|error| format!("tls could not be set up: {error}"))?;
+    let tls = if named.is_empty() {
+        builder.with_root_certificates(store).with_no_client_auth()
+    } else {
+        store.add_parsable_certificates(named.iter().cloned());
+        let verifier =
+            Named::new(store, named, provider).map_err(|error| format!("tls could not be set up: {error}"))?;
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth()
+    };
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("nolapse/", env!("CARGO_PKG_VERSION")))
@@ -409,10 +434,10 @@ pub(crate) fn tls_words(error: &rustls::Error) -> String {
     let why = match error {
         rustls::Error::InvalidCertificate(bad) => match bad {
             Bad::UnknownIssuer => {
-                "the certificate's issuer is not trusted here (name its root certificate: `SSL_CERT_FILE`, for mail `ca_file`)"
+                "the certificate's issuer is not trusted here (name its root certificate: `SSL_CERT_FILE`, for a channel `ca_file`)"
             }
             Bad::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-                "the certificate is a root and not a server's (name it: `SSL_CERT_FILE`, for mail `ca_file`)"
+                "the certificate is a root and not a server's (name it: `SSL_CERT_FILE`, for a channel `ca_file`)"
             }
             Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired",
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => {

@@ -27,5 +27,6 @@ pub(crate) mod subprocess;
 pub(crate) mod target;
 pub(crate) mod terminal;
 pub(crate) mod termux;
+pub(crate) mod trust;
 pub(crate) mod wake;
 pub(crate) mod whose;

@@ -6,7 +6,6 @@
 //! away.
 
 use super::{Receipt, SendCtx, SendError, smtp};
-use crate::edge::files;
 use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::Secret;
 use crate::table::{ConfigError, Table};
@@ -115,17 +114,7 @@ impl Email {
             login,
             from,
             to,
-            ca_file: match table.path("ca_file")? {
-                Some(path) if !files::is_file(&path) => {
-                    let message = format!("names `{}`, which is no file", path.display());
-                    return Err(table.error(
-                        "ca_file",
-                        message,
-                        "name a certificate in PEM form, or take the key out",
-                    ));
-                }
-                path => path,
-            },
+            ca_file: super::read_ca_file(table)?,
         })
     }
 

@@ -29,11 +29,13 @@ use crate::edge::files;
 use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::edge::progress;
+use crate::edge::trust;
 use crate::rules::alert::Alert;
 use crate::rules::text;
 use crate::secret::SecretUrl;
 use crate::table::{self, ConfigError, Table, nearest};
 use crate::types::{Affected, Event, EventLogin, Ms, SECOND, Severity, Status};
+use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -65,6 +67,8 @@ pub struct Channel {
     pub(crate) body: Option<String>,
     /// The longest that one event may take, [`Ms`].
     pub(crate) timeout: Ms,
+    /// Certificates that the server may have beside those of the roots, PEM; mail has its own.
+    pub(crate) ca_file: Option<PathBuf>,
     /// The rest.
     pub kind: ChannelKind,
 }
@@ -283,8 +287,51 @@ fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
         title: read_template(table, "title")?,
         body: read_template(table, "body")?,
         timeout,
+        ca_file: match has_url(&kind) {
+            true => read_ca_file(table)?,
+            false => None,
+        },
         kind,
     })
+}
+
+/// Whether it is sent to a server by HTTP.
+fn has_url(kind: &ChannelKind) -> bool {
+    match kind {
+        ChannelKind::Webhook(_)
+        | ChannelKind::Slack(_)
+        | ChannelKind::Discord(_)
+        | ChannelKind::Ntfy(_)
+        | ChannelKind::Telegram(_)
+        | ChannelKind::Gotify(_)
+        | ChannelKind::Pagerduty(_)
+        | ChannelKind::Alertmanager(_) => true,
+        ChannelKind::Log(_)
+        | ChannelKind::Desktop(_)
+        | ChannelKind::Termux(_)
+        | ChannelKind::Email(_)
+        | ChannelKind::Command(_) => false,
+    }
+}
+
+/// Reads `ca_file`, which must name certificates.
+fn read_ca_file(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(path) = table.path("ca_file")? else {
+        return Ok(None);
+    };
+    match trust::read(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(why) => Err(table.error(
+            "ca_file",
+            format!("names `{}`: {why}", path.display()),
+            "name a certificate in PEM form, or take the key out",
+        )),
+    }
+}
+
+/// The certificates of `ca_file`, read again: whoever renews them writes the file anew.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SendError> {
+    trust::read(path).map_err(|why| SendError::permanent(format!("`ca_file` {}: {why}", path.display())))
 }
 
 fn read_template(table: &Table<'_>, key: &str) -> Result<Option<String>, ConfigError> {
@@ -370,6 +417,7 @@ pub(crate) fn default_channels(host: &Host) -> Vec<Channel> {
         title: None,
         body: None,
         timeout: TIMEOUT,
+        ca_file: None,
         kind: kind.1,
     }]
 }
@@ -554,6 +602,19 @@ pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result
     let dressed = channel.dress(event);
     let event = &dressed;
     let limit = Duration::from_millis(channel.timeout.unsigned_abs());
+    let own;
+    let trusting;
+    let ctx = match &channel.ca_file {
+        None => ctx,
+        Some(path) => {
+            own = ctx.http.trusting(certificates(path)?);
+            trusting = SendCtx {
+                http: &own,
+                ..ctx.clone()
+            };
+            &trusting
+        }
+    };
     let sending = async {
         match &channel.kind {
             ChannelKind::Log(to) => to.send(event, ctx).await,
@@ -740,8 +801,9 @@ fn scrub(text: &mut String, secrets: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{Answer, Server, channel, channels, event, host, recovered};
+    use super::testing::{Answer, Server, certified, channel, channels, deliver, event, host, recovered, tls_fixture};
     use super::*;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn a_channel_has_sane_defaults_and_slips_are_named() {
@@ -879,6 +941,113 @@ mod tests {
         let mut text = "`https://hooks.slack.com/…` answered 404: canarytoken".to_owned();
         scrub(&mut text, &["https://hooks.slack.com/services/canarytoken"]);
         assert_eq!(text, "`https://hooks.slack.com/…` answered 404: …");
+    }
+
+    /// Answers over TLS with this body, and keeps the lines of the requests.
+    async fn over_tls(certificate: &str, body: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let acceptor = certified(certificate);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap().to_string();
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let heard = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let Ok(mut socket) = acceptor.accept(socket).await else {
+                    continue;
+                };
+                let mut request = Vec::new();
+                let whole = |request: &[u8]| {
+                    let text = String::from_utf8_lossy(request).to_lowercase();
+                    let (head, rest) = text.split_once("\r\n\r\n")?;
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+                    (rest.len() >= length.parse().ok()?).then(|| head.lines().next().unwrap_or_default().to_owned())
+                };
+                while whole(&request).is_none() && socket.read_buf(&mut request).await.unwrap_or(0) > 0 {}
+                heard.lock().unwrap().extend(whole(&request));
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = socket.write_all(answer.as_bytes()).await;
+                let _ = socket.shutdown().await;
+            }
+        });
+        (at, seen)
+    }
+
+    #[tokio::test]
+    async fn a_private_ca_and_a_self_signed_certificate_count_where_ca_file_names_them() {
+        for (keys, body) in [
+            ("type = \"webhook\"", ""),
+            ("type = \"slack\"", "ok"),
+            ("type = \"discord\"", r#"{"id":"1"}"#),
+            ("type = \"ntfy\"\ntopic = \"t\"", r#"{"id":"x","event":"message"}"#),
+            ("type = \"gotify\"\ntoken = \"A\"", r#"{"id":5}"#),
+            (
+                "type = \"telegram\"\ntoken = \"1:x\"\nchat_id = \"5\"",
+                r#"{"ok":true,"result":{"message_id":1}}"#,
+            ),
+            (
+                "type = \"pagerduty\"\nrouting_key = \"R\"",
+                r#"{"status":"success","dedup_key":"x"}"#,
+            ),
+            ("type = \"alertmanager\"", ""),
+        ] {
+            for (certificate, names, trusted) in [
+                ("server", Some("server.pem"), true),
+                ("issued", Some("ca.pem"), true),
+                ("issued", Some("issued.pem"), true),
+                ("server", Some("other.pem"), false),
+                ("issued", Some("server.pem"), false),
+                ("issued", None, false),
+            ] {
+                let (at, seen) = over_tls(certificate, body).await;
+                let ca = names.map(|name| format!("ca_file = \"{}\"", tls_fixture(name).display()));
+                let channel = channel(&format!("{keys}\nurl = \"https://{at}/\"\n{}", ca.unwrap_or_default()));
+                let sent = deliver(&channel, &event()).await;
+                let what = format!("{keys} {certificate} {names:?}: {sent:?}");
+                assert_eq!(
+                    (sent.is_ok(), seen.lock().unwrap().len()),
+                    (trusted, usize::from(trusted)),
+                    "{what}"
+                );
+                if let Err(error) = sent {
+                    assert!(
+                        error.why().contains("certificate") && error.why().contains("`ca_file`"),
+                        "{what}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ca_file_that_is_none_is_said_when_it_is_read_and_when_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let keys = format!(
+            "type = \"webhook\"\nurl = \"https://127.0.0.1:9/\"\nca_file = \"{}\"",
+            path.display()
+        );
+        let read = || channels(&format!("[[channel]]\n{keys}"));
+        for (text, why) in [(None, "no such file"), (Some("none"), "no certificate in PEM form")] {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = read().unwrap_err().to_string();
+            assert!(error.contains("`channel[1].ca_file`") && error.contains(why), "{error}");
+        }
+        std::fs::copy(tls_fixture("server.pem"), &path).unwrap();
+        let channel = read().unwrap().remove(0);
+        std::fs::remove_file(&path).unwrap();
+        let error = deliver(&channel, &event()).await.unwrap_err();
+        assert!(
+            matches!(&error, SendError::Permanent { why } if why.contains("`ca_file`")),
+            "{error:?}"
+        );
+        let error = channels("[[channel]]\ntype = \"command\"\ncommand = [\"true\"]\nca_file = \"/x\"");
+        assert!(error.unwrap_err().to_string().contains("ca_file"));
     }
 
     #[tokio::test]

@@ -9,8 +9,8 @@
 
 use super::SendError;
 use super::email::{Email, Protection};
+use crate::edge::http;
 use crate::edge::names::Names;
-use crate::edge::{files, http};
 use crate::rules::text::{self, Count};
 use lettre::Address;
 use lettre::message::Message;
@@ -20,8 +20,6 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
@@ -185,16 +183,7 @@ fn named(mail: &Email) -> Result<(Vec<Certificate>, Vec<Vec<u8>>), SendError> {
     let Some(path) = &mail.ca_file else {
         return Ok(Default::default());
     };
-    let shown = path.display();
-    let read = files::read(path).map_err(|error| SendError::permanent(format!("`ca_file` {shown}: {error}")))?;
-    let exact: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&read.bytes)
-        .filter_map(|one| Some(one.ok()?.to_vec()))
-        .collect();
-    if exact.is_empty() {
-        return Err(SendError::permanent(format!(
-            "`ca_file` {shown}: not a PEM certificate"
-        )));
-    }
+    let exact: Vec<Vec<u8>> = super::certificates(path)?.into_iter().map(|one| one.to_vec()).collect();
     let roots = exact.iter().filter_map(|one| Certificate::from_der(one.clone()).ok());
     Ok((roots.collect(), exact))
 }
@@ -325,8 +314,7 @@ fn meaning(code: &str, said: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::testing::{CANARY, channel, deliver, event, refused_authority};
-    use std::path::{Path, PathBuf};
+    use crate::notify::testing::{CANARY, certified, channel, deliver, event, refused_authority, tls_fixture};
     use std::sync::{Arc, Mutex};
     use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
@@ -532,27 +520,10 @@ mod tests {
         assert_eq!(error, SendError::passing("no answer within 1 s"));
     }
 
-    fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/tls")
-            .join(name)
-    }
-
-    /// A server with a self-signed certificate that may sign others, as `openssl req -x509` makes it.
-    async fn self_signed(implicit: bool) -> Server {
+    /// A server with a certificate of its own.
+    async fn own_certificate(implicit: bool) -> Server {
         const OFFER: Script = &[("EHLO", "250-hi\r\n250 STARTTLS\r\n")];
-        let chain: Vec<_> = CertificateDer::pem_file_iter(fixture("server.pem"))
-            .unwrap()
-            .flatten()
-            .collect();
-        let key = rustls::pki_types::PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let acceptor = certified("server");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap().to_string();
         let told = Told::default();
@@ -573,10 +544,10 @@ mod tests {
     #[tokio::test]
     async fn a_self_signed_certificate_counts_if_it_is_the_very_one_that_was_named() {
         for implicit in [true, false] {
-            let server = self_signed(implicit).await;
+            let server = own_certificate(implicit).await;
             let tls = if implicit { "implicit" } else { "starttls" };
             let with = |ca: Option<&str>| {
-                let ca = ca.map(|name| format!("ca_file = \"{}\"\n", fixture(name).display()));
+                let ca = ca.map(|name| format!("ca_file = \"{}\"\n", tls_fixture(name).display()));
                 let more = format!("{}tls = \"{tls}\"\nto = [\"a@example.org\"]", ca.unwrap_or_default());
                 channel(&keys(&server.at, &more))
             };

@@ -375,3 +375,26 @@ pub(crate) async fn own_answer_check(keys: impl Fn(&str) -> String, good: &str) 
     let result = deliver(&channel(&keys(&server.authority())), &event()).await;
     assert!(result.is_ok(), "{result:?}");
 }
+
+/// A file of `tests/fixtures/tls`.
+pub(crate) fn tls_fixture(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/tls")
+        .join(name)
+}
+
+/// Speaks TLS with a certificate of the fixtures: `server` is self-signed and may sign others, as `openssl req -x509` makes it, `issued` is
+/// signed by `ca`.
+pub(crate) fn certified(name: &str) -> tokio_rustls::TlsAcceptor {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = CertificateDer::pem_file_iter(tls_fixture(&format!("{name}.pem"))).unwrap();
+    let key = PrivateKeyDer::from_pem_file(tls_fixture(&format!("{name}.key"))).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.flatten().collect(), key)
+        .unwrap();
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}

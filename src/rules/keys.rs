@@ -119,6 +119,13 @@ const fn channel(of_type: &'static str, about: &'static str, keys: &'static [Key
 use Kind::{Bool, Number, Path, Program, Secret, SecretUrl, Span, Spans, Text, Texts, Url, Words};
 use Without::{Default, Else, Needed};
 
+const CA_FILE: Key = key(
+    "ca_file",
+    Path,
+    Else("the system's roots alone", "\"~/.config/nolapse/ca.pem\""),
+    "certificates that are trusted too: roots, or the server's own, PEM",
+);
+
 /// All of them, in the order of the example.
 pub(crate) const SECTIONS: &[Section] = &[
     table(
@@ -363,12 +370,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             ),
             key("from", Text, Needed("\"nolapse <nolapse@example.org>\""), "sender"),
             key("to", Texts, Needed("[\"you@example.org\"]"), "recipients"),
-            key(
-                "ca_file",
-                Path,
-                Else("the system's roots alone", "\"~/.config/nolapse/ca.pem\""),
-                "certificates that are trusted too: roots, or the server's own, PEM",
-            ),
+            CA_FILE,
         ],
     ),
     channel(
@@ -393,6 +395,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 Else("none", "\"~/.config/nolapse/webhook-authorization\""),
                 "the Authorization header",
             ),
+            CA_FILE,
         ],
     ),
     channel(
@@ -408,12 +411,15 @@ pub(crate) const SECTIONS: &[Section] = &[
     channel(
         "slack",
         "Slack, by an incoming webhook.",
-        &[key(
-            "url",
-            SecretUrl,
-            Needed("\"~/.config/nolapse/slack-url\""),
-            "the webhook's URL",
-        )],
+        &[
+            key(
+                "url",
+                SecretUrl,
+                Needed("\"~/.config/nolapse/slack-url\""),
+                "the webhook's URL",
+            ),
+            CA_FILE,
+        ],
     ),
     channel(
         "discord",
@@ -426,6 +432,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 "the webhook's URL",
             ),
             key("username", Text, Default("\"nolapse\""), "the name it posts under"),
+            CA_FILE,
         ],
     ),
     channel(
@@ -451,6 +458,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 Default("true"),
                 "whether a recovery takes the place of its alert's last message (ntfy 2.16)",
             ),
+            CA_FILE,
         ],
     ),
     channel(
@@ -476,6 +484,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 "the topic within a forum group, a number",
             ),
             key("url", Url, Default("\"https://api.telegram.org\""), "the API server"),
+            CA_FILE,
         ],
     ),
     channel(
@@ -489,6 +498,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 Needed("\"~/.config/nolapse/gotify-token\""),
                 "the application's token",
             ),
+            CA_FILE,
         ],
     ),
     channel(
@@ -507,6 +517,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 Default("\"https://events.pagerduty.com\""),
                 "the API server; the EU has its own",
             ),
+            CA_FILE,
         ],
     ),
     channel(
@@ -532,6 +543,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 Default("\"30d\""),
                 "how long a firing alert is held without news",
             ),
+            CA_FILE,
         ],
     ),
     list(

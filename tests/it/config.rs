@@ -82,6 +82,7 @@ pub fn home() -> tempfile::TempDir {
             "telegram-token" => "123456:a1b2c3",
             name if name.ends_with("-url") => "https://example.org/hook",
             "webhook-secret" => "whsec_bm9sYXBzZSBub2xhcHNlIG5vbGFwc2Ugbm9sYXBzZQ==",
+            "ca.pem" => include_str!("../fixtures/tls/ca.pem"),
             _ => "a1b2c3",
         };
         write_private(&dir.join(name), text);

@@ -220,9 +220,13 @@ fn a_host_that_only_watches_is_judged_by_what_it_watches() {
     there.login("there", now() - HOUR);
     fs::write(there.at(".claude/.credentials.json"), "{}").unwrap();
     pass(&here);
-    for args in [&["check"][..], &["status", "--check"]] {
+    for args in [&["check"][..], &["status", "--check"], &["run"]] {
         let ran = here.run(args);
         assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
+        assert!(
+            args == ["status", "--check"] || ran.stdout.contains(" on gw"),
+            "{args:?}: {ran:?}"
+        );
     }
     // without a host to watch there is nothing at all
     here.env
