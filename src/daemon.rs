@@ -53,7 +53,13 @@ const SETTLE: Duration = Duration::from_millis(300);
 const CHANGE_GAP: Ms = 2 * SECOND;
 
 /// Databases that others write to all the time are asked at most this often whether what concerns us has changed.
-const PEEK_GAP: Duration = Duration::from_millis(700);
+const PEEK_GAP: Duration = Duration::from_millis(600);
+
+/// SQLite makes what it has written visible to others right after the write that wakes us.
+const VISIBLE: Duration = Duration::from_millis(20);
+
+// a pass begins within a second after a credential changed in one, however much else is written there
+const _: () = assert!(PEEK_GAP.as_millis() + VISIBLE.as_millis() + SETTLE.as_millis() < 1000);
 
 /// With nothing due at all, a pass every hour all the same.
 const AT_THE_LATEST: Ms = HOUR;
@@ -75,6 +81,7 @@ const PASS: Duration = Duration::from_secs(15 * 60);
 enum Woke {
     Due,
     Changed(Changed),
+    LookAgain,
     Asked(Asked),
     SignOfLife,
     Finished(Box<Report>),
@@ -170,14 +177,7 @@ fn turns(
         watch.set(&watched(ctx, &pass.report.view));
         databases = Some(look::Databases::of(&pass.report.view, databases.take()));
         let mut wake_at = wake_at(ctx, &pass.report.view, begun);
-        grants = pass.report.view.logins.len()
-            + pass
-                .report
-                .view
-                .agents
-                .iter()
-                .map(|agent| agent.profiles.len())
-                .sum::<usize>();
+        grants = grants_of(&pass.report.view);
         let whole = ctx.clone();
         tails.spawn_on(async move { pass.finish(&whole).await }, runtime.handle());
         if let Some(reloaded) = reloaded {
@@ -188,9 +188,11 @@ fn turns(
             continue;
         }
         let mut pause_until: Option<Ms> = None;
-        let mut quiet_until: Option<Instant> = None;
+        // a write may have become visible only after the pass had read
+        let looked = databases.as_ref().is_some_and(look::Databases::looked);
+        let mut quiet_until: Option<Instant> = looked.then(|| Instant::now() + PEEK_GAP);
         loop {
-            let until = (wake_at, pause_until, quiet_until.take());
+            let until = (wake_at, pause_until, quiet_until);
             let woke = runtime.block_on(wait(signals, watch, alarm, until, &mut tails));
             match woke? {
                 Woke::Finished(report) => {
@@ -203,10 +205,12 @@ fn turns(
                     counter.lay_out(ctx, &report, &ledger, wake_at);
                 }
                 Woke::SignOfLife => manager::alive(&status),
-                Woke::Changed(Changed::Databases) if !databases.as_mut().is_none_or(look::Databases::changed) => {
+                Woke::Changed(Changed::Databases) if !changed(runtime, &mut databases) => {
+                    tracing::debug!("a database was written, and no credential in it");
                     quiet_until = Some(Instant::now() + PEEK_GAP);
                 }
-                Woke::Changed(_) => {
+                Woke::LookAgain if !changed(runtime, &mut databases) => quiet_until = None,
+                Woke::Changed(Changed::Files) | Woke::LookAgain | Woke::Changed(Changed::Databases) => {
                     runtime.block_on(async { tokio::time::sleep(SETTLE).await });
                     watch.forget();
                     let now = ctx.clock.now();
@@ -230,6 +234,11 @@ fn turns(
             }
         }
     }
+}
+
+/// How many there may be to renew.
+fn grants_of(view: &View) -> usize {
+    view.logins.len() + view.agents.iter().map(|agent| agent.profiles.len()).sum::<usize>()
 }
 
 /// Lets what is on its way arrive, for a while.
@@ -391,8 +400,19 @@ fn take(ctx: &mut Ctx, reloaded: Result<Ctx, String>) -> Option<String> {
     }
 }
 
+/// Whether a credential in a database has changed.
+fn changed(runtime: &Runtime, databases: &mut Option<look::Databases>) -> bool {
+    runtime.block_on(async { tokio::time::sleep(VISIBLE).await });
+    let changed = databases.as_mut().is_none_or(look::Databases::changed);
+    if changed {
+        tracing::debug!("a credential in a database changed");
+    }
+    changed
+}
+
 /// Waits for the first thing that happens. The first pause (after a change that came too soon) replaces the watching of files; until
-/// the second, what changes waits.
+/// the second, what changes waits, and after it databases are looked at once more: what was written there may have become
+/// visible only after the first look.
 async fn wait(
     signals: &mut Signals,
     watch: &mut Watch,
@@ -403,21 +423,20 @@ async fn wait(
     let wake_at = pause_until.map_or(wake_at, |pause| pause.min(wake_at));
     let names = names();
     let changed = async {
-        match pause_until {
-            Some(_) => std::future::pending().await,
-            None => {
-                if let Some(until) = quiet_until {
-                    tokio::time::sleep_until(until).await;
-                }
-                watch.changed(&names).await
+        match (pause_until, quiet_until) {
+            (Some(_), _) => std::future::pending().await,
+            (None, Some(until)) => {
+                tokio::time::sleep_until(until).await;
+                Ok(watch.seen(&names).map_or(Woke::LookAgain, Woke::Changed))
             }
+            (None, None) => watch.changed(&names).await.map(Woke::Changed),
         }
     };
     tokio::select! {
         biased;
         asked = signals.next() => Ok(Woke::Asked(asked)),
         due = alarm.until(wake_at, AT_THE_LATEST) => due.map(|()| Woke::Due),
-        changed = changed => changed.map(Woke::Changed),
+        changed = changed => changed,
         // one that panicked has said so
         Some(Ok(report)) = tails.join_next(), if !tails.is_empty() => Ok(Woke::Finished(Box::new(report))),
         () = sign_of_life() => Ok(Woke::SignOfLife),

@@ -9,7 +9,7 @@ use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Version};
 use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
-use crate::types::{Credential, Ms};
+use crate::types::Ms;
 
 /// Taken where the package does not tell: the newest that was looked at.
 const NEWEST: Version = Version(2026, 9, 6);
@@ -32,6 +32,19 @@ pub(crate) fn of(state_dir: &StateDir) -> Of<'_> {
     }
 }
 
+/// The program that would put a profile `id` into the agent's database.
+///
+/// # Errors
+/// Why none would, in words.
+pub(crate) fn may_paste(ctx: &Ctx, agent: &AgentView, id: &str) -> Result<(Program, Version), String> {
+    if agent.retires_claude_cli && id == look::RETIRED_ID {
+        return Err(format!(
+            "OpenClaw refuses profiles named `{id}`; give another id with `--profile`"
+        ));
+    }
+    program(ctx)
+}
+
 /// Puts a token under `id` into what the agent sees, and reads it back. `Ok(false)` where it is there already.
 ///
 /// # Errors
@@ -43,15 +56,10 @@ pub(crate) async fn paste(
     (provider, id): (&str, &str),
     (token, expires): (&Secret, Option<Ms>),
 ) -> Result<bool, String> {
-    if holds(agent, id, token) {
+    if agent.holds(id, token) {
         return Ok(false);
     }
-    if agent.retires_claude_cli && id == look::RETIRED_ID {
-        return Err(format!(
-            "OpenClaw refuses profiles named `{id}`; give another id with `--profile`"
-        ));
-    }
-    let (program, version) = program(ctx)?;
+    let (program, version) = may_paste(ctx, agent, id)?;
     let state_dir = &view.state_dirs[agent.agent.state_dir];
     let name = &agent.agent.agent.id;
     let left = expires.map(|at| at.saturating_sub(ctx.clock.now()));
@@ -60,19 +68,13 @@ pub(crate) async fn paste(
     let label = agent.agent.agent.label();
     let after = look::look(ctx, ledger);
     let there = after.agents.iter().find(|other| other.agent.agent.label() == label);
-    match there.is_some_and(|agent| holds(agent, id, token)) {
+    match there.is_some_and(|agent| agent.holds(id, token)) {
         true => Ok(true),
         false => Err(format!(
             "`openclaw models auth paste-token` did not put it there: {}",
             said(&output, Some(token))
         )),
     }
-}
-
-fn holds(agent: &AgentView, id: &str, token: &Secret) -> bool {
-    let held = agent.profiles.iter().find(|profile| profile.profile.id == id);
-    let held = held.map(|profile| &profile.profile.credential);
-    matches!(held, Some(Credential::Token { token: Some(held), .. }) if held.fingerprint() == token.fingerprint())
 }
 
 /// Sets an agent's stored order of a provider, or clears it where `ids` is empty.

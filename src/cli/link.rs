@@ -266,3 +266,99 @@ fn agreed(question: &str) -> Result<bool, Fatal> {
     }
     Ok(yes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::host::{Clock, Host};
+    use crate::rules::memory::Ledger;
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOW: crate::types::Ms = 1_769_000_000_000;
+
+    fn program(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A Mac whose `security` ends with this exit code, with a login in its Keychain and a private file beside it.
+    fn mac(code: u8) -> (tempfile::TempDir, Ctx) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().canonicalize().unwrap();
+        let login = |access: &str| {
+            format!(
+                r#"{{"claudeAiOauth":{{"accessToken":"{access}","refreshToken":"R","expiresAt":{},"scopes":["user:inference"]}}}}"#,
+                NOW + crate::types::HOUR
+            )
+        };
+        let security = format!("#!/bin/sh\ncat <<'EOF'\n{}\nEOF\nexit {code}\n", login("K"));
+        program(&dir.join("security"), &security);
+        program(&dir.join("nolapse"), "");
+        std::fs::create_dir(dir.join(".claude")).unwrap();
+        let file = dir.join(".claude").join(FILE_NAME);
+        std::fs::write(&file, login("F")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let var = |name: &str, value: String| (name.to_owned(), value);
+        let ctx = Ctx {
+            host: Host {
+                home: dir.clone(),
+                env: [
+                    var("PATH", format!("{}:/usr/bin:/bin", dir.display())),
+                    var("HOME", dir.display().to_string()),
+                    var("USER", "ada".into()),
+                    var("ANTHROPIC_API_KEY", "sk-ant-api03-x".into()),
+                ]
+                .into(),
+                cwd: dir.clone(),
+                name: "t".into(),
+                macos: true,
+                own: vec![dir.join("nolapse").display().to_string()],
+            },
+            clock: Clock::Fixed(NOW),
+            config: crate::config::Config::default(),
+            state_dir: dir.join("state"),
+            http: crate::edge::http::Http::new(&Default::default()),
+        };
+        (home, ctx)
+    }
+
+    #[test]
+    fn a_login_in_the_keychain_is_asked_for_and_the_file_beside_it_is_not_read() {
+        let (_home, ctx) = mac(0);
+        let dir = ctx.host.home.display().to_string();
+        let view = look::look(&ctx, &Ledger::default());
+        let way = way(&ctx, &view.logins[0]).unwrap();
+        let plan = commands::link_plan(&way, "anthropic:nolapse", &["main".into()]);
+        let source = &plan["providerUpserts"][commands::SOURCE];
+        let expected = serde_json::json!({
+            "source": "exec",
+            "command": format!("{dir}/nolapse"),
+            "args": ["token", "print", "--for", "openclaw"],
+            // what the Keychain's item is found by, and no key
+            "env": {"HOME": dir, "PATH": format!("{dir}:/usr/bin:/bin"), "USER": "ada"},
+            "timeoutMs": 15_000,
+        });
+        assert_eq!(*source, expected);
+        let reference = serde_json::json!({"source": "exec", "provider": commands::SOURCE, "id": "claude"});
+        assert_eq!(plan["targets"][0]["ref"], reference);
+        // what is then printed
+        let token = view.logins[0].login.grant().and_then(|grant| grant.access.clone());
+        assert_eq!(token.map(|token| token.expose().to_owned()).as_deref(), Some("K"));
+    }
+
+    #[test]
+    fn a_keychain_that_has_nothing_leaves_the_file_and_a_locked_one_no_login() {
+        let (_home, ctx) = mac(44);
+        let view = look::look(&ctx, &Ledger::default());
+        let file = ctx.host.home.join(".claude").join(FILE_NAME);
+        let found = way(&ctx, &view.logins[0]).unwrap();
+        assert_eq!(found, Way::File(file.display().to_string()));
+        let (_home, ctx) = mac(36);
+        let view = look::look(&ctx, &Ledger::default());
+        assert!(
+            !view.logins[0].verdict.fine(),
+            "`link` refuses it: {:?}",
+            view.logins[0].verdict
+        );
+    }
+}

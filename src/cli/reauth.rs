@@ -14,6 +14,7 @@ use crate::layout::one_line;
 use crate::ledger;
 use crate::look;
 use crate::notify::{self, Job as Sending, SendCtx};
+use crate::openclaw;
 use crate::outcome;
 use crate::pass::{self, Scope};
 use crate::phone::{SignIn, Stage};
@@ -430,9 +431,13 @@ impl Target {
                 let chosen = token::for_writing(view, &args.agents)?;
                 for agent in &chosen {
                     let label = one_line(&agent.agent.agent.label());
-                    agent.writable.clone().map_err(|NotWritten { why, .. }| {
+                    let may = match agent.sqlite {
+                        true => openclaw::may_paste(ctx, agent, &args.profile).map(drop),
+                        false => agent.writable.clone().map_err(|NotWritten { why, .. }| why),
+                    };
+                    may.map_err(|why| {
                         Fatal::Usage(
-                            format!("the store of {label} is not written: {why}"),
+                            format!("the store of {label} is not written: {}", one_line(&why)),
                             "name others with `--agent`, or use `--store env`".into(),
                         )
                     })?;

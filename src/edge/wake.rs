@@ -127,26 +127,24 @@ mod watch {
     use super::{BTreeSet, Changed, PathBuf, io};
     use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
     use std::collections::HashMap;
+    use std::os::fd::AsRawFd;
+    use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
     /// The directories watched.
     pub(crate) struct Watch {
-        inotify: AsyncFd<Inotify>,
+        inotify: Inotify,
         watched: HashMap<PathBuf, WatchDescriptor>,
     }
 
     impl Watch {
-        /// Watches nothing yet. Make it within the runtime.
+        /// Watches nothing yet.
         ///
         /// # Errors
         /// What the system refuses.
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe; inotify's own descriptor is open for as long as it is registered"
-        )]
         pub(crate) fn new() -> io::Result<Self> {
             Ok(Self {
-                inotify: AsyncFd::new(Inotify::init()?)?,
+                inotify: Inotify::init()?,
                 watched: HashMap::new(),
             })
         }
@@ -170,12 +168,12 @@ mod watch {
                 .collect();
             for dir in gone {
                 if let Some(descriptor) = self.watched.remove(&dir) {
-                    let _ = self.inotify.get_ref().watches().remove(descriptor);
+                    let _ = self.inotify.watches().remove(descriptor);
                 }
             }
             for dir in dirs {
                 // adding again finds a directory that was created again; for the same one it changes nothing
-                match self.inotify.get_ref().watches().add(dir, mask) {
+                match self.inotify.watches().add(dir, mask) {
                     Ok(descriptor) => {
                         self.watched.insert(dir.clone(), descriptor);
                     }
@@ -186,14 +184,20 @@ mod watch {
             }
         }
 
-        /// Waits for a change of a file with one of `names`, or of a directory itself.
+        /// Waits for a change of a file with one of `names`, or of a directory itself. What is written while nobody waits here wakes
+        /// nobody: the descriptor is registered for this long alone.
         ///
         /// # Errors
         /// What the system refuses.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; inotify's own descriptor is open for as long as it is registered"
+        )]
         pub(crate) async fn changed(&mut self, names: &[&str]) -> io::Result<Changed> {
+            let registered = AsyncFd::with_interest(self.inotify.as_raw_fd(), Interest::READABLE)?;
             loop {
-                let mut ready = self.inotify.readable_mut().await?;
-                let seen = ready.try_io(|inotify| drain(inotify.get_mut(), names));
+                let mut ready = registered.readable().await?;
+                let seen = ready.try_io(|_| drain(&mut self.inotify, names));
                 if let Ok(seen) = seen
                     && let Some(seen) = seen?
                 {
@@ -204,7 +208,13 @@ mod watch {
 
         /// Forgets what has changed so far.
         pub(crate) fn forget(&mut self) {
-            let _ = drain(self.inotify.get_mut(), &[]);
+            let _ = drain(&mut self.inotify, &[]);
+        }
+
+        /// What has changed so far, without waiting.
+        pub(crate) fn seen(&mut self, names: &[&str]) -> Option<Changed> {
+            // nothing is queued, or it cannot be read: the next wait says so
+            drain(&mut self.inotify, names).unwrap_or(None)
         }
     }
 
@@ -226,6 +236,8 @@ mod watch {
                         let database = known.is_some_and(|name| name.ends_with(".sqlite") || name.ends_with("-wal"));
                         let seen = match known {
                             _ if !lock && event.mask.intersects(itself) => Changed::Files,
+                            // SQLite opens a `-wal` for writing to read it, as our own look does: a close that no write came before
+                            Some(_) if database && event.mask == EventMask::CLOSE_WRITE => continue,
                             Some(_) if database => Changed::Databases,
                             // its writer closes it, or puts another in its place
                             Some(_) if event.mask != EventMask::MODIFY => Changed::Files,
@@ -239,6 +251,44 @@ mod watch {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    #[test]
+    fn a_database_counts_once_it_is_written_and_not_when_it_is_read() {
+        const WAL: &str = "openclaw-agent.sqlite-wal";
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(WAL);
+        std::fs::write(&path, "").unwrap();
+        let mut watch = Watch::new().unwrap();
+        watch.set(&[dir.path().to_owned()].into());
+        let mut seen = || watch.seen(&[WAL]);
+        assert_eq!(seen(), None, "nothing is queued");
+        let open = || OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        drop(open());
+        assert_eq!(seen(), None, "opened for writing, read and closed");
+        let mut writer = open();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(seen(), Some(Changed::Databases), "written, and kept open");
+        drop(writer);
+        assert_eq!(seen(), None);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            seen(),
+            Some(Changed::Databases),
+            "its writer has put all of it into the database"
+        );
     }
 }
 
@@ -272,6 +322,11 @@ mod watch {
 
         /// Does nothing.
         pub(crate) fn forget(&mut self) {}
+
+        /// Nothing.
+        pub(crate) fn seen(&mut self, _: &[&str]) -> Option<Changed> {
+            None
+        }
     }
 }
 

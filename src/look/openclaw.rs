@@ -250,6 +250,11 @@ impl Databases {
         Self { paths, seen }
     }
 
+    /// Whether there are any, and they were read.
+    pub(crate) fn looked(&self) -> bool {
+        !self.paths.is_empty() && self.seen.is_some()
+    }
+
     /// Reads them; whether anything is otherwise than before. The first time, and where one cannot be read now, it is.
     pub(crate) fn changed(&mut self) -> bool {
         let mut hash = Sha256::new();

@@ -7,7 +7,8 @@ use super::login::{Healed, Login, Source};
 use super::policy::SyncConfig;
 use super::renew::Record;
 use super::resolve::{self, Aside, Resolved};
-use crate::types::{Health, Meta, Ms, Problem, Profile, Reason};
+use crate::secret::Secret;
+use crate::types::{Credential, Health, Meta, Ms, Problem, Profile, Reason};
 use std::path::PathBuf;
 
 /// The judged world at one moment.
@@ -99,6 +100,13 @@ impl AgentView {
     pub(crate) fn resolved(&self, provider: &str) -> Option<&Resolved> {
         let provider = resolve::normalise_provider(provider);
         self.uses.iter().find(|one| one.provider == provider)
+    }
+
+    /// Whether its profile `id` is of type `token` and holds this one.
+    pub(crate) fn holds(&self, id: &str, token: &Secret) -> bool {
+        let held = self.profiles.iter().find(|profile| profile.profile.id == id);
+        let held = held.map(|profile| &profile.profile.credential);
+        matches!(held, Some(Credential::Token { token: Some(held), .. }) if held.fingerprint() == token.fingerprint())
     }
 }
 

@@ -9,11 +9,11 @@ use std::process::{Child, ChildStdin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const CODE: &str = "goodCANARYcode#STATE";
+pub const CODE: &str = "goodCANARYcode#STATE";
 const LINK: &str = "https://claude.ai/oauth/authorize?code=true";
 
 /// As long as the real ones.
-fn secret() -> String {
+pub fn secret() -> String {
     format!("sk-ant-oat01-CANARY{}", "aB3_-".repeat(18))
 }
 
@@ -21,12 +21,7 @@ fn home(mode: &str) -> Home {
     let mut home = Home::new();
     home.login("old", now() - 40 * HOUR);
     home.store("main", json!({"anthropic:claude-cli": token("old", now() - 40 * HOUR)}));
-    let claude = home.write("bin/claude", include_str!("claude.sh"));
-    fs::set_permissions(claude, fs::Permissions::from_mode(0o700)).unwrap();
-    home.write("mode", format!("{mode}\n"));
-    home.write("token", secret() + "\n");
-    home.env
-        .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("bin").display()));
+    stand_in(&mut home, mode);
     home.env
         .insert("CLAUDE_CODE_OAUTH_TOKEN".into(), "CANARY-env-token".into());
     home.env.insert("HTTPS_PROXY".into(), "http://127.0.0.1:9".into());
@@ -36,6 +31,16 @@ fn home(mode: &str) -> Home {
     home
 }
 
+/// A `claude` on the home's `PATH` that signs in as `mode` says.
+pub fn stand_in(home: &mut Home, mode: &str) {
+    let claude = home.write("bin/claude", include_str!("claude.sh"));
+    fs::set_permissions(claude, fs::Permissions::from_mode(0o700)).unwrap();
+    home.write("mode", format!("{mode}\n"));
+    home.write("token", secret() + "\n");
+    home.env
+        .insert("PATH".into(), format!("{}:/usr/bin:/bin", home.at("bin").display()));
+}
+
 /// What lies in a home but what the stand-in notes about itself.
 fn kept(home: &Home) -> Vec<(String, Vec<u8>)> {
     let files = home.files().into_iter();
@@ -43,7 +48,7 @@ fn kept(home: &Home) -> Vec<(String, Vec<u8>)> {
 }
 
 /// A run whose stdin and stdout are pipes, as over `ssh host nolapse reauth`.
-struct Piped {
+pub struct Piped {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<std::process::ChildStdout>,
@@ -53,7 +58,7 @@ struct Piped {
 }
 
 impl Piped {
-    fn start(home: &Home, args: &[&str]) -> Self {
+    pub fn start(home: &Home, args: &[&str]) -> Self {
         let mut child = home.piped(args);
         let watch = Arc::new(AtomicBool::new(true));
         let (going, ours) = (watch.clone(), child.id().to_string());
@@ -81,14 +86,14 @@ impl Piped {
         }
     }
 
-    fn wait_for(&mut self, text: &str) {
+    pub fn wait_for(&mut self, text: &str) {
         while !self.said.contains(text) {
             let read = self.output.read_line(&mut self.said).unwrap();
             assert!(read > 0, "no `{text}` in:\n{}", self.said);
         }
     }
 
-    fn say(&mut self, line: &str) {
+    pub fn say(&mut self, line: &str) {
         self.input.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
     }
 
@@ -103,7 +108,7 @@ impl Piped {
     }
 
     /// Exit code and everything it said on stdout and stderr.
-    fn end(mut self) -> (i32, String) {
+    pub fn end(mut self) -> (i32, String) {
         while self.output.read_line(&mut self.said).unwrap() > 0 {}
         let mut error = String::new();
         std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut error).unwrap();
@@ -114,7 +119,7 @@ impl Piped {
     }
 }
 
-fn no_secret(home: &Home, said: &str, holders: &[&str]) {
+pub fn no_secret(home: &Home, said: &str, holders: &[&str]) {
     assert!(!said.contains("CANARY"), "{said}");
     for (path, bytes) in home.files() {
         let holds = String::from_utf8_lossy(&bytes).contains("CANARY");

@@ -7,15 +7,16 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::replace::{self, NotPut, Over};
 use crate::layout::one_line;
+use crate::look;
 use crate::pass::{self, Scope};
 use crate::report::Exit;
 use crate::rules::login::{Kept, SetupToken};
 use crate::rules::memory::{Entry, Ledger};
 use crate::rules::resolve::OAUTH_VAR;
-use crate::rules::view::View;
+use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
 use crate::stores::dotenv;
-use crate::stores::store::{self, Recorded};
+use crate::stores::store::Recorded;
 use crate::types::{Meta, Ms};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -110,13 +111,11 @@ impl<'a> Fresh<'a> {
         let (text, all) = token::store_everywhere(self.ctx, ledger, view, &chosen, &wanted, dates).await;
         self.fine = all;
         self.told.text(&text);
-        for agent in chosen {
-            let (_, text, _) = store::read(&agent.path);
-            let has = text.and_then(|text| store::fingerprint(&text, &args.profile));
-            if has == Some(self.token.fingerprint()) {
-                self.stored.push(agent.agent.agent.label());
-            }
-        }
+        let after = look::look(self.ctx, ledger);
+        let holds =
+            |agent: &&AgentView| labels.contains(&agent.agent.agent.label()) && agent.holds(&args.profile, self.token);
+        let labels = after.agents.iter().filter(holds).map(|agent| agent.agent.agent.label());
+        self.stored.extend(labels);
     }
 
     async fn in_envs(&mut self, paths: &[PathBuf]) {
