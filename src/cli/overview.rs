@@ -43,6 +43,9 @@ pub(super) fn overview(setup: &Setup) -> Result<Exit, Fatal> {
     out.push_str(&found(&ctx, &view, style));
     heading(&mut out, "Alerts", style);
     out.push_str(&entry(&alerts_words(&firing), style));
+    if loud(&firing) > 0 {
+        out.push_str("    nolapse alert list\n");
+    }
     out.push_str(&entry(&notified_words(&ctx), style));
     heading(&mut out, "Runs by", style);
     out.push_str(&entry(&runs_words(runs, &by), style));
@@ -141,15 +144,16 @@ fn rows(mut rows: Vec<Row>, none: &str, style: Style) -> String {
     out
 }
 
+fn loud(firing: &[Alert]) -> usize {
+    let loud = firing.iter().filter(|alert| alert.severity >= Severity::Warning);
+    loud.count()
+}
+
 fn alerts_words(firing: &[Alert]) -> String {
-    let loud = firing
-        .iter()
-        .filter(|alert| alert.severity >= Severity::Warning)
-        .count();
-    match loud {
+    match loud(firing) {
         0 => "nothing needs you".into(),
-        1 => "1 alert is firing; see what it is:\n      nolapse alert list".into(),
-        n => format!("{n} alerts are firing; see what they are:\n      nolapse alert list"),
+        1 => "1 alert is firing; see what it is:".into(),
+        n => format!("{n} alerts are firing; see what they are:"),
     }
 }
 

@@ -176,8 +176,16 @@ fn exit(ctx: &Ctx, report: &Report) -> Exit {
 /// As [`say`]; the lines of a diff stay as they are.
 fn say_around_diffs(text: &str) -> std::io::Result<()> {
     let diff = |line: &str| ["  +", "  -", "  @", "   "].iter().any(|begin| line.starts_with(begin));
-    text.split_inclusive('\n')
-        .try_for_each(|line| if diff(line) { print(line) } else { say(line) })
+    let mut words = String::new();
+    for line in text.split_inclusive('\n') {
+        if diff(line) {
+            say(&std::mem::take(&mut words))?;
+            print(line)?;
+        } else {
+            words.push_str(line);
+        }
+    }
+    say(&words)
 }
 
 /// What was done or would be, a line each; the diff where nothing was written.

@@ -1,6 +1,6 @@
 //! The command line: exit codes, clean JSON, what is said where there is nothing.
 
-use super::home::{DAY, HOUR, Home, NOW, credentials, now, oauth, token};
+use super::home::{DAY, HOUR, Home, NOW, Terminal, credentials, now, oauth, token};
 use serde_json::json;
 
 #[test]
@@ -565,4 +565,22 @@ fn a_home_whose_name_is_no_text_is_looked_after() {
     let status: serde_json::Value = serde_json::from_str(&run(&["status", "--json"]).stdout).unwrap();
     assert!(status["logins"][0]["dir"].as_str().unwrap().contains("h\u{fffd}me"));
     assert_eq!(status["agents"][0]["profiles"][0]["health"], "ok");
+}
+
+#[test]
+fn a_command_to_copy_is_one_line_on_any_screen() {
+    let home = Home::new();
+    home.login("1", now() + 8 * HOUR);
+    home.config("[renew]\nmode = \"off\"\n");
+    let store = ".clawdbot/agents/main/agent/auth-profiles.json";
+    home.write(store, "{");
+    let command = format!("mv ~/{store} ~/{store}.broken");
+    home.run(&["run"]);
+    for args in [&["check"][..], &["run", "--dry-run"], &["alert", "list"]] {
+        let (_, said) = Terminal::start(home.command(args), 40).end();
+        assert!(said.lines().any(|line| line.trim() == command), "{args:?}: {said}");
+    }
+    // below its words, deeper
+    let (_, said) = Terminal::start(home.command(&[]), 40).end();
+    assert!(said.contains("\r\n    nolapse alert list\r\n"), "{said}");
 }
