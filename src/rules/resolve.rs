@@ -612,3 +612,458 @@ impl<'a> From<&'a Resolved> for JsonResolved<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::types::{Flaw, HOUR, SecretRef};
+
+    const NOW: Ms = 1_769_000_000_000;
+
+    /// A store with what decides beside it.
+    #[derive(Default)]
+    struct Store {
+        profiles: Vec<(Profile, bool)>,
+        stored: Vec<(String, Vec<String>)>,
+        config: AuthConfig,
+        usage: BTreeMap<String, Usage>,
+        key: Option<Key>,
+        later: bool,
+    }
+
+    fn ids(ids: &str) -> Vec<String> {
+        ids.split_whitespace().map(String::from).collect()
+    }
+
+    impl Store {
+        fn with(mut self, id: &str, credential: Credential) -> Self {
+            let profile = Profile {
+                id: id.into(),
+                provider: "anthropic".into(),
+                credential,
+                held: Held::Inline,
+                account: None,
+            };
+            self.profiles.push((profile, false));
+            self
+        }
+
+        /// A token that works until then; `None`: it has no end.
+        fn token(self, id: &str, expires: Option<Ms>) -> Self {
+            let token = Some(Secret::new("t"));
+            self.with(id, Credential::Token { token, expires })
+        }
+
+        fn oauth(self, id: &str, parts: &str, expires: Ms) -> Self {
+            let part = |letter| parts.contains(letter).then(|| Secret::new("s"));
+            let (access, refresh) = (part('a'), part('r'));
+            let expires = Some(expires);
+            self.with(
+                id,
+                Credential::Oauth {
+                    access,
+                    refresh,
+                    expires,
+                },
+            )
+        }
+
+        fn key(self, id: &str) -> Self {
+            self.with(id, Credential::ApiKey)
+        }
+
+        /// Changes the last profile.
+        fn but(mut self, change: impl FnOnce(&mut Profile)) -> Self {
+            change(&mut self.profiles.last_mut().unwrap().0);
+            self
+        }
+
+        fn dead(mut self) -> Self {
+            self.profiles.last_mut().unwrap().1 = true;
+            self
+        }
+
+        fn stored(mut self, provider: &str, order: &str) -> Self {
+            self.stored.push((provider.into(), ids(order)));
+            self
+        }
+
+        fn ordered(mut self, order: &str) -> Self {
+            self.config.order.push(("anthropic".into(), ids(order)));
+            self
+        }
+
+        fn named(mut self, id: &str, provider: &str, mode: Mode) -> Self {
+            self.config.profiles.push((id.into(), provider.into(), mode));
+            self
+        }
+
+        fn held_back(mut self, id: &str, until: Ms) -> Self {
+            self.usage.entry(id.into()).or_default().cooldown_until = Some(until);
+            self
+        }
+
+        fn used(mut self, id: &str, at: Ms) -> Self {
+            self.usage.entry(id.into()).or_default().last_used = at;
+            self
+        }
+
+        fn fallback(mut self) -> Self {
+            self.key = Some(Key::Env(KEY_VAR.into()));
+            self
+        }
+
+        fn later(mut self) -> Self {
+            self.later = true;
+            self
+        }
+
+        /// What is used, then why the others are not: `good old:ended`.
+        fn said(self) -> String {
+            let candidates: Vec<Candidate<'_>> = self
+                .profiles
+                .iter()
+                .map(|(profile, dead)| Candidate { profile, dead: *dead })
+                .collect();
+            let stored: Vec<(&str, &[String])> = self
+                .stored
+                .iter()
+                .map(|(key, ids)| (key.as_str(), ids.as_slice()))
+                .collect();
+            let rules = Rules {
+                stored: &stored,
+                config: &self.config,
+                usage: &[&self.usage],
+                generation: if self.later {
+                    Generation::Later
+                } else {
+                    Generation::First
+                },
+                now: NOW,
+            };
+            let resolved = resolve("anthropic", &candidates, &rules, self.key);
+            let uses = match &resolved.uses {
+                Some(Uses::Profile(id)) => id.clone(),
+                Some(Uses::Key(Key::Env(_))) => "environment".into(),
+                Some(Uses::Key(key)) => key.words(),
+                None => "nothing".into(),
+            };
+            let others = resolved
+                .passed_over
+                .iter()
+                .map(|(id, why)| format!(" {id}:{}", why.word()));
+            uses + &others.collect::<String>()
+        }
+    }
+
+    fn referenced(profile: &mut Profile) {
+        profile.held = Held::Referenced(SecretRef {
+            source: "env".into(),
+            provider: "default".into(),
+            id: "X".into(),
+        });
+    }
+
+    /// Kinds of stores as people have them, and what their agent uses.
+    #[test]
+    fn what_an_agent_uses() {
+        let new = Store::default;
+        let (past, soon) = (NOW - HOUR, NOW + HOUR);
+        for (name, store, said) in [
+            // nothing says which: by type, then by last use
+            ("nothing there", new(), "nothing"),
+            ("a key elsewhere", new().fallback(), "environment"),
+            (
+                "by type",
+                new().key("k").token("t", None).oauth("o", "ar", soon),
+                "o t:behind k:behind",
+            ),
+            (
+                "by use",
+                new().token("a", None).token("b", None).used("a", 2).used("b", 1),
+                "b a:behind",
+            ),
+            (
+                "by type before use",
+                new().token("t", None).oauth("o", "ar", soon).used("o", 9),
+                "o t:behind",
+            ),
+            // ends
+            ("an ended token", new().token("t", Some(past)), "nothing t:ended"),
+            (
+                "an ended token, a key beside it",
+                new().token("t", Some(past)).key("k"),
+                "k t:ended",
+            ),
+            (
+                "an ended token, a key elsewhere",
+                new().token("t", Some(past)).fallback(),
+                "environment t:ended",
+            ),
+            ("its very end", new().token("t", Some(NOW)), "nothing t:ended"),
+            ("renewed by its agent", new().oauth("o", "ar", past), "o"),
+            (
+                "with nothing to renew by",
+                new().oauth("o", "a", past),
+                "nothing o:ended",
+            ),
+            (
+                "renewed from nothing but a refresh token",
+                new().oauth("o", "r", past),
+                "o",
+            ),
+            (
+                "without an access token, and not yet renewed",
+                new().oauth("o", "r", soon),
+                "nothing o:no_secret",
+            ),
+            (
+                "what only plugins renew",
+                new().oauth("o", "ar", past).but(|p| p.provider = "Anthropic".into()),
+                "nothing o:ended",
+            ),
+            (
+                "the same, with plugins",
+                new()
+                    .oauth("o", "ar", past)
+                    .but(|p| p.provider = "Anthropic".into())
+                    .later(),
+                "o",
+            ),
+            (
+                "known to work no more",
+                new().oauth("o", "ar", soon).dead().token("t", None),
+                "t o:does_not_work",
+            ),
+            // orders
+            (
+                "the store's order hides what works",
+                new()
+                    .token("old", Some(past))
+                    .token("good", None)
+                    .stored("anthropic", "old"),
+                "nothing old:ended good:not_in_stored_order",
+            ),
+            (
+                "the config's order hides it",
+                new().token("old", Some(past)).token("good", None).ordered("old"),
+                "nothing old:ended good:not_in_configured_order",
+            ),
+            (
+                "the store's order counts",
+                new()
+                    .token("a", None)
+                    .token("b", None)
+                    .stored("anthropic", "b a")
+                    .ordered("a b"),
+                "b a:behind",
+            ),
+            (
+                "however its provider is spelled",
+                new().token("a", None).token("b", None).stored(" Anthropic ", "b"),
+                "b a:not_in_stored_order",
+            ),
+            (
+                "another provider's order",
+                new().token("a", None).stored("openai", "b"),
+                "a",
+            ),
+            (
+                "an order of what is gone",
+                new().token("a", None).stored("anthropic", "gone"),
+                "nothing gone:absent a:not_in_stored_order",
+            ),
+            (
+                "an empty order",
+                new().token("a", None).stored("anthropic", ""),
+                "nothing a:not_in_stored_order",
+            ),
+            (
+                "an order that names one twice",
+                new().token("a", None).stored("anthropic", "a a"),
+                "a",
+            ),
+            (
+                "what the config names",
+                new()
+                    .token("a", None)
+                    .token("b", None)
+                    .named("b", "anthropic", Mode::Token),
+                "b a:not_in_auth_profiles",
+            ),
+            // modes and providers of the config
+            (
+                "mode oauth takes both",
+                new().token("t", None).named("t", "anthropic", Mode::Oauth),
+                "t",
+            ),
+            (
+                "mode token takes no oauth",
+                new().oauth("o", "ar", soon).named("o", "anthropic", Mode::Token),
+                "nothing o:mode",
+            ),
+            (
+                "mode api_key takes no token",
+                new().token("t", None).named("t", "anthropic", Mode::ApiKey),
+                "nothing t:mode",
+            ),
+            (
+                "a mode that is none",
+                new().key("k").named("k", "anthropic", Mode::Other),
+                "nothing k:mode",
+            ),
+            (
+                "named for another provider",
+                new().token("t", None).named("t", "openai", Mode::Token),
+                "nothing t:other_provider",
+            ),
+            (
+                "named in another case",
+                new().token("t", None).named("t", "Anthropic", Mode::Token),
+                "nothing t:other_provider",
+            ),
+            // what is held back
+            (
+                "in cooldown",
+                new().token("t", None).held_back("t", soon),
+                "nothing t:held_back",
+            ),
+            (
+                "in cooldown, another beside it",
+                new().token("t", None).key("k").held_back("t", soon),
+                "k t:held_back",
+            ),
+            (
+                "in cooldown, a key elsewhere",
+                new().token("t", None).held_back("t", soon).fallback(),
+                "environment t:held_back",
+            ),
+            ("free again", new().token("t", None).held_back("t", NOW), "t"),
+            // what holds no secret
+            (
+                "empty",
+                new()
+                    .token("t", None)
+                    .but(|p| p.held = Held::Flawed(Flaw::Empty))
+                    .key("k"),
+                "k t:no_secret",
+            ),
+            (
+                "a reference to who knows none",
+                new().token("t", None).but(referenced),
+                "nothing t:no_secret",
+            ),
+            (
+                "a reference that is followed",
+                new().token("t", None).but(referenced).later(),
+                "t",
+            ),
+            (
+                "another provider's",
+                new().token("t", None).but(|p| p.provider = "openai".into()),
+                "nothing",
+            ),
+        ] {
+            assert_eq!(store.said(), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_what_is_held_back_comes_free() {
+        let profile = |id: &str| Profile {
+            id: id.into(),
+            provider: "anthropic".into(),
+            credential: Credential::ApiKey,
+            held: Held::Inline,
+            account: None,
+        };
+        let (a, b) = (profile("a"), profile("b"));
+        let usage = |cooldown, disabled| Usage {
+            cooldown_until: cooldown,
+            disabled_until: disabled,
+            reason: Some("billing".into()),
+            last_used: 0,
+        };
+        let usage = [
+            ("a".to_owned(), usage(Some(NOW + 1), Some(NOW + 5 * HOUR))),
+            ("b".to_owned(), usage(None, Some(NOW + 3 * HOUR))),
+        ];
+        let rules = Rules {
+            stored: &[],
+            config: &AuthConfig::default(),
+            usage: &[&usage.into()],
+            generation: Generation::First,
+            now: NOW,
+        };
+        let candidates = [&a, &b].map(|profile| Candidate { profile, dead: false });
+        let resolved = resolve("anthropic", &candidates, &rules, None);
+        assert_eq!((resolved.uses, resolved.held_back_until), (None, Some(NOW + 3 * HOUR)));
+        let until = PassedOver::HeldBack(NOW + 5 * HOUR, Some("billing".into()));
+        assert_eq!(resolved.passed_over[0], ("a".into(), until), "the longer of the two");
+    }
+
+    /// A key outside the store: the environment, then `.env`, then the config, the better name first.
+    #[test]
+    fn which_key_serves_without_a_profile() {
+        let config = |env: &str, keys: &str| AuthConfig {
+            env: ids(env),
+            keys: ids(keys),
+            ..AuthConfig::default()
+        };
+        let name = |text: &str| text.to_owned();
+        for (provider, env, dotenv, config, found) in [
+            ("anthropic", "", "", config("", ""), None),
+            (
+                "anthropic",
+                KEY_VAR,
+                OAUTH_VAR,
+                config("", ""),
+                Some(Key::Env(name(KEY_VAR))),
+            ),
+            (
+                "anthropic",
+                "ANTHROPIC_API_KEY ANTHROPIC_OAUTH_TOKEN",
+                "",
+                config("", ""),
+                Some(Key::Env(name(OAUTH_VAR))),
+            ),
+            (
+                "anthropic",
+                "OPENAI_API_KEY",
+                KEY_VAR,
+                config(OAUTH_VAR, ""),
+                Some(Key::Dotenv(name(KEY_VAR))),
+            ),
+            (
+                "anthropic",
+                "",
+                "",
+                config(KEY_VAR, "anthropic"),
+                Some(Key::ConfigEnv(name(KEY_VAR))),
+            ),
+            ("anthropic", "", "", config("", " Anthropic"), Some(Key::ConfigModels)),
+            (
+                "zai",
+                "Z_AI_API_KEY",
+                "",
+                config("", ""),
+                Some(Key::Env(name("Z_AI_API_KEY"))),
+            ),
+            (
+                "my-own.one",
+                "MY_OWN_ONE_API_KEY",
+                "",
+                config("", ""),
+                Some(Key::Env(name("MY_OWN_ONE_API_KEY"))),
+            ),
+        ] {
+            let set = |list: &'static str| move |name: &str| list.split_whitespace().any(|one| one == name);
+            assert_eq!(
+                key(provider, &set(env), &set(dotenv), &config),
+                found,
+                "{provider} {env} {dotenv}"
+            );
+        }
+    }
+}

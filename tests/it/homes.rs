@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+const LOGIN: &str = ".claude/.credentials.json";
+
 /// A setup token, as long as a real one.
 pub(super) fn setup() -> String {
     format!("sk-ant-oat01-SETUP-{}AA", "aB3_-".repeat(18))
@@ -52,11 +54,16 @@ fn hook(home: &Home) -> String {
 
 /// What fires after a pass, the worst first.
 fn firing(home: &Home) -> Vec<Value> {
+    fired(home, || drop(home.run(&["run"])))
+}
+
+/// What fires in what makes a pass.
+fn fired(home: &Home, pass: impl FnOnce()) -> Vec<Value> {
     for file in std::fs::read_dir(home.at("told")).unwrap().flatten() {
         std::fs::remove_file(file.path()).unwrap();
     }
     let _ = std::fs::remove_dir_all(home.at(".local/state/nolapse"));
-    home.run(&["run"]);
+    pass();
     let files = std::fs::read_dir(home.at("told")).unwrap().flatten();
     let mut events: Vec<Value> = files
         .map(|file| serde_json::from_str(&std::fs::read_to_string(file.path()).unwrap()).unwrap())
@@ -389,6 +396,176 @@ fn a_store_that_cannot_be_written_is_said() {
     let command = events[0]["commands"][0].as_str().unwrap();
     assert_eq!(command, "chmod u+wx ~/.clawdbot/agents/main/agent");
     assert!(text(&events[0]).contains("the store is not written"), "{events:?}");
+}
+
+/// A command in a mount namespace of its own, after `setup`; nothing of it is left on this host.
+fn apart(home: &Home, setup: &str, args: &[&str]) -> Ran {
+    let own = home.command(args);
+    // who is not root may mount once they are root in a user namespace, and are themselves again in another
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let (namespaces, again): (&[&str], String) = match uid.is_root() {
+        true => (&["--mount"], String::new()),
+        false => (
+            &["--map-root-user", "--mount"],
+            format!("unshare --map-user={uid} --map-group={gid} "),
+        ),
+    };
+    let mut command = Command::new("unshare");
+    command
+        .args(namespaces)
+        .args(["--propagation", "private", "sh", "-c"])
+        .arg(format!("set -e\n{setup}\nexec {again}\"$@\""))
+        .arg("sh")
+        .arg(own.get_program())
+        .args(own.get_args())
+        .env_clear()
+        .current_dir(home.path());
+    for (name, value) in own.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let ran = Ran::of(command.output().unwrap());
+    assert!(
+        (0..=3).contains(&ran.code) && !ran.stderr.contains("unshare:"),
+        "{setup}: {ran:?}"
+    );
+    ran
+}
+
+/// What is mounted read-only or marked is said with the command that shows or opens it; then the pass after it writes.
+#[test]
+fn a_store_on_a_read_only_mount_or_with_a_mark_is_said_and_written_once_it_is_open() {
+    const FILE: &str = "~/.clawdbot/agents/main/agent/auth-profiles.json";
+    const DIR: &str = "~/.clawdbot/agents/main/agent";
+    let mount = |at: &str| format!("mount --bind {at} {at}\nmount -o remount,bind,ro {at}");
+    let root = rustix::process::geteuid().is_root();
+    let mut tried = 0;
+    for (mounted, mark, at, says, command) in [
+        (true, "", FILE, "is mounted read-only", format!("findmnt -T {FILE}")),
+        (true, "", DIR, "mounted read-only", format!("findmnt -T {FILE}")),
+        (
+            false,
+            "i",
+            FILE,
+            "is marked immutable",
+            format!("sudo chattr -i {FILE}"),
+        ),
+        (
+            false,
+            "a",
+            FILE,
+            "is marked append-only",
+            format!("sudo chattr -a {FILE}"),
+        ),
+        (
+            false,
+            "i",
+            DIR,
+            "is marked immutable or append-only",
+            format!("sudo chattr -ia {DIR}"),
+        ),
+    ] {
+        if !mounted && !root {
+            eprintln!("NOT TRIED: only root may set the mark `{mark}`");
+            continue;
+        }
+        tried += 1;
+        let home = quiet();
+        home.login("1", now() + 8 * HOUR);
+        home.store("main", json!({"anthropic:claude-cli": token("1", now() - HOUR)}));
+        let before = home.read(MAIN);
+        let setup = if mounted {
+            mount(at)
+        } else {
+            format!("chattr +{mark} {at}")
+        };
+        if !mounted {
+            let ran = run_as_a_person(&home, &setup);
+            assert_eq!(ran.code, 0, "{setup}: {ran:?}");
+        }
+        let within = if mounted { setup.as_str() } else { "" };
+        let events = fired(&home, || drop(apart(&home, within, &["run"])));
+        let undo = || run_as_a_person(&home, &format!("chattr -ia {FILE} {DIR}"));
+        let status = apart(&home, within, &["status"]).stdout;
+        let unchanged = home.read(MAIN) == before;
+        // the mark goes before anything can fail, or the home could not be removed
+        let opened = if mounted {
+            None
+        } else {
+            let remedy = events
+                .first()
+                .map(|event| event["commands"][0].as_str().unwrap().replace("sudo ", ""));
+            let ran = remedy.map(|remedy| run_as_a_person(&home, &remedy));
+            let written = home.run(&["run"]);
+            undo();
+            ran.map(|ran| (ran, written))
+        };
+        assert_eq!(
+            (events.len(), &events[0]["severity"]),
+            (1, &json!("critical")),
+            "{setup}: {events:?}"
+        );
+        assert!(
+            text(&events[0]).contains(says) && status.contains(says),
+            "{setup}: {events:?}\n{status}"
+        );
+        let commands: Vec<&str> = events[0]["commands"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap())
+            .collect();
+        assert_eq!(commands[0], command, "{setup}");
+        assert!(!commands.contains(&"nolapse sync"), "{setup}: {commands:?}");
+        assert!(unchanged, "{setup}");
+        if let Some((ran, written)) = opened {
+            assert_eq!((ran.code, written.code), (0, 0), "{setup}: {ran:?} {written:?}");
+        }
+        assert!(firing(&home).is_empty(), "{setup}");
+        assert_eq!(
+            home.json(MAIN)["profiles"]["anthropic:claude-cli"]["expires"],
+            home.json(LOGIN)["claudeAiOauth"]["expiresAt"]
+        );
+    }
+    assert!(tried >= 2);
+}
+
+/// What an administrator's settings put before a login is named with their file, which `/etc` alone may hold.
+#[test]
+fn what_managed_settings_put_before_a_login_is_named() {
+    const FILE: &str = "/etc/claude-code/managed-settings.json";
+    for (settings, named) in [
+        (r#"{"env":{"CLAUDE_CODE_SIMPLE":"1"}}"#, Some("CLAUDE_CODE_SIMPLE")),
+        (
+            r#"{"env":{"ANTHROPIC_BASE_URL":"http://127.0.0.1:9"}}"#,
+            Some("ANTHROPIC_BASE_URL"),
+        ),
+        (r#"{"apiKeyHelper":"/opt/key"}"#, Some("apiKeyHelper")),
+        (
+            "\u{feff}{\"env\":{\"ANTHROPIC_AUTH_TOKEN\":\"x\"}}",
+            Some("ANTHROPIC_AUTH_TOKEN"),
+        ),
+        (r#"{"env":{"CLAUDE_CODE_SIMPLE":"0"}}"#, None),
+        // Claude Code does not read a comment
+        ("// ours\n{\"apiKeyHelper\":\"/opt/key\"}", None),
+    ] {
+        let home = quiet();
+        home.login("1", now() + 8 * HOUR);
+        home.write("managed", settings);
+        let setup = format!("mount -t tmpfs tmpfs /etc\nmkdir /etc/claude-code\ncp managed {FILE}");
+        let status = apart(&home, &setup, &["status"]).stdout;
+        match named {
+            Some(name) => assert!(status.contains(&format!("{name} in {FILE}")), "{settings}: {status}"),
+            None => assert!(!status.contains(FILE), "{settings}: {status}"),
+        }
+        // the user's own say it as well
+        home.write(".claude/settings.json", settings);
+        let status = home.run(&["status"]).stdout;
+        assert_eq!(
+            status.contains("in settings.json"),
+            named.is_some(),
+            "{settings}: {status}"
+        );
+    }
 }
 
 /// A token in Claude Code's settings is used before a login that was wiped; one that is none is no reason for silence.
@@ -823,6 +1000,60 @@ fn profiles_are_made_as_the_agents_do() {
                 access("2")
             );
         }
+    }
+}
+
+/// An agent's store that somebody emptied is not filled: what would be put there is offered. The main agent's is what its program fills
+/// itself.
+#[test]
+fn an_emptied_store_is_asked_about_and_not_filled() {
+    let empty = json!({"version": 1, "profiles": {}});
+    for (agent, setting, made) in [
+        ("kate", "", false),
+        ("kate", "create = \"never\"", false),
+        ("kate", "create = \"always\"", true),
+        ("main", "", true),
+        ("main", "create = \"never\"", false),
+    ] {
+        let home = Home::new();
+        home.config(&format!("[sync]\n{setting}\n[renew]\nmode = \"off\"\n"));
+        home.login("1", now() + 8 * HOUR);
+        config(
+            &home,
+            &json!({"meta": {"lastTouchedVersion": "2026.1.24-3"}, "agents": {"list": [{"id": "main"}, {"id": "kate"}]}}),
+        );
+        let other = if agent == "main" { "kate" } else { "main" };
+        store(
+            &home,
+            ".clawdbot",
+            other,
+            &json!({"version": 1, "profiles": {"openai:x": {"type": "api_key", "provider": "openai", "key": "k"}}}),
+        );
+        store(&home, ".clawdbot", agent, &empty);
+        let path = format!(".clawdbot/agents/{agent}/agent/auth-profiles.json");
+        let before = home.read(&path);
+        let has = |home: &Home| home.json(&path)["profiles"].get("anthropic:claude-cli").is_some();
+        for command in ["sync", "run"] {
+            let ran = home.run(&[command]);
+            assert_eq!(has(&home), made, "{agent} {setting} {command}: {ran:?}");
+            if !made {
+                assert_eq!(home.read(&path), before, "{agent} {setting} {command}: to the byte");
+            }
+        }
+        if made {
+            continue;
+        }
+        // asked about, and filled by whoever says so
+        let dry = home.run(&["sync", "--dry-run"]).stdout;
+        assert!(dry.contains("nolapse sync --create"), "{agent} {setting}: {dry}");
+        assert_eq!(home.run(&["sync", "--create"]).code, 0);
+        assert!(has(&home), "{agent} {setting}");
+        home.login("2", now() + 9 * HOUR);
+        home.run(&["run"]);
+        assert_eq!(
+            home.json(&path)["profiles"]["anthropic:claude-cli"]["token"],
+            access("2")
+        );
     }
 }
 
