@@ -76,11 +76,13 @@ pub(crate) fn given_up(ledger: &Ledger, now: Ms) -> Vec<Entry> {
 
 fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now: Ms) {
     let steps = &ctx.config.alerts.steps;
-    let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| AlertMemory {
-        since: now,
-        last: alert.clone(),
-        channels: Default::default(),
-        ack: None,
+    let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| {
+        Box::new(AlertMemory {
+            since: now,
+            last: alert.clone(),
+            channels: Default::default(),
+            ack: None,
+        })
     });
     memory.last = alert.clone();
     // an ack that was outgrown does not come back when things get milder again
@@ -102,7 +104,7 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
             .find(|out| out.channel == channel.name && out.event.alert_id == alert.id);
         let told = queued
             .map(|out| &out.told)
-            .or_else(|| memory.channels.get(&channel.name).map(Box::as_ref));
+            .or_else(|| memory.channels.get(&channel.name));
         let why = match alert::decide(alert, told, mute, steps, now) {
             Decision::Tell(why) => why,
             Decision::Muted(why, mute) => {
@@ -141,7 +143,7 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
                 .find(|out| out.channel == channel.name)
                 .map(|out| &out.told)
         };
-        let told = memory.channels.get(&channel.name).map(Box::as_ref).or_else(maybe);
+        let told = memory.channels.get(&channel.name).or_else(maybe);
         if let Some(told) = told.filter(|told| told.status == Status::Firing) {
             let event = event(ctx, ledger, &memory.last, Why::Recovered, memory.since, now);
             put(ledger, channel, event, alert::told_resolved(told, now), now);
@@ -390,7 +392,7 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
             if let Some(memory) = alerts.get_mut(&of.event.alert_id) {
                 let mut told = of.told.clone();
                 told.handle = receipt.handle.clone().filter(|_| !digest).or(told.handle);
-                memory.channels.insert(sent.channel.clone(), Box::new(told));
+                memory.channels.insert(&sent.channel, told);
             }
         };
         if let Ok(receipt) = result.as_ref()

@@ -5,9 +5,10 @@ use crate::ctx::Ctx;
 use crate::deliver;
 use crate::notify::{Channel, ChannelKind, desktop};
 use crate::rules::alert::{self, Alert};
+use crate::rules::by_channel::ByChannel;
 use crate::rules::heard::UNHEARD;
 use crate::rules::heard::{self, HoldsBack, Known, Reach, Standing, Taker, Unheard};
-use crate::rules::memory::{AlertMemory, Ledger};
+use crate::rules::memory::Ledger;
 use crate::types::{Ms, Problem, Severity};
 use std::collections::BTreeMap;
 
@@ -34,9 +35,9 @@ pub(crate) fn takers(ctx: &Ctx, channels: &[Channel], alert: &Alert, now: Ms) ->
 
 /// How an alert stands by what the ledger knows of it.
 pub(crate) fn standing(ctx: &Ctx, ledger: &Ledger, channels: &[Channel], alert: &Alert, now: Ms) -> Standing {
-    let nothing = BTreeMap::new();
+    let nothing = ByChannel::default();
     let memory = ledger.alerts.get(&alert.id);
-    let ack = memory.and_then(|memory: &AlertMemory| memory.ack.as_ref());
+    let ack = memory.and_then(|memory| memory.ack.as_ref());
     let known = Known {
         told: memory.map_or(&nothing, |memory| &memory.channels),
         mute: alert::mute(alert, ack, &ledger.silences, now),

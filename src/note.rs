@@ -121,7 +121,7 @@ pub(crate) struct Before {
 
 impl Before {
     /// Of what is remembered, where only what begins or changes is to be noted.
-    pub(crate) fn of_begun(before: &BTreeMap<Cause, AlertMemory>) -> Self {
+    pub(crate) fn of_begun(before: &BTreeMap<Cause, Box<AlertMemory>>) -> Self {
         Self {
             fires: lapsed(before),
             over: Vec::new(),
@@ -129,25 +129,27 @@ impl Before {
     }
 
     /// Of what is remembered, beside what fires now.
-    pub(crate) fn of(before: &BTreeMap<Cause, AlertMemory>, now: &[Alert]) -> Self {
+    pub(crate) fn of(before: &BTreeMap<Cause, Box<AlertMemory>>, now: &[Alert]) -> Self {
         let now: BTreeSet<&Cause> = now.iter().map(|alert| &alert.id).collect();
         let over = before.iter().filter(|(id, _)| !now.contains(id));
         Self {
             fires: lapsed(before),
-            over: over.map(|(_, memory)| memory.clone()).collect(),
+            over: over.map(|(_, memory)| memory.as_ref().clone()).collect(),
         }
     }
 }
 
-fn lapsed(alerts: &BTreeMap<Cause, AlertMemory>) -> BTreeMap<Cause, bool> {
-    let one = |(id, memory): (&Cause, &AlertMemory)| (id.clone(), memory.last.lapsed);
-    alerts.iter().map(one).collect()
+fn lapsed(alerts: &BTreeMap<Cause, Box<AlertMemory>>) -> BTreeMap<Cause, bool> {
+    alerts
+        .iter()
+        .map(|(id, memory)| (id.clone(), memory.last.lapsed))
+        .collect()
 }
 
 /// What became of alerts between two moments: begun, lapsed, eased, over.
 pub(crate) fn of_alerts(
     before: &Before,
-    after: &BTreeMap<Cause, AlertMemory>,
+    after: &BTreeMap<Cause, Box<AlertMemory>>,
     host: &str,
     now: Ms,
     when: &dyn Fn(Ms) -> String,
@@ -337,14 +339,14 @@ mod tests {
                 ends: Some(ends),
                 ..Alert::new("login:claude", "login_ended", Severity::Critical)
             },
-            channels: BTreeMap::new(),
+            channels: Default::default(),
             ack: None,
         }
     }
 
     #[test]
     fn an_alert_begins_lapses_eases_and_is_over() {
-        let one = |memory: AlertMemory| BTreeMap::from([(memory.last.id.clone(), memory)]);
+        let one = |memory: AlertMemory| BTreeMap::from([(memory.last.id.clone(), Box::new(memory))]);
         let none = BTreeMap::new();
         let (soon, gone) = (one(alert(false, NOW + 1)), one(alert(true, NOW - MINUTE)));
         for (before, after, what, since) in [
@@ -369,14 +371,14 @@ mod tests {
         let one = |n: i64| {
             let mut memory = alert(true, NOW - MINUTE);
             memory.last.id = Cause::Token(n.to_string());
-            (memory.last.id.clone(), memory)
+            (memory.last.id.clone(), Box::new(memory))
         };
-        let (none, all) = (BTreeMap::new(), (0..5000).map(one).collect());
+        let (none, all): (BTreeMap<_, _>, BTreeMap<_, _>) = (BTreeMap::new(), (0..5000).map(one).collect());
         for (before, after, words) in [
             (&none, &all, "4900 more alerts lapsed"),
             (&all, &none, "4900 more alerts recovered"),
         ] {
-            let alerts: Vec<Alert> = after.values().map(|memory: &AlertMemory| memory.last.clone()).collect();
+            let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
             let got = of_alerts(&Before::of(before, &alerts), after, "gw", NOW, &|_| "then".into());
             assert_eq!((got.len(), got[100].text.as_str()), (101, words));
         }

@@ -589,7 +589,10 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
         let words = wording::words(&memory.last, Why::First, &ctx.host.name, memory.since, now, &|at| {
             ctx.when(at)
         });
-        let told = memory.channels.iter().map(|(name, told)| (name.clone(), json!(told)));
+        let told = memory
+            .channels
+            .iter()
+            .map(|(name, told)| (name.to_owned(), json!(told)));
         json!({
             "id": id,
             "kind": memory.last.kind,
@@ -644,7 +647,8 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
 
 /// What fires, the loudest first, then the oldest.
 fn by_severity(ledger: &Ledger) -> Vec<(&Cause, &AlertMemory)> {
-    let mut firing: Vec<(&Cause, &AlertMemory)> = ledger.alerts.iter().collect();
+    let mut firing: Vec<(&Cause, &AlertMemory)> =
+        ledger.alerts.iter().map(|(id, memory)| (id, memory.as_ref())).collect();
     firing.sort_by_key(|(id, memory)| (std::cmp::Reverse(memory.last.severity), memory.since, *id));
     firing
 }

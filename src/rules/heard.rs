@@ -2,10 +2,10 @@
 //! person muted it; the log reaches nobody by itself.
 
 use super::alert::{Alert, Mute, Told};
+use super::by_channel::ByChannel;
 use super::memory::Ledger;
 use crate::types::{DAY, Ms, Severity, Status};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// The kind of a `Problem` that says so.
 pub(crate) const UNHEARD: &str = "unheard";
@@ -70,7 +70,7 @@ pub(crate) enum Unheard {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'a> {
     /// What each channel was told last.
-    pub(crate) told: &'a BTreeMap<String, Box<Told>>,
+    pub(crate) told: &'a ByChannel,
     /// Whether it is muted, and by what.
     pub(crate) mute: Option<Mute>,
     /// When it was first seen, [`Ms`].
@@ -87,7 +87,7 @@ pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: M
         told.status == Status::Firing && told.severity >= alert.severity && (told.lapsed || !alert.lapsed)
     };
     let heard: Vec<String> = people()
-        .filter(|taker| known.told.get(&taker.name).is_some_and(|told| covers(told)))
+        .filter(|taker| known.told.get(&taker.name).is_some_and(covers))
         .map(|taker| taker.name.clone())
         .collect();
     if !heard.is_empty() {
@@ -299,10 +299,7 @@ mod tests {
                 unheard(Unheard::Undelivered),
             ),
         ] {
-            let told: BTreeMap<String, Box<Told>> = known
-                .into_iter()
-                .map(|(name, told)| (name.to_owned(), Box::new(told)))
-                .collect();
+            let told: ByChannel = known.into_iter().collect();
             let known = Known {
                 told: &told,
                 mute,

@@ -1,6 +1,7 @@
 //! What is remembered between passes, as data: the ledger, how passes went, a line of the history.
 
 use super::alert::{Ack, Alert, Silence, Told, Trouble};
+use super::by_channel::ByChannel;
 use super::lineage::{CopyMemory, LoginMemory};
 use super::link::Link;
 use super::login::{Healed, SetupToken};
@@ -42,9 +43,9 @@ pub struct Ledger {
     /// Setup tokens by their fingerprint: nothing else on disk tells when they end.
     #[serde(default)]
     pub(crate) setup_tokens: BTreeMap<Fingerprint, SetupToken>,
-    /// What is remembered of each alert.
+    /// What is remembered of each alert. Boxed: a map that is read in order leaves half of its room empty.
     #[serde(default)]
-    pub alerts: BTreeMap<Cause, AlertMemory>,
+    pub alerts: BTreeMap<Cause, Box<AlertMemory>>,
     /// By the remote's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) remotes: BTreeMap<String, RemoteMemory>,
@@ -184,9 +185,9 @@ pub struct AlertMemory {
     pub(crate) since: Ms,
     /// How it was last seen, to word its recovery.
     pub(crate) last: Alert,
-    /// What each channel (by name) was told last. Boxed: a map takes room for eleven at once, and mostly there is one.
+    /// What each channel was told last.
     #[serde(default)]
-    pub(crate) channels: BTreeMap<String, Box<Told>>,
+    pub(crate) channels: ByChannel,
     /// That somebody knows of it.
     #[serde(default)]
     pub(crate) ack: Option<Ack>,

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod alert;
 pub(crate) mod backoff;
+pub mod by_channel;
 pub mod causes;
 pub(crate) mod claude_cli;
 pub(crate) mod digest;

@@ -1,0 +1,117 @@
+//! What each channel was told of one alert. There may be ten thousand alerts, and mostly one channel: a map would take room for
+//! eleven at once.
+
+use super::alert::Told;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use std::fmt;
+
+/// By the channel's name, in its order; a map in JSON.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ByChannel(Vec<(Box<str>, Told)>);
+
+impl ByChannel {
+    fn place(&self, channel: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(name, _)| name.as_ref().cmp(channel))
+    }
+
+    /// What this channel was told.
+    pub fn get(&self, channel: &str) -> Option<&Told> {
+        self.place(channel).ok().map(|at| &self.0[at].1)
+    }
+
+    pub(crate) fn insert(&mut self, channel: &str, told: Told) {
+        match self.place(channel) {
+            Ok(at) => self.0[at].1 = told,
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (channel.into(), told));
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Told)> {
+        self.0.iter().map(|(name, told)| (name.as_ref(), told))
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Told> {
+        self.0.iter_mut().map(|(_, told)| told)
+    }
+}
+
+impl<'a> FromIterator<(&'a str, Told)> for ByChannel {
+    fn from_iter<I: IntoIterator<Item = (&'a str, Told)>>(all: I) -> Self {
+        let mut few = Self::default();
+        all.into_iter().for_each(|(channel, told)| few.insert(channel, told));
+        few
+    }
+}
+
+impl Serialize for ByChannel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for ByChannel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = ByChannel;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("what each channel was told")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByChannel, A::Error> {
+                let mut all = ByChannel::default();
+                while let Some((name, told)) = map.next_entry::<String, Told>()? {
+                    all.insert(&name, told);
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_map(Map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn told(at: i64) -> Told {
+        let text = format!(
+            r#"{{"status":"firing","severity":"warning","kind":"k","lapsed":true,"step":0,"reminders":0,"at":{at}}}"#
+        );
+        serde_json::from_str(&text).expect("it is one")
+    }
+
+    #[test]
+    fn it_reads_and_writes_what_a_map_would() {
+        let (mut few, mut map) = (ByChannel::default(), BTreeMap::new());
+        for (channel, at) in [("phone", 1), ("mail", 2), ("slack", 3), ("mail", 4), ("a", 5)] {
+            few.insert(channel, told(at));
+            map.insert(channel.to_owned(), told(at));
+            let text = serde_json::to_string(&map).expect("it can be written");
+            assert_eq!(serde_json::to_string(&few).expect("so can this"), text);
+            assert_eq!(serde_json::from_str::<ByChannel>(&text).expect("and read"), few);
+            assert!(map.iter().map(|(name, told)| (name.as_str(), told)).eq(few.iter()));
+        }
+        assert_eq!((few.get("mail"), few.get("sms")), (map.get("mail"), None));
+        // a hand that changed the order, or wrote a name twice
+        let text = r#"{"b":TOLD,"a":TOLD,"b":TOLD}"#.replace("TOLD", &serde_json::to_string(&told(1)).expect("text"));
+        assert_eq!(
+            serde_json::from_str::<ByChannel>(&text)
+                .expect("still read")
+                .iter()
+                .count(),
+            2
+        );
+        assert!(serde_json::from_str::<ByChannel>("[]").is_err());
+    }
+}
