@@ -1,4 +1,4 @@
-//! What each platform needs to run nolapse by itself: files from `contrib` with the real paths filled in, and the commands
+//! What each platform needs to run nolapse automatically: files from `contrib` with the real paths filled in, and the commands
 //! that switch them on and off. [`plan`] only says it; `cli/install` does it and keeps the [`Manifest`].
 
 use crate::edge::host::Host;

@@ -442,7 +442,7 @@ fn hangs_on(
     profile: &Profile,
     now: Ms,
 ) -> (Option<usize>, Relation) {
-    // other providers' tokens are nobody's copies: hashing thousands of them is what a look would spend its time on
+    // other providers' tokens are no copies of a login: hashing thousands of them would take most of a look's time
     let provider = resolve::normalise_provider(&profile.provider);
     if profile.credential == Credential::ApiKey || !matches!(provider.as_ref(), "anthropic" | "claude-cli") {
         return (None, Relation::Unknown);

@@ -1,6 +1,6 @@
-//! What a pass waits others for: channels, other hosts, the heartbeat. None of them holds up the pass, nor one another.
+//! What a pass waits for beside its own work: channels, other hosts, the heartbeat. None of them holds up the pass, nor one another.
 //!
-//! A pass makes a [`Tail`] at its begin (the heartbeat's `/start` and the questions to other hosts leave at once) and hands over what
+//! A pass makes a [`Tail`] at its start (the heartbeat's `/start` and the questions to other hosts leave at once) and hands over what
 //! it leased when its own work is saved. From then on every channel has a task of its own, which records what it delivered; what
 //! other hosts say is judged and sent as it comes. The daemon starts its next pass meanwhile: nothing here stands on a view of the
 //! world that such a pass may have changed, but on the ledger as it is by then.
@@ -174,7 +174,7 @@ impl Tail {
         }
     }
 
-    /// Tells the heartbeat how the pass went, after its begin, and remembers how that went.
+    /// Reports to the heartbeat how the pass went, and remembers whether that got through.
     pub(crate) async fn beat(mut self, report: impl FnOnce() -> String) {
         let ctx = self.ctx.clone();
         let Some(heartbeat) = &ctx.config.heartbeat else {

@@ -1,4 +1,4 @@
-//! `nolapse` alone: one screen that says where one stands, and the one next step.
+//! `nolapse` alone: one screen that says where you stand, and the one next step.
 
 use super::{Fatal, Setup, block_on, install, print};
 use crate::cause::Cause;

@@ -1,4 +1,4 @@
-//! What is from the future, and so tells of a clock that was set back or is wrong.
+//! What is dated in the future, which means that the clock was set back or is wrong.
 
 use super::stored;
 use crate::ctx::Ctx;

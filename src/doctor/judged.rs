@@ -1,4 +1,4 @@
-//! What a pass would say of the same moment.
+//! What a pass would say at this moment.
 
 use crate::ctx::Ctx;
 use crate::deliver;

@@ -1,4 +1,4 @@
-//! Logins: what lies about them that their health does not tell.
+//! Logins: facts about them beyond their health.
 
 use super::{pid, spot, stored};
 use crate::ctx::Ctx;

@@ -1,5 +1,5 @@
 //! Host names to addresses: by the system's resolver, but for a static build on a phone. musl reads `/etc/resolv.conf` alone, which
-//! Android has not; Termux keeps its own below `$PREFIX/etc` (its package `resolv-conf`). Only there are the servers of that file asked,
+//! Android does not have; Termux keeps its own below `$PREFIX/etc` (its package `resolv-conf`). Only there are the servers of that file asked,
 //! by hickory-resolver.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What cannot be guessed.
+//! Random bytes that cannot be guessed.
 
 /// Sixteen random bytes in hex digits, from the generator that TLS uses; `None` where the system has none to give.
 pub(crate) fn word() -> Option<String> {

@@ -1,7 +1,7 @@
 //! Health: the raw clock as the agents compute it, and the judgement.
 //!
 //! Two clocks run on a login. Its access token ends within hours and is renewed without a human, so its end alone is no
-//! reason to ring; the login's own deadline, about a month after sign-in, needs a human.
+//! reason to alert; the login's own deadline, about a month after sign-in, needs a human.
 
 use super::lineage::Relation;
 use crate::rules::login::SetupToken;

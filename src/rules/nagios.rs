@@ -1,4 +1,4 @@
-//! A look as the monitoring plugins' convention has it (Monitoring Plugins Development Guidelines): one line with the state and
+//! A look in the form of the monitoring plugins' convention (Monitoring Plugins Development Guidelines): one line with the state and
 //! performance data behind a `|`, then long text; 0 is OK, 1 warning, 2 critical, 3 unknown.
 
 use crate::rules::alert::Alert;

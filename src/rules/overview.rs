@@ -1,4 +1,4 @@
-//! The one next step, for who typed `nolapse` and nothing else.
+//! The one next step, for somebody who typed `nolapse` and nothing else.
 
 /// How things stand, as far as the next step depends on it.
 #[derive(Clone, Debug, Default)]

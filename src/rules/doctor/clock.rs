@@ -1,4 +1,4 @@
-//! The time of day, as far as it can be told without asking anybody.
+//! Whether the clock is right, as far as that shows without asking a server.
 
 use super::super::wording::span;
 use super::{Facts, Finding, Group, Level};

@@ -1,4 +1,4 @@
-//! Claude Code's logins: what lies about them that no clock tells.
+//! Claude Code's logins: what is wrong with them beyond their dates.
 
 use super::super::wording::{self, quote};
 use super::judged::alerted;

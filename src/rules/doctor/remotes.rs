@@ -1,4 +1,4 @@
-//! Other hosts. What fires there comes with the alerts; here is only that they are asked.
+//! Other hosts. What fires there comes with the alerts; this says only that they are asked.
 
 use super::{Facts, counted};
 
