@@ -50,10 +50,8 @@ fn main() -> Result<ExitCode, Failure> {
     let event = serde_json::from_slice(&std::fs::read(event)?)?;
     let http = Http::new(&host.env);
     let ctx = SendCtx {
-        host: &host,
-        http: &http,
-        now: Clock::System.now(),
         previous: previous.first().cloned(),
+        ..SendCtx::new(&host, &http, Clock::System.now())
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(match runtime.block_on(send(channel, &event, &ctx)) {

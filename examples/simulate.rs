@@ -200,12 +200,7 @@ fn of_liars(host: &Host, http: &Http) -> Vec<Result<Receipt, SendError>> {
     let event = serde_json::json!({"event_id": "msg_1", "alert_id": "login:x", "status": "firing", "severity": "critical",
         "kind": "login_ended", "title": "t", "message": "m", "commands": [], "login": null, "affected": [], "host": "h", "at": 0});
     let event = serde_json::from_value(event).expect("an event");
-    let ctx = SendCtx {
-        host,
-        http,
-        now: START,
-        previous: None,
-    };
+    let ctx = SendCtx::new(host, http, START);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     channels
@@ -613,15 +608,7 @@ impl Machine {
                 let fault = world.fault(&out.channel, at);
                 counts.lied_to += u32::from(fault.as_ref().is_some_and(|(which, _)| *which > 0));
                 shown.push(fault.is_none());
-                let result = fault.map_or_else(
-                    || {
-                        Ok(Receipt {
-                            detail: "ok".into(),
-                            handle: None,
-                        })
-                    },
-                    |(_, result)| result,
-                );
+                let result = fault.map_or_else(|| Ok(Receipt::of("ok")), |(_, result)| result);
                 (out, result)
             })
             .collect();

@@ -76,6 +76,14 @@ const ON_ITS_WAY: Limits = Limits {
 /// What a pass may take besides what its configuration lets it wait for: our lock twice, stores' and logins' locks, channels.
 const PASS: Duration = Duration::from_secs(15 * 60);
 
+/// The next pass waits for no end of this one.
+const AT_LEISURE: outcome::Asked = outcome::Asked {
+    login: None,
+    by_hand: false,
+    force: false,
+    at_leisure: true,
+};
+
 /// Why the loop woke.
 #[derive(Debug)]
 enum Woke {
@@ -151,7 +159,7 @@ fn turns(
             runtime,
             signals,
             limits,
-            pass::begin(ctx, Scope::Whole, &outcome::Asked::default()),
+            pass::begin(ctx, Scope::Whole, &AT_LEISURE),
             &|| manager::alive(&status),
             &mut |asked| match asked {
                 Asked::Reload => reloaded = Some(reload(load)),

@@ -22,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// may take for its answer beside that.
 const LEASE: Ms = 7 * MINUTE;
 
+/// The same in the daemon, where a mail server may take ten minutes.
+const LEASE_AT_LEISURE: Ms = 15 * MINUTE;
+
 /// An event that no channel accepted for this long is given up; what still fires is then sent as if for the first time.
 const GIVE_UP: Ms = 7 * DAY;
 
@@ -166,6 +169,7 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
         next_at: now,
         last_error: None,
         brief: false,
+        only: Vec::new(),
         covers: Vec::new(),
     });
 }
@@ -191,18 +195,20 @@ fn shorten_all(ledger: &mut Ledger, channels: &[Channel]) {
 }
 
 /// Leases what stands at these places of the outbox. What is sent of it: all, but one digest for a channel of all that is brief.
-fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], now: Ms) -> Vec<Outgoing> {
+fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Ms) -> Vec<Outgoing> {
     for index in chosen {
         let out = &mut ledger.outbox[*index];
-        out.next_at = now + LEASE;
+        out.next_at = now + lease;
         out.tried_at = now;
         out.attempts += 1;
     }
     let chosen = chosen.iter().map(|index| &ledger.outbox[*index]);
     let (mut brief, full): (Vec<&Outgoing>, Vec<&Outgoing>) = chosen.partition(|out| out.brief);
     let mut sent: Vec<Outgoing> = full.into_iter().cloned().collect();
-    brief.sort_by(|a, b| (&a.channel, digest::rank(&a.event)).cmp(&(&b.channel, digest::rank(&b.event))));
-    for of_channel in brief.chunk_by(|a, b| a.channel == b.channel) {
+    // what is left for some recipients is none of the others' business
+    let whom = |out: &Outgoing| (out.channel.clone(), out.only.clone());
+    brief.sort_by_key(|out| (whom(out), digest::rank(&out.event)));
+    for of_channel in brief.chunk_by(|a, b| whom(a) == whom(b)) {
         let events: Vec<&Event> = of_channel.iter().map(|out| &out.event).collect();
         sent.push(Outgoing {
             event: digest::digest(&events, host, now),
@@ -284,6 +290,18 @@ pub struct Room {
     pub(crate) ahead: Option<BTreeSet<Cause>>,
     /// Other hosts have not answered yet.
     pub(crate) asking: bool,
+    /// Receivers may take all the time they are due.
+    pub(crate) at_leisure: bool,
+}
+
+impl Room {
+    /// Of a pass; `at_leisure` where nobody waits for its end.
+    pub(crate) fn new(at_leisure: bool) -> Self {
+        Self {
+            at_leisure,
+            ..Self::default()
+        }
+    }
 }
 
 /// Takes what is due now, and leases it: other passes do not touch it meanwhile.
@@ -332,7 +350,8 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room
             chosen.sort_by_key(|index| digest::rank(&ledger.outbox[*index].event));
             chosen.truncate(left);
         }
-        let sent = bundle(&ctx.host.name, ledger, &chosen, now);
+        let lease = if room.at_leisure { LEASE_AT_LEISURE } else { LEASE };
+        let sent = bundle(&ctx.host.name, ledger, &chosen, lease, now);
         *given += sent.len();
         leased.extend(sent);
     }
@@ -358,7 +377,7 @@ pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Ms) {
 pub(crate) fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
     let outbox = ledger.outbox.iter().enumerate();
     let chosen: Vec<usize> = outbox.filter(|(_, out)| which(out)).map(|(index, _)| index).collect();
-    bundle(host, ledger, &chosen, now)
+    bundle(host, ledger, &chosen, LEASE, now)
 }
 
 /// A channel works again: what failed before is tried at the next pass.
@@ -411,21 +430,46 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
                     told(out, receipt);
                 }
                 Ok(_) => {}
+                // the others have it, with the server's words
+                Err(SendError::Permanent { .. }) if !out.only.is_empty() => {
+                    counted.failed += 1;
+                    return false;
+                }
                 Err(error) => {
                     counted.failed += 1;
                     again(out, error, now);
                 }
             }
-            result.is_err()
+            match result {
+                Ok(receipt) if receipt.deferred.is_empty() => false,
+                Ok(receipt) => {
+                    defer(out, receipt, now);
+                    true
+                }
+                Err(_) => true,
+            }
         });
         if ledger.outbox.is_empty() {
             ledger.outbox = Vec::new();
         }
     }
     for channel in channels {
-        let results = tried.iter().filter(|(sent, _)| sent.channel == channel.name);
+        // that one of several recipients is not reached is no trouble of the channel's
+        let results = tried
+            .iter()
+            .filter(|(sent, result)| sent.channel == channel.name && (sent.only.is_empty() || result.is_ok()));
         fared(ledger, channel, results.map(|(_, result)| result), now);
     }
+}
+
+/// What is left of a message that the others have: the same one, for these recipients alone.
+fn defer(out: &mut Outgoing, receipt: &Receipt, now: Ms) {
+    let later = SendError::Passing {
+        why: receipt.detail.clone(),
+        retry_after: None,
+    };
+    again(out, &later, now);
+    out.only.clone_from(&receipt.deferred);
 }
 
 /// When what failed is tried again, and why it failed.
@@ -930,6 +974,73 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_for_one_recipient_is_told_later_and_harms_nobody_else() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path(), PHONE);
+        let channels = ctx.channels();
+        let over = alert(Severity::Critical, true, NOW);
+        let deferred = || Receipt {
+            deferred: vec!["full@h".into()],
+            ..Receipt::of("accepted; later `full@h`: 452")
+        };
+        let refused = || SendError::Permanent { why: "550".into() };
+        let passing = || SendError::Passing {
+            why: "452".into(),
+            retry_after: None,
+        };
+        let lease = |ledger: &mut Ledger, now| due(&ctx, ledger, &channels, &mut Room::default(), now);
+        let begin = || {
+            let mut ledger = Ledger::default();
+            queue(&ctx, &mut ledger, &channels, std::slice::from_ref(&over), NOW);
+            let sent = lease(&mut ledger, NOW).remove(0);
+            assert_eq!(sent.only, [""; 0]);
+            record(&mut ledger, &channels, &[(sent.clone(), Ok(deferred()))], NOW);
+            assert!(
+                ledger.alerts[&over.id].channels.get("phone").is_some(),
+                "the others have heard"
+            );
+            (ledger, sent)
+        };
+        let (mut ledger, first) = begin();
+        assert_eq!(lease(&mut ledger, NOW), []);
+        let again = lease(&mut ledger, NOW + 10 * MINUTE).remove(0);
+        assert_eq!((&again.only, &again.event), (&vec!["full@h".to_owned()], &first.event));
+        for (result, left, why) in [
+            (Ok(Receipt::of("ok")), 0, "taken"),
+            (Ok(deferred()), 1, "put off once more"),
+            (Err(passing()), 1, "not reached"),
+            (Err(refused()), 0, "refused for good: the others have the words"),
+        ] {
+            let mut ledger = ledger.clone();
+            record(&mut ledger, &channels, &[(again.clone(), result)], NOW + 10 * MINUTE);
+            assert_eq!((ledger.outbox.len(), ledger.troubles.len()), (left, 0), "{why}");
+            assert!(ledger.outbox.iter().all(|out| out.only == ["full@h"]), "{why}");
+        }
+        // what is new goes to all of them
+        let worse = Alert {
+            kind: "rejected".into(),
+            ..over.clone()
+        };
+        let far = NOW + 10 * HOUR;
+        queue(&ctx, &mut ledger, &channels, &[worse], far);
+        let all = lease(&mut ledger, far);
+        assert!(all.len() == 1 && all[0].only.is_empty(), "{all:?}");
+        // nor is a digest of theirs mixed with one for everybody
+        let (mut ledger, _) = begin();
+        let more: Vec<Alert> = (0..40).map(|n| of("a", n)).collect();
+        queue(&ctx, &mut ledger, &channels, &[vec![over.clone()], more].concat(), NOW);
+        ledger
+            .outbox
+            .iter_mut()
+            .for_each(|out| (out.next_at, out.brief) = (NOW, true));
+        let whom: Vec<(usize, usize)> = lease(&mut ledger, NOW)
+            .iter()
+            .map(|out| (out.covers.len(), out.only.len()))
+            .collect();
+        assert_eq!(whom, [(40, 0), (1, 1)]);
+    }
+
+    #[test]
     fn an_event_keeps_its_id_until_a_receiver_accepted_it() {
         let home = tempfile::tempdir().unwrap();
         let ctx = ctx(home.path(), PHONE);
@@ -961,10 +1072,7 @@ mod tests {
             "{again:?}"
         );
         let sent = ledger.outbox[0].clone();
-        let receipt = Receipt {
-            detail: "ok".into(),
-            handle: None,
-        };
+        let receipt = Receipt::of("ok");
         record(&mut ledger, &channels, &[(sent, Ok(receipt))], again.at);
         assert_ne!(remind(&mut ledger).event_id, first);
     }

@@ -84,6 +84,8 @@ pub(crate) struct Asked {
     pub(crate) by_hand: bool,
     /// Neither the clock nor a back-off holds it up.
     pub(crate) force: bool,
+    /// Nobody waits for the end of the pass, so a mail server may take all the time it is due.
+    pub(crate) at_leisure: bool,
 }
 
 /// How it went with one login.

@@ -49,7 +49,7 @@ pub(crate) async fn run_asked(ctx: &Ctx, scope: Scope, asked: &Asked) -> Report 
 /// A pass up to where it would wait for strangers: what it found is saved and on its way.
 pub(crate) async fn begin(ctx: &Ctx, scope: Scope, asked: &Asked) -> Begun {
     let begun = crate::edge::host::monotonic();
-    let mut tail = (scope == Scope::Whole).then(|| Tail::begin(ctx));
+    let mut tail = (scope == Scope::Whole).then(|| Tail::begin(ctx, asked.at_leisure));
     let report = match Pass::open(ctx, &mut tail).await {
         Ok(mut pass) => {
             if let Some(tail) = &mut tail {

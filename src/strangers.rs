@@ -46,14 +46,14 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Says to the heartbeat that a pass begins. Waits for nothing.
-    pub(crate) fn begin(ctx: &Ctx) -> Self {
+    pub(crate) fn begin(ctx: &Ctx, at_leisure: bool) -> Self {
         let ctx = Arc::new(ctx.clone());
         let started = ctx.config.heartbeat.is_some().then(|| tokio::spawn(start(ctx.clone())));
         Self {
             channels: Arc::new(ctx.channels()),
             started,
             asking: Asking::default(),
-            room: Room::default(),
+            room: Room::new(at_leisure),
             ahead: JoinSet::new(),
             told: Vec::new(),
             lanes: JoinSet::new(),
@@ -84,8 +84,9 @@ impl Tail {
     pub(crate) fn send_ahead(&mut self, leased: Vec<Outgoing>) {
         for lane in lanes(leased) {
             let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
+            let at_leisure = self.room.at_leisure;
             self.ahead
-                .spawn(async move { send_leased(&ctx, &channels, lane).await });
+                .spawn(async move { send_leased(&ctx, &channels, lane, at_leisure).await });
         }
     }
 
@@ -116,8 +117,9 @@ impl Tail {
         }
         for lane in lanes(leased) {
             let (ctx, channels) = (self.ctx.clone(), self.channels.clone());
+            let at_leisure = self.room.at_leisure;
             self.lanes.spawn(async move {
-                let told = send_leased(&ctx, &channels, lane).await;
+                let told = send_leased(&ctx, &channels, lane, at_leisure).await;
                 let mut problems = Vec::new();
                 record(&ctx, &channels, &told, &mut problems).await;
                 (told, problems)
@@ -262,6 +264,7 @@ pub(crate) async fn send_leased(
     ctx: &Ctx,
     channels: &[Channel],
     leased: Vec<Outgoing>,
+    at_leisure: bool,
 ) -> Vec<(Outgoing, Result<Receipt, SendError>)> {
     let jobs: Vec<Job<'_>> = leased
         .iter()
@@ -273,10 +276,15 @@ pub(crate) async fn send_leased(
                 channel,
                 event: &out.event,
                 previous: out.told.handle.clone(),
+                only: out.only.clone(),
             })
         })
         .collect();
-    let results = crate::notify::send_all(jobs, &send_ctx(ctx)).await;
+    let with = match at_leisure {
+        true => send_ctx(ctx).at_leisure(),
+        false => send_ctx(ctx),
+    };
+    let results = crate::notify::send_all(jobs, &with).await;
     results
         .into_iter()
         .map(|(index, result)| (leased[index].clone(), result))

@@ -545,7 +545,7 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
     }
     let mut problems = Vec::new();
     let told = block_on(async {
-        let told = strangers::send_leased(ctx, &channels, leased).await;
+        let told = strangers::send_leased(ctx, &channels, leased, false).await;
         strangers::record(ctx, &channels, &told, &mut problems).await;
         told
     })?;

@@ -28,6 +28,7 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
         login: args.login.clone(),
         by_hand: true,
         force: args.force,
+        ..Asked::default()
     };
     let rehearsal = || block_on(pass::rehearse_asked(&ctx, &asked));
     let report = match (args.dry_run, &args.login) {

@@ -214,8 +214,8 @@ mod bus {
                 .map_err(|error| words(&error))?,
         };
         Ok(Receipt {
-            detail: format!("shown, notification {id}"),
             handle: Some(format!("{server}{id}")),
+            ..Receipt::of(format!("shown, notification {id}"))
         })
     }
 

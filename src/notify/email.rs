@@ -114,7 +114,7 @@ impl Email {
             login,
             from,
             to,
-            ca_file: super::read_ca_file(table)?,
+            ca_file: super::ca_file::read(table)?,
         })
     }
 
@@ -122,15 +122,20 @@ impl Email {
         self.login.iter().map(|(_, password)| password.expose()).collect()
     }
 
-    /// Sends one message to all recipients that the server takes; those that it does not are named in it. `limit` is for all until the
-    /// message is handed over; the answer to it may take longer.
+    /// Sends one message to all recipients that the server takes; those that it does not are named in it, and those that it may take later
+    /// in the receipt too. `limit` is for all until the message is handed over; the answer to it may take longer.
     ///
     /// # Errors
     /// 5xx is permanent, and so is a message that cannot be made; 4xx and every trouble on the way passes.
     pub(super) async fn send(&self, event: &Event, ctx: &SendCtx<'_>, limit: Duration) -> Result<Receipt, SendError> {
         self.message(event, ctx.now)?;
-        let ready = tokio::time::timeout(limit, smtp::prepare(self, &ctx.host.env)).await;
-        let ready = ready.map_err(|_| super::late(limit))??;
+        let wanted = |to: &&Mailbox| ctx.only.is_empty() || ctx.only.contains(&to.email.to_string());
+        let to: Vec<&Mailbox> = self.to.iter().filter(wanted).collect();
+        if to.is_empty() {
+            return Err(SendError::permanent("the recipient is no longer one of the channel's"));
+        }
+        let ready = tokio::time::timeout(limit, smtp::prepare(self, &to, &ctx.host.env)).await;
+        let mut ready = ready.map_err(|_| super::late(limit))??;
         let mut told = event.clone();
         let mut detail = String::new();
         if !ready.refused.is_empty() {
@@ -138,9 +143,18 @@ impl Email {
             told.message = format!("{}\n\nThe mail server refused {refused}", told.message);
             detail = format!("; refused {refused}");
         }
+        let (deferred, later): (Vec<_>, Vec<_>) = std::mem::take(&mut ready.later).into_iter().unzip();
+        if !later.is_empty() {
+            let later = later.join("; ");
+            told.message = format!("{}\n\nThe mail server takes nothing yet for {later}", told.message);
+            detail.push_str(&format!("; later {later}"));
+        }
         let message = self.message(&told, ctx.now)?;
-        let code = ready.hand_over(self, &message).await?;
-        Ok(Receipt::of(format!("accepted by {}, code {code}{detail}", self.host)))
+        let code = ready.hand_over(self, &message, ctx.after_data).await?;
+        Ok(Receipt {
+            deferred,
+            ..Receipt::of(format!("accepted by {}, code {code}{detail}", self.host))
+        })
     }
 
     /// The message of an event.

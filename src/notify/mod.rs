@@ -5,6 +5,7 @@
 //! tell (see `rules`), remembers what was told (see `ledger`), or tries twice: [`send`] tries once and says how it went.
 
 pub(crate) mod alertmanager;
+mod ca_file;
 pub(crate) mod command;
 pub(crate) mod desktop;
 pub(crate) mod discord;
@@ -29,13 +30,11 @@ use crate::edge::files;
 use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::edge::progress;
-use crate::edge::trust;
 use crate::rules::alert::Alert;
 use crate::rules::text;
 use crate::secret::SecretUrl;
 use crate::table::{self, ConfigError, Table, nearest};
 use crate::types::{Affected, Event, EventLogin, Ms, SECOND, Severity, Status};
-use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -124,16 +123,30 @@ pub struct SendCtx<'a> {
     pub now: Ms,
     /// The [`Receipt::handle`] of this channel's last delivery for the same alert, so that it can be replaced.
     pub previous: Option<String>,
+    /// How long a mail server may take once it has the message.
+    pub after_data: Duration,
+    /// The recipients that an earlier try left for later; empty for all.
+    pub only: Vec<String>,
 }
 
 impl<'a> SendCtx<'a> {
     /// Send again.
-    pub(crate) fn new(host: &'a Host, http: &'a Http, now: Ms) -> Self {
+    pub fn new(host: &'a Host, http: &'a Http, now: Ms) -> Self {
         Self {
             host,
             http,
             now,
             previous: None,
+            after_data: smtp::AFTER_DATA,
+            only: Vec::new(),
+        }
+    }
+
+    /// With all the time that RFC 5321 gives a mail server, where nobody waits for the end of it.
+    pub(crate) fn at_leisure(self) -> Self {
+        Self {
+            after_data: smtp::AFTER_DATA_AT_LEISURE,
+            ..self
         }
     }
 }
@@ -145,13 +158,17 @@ pub struct Receipt {
     pub detail: String,
     /// What to pass as [`SendCtx::previous`] next time, if the channel can replace.
     pub handle: Option<String>,
+    /// Recipients that are to be tried again by themselves: the server takes nothing for them yet.
+    pub deferred: Vec<String>,
 }
 
 impl Receipt {
-    fn of(detail: impl Into<String>) -> Self {
+    /// With what the receiver said.
+    pub fn of(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
             handle: None,
+            deferred: Vec::new(),
         }
     }
 }
@@ -287,51 +304,12 @@ fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
         title: read_template(table, "title")?,
         body: read_template(table, "body")?,
         timeout,
-        ca_file: match has_url(&kind) {
-            true => read_ca_file(table)?,
+        ca_file: match ca_file::fits(&kind) {
+            true => ca_file::read(table)?,
             false => None,
         },
         kind,
     })
-}
-
-/// Whether it is sent to a server by HTTP.
-fn has_url(kind: &ChannelKind) -> bool {
-    match kind {
-        ChannelKind::Webhook(_)
-        | ChannelKind::Slack(_)
-        | ChannelKind::Discord(_)
-        | ChannelKind::Ntfy(_)
-        | ChannelKind::Telegram(_)
-        | ChannelKind::Gotify(_)
-        | ChannelKind::Pagerduty(_)
-        | ChannelKind::Alertmanager(_) => true,
-        ChannelKind::Log(_)
-        | ChannelKind::Desktop(_)
-        | ChannelKind::Termux(_)
-        | ChannelKind::Email(_)
-        | ChannelKind::Command(_) => false,
-    }
-}
-
-/// Reads `ca_file`, which must name certificates.
-fn read_ca_file(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {
-    let Some(path) = table.path("ca_file")? else {
-        return Ok(None);
-    };
-    match trust::read(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(why) => Err(table.error(
-            "ca_file",
-            format!("names `{}`: {why}", path.display()),
-            "name a certificate in PEM form, or take the key out",
-        )),
-    }
-}
-
-/// The certificates of `ca_file`, read again: whoever renews them writes the file anew.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SendError> {
-    trust::read(path).map_err(|why| SendError::permanent(format!("`ca_file` {}: {why}", path.display())))
 }
 
 fn read_template(table: &Table<'_>, key: &str) -> Result<Option<String>, ConfigError> {
@@ -607,7 +585,7 @@ pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result
     let ctx = match &channel.ca_file {
         None => ctx,
         Some(path) => {
-            own = ctx.http.trusting(certificates(path)?);
+            own = ctx.http.trusting(ca_file::certificates(path)?);
             trusting = SendCtx {
                 http: &own,
                 ..ctx.clone()
@@ -634,7 +612,7 @@ pub async fn send(channel: &Channel, event: &Event, ctx: &SendCtx<'_>) -> Result
     };
     let waiting = progress::waiting(|| format!("the channel `{}`", channel.name));
     let whole = match &channel.kind {
-        ChannelKind::Email(_) => limit + smtp::AFTER_DATA + Duration::from_secs(2),
+        ChannelKind::Email(_) => limit + ctx.after_data + Duration::from_secs(2),
         _ => limit,
     };
     let sent = tokio::time::timeout(whole, sending).await;
@@ -667,6 +645,8 @@ pub(crate) struct Job<'a> {
     pub(crate) event: &'a Event,
     /// As [`SendCtx::previous`].
     pub(crate) previous: Option<String>,
+    /// As [`SendCtx::only`].
+    pub(crate) only: Vec<String>,
 }
 
 impl<'a> From<(usize, &'a Channel, &'a Event)> for Job<'a> {
@@ -676,6 +656,7 @@ impl<'a> From<(usize, &'a Channel, &'a Event)> for Job<'a> {
             channel,
             event,
             previous: None,
+            only: Vec::new(),
         }
     }
 }
@@ -737,6 +718,7 @@ async fn send_lane(lane: Vec<Job<'_>>, ctx: &SendCtx<'_>) -> Vec<(usize, Result<
         let earlier = handles.iter().rev().find(|(alert, _)| *alert == job.event.alert_id);
         let ctx = SendCtx {
             previous: earlier.map(|(_, handle)| handle.clone()).or(job.previous),
+            only: job.only,
             ..ctx.clone()
         };
         let result = send(job.channel, job.event, &ctx).await;
@@ -801,9 +783,8 @@ fn scrub(text: &mut String, secrets: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{Answer, Server, certified, channel, channels, deliver, event, host, recovered, tls_fixture};
+    use super::testing::{Answer, Server, channel, channels, event, host, recovered};
     use super::*;
-    use std::sync::{Arc, Mutex};
 
     #[test]
     fn a_channel_has_sane_defaults_and_slips_are_named() {
@@ -941,113 +922,6 @@ mod tests {
         let mut text = "`https://hooks.slack.com/…` answered 404: canarytoken".to_owned();
         scrub(&mut text, &["https://hooks.slack.com/services/canarytoken"]);
         assert_eq!(text, "`https://hooks.slack.com/…` answered 404: …");
-    }
-
-    /// Answers over TLS with this body, and keeps the lines of the requests.
-    async fn over_tls(certificate: &str, body: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let acceptor = certified(certificate);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap().to_string();
-        let seen = Arc::<Mutex<Vec<String>>>::default();
-        let heard = seen.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let Ok(mut socket) = acceptor.accept(socket).await else {
-                    continue;
-                };
-                let mut request = Vec::new();
-                let whole = |request: &[u8]| {
-                    let text = String::from_utf8_lossy(request).to_lowercase();
-                    let (head, rest) = text.split_once("\r\n\r\n")?;
-                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-                    (rest.len() >= length.parse().ok()?).then(|| head.lines().next().unwrap_or_default().to_owned())
-                };
-                while whole(&request).is_none() && socket.read_buf(&mut request).await.unwrap_or(0) > 0 {}
-                heard.lock().unwrap().extend(whole(&request));
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-                let _ = socket.write_all(answer.as_bytes()).await;
-                let _ = socket.shutdown().await;
-            }
-        });
-        (at, seen)
-    }
-
-    #[tokio::test]
-    async fn a_private_ca_and_a_self_signed_certificate_count_where_ca_file_names_them() {
-        for (keys, body) in [
-            ("type = \"webhook\"", ""),
-            ("type = \"slack\"", "ok"),
-            ("type = \"discord\"", r#"{"id":"1"}"#),
-            ("type = \"ntfy\"\ntopic = \"t\"", r#"{"id":"x","event":"message"}"#),
-            ("type = \"gotify\"\ntoken = \"A\"", r#"{"id":5}"#),
-            (
-                "type = \"telegram\"\ntoken = \"1:x\"\nchat_id = \"5\"",
-                r#"{"ok":true,"result":{"message_id":1}}"#,
-            ),
-            (
-                "type = \"pagerduty\"\nrouting_key = \"R\"",
-                r#"{"status":"success","dedup_key":"x"}"#,
-            ),
-            ("type = \"alertmanager\"", ""),
-        ] {
-            for (certificate, names, trusted) in [
-                ("server", Some("server.pem"), true),
-                ("issued", Some("ca.pem"), true),
-                ("issued", Some("issued.pem"), true),
-                ("server", Some("other.pem"), false),
-                ("issued", Some("server.pem"), false),
-                ("issued", None, false),
-            ] {
-                let (at, seen) = over_tls(certificate, body).await;
-                let ca = names.map(|name| format!("ca_file = \"{}\"", tls_fixture(name).display()));
-                let channel = channel(&format!("{keys}\nurl = \"https://{at}/\"\n{}", ca.unwrap_or_default()));
-                let sent = deliver(&channel, &event()).await;
-                let what = format!("{keys} {certificate} {names:?}: {sent:?}");
-                assert_eq!(
-                    (sent.is_ok(), seen.lock().unwrap().len()),
-                    (trusted, usize::from(trusted)),
-                    "{what}"
-                );
-                if let Err(error) = sent {
-                    assert!(
-                        error.why().contains("certificate") && error.why().contains("`ca_file`"),
-                        "{what}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_ca_file_that_is_none_is_said_when_it_is_read_and_when_it_is_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ca.pem");
-        let keys = format!(
-            "type = \"webhook\"\nurl = \"https://127.0.0.1:9/\"\nca_file = \"{}\"",
-            path.display()
-        );
-        let read = || channels(&format!("[[channel]]\n{keys}"));
-        for (text, why) in [(None, "no such file"), (Some("none"), "no certificate in PEM form")] {
-            if let Some(text) = text {
-                std::fs::write(&path, text).unwrap();
-            }
-            let error = read().unwrap_err().to_string();
-            assert!(error.contains("`channel[1].ca_file`") && error.contains(why), "{error}");
-        }
-        std::fs::copy(tls_fixture("server.pem"), &path).unwrap();
-        let channel = read().unwrap().remove(0);
-        std::fs::remove_file(&path).unwrap();
-        let error = deliver(&channel, &event()).await.unwrap_err();
-        assert!(
-            matches!(&error, SendError::Permanent { why } if why.contains("`ca_file`")),
-            "{error:?}"
-        );
-        let error = channels("[[channel]]\ntype = \"command\"\ncommand = [\"true\"]\nca_file = \"/x\"");
-        assert!(error.unwrap_err().to_string().contains("ca_file"));
     }
 
     #[tokio::test]

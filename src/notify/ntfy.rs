@@ -79,8 +79,8 @@ impl Ntfy {
             answer["id"].as_str().filter(|id| !id.is_empty()).map(drop)
         })?;
         Ok(Receipt {
-            detail: format!("answered {}", reply.status),
             handle: sequence,
+            ..Receipt::of(format!("answered {}", reply.status))
         })
     }
 }
@@ -142,10 +142,8 @@ mod tests {
         let mut previous = None;
         for event in [event(), reminder, recovered()] {
             let ctx = SendCtx {
-                host: &host,
-                http: &http,
-                now: 0,
                 previous,
+                ..SendCtx::new(&host, &http, 0)
             };
             previous = crate::notify::send(&channel, &event, &ctx).await.unwrap().handle;
         }

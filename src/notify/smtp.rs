@@ -13,7 +13,7 @@ use crate::edge::http;
 use crate::edge::names::Names;
 use crate::rules::text::{self, Count};
 use lettre::Address;
-use lettre::message::Message;
+use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism};
 use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
@@ -31,6 +31,9 @@ type Failure = lettre::transport::smtp::Error;
 /// than a pass of a timer should last; what comes later is [`SendError::Lost`] and tried again late.
 pub(super) const AFTER_DATA: Duration = Duration::from_secs(120);
 
+/// The same in the daemon, which goes on meanwhile.
+pub(super) const AFTER_DATA_AT_LEISURE: Duration = Duration::from_secs(600);
+
 /// The longest that the parting word may take.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,8 @@ pub(super) struct Ready {
     connection: AsyncSmtpConnection,
     /// Each with the server's words.
     pub(super) refused: Vec<String>,
+    /// Likewise, of those that it may take later, and their addresses.
+    pub(super) later: Vec<(String, String)>,
 }
 
 /// What the server's certificate is held against.
@@ -53,7 +58,7 @@ enum Trust {
 ///
 /// # Errors
 /// Nobody would get the message: 5xx is permanent; 4xx and every trouble on the way passes.
-pub(super) async fn prepare(mail: &Email, env: &BTreeMap<String, String>) -> Result<Ready, SendError> {
+pub(super) async fn prepare(mail: &Email, to: &[&Mailbox], env: &BTreeMap<String, String>) -> Result<Ready, SendError> {
     let mut connection = connect(mail, env).await?;
     let judge = |error: &Failure| judge(mail, error);
     if let Some((user, password)) = &mail.login {
@@ -67,15 +72,15 @@ pub(super) async fn prepare(mail: &Email, env: &BTreeMap<String, String>) -> Res
     }
     let beyond_ascii = connection.server_info().supports_feature(Extension::SmtpUtfEight);
     let plain = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
-    let wanted = !plain(&mail.from.email) || mail.to.iter().any(|to| !plain(&to.email));
+    let wanted = !plain(&mail.from.email) || to.iter().any(|to| !plain(&to.email));
     let options = match beyond_ascii && wanted {
         true => vec![MailParameter::SmtpUtfEight],
         false => Vec::new(),
     };
     let sender = Mail::new(Some(mail.from.email.clone()), options);
     connection.command(sender).await.map_err(|error| judge(&error))?;
-    let (mut refused, mut errors) = (Vec::new(), Vec::new());
-    for to in &mail.to {
+    let (mut refused, mut later, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for to in to {
         let asked = match beyond_ascii || plain(&to.email) {
             true => connection.command(Rcpt::new(to.email.clone(), Vec::new())).await,
             false => {
@@ -88,12 +93,16 @@ pub(super) async fn prepare(mail: &Email, env: &BTreeMap<String, String>) -> Res
             Err(error) if error.status().is_none() => return Err(judge(&error)),
             Err(error) => {
                 let error = judge(&error);
-                refused.push(format!("`{}`: {}", to.email, error.why()));
+                let words = format!("`{}`: {}", to.email, error.why());
+                match error {
+                    SendError::Passing { .. } => later.push((to.email.to_string(), words)),
+                    _ => refused.push(words),
+                }
                 errors.push(error);
             }
         }
     }
-    if refused.len() == mail.to.len() {
+    if refused.len() + later.len() == to.len() {
         tokio::time::timeout(PARTING, connection.abort()).await.ok();
         // wait for one that would take it later
         let later = errors
@@ -105,7 +114,11 @@ pub(super) async fn prepare(mail: &Email, env: &BTreeMap<String, String>) -> Res
         });
     }
     connection.command(Data).await.map_err(|error| judge(&error))?;
-    Ok(Ready { connection, refused })
+    Ok(Ready {
+        connection,
+        refused,
+        later,
+    })
 }
 
 impl Ready {
@@ -113,7 +126,12 @@ impl Ready {
     ///
     /// # Errors
     /// As [`prepare`], and [`SendError::Lost`] where no answer came.
-    pub(super) async fn hand_over(mut self, mail: &Email, message: &Message) -> Result<String, SendError> {
+    pub(super) async fn hand_over(
+        mut self,
+        mail: &Email,
+        message: &Message,
+        patience: Duration,
+    ) -> Result<String, SendError> {
         let lost = |why: String| SendError::Lost {
             why: format!(
                 "{}: {why} after it had the message, which may have been taken",
@@ -121,8 +139,8 @@ impl Ready {
             ),
         };
         let content = message.formatted();
-        let answer = match tokio::time::timeout(AFTER_DATA, self.connection.message(&content)).await {
-            Err(_) => return Err(lost(format!("no answer within {} s", AFTER_DATA.as_secs()))),
+        let answer = match tokio::time::timeout(patience, self.connection.message(&content)).await {
+            Err(_) => return Err(lost(format!("no answer within {} s", patience.as_secs()))),
             Ok(Err(error)) if error.status().is_none() => return Err(lost("the connection broke off".into())),
             Ok(Err(error)) => return Err(judge(mail, &error)),
             Ok(Ok(answer)) => answer,
@@ -183,7 +201,10 @@ fn named(mail: &Email) -> Result<(Vec<Certificate>, Vec<Vec<u8>>), SendError> {
     let Some(path) = &mail.ca_file else {
         return Ok(Default::default());
     };
-    let exact: Vec<Vec<u8>> = super::certificates(path)?.into_iter().map(|one| one.to_vec()).collect();
+    let exact: Vec<Vec<u8>> = super::ca_file::certificates(path)?
+        .into_iter()
+        .map(|one| one.to_vec())
+        .collect();
     let roots = exact.iter().filter_map(|one| Certificate::from_der(one.clone()).ok());
     Ok((roots.collect(), exact))
 }
@@ -314,13 +335,17 @@ fn meaning(code: &str, said: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::testing::{CANARY, certified, channel, deliver, event, refused_authority, tls_fixture};
+    use crate::edge::http::Http;
+    use crate::notify::testing::{
+        CANARY, NOW, certified, channel, deliver, event, host, refused_authority, tls_fixture,
+    };
+    use crate::notify::{SendCtx, send};
     use std::sync::{Arc, Mutex};
     use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
 
     /// Answers to lines that begin with a word, before the usual ones; `"END"` is the end of a message, an empty answer hangs up, one with a `~`
-    /// comes after 1.3 s.
+    /// comes after 1.3 s, and a `?` is none.
     type Script = &'static [(&'static str, &'static str)];
 
     type Told = Arc<Mutex<Vec<String>>>;
@@ -354,6 +379,9 @@ mod tests {
             });
             if answer.is_empty() {
                 break;
+            }
+            if answer == "?" {
+                continue;
             }
             if let Some(slow) = answer.strip_prefix('~') {
                 tokio::time::sleep(Duration::from_millis(1300)).await;
@@ -518,6 +546,68 @@ mod tests {
         let slow = server(&[("RCPT", "~250 ok\r\n")]).await;
         let error = deliver(&within(&slow.at), &event()).await.unwrap_err();
         assert_eq!(error, SendError::passing("no answer within 1 s"));
+    }
+
+    #[tokio::test]
+    async fn no_answer_to_the_message_is_waited_for_as_long_as_there_is_time() {
+        let (host, http) = (host(&[]), Http::new(&BTreeMap::new()));
+        let begun = SendCtx::new(&host, &http, NOW);
+        assert_eq!(
+            (begun.after_data, begun.clone().at_leisure().after_data),
+            (AFTER_DATA, AFTER_DATA_AT_LEISURE)
+        );
+        let mute = server(&[("END", "?")]).await;
+        let ctx = SendCtx {
+            after_data: Duration::from_millis(20),
+            ..begun
+        };
+        let error = send(&channel(&keys(&mute.at, PLAIN)), &event(), &ctx)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, SendError::Lost { why } if why.contains("no answer within 0 s after it had the message")),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_is_put_off_beside_others_is_tried_again_alone_with_the_same_message() {
+        let to = "tls = \"none\"\nto = [\"full@example.org\", \"a@example.org\", \"gone@example.org\"]";
+        const REFUSED: (&str, &str) = ("RCPT TO:<gone@example.org>", "550 5.1.1 no\r\n");
+        let first = server(&[("RCPT TO:<full@example.org>", "452 4.2.2 full\r\n"), REFUSED]).await;
+        let receipt = deliver(&channel(&keys(&first.at, to)), &event()).await.unwrap();
+        assert_eq!(receipt.deferred, ["full@example.org"], "{receipt:?}");
+        let told = first.told.lock().unwrap().join("\n");
+        assert_eq!(
+            told.matches("The mail server takes nothing yet for").count(),
+            2,
+            "{told}"
+        );
+        let (host, http) = (host(&[]), Http::new(&BTreeMap::new()));
+        let ctx = SendCtx {
+            only: receipt.deferred,
+            ..SendCtx::new(&host, &http, NOW)
+        };
+        let line = |told: &str, begin: &str| told.lines().find(|line| line.starts_with(begin)).map(str::to_owned);
+        for (script, deferred) in [
+            (&[][..], true),
+            (&[("RCPT TO:<full@example.org>", "452 4.2.2 full\r\n")], false),
+        ] {
+            let again = server(script).await;
+            let sent = send(&channel(&keys(&again.at, to)), &event(), &ctx).await;
+            assert_eq!(sent.is_ok(), deferred, "{sent:?}");
+            let now = again.told.lock().unwrap().join("\n");
+            assert_eq!(now.matches("RCPT TO:").count(), 1, "{now}");
+            if deferred {
+                assert_eq!(line(&now, "Message-ID: "), line(&told, "Message-ID: "));
+            } else {
+                assert!(matches!(sent, Err(SendError::Passing { .. })), "{sent:?}");
+            }
+        }
+        // who was taken out of the configuration is not written to
+        let other = keys(&first.at, PLAIN);
+        let error = send(&channel(&other), &event(), &ctx).await.unwrap_err();
+        assert!(matches!(error, SendError::Permanent { .. }), "{error:?}");
     }
 
     /// A server with a certificate of its own.

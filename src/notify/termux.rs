@@ -92,8 +92,8 @@ impl Termux {
             show(host, loudness, args(event, host)).await?;
         }
         Ok(Receipt {
-            detail: format!("handed to Termux:API, id {id}"),
-            handle: Some(id),
+            handle: Some(id.clone()),
+            ..Receipt::of(format!("handed to Termux:API, id {id}"))
         })
     }
 }

@@ -225,6 +225,9 @@ pub struct Outgoing {
     /// That it is sent only as part of a digest: there were too many at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) brief: bool,
+    /// The recipients that are left; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) only: Vec<String>,
     /// The events that this one is the digest of; never in the ledger itself.
     #[serde(skip)]
     pub(crate) covers: Vec<String>,

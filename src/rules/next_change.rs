@@ -30,15 +30,221 @@ pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
             .map(|end| end.saturating_sub(lead)),
     );
     // a renewal that failed is tried again
-    let again = view.logins.iter().filter_map(|login| login.renewal.as_ref());
+    let profiles = || view.agents.iter().flat_map(|agent| &agent.profiles);
+    let logins = view.logins.iter().filter_map(|login| login.renewal.as_ref());
+    let again = logins.chain(profiles().filter_map(|profile| profile.renewal.as_deref()));
     moments.extend(again.map(|renewal| renewal.next_at));
     moments.extend(
-        view.agents
-            .iter()
-            .flat_map(|agent| &agent.profiles)
+        profiles()
             .filter(|profile| profile.profile.credential != Credential::ApiKey)
             .filter_map(|profile| profile.profile.credential.expires())
             .map(|end| end.saturating_add(policy.grace)),
     );
     moments.into_iter().filter(|at| *at > view.now).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::agent::{Agent, Store};
+    use crate::rules::health::Verdict;
+    use crate::rules::lineage::Relation;
+    use crate::rules::login::{Grant, Login, Place, Refresh, Source, State};
+    use crate::rules::renew::Record;
+    use crate::rules::view::{AgentView, LoginView, ProfileView};
+    use crate::secret::Secret;
+    use crate::types::{AgentRef, DAY, Family, HOUR, Health, MINUTE, Profile};
+
+    const NOW: Ms = 1_769_000_000_000;
+    const LEAD: Ms = 15 * MINUTE;
+
+    fn verdict(health: Health, ends: Option<Ms>) -> Verdict {
+        Verdict {
+            health,
+            reason: None,
+            ends,
+        }
+    }
+
+    fn failed(next_at: Ms) -> Record {
+        Record {
+            next_at,
+            ..Record::new(Secret::new("r").fingerprint())
+        }
+    }
+
+    fn login(expires: Ms, verdict: Verdict, renewal: Option<Record>) -> LoginView {
+        LoginView {
+            login: Login {
+                place: Place {
+                    id: "claude".into(),
+                    dir: "/c".into(),
+                    configured: false,
+                    agents: None,
+                    profile: None,
+                    dir_var: None,
+                },
+                source: Source::File,
+                state: State::SignedIn(Grant {
+                    access: Some(Secret::new("a")),
+                    refresh: Refresh::Token(Secret::new("r")),
+                    expires: Some(expires),
+                    deadline: None,
+                    ended_by_limit: false,
+                    scopes: Some(Vec::new()),
+                    client_id: None,
+                    subscription: None,
+                    blanked: false,
+                }),
+                meta: None,
+                shadowed_by: Vec::new(),
+                abandoned: false,
+                dead_lock: None,
+                dir_uid: None,
+                link: None,
+            },
+            verdict,
+            memory: None,
+            renewal,
+            healed: None,
+            unhealed: None,
+        }
+    }
+
+    fn profile(credential: Credential, verdict: Verdict, renewal: Option<Record>) -> AgentView {
+        AgentView {
+            agent: Agent {
+                agent: AgentRef {
+                    family: Family::Clawdbot,
+                    named: None,
+                    id: "main".into(),
+                    dir: "/a".into(),
+                },
+                state_dir: 0,
+            },
+            path: "/a/auth-profiles.json".into(),
+            sqlite: false,
+            store: Store::Absent,
+            meta: None,
+            writable: Ok(()),
+            profiles: vec![ProfileView {
+                profile: Profile {
+                    account: None,
+                    id: "p".into(),
+                    provider: "p".into(),
+                    credential,
+                    held: Default::default(),
+                },
+                clock: verdict.health,
+                verdict,
+                login: None,
+                relation: Relation::Unknown,
+                renewal: renewal.map(Box::new),
+                elsewhere: None,
+            }],
+            aside: Default::default(),
+            uses: Vec::new(),
+            foreign: None,
+            retires_claude_cli: false,
+        }
+    }
+
+    fn next_of(logins: Vec<LoginView>, agents: Vec<AgentView>) -> Option<Ms> {
+        let view = View {
+            now: NOW,
+            logins,
+            agents,
+            state_dirs: Vec::new(),
+            problems: Vec::new(),
+            looked_at: Vec::new(),
+        };
+        next(&view, &AlertsConfig::default(), LEAD)
+    }
+
+    #[test]
+    fn each_moment_that_changes_a_judgement_wakes_and_nothing_that_is_past() {
+        let (fine, ended) = (verdict(Health::Ok, None), verdict(Health::Expired, None));
+        let ends = |at: Ms| verdict(Health::Expiring, Some(at));
+        let far = NOW + 300 * DAY;
+        let token = |expires: Ms| Credential::Token {
+            token: None,
+            expires: Some(expires),
+        };
+        let grace = AlertsConfig::default().grace;
+        let steps = AlertsConfig::default().steps;
+        for (what, logins, agents, wanted) in [
+            ("nothing", vec![], vec![], None),
+            (
+                "due",
+                vec![login(NOW + HOUR, fine, None)],
+                vec![],
+                Some(NOW + HOUR - LEAD),
+            ),
+            ("due already", vec![login(NOW + MINUTE, fine, None)], vec![], None),
+            ("nobody renews it", vec![login(NOW + HOUR, ended, None)], vec![], None),
+            (
+                "a renewal that failed",
+                vec![login(NOW - HOUR, fine, Some(failed(NOW + 5 * MINUTE)))],
+                vec![],
+                Some(NOW + 5 * MINUTE),
+            ),
+            (
+                "the same of a login that has ended",
+                vec![login(NOW - HOUR, ended, Some(failed(NOW + 5 * MINUTE)))],
+                vec![],
+                Some(NOW + 5 * MINUTE),
+            ),
+            (
+                "a store's own grant that failed",
+                vec![],
+                vec![profile(token(NOW - DAY), ended, Some(failed(NOW + 2 * MINUTE)))],
+                Some(NOW + 2 * MINUTE),
+            ),
+            (
+                "a copy's grace",
+                vec![],
+                vec![profile(token(NOW - MINUTE), ended, None)],
+                Some(NOW - MINUTE + grace),
+            ),
+            (
+                "its grace is over",
+                vec![],
+                vec![profile(token(NOW - grace), ended, None)],
+                None,
+            ),
+            ("a key", vec![], vec![profile(Credential::ApiKey, fine, None)], None),
+            (
+                "a step before the end",
+                vec![login(far, ends(NOW + steps[0] + HOUR), None)],
+                vec![],
+                Some(NOW + HOUR),
+            ),
+            (
+                "the next step",
+                vec![login(far, ends(NOW + steps[0] - 1), None)],
+                vec![],
+                Some(NOW + steps[0] - 1 - steps[1]),
+            ),
+            (
+                "the end itself",
+                vec![login(far, ends(NOW + HOUR), None)],
+                vec![],
+                Some(NOW + HOUR),
+            ),
+            (
+                "a profile's step",
+                vec![],
+                vec![profile(token(far), ends(NOW + steps[0] + MINUTE), None)],
+                Some(NOW + MINUTE),
+            ),
+            (
+                "the first of all",
+                vec![login(NOW + HOUR, fine, None)],
+                vec![profile(token(NOW + MINUTE - grace), ended, None)],
+                Some(NOW + MINUTE),
+            ),
+        ] {
+            assert_eq!(next_of(logins, agents), wanted, "{what}");
+        }
+    }
 }

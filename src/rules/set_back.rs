@@ -108,6 +108,7 @@ mod tests {
             next_at: at + MINUTE,
             last_error: Some("down".into()),
             brief: false,
+            only: Vec::new(),
             covers: Vec::new(),
         });
         ledger.troubles.insert(

@@ -312,7 +312,7 @@ fn a_pass_that_waits_long_gives_signs_of_life() {
     // something to tell
     home.write(&MAIN.replace("main", "torn"), "{");
     let (mute, deaf) = (Receiver::new(Manner::Mute), Receiver::new(Manner::Deaf));
-    let mut config = "[daemon]\nschedule = \"0 0 0 1 1 *\"\n[renew]\npatience = \"3s\"\n".to_owned();
+    let mut config = "[daemon]\nschedule = \"0 0 0 1 1 *\"\n[renew]\npatience = \"5s\"\n".to_owned();
     for (name, at) in [("a", &mute), ("b", &mute), ("c", &deaf), ("d", &deaf)] {
         let keys = format!("name = \"{name}\"\nurl = \"{}\"\ntimeout = \"3s\"\n", at.url());
         config.push_str(&format!("[[channel]]\ntype = \"webhook\"\n{keys}"));

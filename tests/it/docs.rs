@@ -214,3 +214,32 @@ fn every_command_in_the_documentation_can_be_typed() {
     assert!(typed > 20, "only {typed}");
     assert!(home.files().is_empty());
 }
+
+/// What docs/alerts.md says of how it knows who hears what: each is a script, an example, or a file with tests.
+#[test]
+fn whatever_proves_who_hears_what_is_there() {
+    let page = read("docs/alerts.md");
+    let table = page.split("## Who hears what").nth(1).expect("the table");
+    let rows = table.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let mut seen = 0;
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let proof = row.trim_end_matches(" |").rsplit(" | ").next().expect("three cells");
+        let named: Vec<&str> = proof.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            let script = name.starts_with("scripts/") || name.starts_with("examples/");
+            let places = [name.to_owned(), format!("src/{name}.rs"), format!("src/{name}/mod.rs")];
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+            let text = places
+                .iter()
+                .find_map(|place| std::fs::read_to_string(root.join(place)).ok());
+            let text = text.unwrap_or_else(|| panic!("there is no `{name}`: {row}"));
+            assert!(
+                script || text.contains("#[test]") || text.contains("#[tokio::test]"),
+                "no test in `{name}`: {row}"
+            );
+        }
+        seen += 1;
+    }
+    assert!(seen > 15, "{seen}");
+}

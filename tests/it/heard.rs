@@ -1,6 +1,6 @@
 //! Whether anybody heard of what fires, and what every command says of it.
 
-use super::home::{DAY, HOUR, Home, MAIN, credentials, now, oauth, token};
+use super::home::{DAY, HOUR, Home, MAIN, MINUTE, credentials, now, oauth, token};
 use super::receiver::{Manner, Receiver};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -266,6 +266,23 @@ fn a_daemon_tells_the_next_alert_while_a_channel_hangs() {
     within(&phone, 2, Duration::from_secs(20));
     daemon.kill().unwrap();
     daemon.wait().unwrap();
+}
+
+/// A mail server may take ten minutes for its answer (RFC 5321), which only the daemon can wait for: what it leases is left alone as long.
+#[test]
+fn a_daemon_leases_for_as_long_as_a_mail_server_may_take() {
+    for (command, minutes) in [("daemon", 15), ("run", 7)] {
+        let home = lapsed();
+        let mute = Receiver::new(Manner::Mute);
+        config(&home, &mute.channel("mute", "timeout = \"60s\""));
+        let mut pass = home.spawn(&[command]);
+        within(&mute, 1, Duration::from_secs(20));
+        pass.kill().unwrap();
+        pass.wait().unwrap();
+        let out = home.json(".local/state/nolapse/ledger.json")["outbox"][0].clone();
+        let lease = out["next_at"].as_i64().unwrap() - out["tried_at"].as_i64().unwrap();
+        assert_eq!(lease, minutes * MINUTE, "{command}");
+    }
 }
 
 #[test]
