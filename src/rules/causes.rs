@@ -367,6 +367,8 @@ fn cause_of(view: &View, agent: &AgentView, profile: &ProfileView) -> Cause {
     }
 }
 
+const OWN_TOKEN: &str = "its refresh token is not the login's";
+
 /// What the kind does not say of a profile, and what of it decides the remedy.
 fn profile_detail(
     view: &View,
@@ -384,13 +386,19 @@ fn profile_detail(
             _ => None,
         },
         (Err(not), Some(_), _) => return (None, Some(format!("the store is not written: {not}"))),
-        (Ok(()), Some(i), _) if stale => not_renewed(&view.logins[i], view.now),
+        (Ok(()), Some(i), relation) if stale || reason == Some(Reason::CopyDiverged) => {
+            match not_renewed(&view.logins[i], view.now) {
+                // a sync replaces it, unless the login has nothing to give either
+                None if relation == Relation::Unknown => return (None, Some(OWN_TOKEN.to_owned())),
+                said => said,
+            }
+        }
         (_, None, _) if stale => profile
             .renewal
             .as_ref()
             .and_then(|renewal| renewal.last.as_ref())
             .map(|last| could_not_be_renewed(&last.why)),
-        (Ok(()), Some(_), Relation::Unknown) => return (None, Some("its refresh token is not the login's".to_owned())),
+        (Ok(()), Some(_), Relation::Unknown) => return (None, Some(OWN_TOKEN.to_owned())),
         _ => None,
     };
     said.map_or((None, None), |(obstacle, detail)| (Some(obstacle), Some(detail)))

@@ -302,7 +302,8 @@ fn cause(alert: &Alert) -> String {
             detail("its single-use token was sent and no answer came, so it is not sent again")
         }
         "rescue" => detail("the new tokens are kept aside, and the next pass that can will save them; do not use the login before that"),
-        "copy_stale" if alert.obstacle == Some(Obstacle::NobodyRenews) => LOGIN_OVER.into(),
+        "copy_stale" | "copy_diverged" if alert.obstacle == Some(Obstacle::NobodyRenews) => LOGIN_OVER.into(),
+        "copy_diverged" if alert.obstacle == Some(Obstacle::NotRenewed) => detail("the login's access token has expired as well"),
         "copy_stale" if !matches!(alert.id, Cause::Copies(_)) => detail("its own token was not renewed"),
         "copy_stale" => detail("the login is fine, but its copy was not updated"),
         "copy_diverged" => detail("the login is fine, but this profile has its own token, and that has expired"),
@@ -418,7 +419,8 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, "silent") => by_ssh(alert.path.as_deref().unwrap_or_default()).into(),
         (_, KEY_CHANGED) => format!("ssh-keygen -R {path}").into(),
         (_, HEALED) => "nolapse history".to_owned().into(),
-        (_, "rescue" | "not_renewed") => "nolapse refresh".to_owned().into(),
+        (_, "rescue") => "nolapse refresh".to_owned().into(),
+        (_, "not_renewed") => refresh(alert).into(),
         // a pass has left it as it is, since it may be worth something
         (Cause::Copies(_), "no_token") if let Some(one) = alert.affected.first() => own(one),
         (Cause::Copies(_), _) => copies_remedy(alert).into(),
@@ -450,10 +452,18 @@ fn remedy(alert: &Alert) -> Remedy {
     }
 }
 
+/// The command that renews a login although it failed just now: without `--force` it waits as long as a pass does.
+fn refresh(alert: &Alert) -> String {
+    match &alert.login {
+        Some(login) => format!("nolapse refresh {} --force", option("--login", &login.id)),
+        None => "nolapse refresh".into(),
+    }
+}
+
 fn copies_remedy(alert: &Alert) -> String {
     match alert.obstacle {
         Some(Obstacle::NobodyRenews) => use_once(alert),
-        Some(Obstacle::NotRenewed) => "nolapse refresh".to_owned(),
+        Some(Obstacle::NotRenewed) => refresh(alert),
         _ => "nolapse sync".to_owned(),
     }
 }

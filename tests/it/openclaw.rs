@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// The version that made a home.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     /// 2026.6.6 and 2026.7.35: no table of machine state, the main agent's database is what all share.
     June,
     /// 2026.8.2 and 2026.9.6, before anything was moved.
@@ -77,7 +77,7 @@ fn state_database(home: &Home, version: Version, store: Option<Value>, state: Op
     db
 }
 
-fn agent_database(home: &Home, agent: &str, profiles: Value, state: Option<Value>) -> Connection {
+pub(super) fn agent_database(home: &Home, agent: &str, profiles: Value, state: Option<Value>) -> Connection {
     let db = open(home, &format!(".openclaw/agents/{agent}/agent/openclaw-agent.sqlite"));
     db.execute_batch(
         "CREATE TABLE IF NOT EXISTS auth_profile_store (store_key TEXT NOT NULL PRIMARY KEY, store_json TEXT NOT NULL, updated_at INTEGER NOT NULL);
@@ -482,15 +482,20 @@ esac
 /// A home with two agents and an `openclaw`.
 fn installed(version: Version, text: &str) -> Home {
     let mut home = Home::new();
-    config(&home, version, json!({"agents": agents(&["main", "work"])}));
-    drop(state_database(&home, version, None, None));
+    install(&mut home, version, text);
+    home
+}
+
+/// Puts two agents and an `openclaw` into a home.
+pub(super) fn install(home: &mut Home, version: Version, text: &str) {
+    config(home, version, json!({"agents": agents(&["main", "work"])}));
+    drop(state_database(home, version, None, None));
     for agent in ["main", "work"] {
-        drop(agent_database(&home, agent, json!({}), None));
+        drop(agent_database(home, agent, json!({}), None));
     }
-    stand_in(&home, text);
+    stand_in(home, text);
     let path = format!("{}:/usr/bin:/bin", home.at("bin").display());
     home.env.insert("PATH".into(), path);
-    home
 }
 
 #[test]
