@@ -13,7 +13,7 @@ use crate::types::Ms;
 use crate::types::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,9 +26,10 @@ struct Head {
     schema: String,
 }
 
-/// Whether these bytes are a ledger of a later version than [`SCHEMA`], and which.
-fn newer(bytes: &[u8]) -> Option<String> {
-    let Head { schema } = serde_json::from_slice(bytes).ok()?;
+/// Whether this is a ledger of a later version than [`SCHEMA`], and which.
+fn newer(mut file: impl Read + Seek) -> Option<String> {
+    file.rewind().ok()?;
+    let Head { schema } = serde_json::from_reader(file).ok()?;
     let version = |schema: &str| schema.strip_prefix("nolapse.ledger/")?.parse::<u32>().ok();
     (version(&schema)? > version(SCHEMA)?).then_some(schema)
 }
@@ -93,30 +94,43 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
         )),
         newer: true,
     };
-    match files::read_ours_most(&path, LIMIT) {
-        Ok(snapshot) if let Some(schema) = newer(&snapshot.bytes) => refused(schema),
-        Ok(snapshot) => match serde_json::from_slice::<Ledger>(&snapshot.bytes) {
-            Ok(mut ledger) if ledger.schema == SCHEMA => {
-                // serde leaves room for more
-                let lists = ledger.alerts.values_mut().map(|memory| &mut memory.last.affected);
-                lists.for_each(Vec::shrink_to_fit);
-                ledger.outbox.shrink_to_fit();
-                Loaded {
-                    ledger,
-                    problem: None,
-                    newer: false,
-                }
-            }
-            Ok(ledger) => corrupt(format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema)),
-            Err(error) => corrupt(format!("line {} column {}", error.line(), error.column())),
-        },
-        Err(ReadError::Absent) => Loaded {
-            ledger: anew(),
-            problem: None,
-            newer: false,
-        },
-        Err(error) => corrupt(error.to_string()),
+    let mut file = match files::open_ours_most(&path, LIMIT) {
+        Ok(file) => file,
+        Err(ReadError::Absent) => {
+            return Loaded {
+                ledger: anew(),
+                problem: None,
+                newer: false,
+            };
+        }
+        Err(error) => return corrupt(error.to_string()),
+    };
+    let why = match read(&mut file) {
+        Ok(ledger) if ledger.schema == SCHEMA => {
+            return Loaded {
+                ledger,
+                problem: None,
+                newer: false,
+            };
+        }
+        Ok(ledger) => format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema),
+        Err(error) if error.is_io() => io::Error::from(error).to_string(),
+        Err(error) => format!("line {} column {}", error.line(), error.column()),
+    };
+    match newer(file) {
+        Some(schema) => refused(schema),
+        None => corrupt(why),
     }
+}
+
+/// Reads in pieces: memory for the whole text would stay with the process (glibc keeps what it once gave back).
+fn read(file: impl Read) -> serde_json::Result<Ledger> {
+    let mut ledger: Ledger = serde_json::from_reader(file.take(LIMIT))?;
+    // serde leaves room for more
+    let lists = ledger.alerts.values_mut().map(|memory| &mut memory.last.affected);
+    lists.for_each(Vec::shrink_to_fit);
+    ledger.outbox.shrink_to_fit();
+    Ok(ledger)
 }
 
 /// The most that a ledger may be, in bytes; a larger one is not written, since it would not be read. 10,000 profiles that all need a

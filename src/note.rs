@@ -4,7 +4,7 @@ use crate::cause::Cause;
 use crate::notify::{Receipt, SendError};
 use crate::outcome::{Done, Outcome, Seen, What};
 use crate::rules::alert::{Alert, Why};
-use crate::rules::memory::{AlertMemory, Counts, Entry, Ledger, Outgoing};
+use crate::rules::memory::{AlertMemory, Counts, Entry, Ledger, Outgoing, begun};
 use crate::rules::view::View;
 use crate::rules::wording;
 use crate::types::Ms;
@@ -110,82 +110,62 @@ fn login_of(view: &View, label: &str, ids: &[String]) -> Option<String> {
     Some(view.logins[login].id().to_owned())
 }
 
-/// What fired before, as far as [`of_alerts`] asks for it.
-#[derive(Debug)]
-pub(crate) struct Before {
-    /// By alert id, whether it had happened.
-    fires: BTreeMap<Cause, bool>,
-    /// What fires no more.
-    over: Vec<AlertMemory>,
+/// What becomes of what is remembered that does not fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It is over.
+    Over,
+    /// It was not asked for.
+    Unknown,
 }
 
-impl Before {
-    /// Of what is remembered, where only what begins or changes is to be noted.
-    pub(crate) fn of_begun(before: &BTreeMap<Cause, Box<AlertMemory>>) -> Self {
-        Self {
-            fires: lapsed(before),
-            over: Vec::new(),
-        }
-    }
-
-    /// Of what is remembered, beside what fires now.
-    pub(crate) fn of(before: &BTreeMap<Cause, Box<AlertMemory>>, now: &[Alert]) -> Self {
-        let now: BTreeSet<&Cause> = now.iter().map(|alert| &alert.id).collect();
-        let over = before.iter().filter(|(id, _)| !now.contains(id));
-        Self {
-            fires: lapsed(before),
-            over: over.map(|(_, memory)| memory.as_ref().clone()).collect(),
-        }
-    }
-}
-
-fn lapsed(alerts: &BTreeMap<Cause, Box<AlertMemory>>) -> BTreeMap<Cause, bool> {
-    alerts
-        .iter()
-        .map(|(id, memory)| (id.clone(), memory.last.lapsed))
-        .collect()
-}
-
-/// What became of alerts between two moments: begun, lapsed, eased, over.
+/// What becomes of alerts, of those that are remembered and those that fire now: begun, lapsed, eased, over. Asked before they are
+/// remembered in their turn.
 pub(crate) fn of_alerts(
-    before: &Before,
-    after: &BTreeMap<Cause, Box<AlertMemory>>,
-    host: &str,
-    now: Ms,
+    before: &BTreeMap<Cause, Box<AlertMemory>>,
+    firing: &[Alert],
+    rest: Rest,
+    (host, now): (&str, Ms),
     when: &dyn Fn(Ms) -> String,
 ) -> Vec<Entry> {
-    let entry = |what: &'static str, memory: &AlertMemory, why: Why| {
-        let alert = &memory.last;
-        Entry {
-            at: now,
-            what: what.into(),
-            whom: alert.id.to_string(),
-            text: wording::words(alert, why, host, memory.since, now, when).title,
-            login: alert.login.as_ref().map(|login| login.id.clone()),
-            alert: Some(alert.id.to_string()),
-            kind: Some(alert.kind.clone()),
-            severity: Some(alert.severity),
-            ..named(alert)
-        }
+    let entry = |what: &'static str, alert: &Alert, since: Ms, why: Why| Entry {
+        at: now,
+        what: what.into(),
+        whom: alert.id.to_string(),
+        text: wording::words(alert, why, host, since, now, when).title,
+        login: alert.login.as_ref().map(|login| login.id.clone()),
+        alert: Some(alert.id.to_string()),
+        kind: Some(alert.kind.clone()),
+        severity: Some(alert.severity),
+        ..named(alert)
     };
-    let mut became: BTreeMap<&'static str, Vec<(&AlertMemory, Option<Ms>)>> = BTreeMap::new();
-    for memory in &before.over {
+    let mut firing: Vec<&Alert> = firing.iter().collect();
+    firing.sort_unstable_by_key(|alert| &alert.id);
+    // the alert, since when it is remembered, and since when that is so which is noted
+    type Changed<'a> = (&'a Alert, Ms, Option<Ms>);
+    let mut became: BTreeMap<&'static str, Vec<Changed<'_>>> = BTreeMap::new();
+    let fires = |id: &Cause| firing.binary_search_by_key(&id, |alert| &alert.id).is_ok();
+    for (_, memory) in before.iter().filter(|(id, _)| rest == Rest::Over && !fires(id)) {
         let what = match memory.last.lapsed {
             true => "recovered",
             false => "averted",
         };
         let of_it = became.entry(what).or_default();
-        of_it.push((memory, Some(memory.begun(now))));
+        of_it.push((&memory.last, memory.since, Some(begun(&memory.last, memory.since, now))));
     }
-    for (id, memory) in after {
-        let what = match (before.fires.get(id).copied(), memory.last.lapsed) {
+    for alert in &firing {
+        let memory = before.get(&alert.id);
+        let what = match (memory.map(|memory| memory.last.lapsed), alert.lapsed) {
             (None | Some(false), true) => "lapsed",
             (None, false) => "ahead",
             (Some(true), false) => "eased",
             _ => continue,
         };
-        let since = (what == "lapsed").then(|| memory.begun(now)).filter(|at| *at < now);
-        became.entry(what).or_default().push((memory, since));
+        let first_seen = memory.map_or(now, |memory| memory.since);
+        let since = (what == "lapsed")
+            .then(|| begun(alert, first_seen, now))
+            .filter(|at| *at < now);
+        became.entry(what).or_default().push((alert, first_seen, since));
     }
     let mut entries = Vec::new();
     // what is over before what began
@@ -196,9 +176,9 @@ pub(crate) fn of_alerts(
             _ => Why::First,
         };
         let noted = all.iter().take(NOTED);
-        entries.extend(noted.map(|(memory, since)| Entry {
+        entries.extend(noted.map(|(alert, first_seen, since)| Entry {
             since: *since,
-            ..entry(what, memory, why)
+            ..entry(what, alert, *first_seen, why)
         }));
         if all.len() > NOTED {
             entries.push(Entry {
@@ -206,7 +186,7 @@ pub(crate) fn of_alerts(
                 what: what.into(),
                 whom: host.to_owned(),
                 text: format!("{} more alerts {what}", all.len() - NOTED),
-                severity: all[NOTED..].iter().map(|(memory, _)| memory.last.severity).max(),
+                severity: all[NOTED..].iter().map(|(alert, ..)| alert.severity).max(),
                 ..Entry::default()
             });
         }
@@ -360,7 +340,7 @@ mod tests {
             (&soon, &none, Some("averted"), Some(NOW - 10 * MINUTE)),
         ] {
             let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
-            let got = of_alerts(&Before::of(before, &alerts), after, "gw", NOW, &|_| "then".into());
+            let got = of_alerts(before, &alerts, Rest::Over, ("gw", NOW), &|_| "then".into());
             let got = got.first().map(|entry| (entry.what.as_ref(), entry.since));
             assert_eq!(got, what.map(|what| (what, since)));
         }
@@ -379,7 +359,7 @@ mod tests {
             (&all, &none, "4900 more alerts recovered"),
         ] {
             let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
-            let got = of_alerts(&Before::of(before, &alerts), after, "gw", NOW, &|_| "then".into());
+            let got = of_alerts(before, &alerts, Rest::Over, ("gw", NOW), &|_| "then".into());
             assert_eq!((got.len(), got[100].text.as_str()), (101, words));
         }
     }

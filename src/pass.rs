@@ -8,6 +8,7 @@ use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{self, LockError, PassLock};
+use crate::note::Rest;
 use crate::outcome::{self, Asked, Done, Outcome, Report, What};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::login::Healed;
@@ -161,10 +162,11 @@ impl<'a> Pass<'a> {
         }
         let firing = judge::firing(ctx, &self.view, &self.ledger, now);
         let alerts = repairs::untouched(firing, &self.view, &repairs);
-        let before = note::Before::of_begun(&self.ledger.alerts);
+        let when = |at| ctx.when(at);
+        let host = (ctx.host.name.as_str(), now);
+        self.noted = note::of_alerts(&self.ledger.alerts, &alerts, Rest::Unknown, host, &when);
         deliver::queue_ahead(ctx, &mut self.ledger, &tail.channels, &alerts, now);
         let leased = tail.lease_ahead(&mut self.ledger, &alerts, now);
-        self.noted = note::of_alerts(&before, &self.ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
         if leased.is_empty() {
             return;
         }
@@ -241,17 +243,10 @@ impl<'a> Pass<'a> {
         if let Some(tail) = whole {
             tail.arrived(&mut self.ledger, now);
             once.append(&mut self.noted);
-            let before = note::Before::of(&self.ledger.alerts, &alerts);
             once.extend(deliver::given_up(&self.ledger, now));
+            let (host, when) = ((ctx.host.name.as_str(), now), |at| ctx.when(at));
+            once.extend(note::of_alerts(&self.ledger.alerts, &alerts, Rest::Over, host, &when));
             deliver::queue(ctx, &mut self.ledger, &tail.channels, &alerts, now);
-            let when = |at| ctx.when(at);
-            once.extend(note::of_alerts(
-                &before,
-                &self.ledger.alerts,
-                &ctx.host.name,
-                now,
-                &when,
-            ));
             leased = tail.lease(&mut self.ledger, now);
         }
         Said {

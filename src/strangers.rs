@@ -10,6 +10,7 @@ use crate::deliver::{self, Room};
 use crate::edge::files;
 use crate::edge::locks::LockError;
 use crate::ledger;
+use crate::note::Rest;
 use crate::notify::heartbeat::Stage;
 use crate::notify::{Channel, Job, Receipt, SendCtx, SendError};
 use crate::remotes::{self, Asking};
@@ -157,9 +158,9 @@ impl Tail {
             let here = ledger.alerts.values().map(|memory| &memory.last);
             let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.is_remote()).cloned().collect();
             alerts.extend(remotes::alerts(ctx, ledger, now));
-            let before = note::Before::of(&ledger.alerts, &alerts);
+            let (host, when) = ((ctx.host.name.as_str(), now), |at| ctx.when(at));
+            let noted = note::of_alerts(&ledger.alerts, &alerts, Rest::Over, host, &when);
             deliver::queue(ctx, ledger, &self.channels, &alerts, now);
-            let noted = note::of_alerts(&before, &ledger.alerts, &ctx.host.name, now, &|at| ctx.when(at));
             (noted, self.lease(ledger, now))
         });
         match heard.await {

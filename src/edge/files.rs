@@ -99,15 +99,15 @@ pub(crate) fn read_unmixed(path: &Path) -> Result<Snapshot, ReadError> {
 /// # Errors
 /// See [`ReadError`].
 pub(crate) fn read_ours(path: &Path) -> Result<Snapshot, ReadError> {
-    read_ours_most(path, LIMIT)
+    read_where(path, Whose::Ours, LIMIT)
 }
 
-/// [`read_ours`], of a file that may be larger.
+/// What [`read_ours`] would read, to be read in pieces; of what is longer than this many bytes, an error.
 ///
 /// # Errors
 /// See [`ReadError`].
-pub(crate) fn read_ours_most(path: &Path, most: u64) -> Result<Snapshot, ReadError> {
-    read_where(path, Whose::Ours, most)
+pub(crate) fn open_ours_most(path: &Path, most: u64) -> Result<impl io::Read + io::Seek, ReadError> {
+    open_where(path, Whose::Ours, most).map(|opened| io::BufReader::new(opened.file))
 }
 
 /// Whose file is read.
@@ -118,7 +118,15 @@ enum Whose {
     Ours,
 }
 
-fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadError> {
+/// A file that may be read.
+struct Opened {
+    file: File,
+    meta: fs::Metadata,
+    /// What was opened is a link.
+    link: bool,
+}
+
+fn open_where(path: &Path, whose: Whose, most: u64) -> Result<Opened, ReadError> {
     use rustix::fs::OFlags;
     let open = |flags: OFlags| {
         OpenOptions::new()
@@ -134,7 +142,7 @@ fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadErro
             false => Err(error),
         }
     });
-    let mut file = match opened {
+    let file = match opened {
         Ok(file) => file,
         Err(error) => {
             return Err(match error.raw_os_error() {
@@ -161,6 +169,11 @@ fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadErro
     if meta.size() > most {
         return Err(ReadError::TooLarge(meta.size()));
     }
+    Ok(Opened { file, meta, link })
+}
+
+fn read_where(path: &Path, whose: Whose, most: u64) -> Result<Snapshot, ReadError> {
+    let Opened { mut file, meta, link } = open_where(path, whose, most)?;
     let mut bytes = vec![0; meta.size() as usize + 1];
     let mut filled = 0;
     loop {

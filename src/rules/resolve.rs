@@ -9,7 +9,7 @@
 use crate::types::{Credential, Held, Ms, Profile};
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands in a store beside its profiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -446,13 +446,15 @@ pub fn resolve(provider: &str, candidates: &[Candidate<'_>], rules: &Rules<'_>, 
     let (by, ids) = base(provider, &of_provider, rules);
     let mut passed_over: Vec<(String, PassedOver)> = Vec::new();
     let mut left: Vec<&Candidate<'_>> = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
+    // the first of an id counts; there may be thousands
+    let by_id = of_provider.iter().rev().map(|one| (one.profile.id.as_str(), *one));
+    let by_id: BTreeMap<&str, &Candidate<'_>> = by_id.collect();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for id in ids {
-        if seen.contains(&id) {
+        if !seen.insert(id) {
             continue;
         }
-        seen.push(id);
-        match of_provider.iter().find(|one| one.profile.id == id) {
+        match by_id.get(id) {
             None => passed_over.push((id.to_owned(), PassedOver::Absent)),
             Some(one) => match refused(one.profile, provider, rules) {
                 Some(why) => passed_over.push((id.to_owned(), why)),
@@ -461,7 +463,7 @@ pub fn resolve(provider: &str, candidates: &[Candidate<'_>], rules: &Rules<'_>, 
         }
     }
     for one in &of_provider {
-        if !seen.contains(&one.profile.id.as_str()) {
+        if !seen.contains(one.profile.id.as_str()) {
             passed_over.push((one.profile.id.clone(), PassedOver::NotIn(by)));
         }
     }
