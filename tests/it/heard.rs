@@ -1,5 +1,6 @@
 //! Whether anybody heard of what fires, and what every command says of it.
 
+use super::endpoint::{Answer, Endpoint};
 use super::home::{DAY, HOUR, Home, MAIN, MINUTE, credentials, now, oauth, token};
 use super::receiver::{Manner, Receiver};
 use serde_json::{Value, json};
@@ -433,4 +434,21 @@ fn a_typo_in_the_configuration_silences_nobody() {
             .any(|event| event["alert_id"] == "config" && event["status"] == "resolved"),
         "{told:?}"
     );
+}
+
+/// A renewal with an unknown outcome is an alert while its login works; once that has lapsed, the lapse is the one alert.
+#[test]
+fn a_lapse_says_it_all_of_a_renewal_that_nobody_knows_the_end_of() {
+    for (ago, id) in [(MINUTE, "renew:claude"), (2 * HOUR, "login:claude")] {
+        let home = Home::new();
+        let endpoint = Endpoint::start("1", vec![Answer::HangUp]);
+        let phone = Receiver::new(OK);
+        home.config(&(endpoint.config() + &phone.channel("phone", "")));
+        home.login("1", now() - ago)
+            .store("main", json!({"anthropic:claude-cli": token("1", now() - ago)}));
+        let alerts = firing(&home);
+        let ids: Vec<&str> = alerts.iter().map(|alert| alert["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, [id]);
+        assert_eq!(endpoint.seen().len(), 1);
+    }
 }

@@ -1160,3 +1160,41 @@ fn what_a_killed_renewal_posted_is_not_posted_from_another_state_directory() {
     assert_eq!(server.seen().len(), 2, "{second:?}");
     assert_eq!(home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"], refresh("r2"));
 }
+
+/// A power cut after the token was posted must find the fence: the directory it was renamed in is synced before anything is sent.
+#[test]
+fn the_fence_and_its_directory_are_on_disk_before_the_token_is_sent() {
+    let endpoint = Endpoint::start("1", Vec::new());
+    let home = home(&endpoint.config());
+    let trace = home.at("trace");
+    home.traced(
+        "run",
+        &[
+            "-o",
+            trace.to_str().unwrap(),
+            "-e",
+            "trace=fsync,rename,renameat,renameat2,connect",
+        ],
+    );
+    assert_eq!(endpoint.made(), 1);
+    let text = fs::read_to_string(trace).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let port = endpoint.url.rsplit(':').next().unwrap().split('/').next().unwrap();
+    let sent = lines
+        .iter()
+        .position(|line| line.contains("connect(") && line.contains(&format!("htons({port})")));
+    let before = &lines[..sent.unwrap_or_else(|| panic!("{text}"))];
+    let put = |name: &str| {
+        let renamed = before
+            .iter()
+            .rposition(|line| line.contains("rename") && line.contains(&format!("/{name}\"")));
+        renamed.unwrap_or_else(|| panic!("{name} was not put in its place: {text}"))
+    };
+    for name in ["ledger.json", "fences.json"] {
+        let after = &before[put(name)..];
+        let synced = after
+            .iter()
+            .any(|line| line.contains("fsync(") && line.contains("/.local/state/nolapse>"));
+        assert!(synced, "{name}: {text}");
+    }
+}
