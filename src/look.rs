@@ -30,7 +30,7 @@ mod team;
 mod writable;
 pub(crate) use openclaw::{Databases, RETIRED_ID};
 pub(crate) use reach::{key, misplaced};
-pub(crate) use team::unwatched;
+pub(crate) use team::{holders, unwatched};
 use writable::{fit, prove_writable, unhealed, writable};
 
 /// Looks at everything.

@@ -116,10 +116,8 @@ impl Doing<'_> {
     /// Further logins that lie beside the default one.
     fn logins(&mut self, ctx: &Ctx, view: &View) -> Result<(), Fatal> {
         let host = &self.setup.host;
-        let found: Vec<PathBuf> = look::unwatched(ctx, &view.logins)
-            .into_iter()
-            .map(|login| login.place.dir)
-            .collect();
+        let unwatched = look::unwatched(ctx, &view.logins);
+        let found: Vec<PathBuf> = unwatched.iter().map(|login| login.place.dir.clone()).collect();
         let mut wanted: Vec<PathBuf> = Vec::new();
         if self.args.no_logins {
             return Ok(());
@@ -150,11 +148,21 @@ impl Doing<'_> {
         for dir in wanted {
             let shown = self.setup.host.tilde(&dir);
             self.say(&format!("also watched from now on: {}", one_line(&shown)))?;
-            let setting = Setting {
+            let mut settings = vec![Setting {
                 key: "dir".into(),
                 given: edit::value(Takes::Text, &shown),
-            };
-            self.draft.append("[[login]]", "login", &[setting]);
+            }];
+            // a login of agents of its own is given to nobody else
+            let login = unwatched.iter().find(|login| login.place.dir == dir);
+            let agents = login.map_or_else(Vec::new, |login| look::holders(login, &view.agents));
+            if !agents.is_empty() {
+                self.say(&format!("  used by {}", one_line(&agents.join(", "))))?;
+                settings.push(Setting {
+                    key: "agents".into(),
+                    given: edit::value(Takes::List, &agents.join(",")),
+                });
+            }
+            self.draft.append("[[login]]", "login", &settings);
         }
         self.draft.config()?;
         Ok(())

@@ -71,26 +71,12 @@ pub(super) fn recognise(ctx: &Ctx, agents: &mut [AgentView], logins: &[LoginView
     }
     let mut problems = Vec::new();
     for other in unwatched(ctx, logins) {
-        let Some(grant) = other.grant() else { continue };
-        let held: Vec<Fingerprint> = [grant.access.as_ref(), grant.refresh.token()]
-            .into_iter()
-            .flatten()
-            .map(Secret::fingerprint)
-            .collect();
+        let held = tokens_of(&other);
         let mut labels = Vec::new();
         for agent in agents.iter_mut() {
             let label = agent.agent.agent.label();
             for profile in &mut agent.profiles {
-                let tokens = match &profile.profile.credential {
-                    Credential::Oauth { access, refresh, .. } => [access.as_ref(), refresh.as_ref()],
-                    Credential::Token { token, .. } => [token.as_ref(), None],
-                    Credential::ApiKey => [None, None],
-                };
-                if tokens
-                    .into_iter()
-                    .flatten()
-                    .any(|token| held.contains(&token.fingerprint()))
-                {
+                if holds(&profile.profile.credential, &held) {
                     profile.elsewhere = Some(ctx.host.tilde(&other.place.dir));
                     labels.push(label.clone());
                 }
@@ -102,6 +88,40 @@ pub(super) fn recognise(ctx: &Ctx, agents: &mut [AgentView], logins: &[LoginView
         }
     }
     problems
+}
+
+/// The agents that hold tokens of a login, by label.
+pub(crate) fn holders(login: &Login, agents: &[AgentView]) -> Vec<String> {
+    let held = tokens_of(login);
+    let of_it = |agent: &&AgentView| {
+        let mut profiles = agent.profiles.iter();
+        profiles.any(|profile| holds(&profile.profile.credential, &held))
+    };
+    agents
+        .iter()
+        .filter(of_it)
+        .map(|agent| agent.agent.agent.label())
+        .collect()
+}
+
+fn tokens_of(login: &Login) -> Vec<Fingerprint> {
+    let grant = login.grant();
+    let tokens = grant
+        .into_iter()
+        .flat_map(|grant| [grant.access.as_ref(), grant.refresh.token()]);
+    tokens.flatten().map(Secret::fingerprint).collect()
+}
+
+fn holds(credential: &Credential, held: &[Fingerprint]) -> bool {
+    let tokens = match credential {
+        Credential::Oauth { access, refresh, .. } => [access.as_ref(), refresh.as_ref()],
+        Credential::Token { token, .. } => [token.as_ref(), None],
+        Credential::ApiKey => [None, None],
+    };
+    tokens
+        .into_iter()
+        .flatten()
+        .any(|token| held.contains(&token.fingerprint()))
 }
 
 fn offer(ctx: &Ctx, login: &Login, labels: &[String]) -> Problem {

@@ -1,6 +1,6 @@
 //! `nolapse` alone, and `nolapse setup`: from nothing to an alert that arrived, by flags and by answers, and nothing half done.
 
-use super::home::{DAY, HOUR, Home, Terminal, credentials, now, token};
+use super::home::{DAY, HOUR, Home, MAIN, Terminal, access, credentials, now, token};
 use super::install::Platform;
 use super::receiver::{Manner, Receiver};
 use serde_json::json;
@@ -42,6 +42,41 @@ fn by_flags_alone_an_alert_arrives_and_a_second_time_changes_nothing() {
     assert!(ran.stdout.contains("nothing changed"), "{ran:?}");
     assert_eq!(home.files(), before);
     assert_eq!(receiver.events().len(), 1);
+}
+
+/// A home of a team: each login is given to the agents that hold its tokens, and to nobody else.
+#[test]
+fn the_logins_of_a_team_go_to_their_own_agents() {
+    let home = Home::new();
+    for name in ["alice", "bob"] {
+        let text = credentials(name, now() + 8 * HOUR, Some(now() + 20 * DAY)).to_string();
+        home.write(&format!(".claude-{name}/.credentials.json"), text);
+    }
+    home.store(
+        "main",
+        json!({"openai:x": {"type": "api_key", "provider": "openai", "key": "k"}}),
+    );
+    home.store("alice", json!({"anthropic:claude-cli": token("alice", now() - HOUR)}));
+    home.store("bob", json!({"anthropic:claude-cli": token("bob", now() + HOUR)}));
+    let before = home.read(MAIN);
+    let ran = home.run(&["setup", "--yes", "--no-install", "--channel=command=true"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("used by clawdbot/alice"), "{ran:?}");
+    let text = home.read(FILE);
+    for name in ["alice", "bob"] {
+        let block = format!("[[login]]\ndir = \"~/.claude-{name}\"\nagents = [\"clawdbot/{name}\"]\n");
+        assert!(text.contains(&block), "{name}: {text}");
+    }
+    home.run(&["run"]);
+    let end = home.json(".claude-alice/.credentials.json")["claudeAiOauth"]["expiresAt"].clone();
+    let of = |agent: &str| home.json(&format!(".clawdbot/agents/{agent}/agent/auth-profiles.json"))["profiles"].clone();
+    assert_eq!(of("alice")["anthropic:claude-cli"]["expires"], end);
+    assert_eq!(of("bob")["anthropic:claude-cli"]["token"], access("bob"));
+    assert_eq!(
+        home.read(MAIN),
+        before,
+        "nobody's login is given to an agent that holds none"
+    );
 }
 
 #[test]
