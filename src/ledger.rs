@@ -127,8 +127,6 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
 fn read(file: impl Read) -> serde_json::Result<Ledger> {
     let mut ledger: Ledger = serde_json::from_reader(file.take(LIMIT))?;
     // serde leaves room for more
-    let lists = ledger.alerts.values_mut().map(|memory| &mut memory.last.affected);
-    lists.for_each(Vec::shrink_to_fit);
     ledger.outbox.shrink_to_fit();
     Ok(ledger)
 }

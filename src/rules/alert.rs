@@ -22,6 +22,7 @@ pub struct Alert {
     /// The login concerned.
     pub(crate) login: Option<EventLogin>,
     /// Who hangs on it.
+    #[serde(deserialize_with = "mostly_one")]
     pub(crate) affected: Vec<Affected>,
     /// The file concerned, `~` for the home.
     pub(crate) path: Option<String>,
@@ -33,6 +34,27 @@ pub struct Alert {
     /// The command that helps, where the kind alone does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fix: Option<String>,
+}
+
+/// Reads a list that has mostly one item, of which there may be thousands: room for four, given back later, would leave holes.
+fn mostly_one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Affected>, D::Error> {
+    struct Items;
+    impl<'de> serde::de::Visitor<'de> for Items {
+        type Value = Vec<Affected>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of profiles")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Affected>, A::Error> {
+            let mut all = Vec::with_capacity(1);
+            while let Some(item) = items.next_element()? {
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_seq(Items)
 }
 
 impl Alert {

@@ -309,6 +309,8 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
                 detail,
                 obstacle,
                 fix,
+                // most are of one profile alone, and there may be thousands
+                affected: Vec::with_capacity(1),
                 ..Alert::new(id, kind, severity)
             });
             alert.affected.push(hangs(agent, profile));
@@ -323,8 +325,6 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             };
         }
     }
-    // most are of one profile alone, and there may be thousands
-    groups.values_mut().for_each(|alert| alert.affected.shrink_to_fit());
     groups.into_values().collect()
 }
 
