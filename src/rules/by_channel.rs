@@ -2,8 +2,8 @@
 //! eleven at once.
 
 use super::alert::Told;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// By the channel's name, in its order; a map in JSON.
