@@ -210,7 +210,7 @@ fn text(exam: &Exam, repairs: usize, fixing: bool, style: Style, width: usize) -
         if of_it.is_empty() {
             continue;
         }
-        let _ = writeln!(out, "{}", paint(group.word(), "1", style));
+        let _ = writeln!(out, "{}", paint(group.heading(), "1", style));
         for finding in of_it {
             entry(&mut out, finding, style, width);
         }
@@ -219,7 +219,7 @@ fn text(exam: &Exam, repairs: usize, fixing: bool, style: Style, width: usize) -
         let heading = if exam.findings.is_empty() { "looked at" } else { "fine" };
         let _ = writeln!(out, "{}", paint(heading, "1", style));
         for (group, what) in fine {
-            let line = format!("{}: {}", group.word(), one_line(what));
+            let line = format!("{}: {}", group.heading(), one_line(what));
             wrap(&mut out, &line, 2, 4, width);
         }
     }

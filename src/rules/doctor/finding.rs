@@ -57,6 +57,14 @@ impl Group {
             Self::Clock => "clock",
         }
     }
+
+    /// What a person reads above its findings. The word stays for programs.
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Telling => "channels",
+            _ => self.word(),
+        }
+    }
 }
 
 /// How bad it is.

@@ -127,7 +127,7 @@ fn log_only() -> Finding {
         "nobody would be alerted: there is only the log",
         "you will see alerts only in the log",
     )
-    .advice("add a `[[channel]]` to the configuration: `nolapse config init` makes one to fill in")
+    .advice("run `nolapse channel add`")
 }
 
 #[cfg(test)]
