@@ -282,24 +282,24 @@ fn judge(
         _ => {}
     }
     let shadow = after.shadowed_by.iter().find(|name| name.ends_with("settings.json"));
-    let (kind, why) = match ended {
-        None => (
+    let (kind, why) = match (ended, shadow) {
+        (None, _) => (
             "cli_slow",
             format!(
                 "`claude` had not renewed the login after {} s and is left running",
                 ctx.config.renew.patience.as_secs()
             ),
         ),
-        Some(Status::Exit(0)) if let Some(shadow) = shadow => (
+        (Some(Status::Exit(0)), Some(shadow)) => (
             "not_renewed",
             format!("`claude` did not renew the login; {shadow} takes precedence over it"),
         ),
-        Some(Status::Exit(0)) => ("not_renewed", "`claude` ran and did not renew the login".to_owned()),
-        Some(Status::Exit(code)) => (
+        (Some(Status::Exit(0)), None) => ("not_renewed", "`claude` ran and did not renew the login".to_owned()),
+        (Some(Status::Exit(code)), _) => (
             "not_renewed",
             format!("`claude` ended with code {code} and did not renew the login"),
         ),
-        Some(status) => (
+        (Some(status), _) => (
             "not_renewed",
             format!("`claude` was ended ({status:?}) and did not renew the login"),
         ),

@@ -231,25 +231,28 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                 &case(ctx, ledger, view, agent, &profile.profile.credential, &key, asked),
                 view.now,
             );
-            let unfit = || unfit(ctx, "store_not_written", &key, &agent.path);
-            let what = match due {
-                Err(why) => {
+            let unfit = match due {
+                Ok(_) => unfit(ctx, "store_not_written", &key, &agent.path),
+                Err(_) => None,
+            };
+            let what = match (due, unfit) {
+                (Err(why), _) => {
                     let end = profile.profile.credential.expires();
                     if end.is_some_and(|end| end - ctx.config.renew.lead <= view.now) {
                         remember(ledger, &key, token, &why, view.now);
                     }
                     What::Not(why)
                 }
-                Ok(_) if let Some(problem) = unfit() => {
+                (Ok(_), Some(problem)) => {
                     if !dry_run {
                         note_failure(ctx, ledger, &key, token, &problem, None);
                     }
                     What::Failed(problem)
                 }
-                Ok(_) if dry_run => What::Would("directly, under its agents' locks".into()),
+                (Ok(_), None) if dry_run => What::Would("directly, under its agents' locks".into()),
                 // whoever held the store's lock may have posted any of its grants
-                Ok(_) if taken_over.contains(&&agent.path) => What::Not(Not::TakenOver),
-                Ok(_) => match one(
+                (Ok(_), None) if taken_over.contains(&&agent.path) => What::Not(Not::TakenOver),
+                (Ok(_), None) => match one(
                     ctx,
                     ledger,
                     &StoreGrant::new(view, agent, &profile.profile),

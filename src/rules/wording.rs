@@ -422,7 +422,7 @@ fn remedy(alert: &Alert) -> Remedy {
         (_, "rescue") => "nolapse refresh".to_owned().into(),
         (_, "not_renewed") => refresh(alert).into(),
         // a pass has left it as it is, since it may be worth something
-        (Cause::Copies(_), "no_token") if let Some(one) = alert.affected.first() => own(one),
+        (Cause::Copies(_), "no_token") if !alert.affected.is_empty() => own(&alert.affected[0]),
         (Cause::Copies(_), _) => copies_remedy(alert).into(),
         (Cause::Heartbeat, _) => "nolapse doctor".to_owned().into(),
         (Cause::Config, _) => "nolapse config check".to_owned().into(),
