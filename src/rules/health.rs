@@ -445,6 +445,15 @@ mod tests {
             };
             assert_eq!(deadline(&grant, NOW), believed.then_some(stored), "{name}");
         }
+        // where nothing says when the access token ends, the year alone tells
+        for (stored, believed) in [(1, false), (EARLIEST_DEADLINE - 1, false), (EARLIEST_DEADLINE, true)] {
+            let grant = Grant {
+                deadline: Some(stored),
+                expires: None,
+                ..grant()
+            };
+            assert_eq!(deadline(&grant, NOW), believed.then_some(stored), "{stored}");
+        }
     }
 
     #[test]

@@ -663,6 +663,14 @@ mod tests {
                 full(),
             ),
             (
+                "token, unknown, the same end",
+                &offer,
+                p(token("t", Some(NOW + 1000))),
+                Unknown,
+                Share::Access,
+                keep(Keep::LongerLife),
+            ),
+            (
                 "token, unknown, longer",
                 &offer,
                 p(token("a", Some(NOW + 5000))),
