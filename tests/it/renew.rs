@@ -384,7 +384,17 @@ fn tokens_that_cannot_be_saved_are_rescued_and_completed_first() {
     pass(&home);
     assert!(rescued.path().exists() && server.seen().len() == 1);
     assert!(record(&home)["stage"]["rescued"].is_object() && !alerted(&home, "unknown_outcome"));
+    // nor where the login can be read, and still holds the spent token, but cannot be locked
     home.write(CREDENTIALS, before);
+    let lock = home.at(".claude/.oauth_refresh.lock");
+    std::os::unix::fs::symlink("nowhere", &lock).unwrap();
+    let ran = pass(&home);
+    assert!(rescued.path().exists() && server.seen().len() == 1, "{ran:?}");
+    assert!(
+        record(&home)["stage"]["rescued"].is_object() && !alerted(&home, "unknown_outcome"),
+        "{ran:?}"
+    );
+    fs::remove_file(lock).unwrap();
     let ran = pass(&home);
     assert!(
         ran.stdout
