@@ -205,7 +205,12 @@ pub(crate) fn clear_dead(path: &Path, terms: Terms, watch: &mut Watch) -> io::Re
     if !seen.stale || !seen.known_dead && watch.still_since(path, &seen) < terms.heartbeat {
         return Ok(Cleared::Busy);
     }
-    match look(path, terms.stale_after)? {
+    remove_same(path, &seen, terms.stale_after)
+}
+
+/// Removes a lock that is still the one that was seen, as it was seen.
+fn remove_same(path: &Path, seen: &Seen, stale_after: Duration) -> io::Result<Cleared> {
+    match look(path, stale_after)? {
         Some(again) if again.stale && (again.identity, again.touched) == (seen.identity, seen.touched) => {}
         Some(_) => return Ok(Cleared::Busy),
         None => return Ok(Cleared::Gone),
@@ -719,6 +724,50 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         child.id()
+    }
+
+    #[test]
+    fn a_lock_that_changed_since_it_was_seen_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let make = |is_dir: bool, at: &Path| {
+            match is_dir {
+                true => fs::create_dir(at).unwrap(),
+                false => fs::write(at, "{}").unwrap(),
+            }
+            // both to the same moment
+            let then = UNIX_EPOCH + Duration::from_secs(1_000_000);
+            let times = FileTimes::new().set_modified(then);
+            File::open(at).unwrap().set_times(times).unwrap();
+        };
+        let after = Duration::from_secs(30);
+        for is_dir in [true, false] {
+            make(is_dir, &path);
+            let seen = look(&path, after).unwrap().unwrap();
+            // another's, stale too, in its place
+            let before = dir.path().join("before");
+            fs::rename(&path, &before).unwrap();
+            make(is_dir, &path);
+            assert_eq!(remove_same(&path, &seen, after).unwrap(), Cleared::Busy);
+            assert!(path.exists());
+            // the same one, touched since, and stale again
+            fs::rename(&before, dir.path().join("lock-2")).unwrap();
+            let other = dir.path().join("lock-2");
+            age(&other, Duration::from_secs(40));
+            assert_eq!(remove_same(&other, &seen, after).unwrap(), Cleared::Busy);
+            // and alive
+            age(&other, Duration::ZERO);
+            let alive = look(&other, after).unwrap().unwrap();
+            assert_eq!(remove_same(&other, &alive, after).unwrap(), Cleared::Busy);
+            assert!(other.exists());
+            let seen = look(&path, after).unwrap().unwrap();
+            assert_eq!(remove_same(&path, &seen, after).unwrap(), Cleared::Removed);
+            assert_eq!(remove_same(&path, &seen, after).unwrap(), Cleared::Gone);
+            match is_dir {
+                true => fs::remove_dir(other).unwrap(),
+                false => fs::remove_file(other).unwrap(),
+            }
+        }
     }
 
     #[test]
