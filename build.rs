@@ -24,7 +24,7 @@ const RARELY_RUN: &str = "clap_builder::output::help_template clap_complete clap
 /// The same of this package's own modules.
 const RARELY_RUN_HERE: &str = "cli::alert cli::channel cli::config cli::demo cli::doctor cli::examples cli::history cli::install cli::link \
     cli::metrics cli::order cli::overview cli::pages cli::phone cli::reauth cli::refresh cli::run cli::setup \
-    cli::status cli::token cli::watch config::edit config::parse config::schema demo doctor edge::http \
+    cli::status cli::token cli::watch config::edit config::parse config::schema doctor edge::http \
     edge::openclaw edge::signals history::read install look::openclaw metrics notify reauth renew::engine \
     report::json rules::doctor rules::story rules::wording stores::agent_config stores::sqlite table";
 

@@ -250,42 +250,13 @@ struct Machine {
 }
 
 fn login_view(id: usize) -> LoginView {
+    let refresh = Refresh::Token(Secret::new("refresh"));
     let grant = Grant {
-        access: Some(Secret::new("access")),
-        refresh: Refresh::Token(Secret::new("refresh")),
-        expires: Some(0),
         deadline: Some(0),
-        ended_by_limit: false,
-        scopes: Some(Vec::new()),
-        client_id: None,
-        subscription: None,
-        blanked: false,
+        ..Grant::new(Secret::new("access"), refresh, Some(0))
     };
-    LoginView {
-        healed: None,
-        unhealed: None,
-        login: Login {
-            place: Place {
-                id: format!("login{id}"),
-                dir: PathBuf::from("/home/u/.claude"),
-                configured: true,
-                agents: None,
-                profile: None,
-                dir_var: None,
-            },
-            source: Source::File,
-            state: State::SignedIn(grant),
-            meta: None,
-            shadowed_by: Vec::new(),
-            abandoned: false,
-            dead_lock: None,
-            dir_uid: None,
-            link: None,
-        },
-        verdict: verdict(),
-        memory: None,
-        renewal: None,
-    }
+    let place = Place::new(format!("login{id}"), "/home/u/.claude", true);
+    LoginView::new(Login::new(place, Source::File, State::SignedIn(grant)), verdict())
 }
 
 fn verdict() -> Verdict {

@@ -4,6 +4,7 @@ use crate::config::Config;
 pub(crate) use crate::edge::host::{Clock, Host};
 use crate::edge::http::Http;
 use crate::notify::{self, Channel};
+use crate::rules::wording::Here;
 use crate::types::Ms;
 use std::path::PathBuf;
 
@@ -18,10 +19,15 @@ impl Ctx {
 
     /// A moment in the user's time zone, `Sun 22 Nov 21:03`.
     pub(crate) fn when(&self, at: Ms) -> String {
-        use chrono::TimeZone;
-        match chrono::Local.timestamp_millis_opt(at).single() {
-            Some(time) => time.format("%a %e %b %Y %H:%M").to_string().replace("  ", " "),
-            None => format!("{at} ms"),
+        when(at)
+    }
+
+    /// What an alert is worded by.
+    pub(crate) fn here(&self, now: Ms) -> Here<'_> {
+        Here {
+            host: &self.host.name,
+            now,
+            when,
         }
     }
 
@@ -69,4 +75,12 @@ pub struct Ctx {
     pub state_dir: PathBuf,
     /// The HTTP client, built when it is first used.
     pub http: Http,
+}
+
+fn when(at: Ms) -> String {
+    use chrono::TimeZone;
+    match chrono::Local.timestamp_millis_opt(at).single() {
+        Some(time) => time.format("%a %e %b %Y %H:%M").to_string().replace("  ", " "),
+        None => format!("{at} ms"),
+    }
 }

@@ -222,7 +222,7 @@ fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Ms)
 /// One event per alert and reason in a pass: every channel gets the same id.
 fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now: Ms) -> Event {
     let host = &ctx.host.name;
-    let words = wording::words(alert, why, host, since, now, &|at| ctx.when(at));
+    let words = wording::words(alert, why, since, ctx.here(now));
     let status = if why == Why::Recovered {
         Status::Resolved
     } else {

@@ -222,48 +222,11 @@ fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<LoginView> {
 
 /// A token outside any store is a login of its own: it works until a day that only the ledger may know.
 fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) -> LoginView {
-    let place = login::Place {
-        id: id.into(),
-        dir: PathBuf::new(),
-        configured: true,
-        agents: None,
-        profile: None,
-        dir_var: None,
-    };
-    let grant = login::Grant {
-        access: Some(token.clone()),
-        refresh: login::Refresh::None,
-        expires: None,
-        deadline: None,
-        ended_by_limit: false,
-        scopes: Some(Vec::new()),
-        client_id: None,
-        subscription: None,
-        blanked: false,
-    };
-    LoginView {
-        login: Login {
-            place,
-            source: Source::Env,
-            state: State::SignedIn(grant),
-            meta: None,
-            shadowed_by: Vec::new(),
-            abandoned: false,
-            dead_lock: None,
-            dir_uid: None,
-            link: None,
-        },
-        verdict: health::env_token(
-            token,
-            ledger.setup_tokens.get(&token.fingerprint()),
-            &ctx.config.alerts,
-            now,
-        ),
-        memory: None,
-        renewal: None,
-        healed: None,
-        unhealed: None,
-    }
+    let place = login::Place::new(id, PathBuf::new(), true);
+    let grant = login::Grant::new(token.clone(), login::Refresh::None, None);
+    let known = ledger.setup_tokens.get(&token.fingerprint());
+    let verdict = health::env_token(token, known, &ctx.config.alerts, now);
+    LoginView::new(Login::new(place, Source::Env, State::SignedIn(grant)), verdict)
 }
 
 /// What the agents of each state directory share, by its index; nothing where they keep no SQLite.

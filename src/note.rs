@@ -4,9 +4,9 @@ use crate::cause::Cause;
 use crate::notify::{Receipt, SendError};
 use crate::outcome::{Done, Outcome, Seen, What};
 use crate::rules::alert::{Alert, Why};
-use crate::rules::memory::{AlertMemory, Counts, Entry, Ledger, Outgoing, begun};
+use crate::rules::memory::{AlertMemory, Counts, Entry, Ledger, Outgoing};
 use crate::rules::view::View;
-use crate::rules::wording;
+use crate::rules::wording::{self, Here};
 use crate::types::Ms;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,14 +125,14 @@ pub(crate) fn of_alerts(
     before: &BTreeMap<Cause, Box<AlertMemory>>,
     firing: &[Alert],
     rest: Rest,
-    (host, now): (&str, Ms),
-    when: &dyn Fn(Ms) -> String,
+    here: Here<'_>,
 ) -> Vec<Entry> {
+    let now = here.now;
     let entry = |what: &'static str, alert: &Alert, since: Ms, why: Why| Entry {
         at: now,
         what: what.into(),
         whom: alert.id.to_string(),
-        text: wording::words(alert, why, host, since, now, when).title,
+        text: wording::words(alert, why, since, here).title,
         login: alert.login.as_ref().map(|login| login.id.clone()),
         alert: Some(alert.id.to_string()),
         kind: Some(alert.kind.clone()),
@@ -151,7 +151,7 @@ pub(crate) fn of_alerts(
             false => "averted",
         };
         let of_it = became.entry(what).or_default();
-        of_it.push((&memory.last, memory.since, Some(begun(&memory.last, memory.since, now))));
+        of_it.push((&memory.last, memory.since, Some(memory.begun(now))));
     }
     for alert in &firing {
         let memory = before.get(&alert.id);
@@ -163,7 +163,7 @@ pub(crate) fn of_alerts(
         };
         let first_seen = memory.map_or(now, |memory| memory.since);
         let since = (what == "lapsed")
-            .then(|| begun(alert, first_seen, now))
+            .then(|| alert.begun(first_seen, now))
             .filter(|at| *at < now);
         became.entry(what).or_default().push((alert, first_seen, since));
     }
@@ -184,7 +184,7 @@ pub(crate) fn of_alerts(
             entries.push(Entry {
                 at: now,
                 what: what.into(),
-                whom: host.to_owned(),
+                whom: here.host.to_owned(),
                 text: format!("{} more alerts {what}", all.len() - NOTED),
                 severity: all[NOTED..].iter().map(|(alert, ..)| alert.severity).max(),
                 ..Entry::default()
@@ -311,6 +311,12 @@ mod tests {
         assert_eq!((well[0].agents.len(), well[0].more), (AGENTS, 1000 - AGENTS));
     }
 
+    const HERE: Here<'static> = Here {
+        host: "gw",
+        now: NOW,
+        when: |_| String::new(),
+    };
+
     fn alert(lapsed: bool, ends: Ms) -> AlertMemory {
         AlertMemory {
             since: NOW - 10 * MINUTE,
@@ -340,7 +346,7 @@ mod tests {
             (&soon, &none, Some("averted"), Some(NOW - 10 * MINUTE)),
         ] {
             let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
-            let got = of_alerts(before, &alerts, Rest::Over, ("gw", NOW), &|_| "then".into());
+            let got = of_alerts(before, &alerts, Rest::Over, HERE);
             let got = got.first().map(|entry| (entry.what.as_ref(), entry.since));
             assert_eq!(got, what.map(|what| (what, since)));
         }
@@ -359,7 +365,7 @@ mod tests {
             (&all, &none, "4900 more alerts recovered"),
         ] {
             let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
-            let got = of_alerts(before, &alerts, Rest::Over, ("gw", NOW), &|_| "then".into());
+            let got = of_alerts(before, &alerts, Rest::Over, HERE);
             assert_eq!((got.len(), got[100].text.as_str()), (101, words));
         }
     }

@@ -162,9 +162,7 @@ impl<'a> Pass<'a> {
         }
         let firing = judge::firing(ctx, &self.view, &self.ledger, now);
         let alerts = repairs::untouched(firing, &self.view, &repairs);
-        let when = |at| ctx.when(at);
-        let host = (ctx.host.name.as_str(), now);
-        self.noted = note::of_alerts(&self.ledger.alerts, &alerts, Rest::Unknown, host, &when);
+        self.noted = note::of_alerts(&self.ledger.alerts, &alerts, Rest::Unknown, ctx.here(now));
         deliver::queue_ahead(ctx, &mut self.ledger, &tail.channels, &alerts, now);
         let leased = tail.lease_ahead(&mut self.ledger, &alerts, now);
         if leased.is_empty() {
@@ -244,8 +242,7 @@ impl<'a> Pass<'a> {
             tail.arrived(&mut self.ledger, now);
             once.append(&mut self.noted);
             once.extend(deliver::given_up(&self.ledger, now));
-            let (host, when) = ((ctx.host.name.as_str(), now), |at| ctx.when(at));
-            once.extend(note::of_alerts(&self.ledger.alerts, &alerts, Rest::Over, host, &when));
+            once.extend(note::of_alerts(&self.ledger.alerts, &alerts, Rest::Over, ctx.here(now)));
             deliver::queue(ctx, &mut self.ledger, &tail.channels, &alerts, now);
             leased = tail.lease(&mut self.ledger, now);
         }
@@ -507,7 +504,7 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
     let lapsed =
         |alert: &&Alert| (alert.lapsed || matches!(alert.id, Cause::Renewal(_))) && alert.severity > Severity::Info;
     for alert in report.alerts.iter().filter(lapsed) {
-        let words = wording::words(alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
+        let words = wording::words(alert, Why::First, now, ctx.here(now));
         lines.push(format!("{}: {}", alert.severity.word(), words.title));
         lines.extend(words.message.lines().map(|line| format!("  {line}")));
     }

@@ -158,8 +158,7 @@ impl Tail {
             let here = ledger.alerts.values().map(|memory| &memory.last);
             let mut alerts: Vec<Alert> = here.filter(|alert| !alert.id.is_remote()).cloned().collect();
             alerts.extend(remotes::alerts(ctx, ledger, now));
-            let (host, when) = ((ctx.host.name.as_str(), now), |at| ctx.when(at));
-            let noted = note::of_alerts(&ledger.alerts, &alerts, Rest::Over, host, &when);
+            let noted = note::of_alerts(&ledger.alerts, &alerts, Rest::Over, ctx.here(now));
             deliver::queue(ctx, ledger, &self.channels, &alerts, now);
             (noted, self.lease(ledger, now))
         });

@@ -586,9 +586,7 @@ fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
     let channels = ctx.channels();
     let firing = by_severity(ledger).into_iter().map(|(id, memory)| {
         let standing = heard::standing(ctx, ledger, &channels, &memory.last, now);
-        let words = wording::words(&memory.last, Why::First, &ctx.host.name, memory.since, now, &|at| {
-            ctx.when(at)
-        });
+        let words = wording::words(&memory.last, Why::First, memory.since, ctx.here(now));
         let told = memory
             .channels
             .iter()
@@ -684,9 +682,7 @@ fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&Cause, &AlertMemory)
     if !standing.is_empty() {
         let _ = writeln!(out, "            {standing}");
     }
-    let words = wording::words(&memory.last, Why::First, &ctx.host.name, memory.since, now, &|at| {
-        ctx.when(at)
-    });
+    let words = wording::words(&memory.last, Why::First, memory.since, ctx.here(now));
     if let Some(command) = words.commands.first() {
         let _ = writeln!(out, "            fix: {}", one_line(command));
     }

@@ -192,8 +192,7 @@ fn standing(ctx: &Ctx, view: &View, firing: &[Alert], runs: Runs) -> Standing {
         .collect();
     let loud = firing.iter().find(|alert| alert.severity >= Severity::Warning);
     let fix = loud.and_then(|alert| {
-        let when = |at| ctx.when(at);
-        let words = wording::words(alert, Why::First, &ctx.host.name, view.now, view.now, &when);
+        let words = wording::words(alert, Why::First, view.now, ctx.here(view.now));
         words.commands.into_iter().next()
     });
     let log_alone = ctx

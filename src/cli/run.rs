@@ -256,14 +256,7 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
         };
     }
     for alert in &report.alerts {
-        let words = wording::words(
-            alert,
-            Why::First,
-            &ctx.host.name,
-            report.view.now,
-            report.view.now,
-            &|at| ctx.when(at),
-        );
+        let words = wording::words(alert, Why::First, report.view.now, ctx.here(report.view.now));
         let _ = writeln!(out, "{}: {}", alert.severity.word(), one_line(&words.title));
         for line in words.message.lines() {
             let _ = writeln!(out, "  {}", one_line(line));

@@ -190,9 +190,7 @@ fn needs(ctx: &Ctx, view: &View, exit: Exit, firing: &[Alert]) -> Vec<String> {
         return report::nothing_words(ctx, view).lines().map(str::to_owned).collect();
     }
     let line = |alert: &Alert| {
-        let words = wording::words(alert, Why::First, &ctx.host.name, view.now, view.now, &|at| {
-            ctx.when(at)
-        });
+        let words = wording::words(alert, Why::First, view.now, ctx.here(view.now));
         let (severity, title) = (alert.severity.word(), layout::one_line(&words.title));
         match words.commands.first() {
             Some(command) => format!("{severity}: {title}; run: {}", layout::one_line(command)),

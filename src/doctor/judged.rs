@@ -23,7 +23,7 @@ pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
     problems.extend(loaded.problem.clone());
     let alerts = judge::firing(ctx, view, ledger, now);
     let alerts = alerts.into_iter().map(|alert| {
-        let words = wording::words(&alert, Why::First, &ctx.host.name, now, now, &|at| ctx.when(at));
+        let words = wording::words(&alert, Why::First, now, ctx.here(now));
         (alert, words)
     });
     Judged {

@@ -32,25 +32,11 @@ pub(crate) fn unwatched(ctx: &Ctx, logins: &[LoginView]) -> Vec<Login> {
         .map(|name| ctx.host.home.join(name))
         .filter(|dir| !known.contains(&real(dir)))
         .filter_map(|dir| {
-            let place = Place {
-                id: ctx.host.tilde(&dir),
-                dir_var: None,
-                dir,
-                configured: false,
-                agents: None,
-                profile: None,
-            };
+            let place = Place::new(ctx.host.tilde(&dir), dir, false);
             let (state, meta) = claude::read(&place);
             let login = Login {
-                source: Source::File,
-                state,
                 meta,
-                shadowed_by: Vec::new(),
-                abandoned: false,
-                dead_lock: None,
-                dir_uid: None,
-                link: None,
-                place,
+                ..Login::new(place, Source::File, state)
             };
             login.grant().is_some_and(|grant| !grant.blanked).then_some(login)
         })

@@ -1,29 +1,10 @@
 //! `ca_file` of a channel: certificates that its server may have beside those of the roots.
 
-use super::{ChannelKind, SendError};
+use super::SendError;
 use crate::edge::trust;
 use crate::table::{ConfigError, Table};
 use rustls::pki_types::CertificateDer;
 use std::path::{Path, PathBuf};
-
-/// Whether it is sent to a server by HTTP.
-pub(super) fn fits(kind: &ChannelKind) -> bool {
-    match kind {
-        ChannelKind::Webhook(_)
-        | ChannelKind::Slack(_)
-        | ChannelKind::Discord(_)
-        | ChannelKind::Ntfy(_)
-        | ChannelKind::Telegram(_)
-        | ChannelKind::Gotify(_)
-        | ChannelKind::Pagerduty(_)
-        | ChannelKind::Alertmanager(_) => true,
-        ChannelKind::Log(_)
-        | ChannelKind::Desktop(_)
-        | ChannelKind::Termux(_)
-        | ChannelKind::Email(_)
-        | ChannelKind::Command(_) => false,
-    }
-}
 
 /// Reads `ca_file`, which must name certificates.
 pub(super) fn read(table: &Table<'_>) -> Result<Option<PathBuf>, ConfigError> {

@@ -304,7 +304,7 @@ fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
         title: read_template(table, "title")?,
         body: read_template(table, "body")?,
         timeout,
-        ca_file: match ca_file::fits(&kind) {
+        ca_file: match kind.by_http() {
             true => ca_file::read(table)?,
             false => None,
         },
@@ -470,6 +470,17 @@ impl heartbeat::Heartbeat {
 }
 
 impl ChannelKind {
+    /// Whether they go to a server by HTTP.
+    fn by_http(&self) -> bool {
+        matches!(
+            self.endpoint(),
+            Some(Endpoint::Host {
+                scheme: "http" | "https",
+                ..
+            })
+        )
+    }
+
     /// Where its events go; `None` where that cannot be told.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         Some(match self {

@@ -218,7 +218,7 @@ fn told(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
     for alert in scene.alerts {
         let since = scene.ledger.alerts.get(&alert.id).map_or(now, |memory| memory.since);
         let why = crate::rules::alert::Why::First;
-        let words = wording::words(alert, why, &scene.ctx.host.name, since, now, &|at| scene.ctx.when(at));
+        let words = wording::words(alert, why, since, scene.ctx.here(now));
         let code = if alert.lapsed { "31" } else { "33" };
         let mark = if style.unicode { "▲" } else { "!" };
         for (i, line) in wrap(&one_line(&words.title), width.saturating_sub(2))

@@ -217,8 +217,7 @@ fn alerts(out: &mut String, page: &Page<'_>) {
     let now = page.view.now;
     for alert in page.alerts.iter().take(MOST.alerts) {
         let since = page.ledger.alerts.get(&alert.id).map_or(now, |memory| memory.since);
-        let when = |at| page.ctx.when(at);
-        let words = wording::words(alert, Why::First, &page.ctx.host.name, since, now, &when);
+        let words = wording::words(alert, Why::First, since, page.ctx.here(now));
         let _ = writeln!(
             out,
             "<li class=\"card {}\"><h3>{}</h3>",

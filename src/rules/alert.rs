@@ -58,6 +58,11 @@ fn mostly_one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<A
 }
 
 impl Alert {
+    /// Since when it has been so, if it was first seen at `since`: since it happened, where that is known, [`Ms`].
+    pub(crate) fn begun(&self, since: Ms, now: Ms) -> Ms {
+        self.ends.filter(|ends| self.lapsed && *ends <= now).unwrap_or(since)
+    }
+
     /// A copy that a sync would bring up to date.
     pub(crate) fn is_stale_copy(&self) -> bool {
         let stale = self.kind == Reason::CopyStale.word() && matches!(self.id, Cause::Copies(_));

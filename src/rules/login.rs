@@ -38,6 +38,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// A place of which no more is said.
+    pub fn new(id: impl Into<String>, dir: impl Into<PathBuf>, configured: bool) -> Self {
+        Self {
+            id: id.into(),
+            dir: dir.into(),
+            configured,
+            agents: None,
+            profile: None,
+            dir_var: None,
+        }
+    }
+
     /// `D/.credentials.json`.
     pub(crate) fn file(&self) -> PathBuf {
         self.dir.join(FILE_NAME)
@@ -82,7 +94,39 @@ pub struct Login {
     pub link: Option<PathBuf>,
 }
 
+impl Grant {
+    /// A grant with these tokens, of which no more is known.
+    pub fn new(access: Secret, refresh: Refresh, expires: Option<Ms>) -> Self {
+        Self {
+            access: Some(access),
+            refresh,
+            expires,
+            deadline: None,
+            ended_by_limit: false,
+            scopes: Some(Vec::new()),
+            client_id: None,
+            subscription: None,
+            blanked: false,
+        }
+    }
+}
+
 impl Login {
+    /// A login with nothing around it.
+    pub fn new(place: Place, source: Source, state: State) -> Self {
+        Self {
+            place,
+            source,
+            state,
+            meta: None,
+            shadowed_by: Vec::new(),
+            abandoned: false,
+            dead_lock: None,
+            dir_uid: None,
+            link: None,
+        }
+    }
+
     /// Whether a token in Claude Code's settings is used before this login, and nothing says that it is not a token.
     pub(crate) fn settings_token(&self) -> bool {
         let before = format!("{TOKEN_VAR} in ");

@@ -196,14 +196,8 @@ pub struct AlertMemory {
 impl AlertMemory {
     /// Since when it has been so: since it happened, where that is known, else since it was first seen, [`Ms`].
     pub(crate) fn begun(&self, now: Ms) -> Ms {
-        begun(&self.last, self.since, now)
+        self.last.begun(self.since, now)
     }
-}
-
-/// Since when an alert has been so that was first seen at `since`, [`Ms`].
-pub(crate) fn begun(alert: &Alert, since: Ms, now: Ms) -> Ms {
-    let happened = alert.ends.filter(|ends| alert.lapsed && *ends <= now);
-    happened.unwrap_or(since)
 }
 
 /// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.

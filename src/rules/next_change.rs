@@ -74,40 +74,11 @@ mod tests {
     }
 
     fn login(expires: Ms, verdict: Verdict, renewal: Option<Record>) -> LoginView {
+        let grant = Grant::new(Secret::new("a"), Refresh::Token(Secret::new("r")), Some(expires));
+        let place = Place::new("claude", "/c", false);
         LoginView {
-            login: Login {
-                place: Place {
-                    id: "claude".into(),
-                    dir: "/c".into(),
-                    configured: false,
-                    agents: None,
-                    profile: None,
-                    dir_var: None,
-                },
-                source: Source::File,
-                state: State::SignedIn(Grant {
-                    access: Some(Secret::new("a")),
-                    refresh: Refresh::Token(Secret::new("r")),
-                    expires: Some(expires),
-                    deadline: None,
-                    ended_by_limit: false,
-                    scopes: Some(Vec::new()),
-                    client_id: None,
-                    subscription: None,
-                    blanked: false,
-                }),
-                meta: None,
-                shadowed_by: Vec::new(),
-                abandoned: false,
-                dead_lock: None,
-                dir_uid: None,
-                link: None,
-            },
-            verdict,
-            memory: None,
             renewal,
-            healed: None,
-            unhealed: None,
+            ..LoginView::new(Login::new(place, Source::File, State::SignedIn(grant)), verdict)
         }
     }
 

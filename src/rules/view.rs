@@ -55,6 +55,18 @@ pub struct Unhealed {
 }
 
 impl LoginView {
+    /// A login of which only the judgement is known.
+    pub fn new(login: Login, verdict: Verdict) -> Self {
+        Self {
+            login,
+            verdict,
+            memory: None,
+            renewal: None,
+            healed: None,
+            unhealed: None,
+        }
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.login.place.id

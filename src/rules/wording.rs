@@ -73,15 +73,27 @@ pub(crate) struct Words {
     pub(crate) commands: Vec<String>,
 }
 
-/// Puts an alert that fires since `since` into words. `when` shows a moment in the user's time zone.
-pub(crate) fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, when: &dyn Fn(Ms) -> String) -> Words {
+/// Where and when an alert is worded.
+#[derive(Clone, Copy)]
+pub(crate) struct Here<'a> {
+    /// This host.
+    pub(crate) host: &'a str,
+    /// [`Ms`].
+    pub(crate) now: Ms,
+    /// Shows a moment in the user's time zone.
+    pub(crate) when: fn(Ms) -> String,
+}
+
+/// Puts an alert that fires since `since` into words.
+pub(crate) fn words(alert: &Alert, why: Why, since: Ms, here: Here<'_>) -> Words {
+    let Here { host, now, when } = here;
     // what is the matter on another host is worded as there
     if let Cause::Remote { host, cause } = &alert.id {
         let there = Alert {
             id: (**cause).clone(),
             ..alert.clone()
         };
-        return words(&there, why, host, since, now, when);
+        return words(&there, why, since, Here { host, ..here });
     }
     debug_assert!(
         KINDS.contains(&alert.kind.as_str()),
@@ -89,7 +101,7 @@ pub(crate) fn words(alert: &Alert, why: Why, host: &str, since: Ms, now: Ms, whe
         alert.kind
     );
     let subject = subject(alert);
-    let begun = alert.ends.filter(|ends| alert.lapsed && *ends <= now).unwrap_or(since);
+    let begun = alert.begun(since, now);
     if why == Why::Recovered {
         let mut lines = vec![format!(
             "it works again after {}; nothing more to do",
@@ -676,6 +688,11 @@ mod tests {
     use super::*;
     use crate::types::{Affected, EventLogin, Health, Reason, Severity};
 
+    fn here(host: &str, now: Ms) -> Here<'_> {
+        let when = |_| "Thu 01:00".to_owned();
+        Here { host, now, when }
+    }
+
     fn affected(agent: &str) -> Affected {
         Affected {
             family: Family::Clawdbot,
@@ -718,7 +735,7 @@ mod tests {
 
     #[test]
     fn an_alert_says_what_when_who_and_the_one_command() {
-        let words = words(&ended(), Why::First, "gateway", 0, HOUR, &|_| "Thu 01:00".into());
+        let words = words(&ended(), Why::First, 0, here("gateway", HOUR));
         assert_eq!(words.title, "Claude login `claude` has ended on gateway");
         assert_eq!(
             words.message,
@@ -782,7 +799,7 @@ mod tests {
             ),
             (store, Why::First, "The auth store of clawdbot/main is broken on h"),
         ] {
-            assert_eq!(words(&alert, why, "h", 0, 2 * DAY, &|_| String::new()).title, title);
+            assert_eq!(words(&alert, why, 0, here("h", 2 * DAY)).title, title);
         }
     }
 
@@ -848,18 +865,13 @@ mod tests {
             ),
             (channel, vec!["nolapse alert test 'my phone'"]),
         ] {
-            assert_eq!(
-                words(&alert, Why::First, "h", 0, 0, &|_| String::new()).commands,
-                wanted
-            );
+            assert_eq!(words(&alert, Why::First, 0, here("h", 0)).commands, wanted);
         }
     }
 
     #[test]
     fn a_recovery_says_how_long_and_who() {
-        let words = words(&ended(), Why::Recovered, "h", HOUR, 3 * DAY + 4 * HOUR, &|_| {
-            String::new()
-        });
+        let words = words(&ended(), Why::Recovered, HOUR, here("h", 3 * DAY + 4 * HOUR));
         assert_eq!(
             words.message,
             "it works again after 3 d 4 h; nothing more to do\nwas affected: clawdbot/main, clawdbot/work"
@@ -876,7 +888,7 @@ mod tests {
             ],
             ..ended()
         };
-        let words = words(&alert, Why::First, "h", 0, HOUR, &|_| "Thu".into());
+        let words = words(&alert, Why::First, 0, here("h", HOUR));
         assert_eq!(words.message.lines().count(), 9, "{}", words.message);
         assert!(!words.message.contains('\u{202e}') && words.message.len() < 600);
     }

@@ -150,19 +150,13 @@ pub(crate) fn env_token(host: &Host) -> Option<Secret> {
 /// Reads a login, tolerating what Claude Code's own writers leave for a moment.
 pub(crate) fn look(host: &Host, place: &Place) -> Login {
     let mut login = Login {
-        place: place.clone(),
-        source: Source::File,
-        state: State::Absent,
-        meta: None,
         shadowed_by: SHADOWS
             .iter()
             .filter(|name| host.var_nonblank(name).is_some_and(|value| login::shadows(name, value)))
             .map(|name| (*name).into())
             .collect(),
-        abandoned: false,
-        dead_lock: None,
-        dir_uid: None,
         link: files::link_target(&place.file()),
+        ..Login::new(place.clone(), Source::File, State::Absent)
     };
     if host.macos {
         match keychain::find(

@@ -1,6 +1,6 @@
 //! What a pass cannot change is told before it waits for its own repairs; what it is about to repair is not.
 
-use super::endpoint::{Answer, Endpoint};
+use super::endpoint::{Answer, Endpoint, Gate};
 use super::home::{DAY, HOUR, Home, Ran, access, credentials, now, oauth, refresh, token};
 use super::receiver::{Manner, Receiver};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const OK: Manner = Manner::Answer(200);
@@ -39,6 +40,15 @@ fn home() -> Home {
     home.store("behind", json!({"anthropic:claude-cli": token("3-old", over)}));
     home.write(".clawdbot/agents/torn/agent/auth-profiles.json", "{");
     home
+}
+
+/// A token endpoint that knows `live` and answers once the gate is open; `channels` hear what is told meanwhile.
+fn hanging(home: &Home, live: &str, channels: &str) -> (Endpoint, Arc<Gate>) {
+    let (answer, gate) = Answer::held();
+    let endpoint = Endpoint::start(live, vec![answer]);
+    let config = endpoint.config().replace("\"5s\"", "\"60s\"");
+    home.config(&(config + channels + LOGINS));
+    (endpoint, gate)
 }
 
 /// What is told of [`home`].
@@ -95,10 +105,7 @@ fn told_well(home: &Home, phone: &Receiver, ran: &Ran) {
 fn nobody_waits_for_a_token_endpoint_that_hangs() {
     let home = home();
     let phone = Receiver::new(OK);
-    let (answer, gate) = Answer::held();
-    let endpoint = Endpoint::start("1", vec![answer]);
-    let config = endpoint.config().replace("\"5s\"", "\"60s\"");
-    home.config(&(config + &phone.channel("phone", "") + LOGINS));
+    let (endpoint, gate) = hanging(&home, "1", &phone.channel("phone", ""));
     let mut pass = home.spawn(&["run"]);
     while_it_hangs(&phone, &mut pass);
     gate.open();
@@ -175,11 +182,8 @@ fn nobody_waits_for_a_store_that_is_locked() {
 fn what_is_on_its_way_when_the_repairs_are_done_arrives_once() {
     let home = home();
     let (phone, slow) = (Receiver::new(OK), Receiver::new(Manner::Mute));
-    let (answer, gate) = Answer::held();
-    let endpoint = Endpoint::start("1", vec![answer]);
-    let config = endpoint.config().replace("\"5s\"", "\"60s\"");
     let channels = phone.channel("phone", "") + &slow.channel("slow", "timeout = \"60s\"");
-    home.config(&(config + &channels + LOGINS));
+    let (_endpoint, gate) = hanging(&home, "1", &channels);
     let mut pass = home.spawn(&["run"]);
     while_it_hangs(&phone, &mut pass);
     // a channel is given one after the other
@@ -225,10 +229,7 @@ fn killed_while_it_waits_nothing_is_told_twice_at_once() {
 fn a_grant_that_is_about_to_be_renewed_is_no_alert() {
     let home = home();
     let phone = Receiver::new(OK);
-    let (answer, gate) = Answer::held();
-    let endpoint = Endpoint::start("5", vec![answer]);
-    let config = endpoint.config().replace("\"5s\"", "\"60s\"");
-    home.config(&(config + &phone.channel("phone", "") + LOGINS));
+    let (endpoint, gate) = hanging(&home, "5", &phone.channel("phone", ""));
     // the logins need nobody
     home.login("1", now() + 8 * HOUR);
     home.store("own", json!({"anthropic:own": oauth("5", now() - 2 * HOUR)}));
@@ -245,10 +246,7 @@ fn a_grant_that_is_about_to_be_renewed_is_no_alert() {
 fn what_could_not_be_repaired_is_told_by_the_same_pass() {
     let home = home();
     let phone = Receiver::new(OK);
-    let (answer, gate) = Answer::held();
-    let endpoint = Endpoint::start("other", vec![answer]);
-    let config = endpoint.config().replace("\"5s\"", "\"60s\"");
-    home.config(&(config + &phone.channel("phone", "") + LOGINS));
+    let (_endpoint, gate) = hanging(&home, "other", &phone.channel("phone", ""));
     let mut pass = home.spawn(&["run"]);
     while_it_hangs(&phone, &mut pass);
     gate.open();

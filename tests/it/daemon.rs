@@ -71,22 +71,13 @@ impl Daemon {
 
     /// Every call that opens this file takes so long: a file system that does not answer. The tracer is a process of its own.
     fn start_slow(home: &Home, path: &Path, delay: Duration) -> Self {
-        let traced = home.command(&["-vv", "daemon"]);
-        let mut command = Command::new("strace");
-        command
+        let mut strace = Command::new("strace");
+        strace
             .args(["-D", "-f", "-qq", "-o", "/dev/null", "-P"])
             .arg(path)
             .args(["-e", "trace=openat", "-e"])
-            .arg(format!("inject=openat:delay_enter={}", delay.as_micros()))
-            .arg(traced.get_program())
-            .args(traced.get_args())
-            .env_clear()
-            .current_dir(home.path())
-            .stdin(Stdio::null());
-        for (name, value) in traced.get_envs() {
-            command.env(name, value.unwrap());
-        }
-        let daemon = Self::spawn(command);
+            .arg(format!("inject=openat:delay_enter={}", delay.as_micros()));
+        let daemon = Self::spawn(home.under(strace, &["-vv", "daemon"]));
         daemon.until("its first pass", || daemon.passes() >= 1);
         daemon
     }

@@ -91,6 +91,21 @@ impl Home {
         command
     }
 
+    /// The same, started by another program, whose own arguments are there already.
+    pub fn under(&self, mut other: Command, args: &[&str]) -> Command {
+        let own = self.command(args);
+        other
+            .arg(own.get_program())
+            .args(own.get_args())
+            .env_clear()
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        for (name, value) in own.get_envs() {
+            other.env(name, value.expect("it is set"));
+        }
+        other
+    }
+
     pub fn run(&self, args: &[&str]) -> Ran {
         let ran = Ran::of(self.command(args).output().unwrap());
         super::outputs::hold(&ran.stdout);

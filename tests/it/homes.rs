@@ -400,7 +400,6 @@ fn a_store_that_cannot_be_written_is_said() {
 
 /// A command in a mount namespace of its own, after `setup`; nothing of it is left on this host.
 fn apart(home: &Home, setup: &str, args: &[&str]) -> Ran {
-    let own = home.command(args);
     // who is not root may mount once they are root in a user namespace, and are themselves again in another
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let (namespaces, again): (&[&str], String) = match uid.is_root() {
@@ -410,20 +409,13 @@ fn apart(home: &Home, setup: &str, args: &[&str]) -> Ran {
             format!("unshare --map-user={uid} --map-group={gid} "),
         ),
     };
-    let mut command = Command::new("unshare");
-    command
+    let mut unshare = Command::new("unshare");
+    unshare
         .args(namespaces)
         .args(["--propagation", "private", "sh", "-c"])
         .arg(format!("set -e\n{setup}\nexec {again}\"$@\""))
-        .arg("sh")
-        .arg(own.get_program())
-        .args(own.get_args())
-        .env_clear()
-        .current_dir(home.path());
-    for (name, value) in own.get_envs() {
-        command.env(name, value.unwrap());
-    }
-    let ran = Ran::of(command.output().unwrap());
+        .arg("sh");
+    let ran = Ran::of(home.under(unshare, args).output().unwrap());
     assert!(
         (0..=3).contains(&ran.code) && !ran.stderr.contains("unshare:"),
         "{setup}: {ran:?}"

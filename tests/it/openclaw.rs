@@ -996,19 +996,11 @@ fn what_cannot_be_linked_says_why_and_changes_nothing() {
 
 /// Under strace: the calls that name a file, of nolapse's own threads. What it starts is let go.
 fn traced(home: &Home, args: &[&str], into: &Path) -> Command {
-    let own = home.command(args);
-    let mut command = Command::new("strace");
-    command
+    let mut strace = Command::new("strace");
+    strace
         .args("-f -qq -y -b execve -s 0 -e trace=%file,%desc -o".split(' '))
-        .arg(into)
-        .arg(own.get_program())
-        .args(own.get_args())
-        .env_clear()
-        .current_dir(home.path());
-    for (name, value) in own.get_envs() {
-        command.env(name, value.unwrap());
-    }
-    command
+        .arg(into);
+    home.under(strace, args)
 }
 
 /// What a trace says of databases and the files beside them: what only reads, and what does more. SQLite opens a `-wal` that is there
