@@ -146,8 +146,11 @@ impl Email {
         let (deferred, later): (Vec<_>, Vec<_>) = std::mem::take(&mut ready.later).into_iter().unzip();
         if !later.is_empty() {
             let later = later.join("; ");
-            told.message = format!("{}\n\nThe mail server takes nothing yet for {later}", told.message);
-            detail.push_str(&format!("; later {later}"));
+            told.message = format!(
+                "{}\n\nThe mail server deferred {later}; nolapse will try again",
+                told.message
+            );
+            detail.push_str(&format!("; deferred {later}"));
         }
         let message = self.message(&told, ctx.now)?;
         let code = ready.hand_over(self, &message, ctx.after_data).await?;
