@@ -41,14 +41,14 @@ use nolapse::rules::{alert, causes, health::Verdict};
 use nolapse::secret::Secret;
 use nolapse::table::{Source as TomlSource, Table};
 use nolapse::types::LockKind;
-use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Ms, Profile, Severity, Status};
+use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Moment, Ms, Profile, Severity, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 /// 2026-01-01T00:00:00Z.
-const START: Ms = 1_767_225_600_000;
+const START: Moment = Moment::at(1_767_225_600_000);
 /// Between two passes.
 const TICK: Ms = 10 * MINUTE;
 /// The monitor's rule, that of the agents' own `auth-monitor.sh`: every half hour, ring if `expiresAt` is over or less than
@@ -76,9 +76,9 @@ impl Dice {
     }
 
     /// About `a_year` spans of a length in `length`, in order.
-    fn spans(&mut self, days: Ms, a_year: Ms, length: (Ms, Ms)) -> Vec<(Ms, Ms)> {
+    fn spans(&mut self, days: Ms, a_year: Ms, length: (Ms, Ms)) -> Vec<(Moment, Moment)> {
         let count = (a_year * days + 364) / 365;
-        let mut spans: Vec<(Ms, Ms)> = (0..count)
+        let mut spans: Vec<(Moment, Moment)> = (0..count)
             .map(|_| {
                 let from = START + self.between(0, days * DAY);
                 (from, from + self.between(length.0, length.1))
@@ -89,7 +89,7 @@ impl Dice {
     }
 }
 
-fn within(spans: &[(Ms, Ms)], at: Ms) -> bool {
+fn within(spans: &[(Moment, Moment)], at: Moment) -> bool {
     spans.iter().any(|(from, to)| (*from..*to).contains(&at))
 }
 
@@ -139,19 +139,19 @@ impl Counts {
 
 struct World {
     days: Ms,
-    outages: Vec<(Ms, Ms)>,
+    outages: Vec<(Moment, Moment)>,
     /// When each channel's receiver is down, hangs or lies.
-    down: BTreeMap<String, Vec<(Ms, Ms)>>,
+    down: BTreeMap<String, Vec<(Moment, Moment)>>,
     /// What comes of a message then: the first of a receiver that is down, the others of those that lie or hang.
     faults: Vec<Result<Receipt, SendError>>,
 }
 
 impl World {
     /// What comes of a message, if its receiver does not simply take and show it.
-    fn fault(&self, channel: &str, at: Ms) -> Option<(usize, Result<Receipt, SendError>)> {
+    fn fault(&self, channel: &str, at: Moment) -> Option<(usize, Result<Receipt, SendError>)> {
         let spans = self.down.get(channel)?;
         let (from, _) = spans.iter().find(|(from, to)| (*from..*to).contains(&at))?;
-        let which = usize::try_from(from / MINUTE).expect("a time since 1970") % self.faults.len();
+        let which = usize::try_from(from.ms() / MINUTE).expect("a time since 1970") % self.faults.len();
         Some((which, self.faults[which].clone()))
     }
 }
@@ -226,25 +226,25 @@ fn channels(host: &Host, text: &str) -> Vec<Channel> {
 struct Machine {
     view: View,
     ledger: Ledger,
-    asleep: Vec<(Ms, Ms)>,
-    wrong_clock: Vec<(Ms, Ms, Ms)>,
-    races: Vec<Ms>,
-    outages: Vec<(Ms, Ms)>,
+    asleep: Vec<(Moment, Moment)>,
+    wrong_clock: Vec<(Moment, Moment, Ms)>,
+    races: Vec<Moment>,
+    outages: Vec<(Moment, Moment)>,
     /// When the server ends the login, and at the latest.
-    real_end: Ms,
-    deadline: Ms,
+    real_end: Moment,
+    deadline: Moment,
     /// By how much the clock was wrong when the login was made.
     skewed: Ms,
-    out_since: Option<(Ms, bool)>,
-    dip_since: Option<Ms>,
+    out_since: Option<(Moment, bool)>,
+    dip_since: Option<Moment>,
     /// When the person will sign in again.
-    appointment: Option<Ms>,
+    appointment: Option<Moment>,
     /// When the present login was first told to be ending.
-    told_at: Option<Ms>,
-    monitor_at: Ms,
+    told_at: Option<Moment>,
+    monitor_at: Moment,
     heard: BTreeSet<(String, String)>,
     /// When what was last heard of an alert was decided, and which reminder it was.
-    reminded: BTreeMap<(String, Cause), (Ms, u32)>,
+    reminded: BTreeMap<(String, Cause), (Moment, u32)>,
     /// Lapses that fire and that people saw.
     shown: BTreeSet<String>,
 }
@@ -252,8 +252,8 @@ struct Machine {
 fn login_view(id: usize) -> LoginView {
     let refresh = Refresh::Token(Secret::new("refresh"));
     let grant = Grant {
-        deadline: Some(0),
-        ..Grant::new(Secret::new("access"), refresh, Some(0))
+        deadline: Some(Moment::EPOCH),
+        ..Grant::new(Secret::new("access"), refresh, Some(Moment::EPOCH))
     };
     let place = Place::new(format!("login{id}"), "/home/u/.claude", true);
     LoginView::new(Login::new(place, Source::File, State::SignedIn(grant)), verdict())
@@ -274,7 +274,7 @@ fn agent_view() -> AgentView {
         provider: "anthropic".into(),
         credential: Credential::Token {
             token: Some(Secret::new("access")),
-            expires: Some(0),
+            expires: Some(Moment::EPOCH),
         },
         held: Default::default(),
     };
@@ -310,7 +310,7 @@ fn agent_view() -> AgentView {
 }
 
 /// What the agent uses: its one profile, as long as that works.
-fn uses(profile: &ProfileView, now: Ms) -> Resolved {
+fn uses(profile: &ProfileView, now: Moment) -> Resolved {
     let (config, nothing) = (AuthConfig::default(), BTreeMap::new());
     let rules = Rules {
         stored: &[],
@@ -370,14 +370,14 @@ impl Machine {
             wrong_clock,
             races: dice.spans(days, 1, (0, 1)).into_iter().map(|(at, _)| at).collect(),
             outages: dice.spans(days, 12, (5 * MINUTE, 8 * HOUR)),
-            real_end: 0,
-            deadline: 0,
+            real_end: Moment::EPOCH,
+            deadline: Moment::EPOCH,
             skewed: 0,
             out_since: None,
             dip_since: None,
             appointment: None,
             told_at: None,
-            monitor_at: 0,
+            monitor_at: Moment::EPOCH,
             heard: BTreeSet::new(),
             reminded: BTreeMap::new(),
             shown: BTreeSet::new(),
@@ -385,10 +385,10 @@ impl Machine {
         one.sign_in(START, 0, dice);
         // at the year's beginning logins are of any age
         let age = dice.between(0, 25 * DAY);
-        one.real_end -= age;
-        one.deadline -= age;
+        one.real_end = one.real_end - age;
+        one.deadline = one.deadline - age;
         if let Some(deadline) = &mut one.grant().deadline {
-            *deadline -= age;
+            *deadline = *deadline - age;
         }
         one
     }
@@ -400,7 +400,7 @@ impl Machine {
         }
     }
 
-    fn sign_in(&mut self, at: Ms, skew: Ms, dice: &mut Dice) {
+    fn sign_in(&mut self, at: Moment, skew: Ms, dice: &mut Dice) {
         self.deadline = at + 30 * DAY;
         self.skewed = skew;
         self.real_end = self.deadline - dice.between(0, 3 * DAY);
@@ -418,16 +418,16 @@ impl Machine {
     }
 
     /// Nothing is wrong, and the end is further away than the first warning.
-    fn fine(&self, at: Ms) -> bool {
+    fn fine(&self, at: Moment) -> bool {
         self.out_since.is_none() && self.dip_since.is_none() && at < self.deadline - 10 * DAY
     }
 
     /// Claude Code wipes a login whose refresh was refused.
-    fn blank(&mut self, at: Ms, by_limit: bool) {
+    fn blank(&mut self, at: Moment, by_limit: bool) {
         let grant = self.grant();
         grant.access = None;
         grant.refresh = Refresh::Blank;
-        grant.expires = Some(0);
+        grant.expires = Some(Moment::EPOCH);
         grant.blanked = true;
         grant.ended_by_limit = by_limit;
         self.out_since = Some((at, by_limit));
@@ -437,7 +437,7 @@ impl Machine {
     /// Ten minutes of this machine.
     fn tick(
         &mut self,
-        at: Ms,
+        at: Moment,
         world: &World,
         ctx: &mut Ctx,
         channels: &[Channel],
@@ -471,8 +471,8 @@ impl Machine {
         self.pass(at, now, skew, world, ctx, channels, dice, counts);
     }
 
-    fn renew(&mut self, at: Ms, now: Ms, outage: bool, counts: &mut Counts) {
-        let left = self.grant().expires.unwrap_or(0) - now;
+    fn renew(&mut self, at: Moment, now: Moment, outage: bool, counts: &mut Counts) {
+        let left = self.grant().expires.unwrap_or_default() - now;
         if self.out_since.is_some() || left > 30 * MINUTE {
             return;
         }
@@ -506,10 +506,10 @@ impl Machine {
         grant.expires = Some(now + 8 * HOUR);
     }
 
-    fn monitor(&mut self, at: Ms, now: Ms, counts: &mut Counts) {
+    fn monitor(&mut self, at: Moment, now: Moment, counts: &mut Counts) {
         let (every, warn, gap) = MONITOR;
-        let left = self.grant().expires.unwrap_or(0) - now;
-        if at % every == 0 && left < warn && now - self.monitor_at >= gap {
+        let left = self.grant().expires.unwrap_or_default() - now;
+        if at.ms() % every == 0 && left < warn && now - self.monitor_at >= gap {
             self.monitor_at = now;
             counts.monitor += 1;
             counts.monitor_false += u32::from(self.fine(at));
@@ -519,8 +519,8 @@ impl Machine {
     #[expect(clippy::too_many_arguments, reason = "the whole world of a pass")]
     fn pass(
         &mut self,
-        at: Ms,
-        now: Ms,
+        at: Moment,
+        now: Moment,
         skew: Ms,
         world: &World,
         ctx: &mut Ctx,
@@ -530,7 +530,7 @@ impl Machine {
     ) {
         let policy = ctx.config.alerts.clone();
         let grant = self.grant();
-        let (expires, deadline) = (grant.expires.unwrap_or(0), grant.deadline.unwrap_or(0));
+        let (expires, deadline) = (grant.expires.unwrap_or_default(), grant.deadline.unwrap_or_default());
         // nothing that the rules look at changes before one of these
         let quiet = now < expires && now < deadline - 12 * DAY && self.out_since.is_none();
         if quiet && self.ledger.alerts.is_empty() && self.ledger.outbox.is_empty() && self.ledger.troubles.is_empty() {
@@ -548,7 +548,7 @@ impl Machine {
         let profile = &mut self.view.agents[0].profiles[0];
         if let Credential::Token { expires: copy, .. } = &mut profile.profile.credential {
             // a blanked login gives nothing: the copy keeps what it had
-            if expires > 0 {
+            if expires > Moment::EPOCH {
                 *copy = Some(expires);
             }
         }
@@ -606,7 +606,7 @@ impl Machine {
     }
 
     /// A message arrives.
-    fn hear(&mut self, out: &Outgoing, at: Ms, now: Ms, skew: Ms, dice: &mut Dice, counts: &mut Counts) {
+    fn hear(&mut self, out: &Outgoing, at: Moment, now: Moment, skew: Ms, dice: &mut Dice, counts: &mut Counts) {
         let (event, told) = (&out.event, &out.told);
         if !self.heard.insert((out.channel.clone(), event.event_id.clone())) {
             counts.broken.push(format!("{} arrived twice", event.event_id));
@@ -628,9 +628,9 @@ impl Machine {
             .any(|(from, to, _)| *from <= at && *to + 8 * DAY >= at);
         // a sleeping host may make a gap longer, and nothing may make it shorter than its number says
         if let Some((last, n)) = follows.filter(|_| steady)
-            && event.at - last < alert::reminder_gap(*n)
+            && event.at - *last < alert::reminder_gap(*n)
         {
-            let gap = (event.at - last) / MINUTE;
+            let gap = (event.at - *last) / MINUTE;
             counts.broken.push(format!("reminder {} came after {gap} min", n + 1));
         }
         self.reminded.insert(key, (event.at, told.reminders));
@@ -727,7 +727,7 @@ pub(crate) fn live(seed: u64, logins: usize, days: Ms) -> Counts {
         let mut at = START;
         while at < START + world.days * DAY {
             machine.tick(at, &world, &mut ctx, &channels, &mut dice, &mut counts);
-            at += TICK;
+            at = at + TICK;
         }
     }
     counts.race_told_after.sort_unstable();

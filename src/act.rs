@@ -387,10 +387,10 @@ mod tests {
     use crate::config::Config;
     use crate::edge::host::{Clock, Host};
     use crate::edge::http::Http;
-    use crate::types::Ms;
+    use crate::types::Moment;
     use std::collections::BTreeMap;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn ctx(home: &Path) -> Ctx {
         let host = Host {

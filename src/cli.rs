@@ -35,7 +35,7 @@ use crate::layout;
 use crate::report::{Exit, Style};
 use crate::rules::view::{AgentView, View};
 use crate::table::ConfigError;
-use crate::types::Ms;
+use crate::types::{Moment, Ms};
 use crate::visible::Shown;
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -370,7 +370,7 @@ impl Setup {
     }
 
     /// Reads the configuration. `at` judges as of another time.
-    fn ctx(&self, at: Option<Ms>) -> Result<Ctx, Fatal> {
+    fn ctx(&self, at: Option<Moment>) -> Result<Ctx, Fatal> {
         let config = conf::load(&self.config_path, self.config_named, &self.host)?;
         let clock = at.map_or(Clock::System, Clock::Fixed);
         let http = Http::new(&self.host.env);
@@ -384,7 +384,7 @@ impl Setup {
     }
 
     /// [`Setup::ctx`]; where the configuration is broken, with the last one that a pass found valid.
-    fn ctx_or_kept(&self, at: Option<Ms>) -> Result<Ctx, Fatal> {
+    fn ctx_or_kept(&self, at: Option<Moment>) -> Result<Ctx, Fatal> {
         let error = match self.ctx(at) {
             Err(Fatal::Config(error)) => error,
             other => return other,
@@ -571,12 +571,12 @@ fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std:
 }
 
 /// A moment: milliseconds since 1970, or RFC 3339.
-fn parse_time(text: &str) -> Result<Ms, String> {
-    if let Ok(ms) = text.parse::<Ms>() {
-        return Ok(ms);
+fn parse_time(text: &str) -> Result<Moment, String> {
+    if let Ok(ms) = text.parse::<i64>() {
+        return Ok(Moment::at(ms));
     }
     chrono::DateTime::parse_from_rfc3339(text)
-        .map(|time| time.timestamp_millis())
+        .map(|time| Moment::at(time.timestamp_millis()))
         .map_err(|_| "write milliseconds since 1970, or `2026-01-21T12:53:20Z`".into())
 }
 

@@ -1,11 +1,12 @@
 //! What a pass works with: the host, the clock, the configuration, the state directory.
 
 use crate::config::Config;
+use crate::edge::host::local;
 pub(crate) use crate::edge::host::{Clock, Host};
 use crate::edge::http::Http;
 use crate::notify::{self, Channel};
 use crate::rules::wording::Here;
-use crate::types::Ms;
+use crate::types::Moment;
 use std::path::PathBuf;
 
 impl Ctx {
@@ -18,12 +19,12 @@ impl Ctx {
     }
 
     /// A moment in the user's time zone, `Sun 22 Nov 21:03`.
-    pub(crate) fn when(&self, at: Ms) -> String {
+    pub(crate) fn when(&self, at: Moment) -> String {
         when(at)
     }
 
     /// What an alert is worded by.
-    pub(crate) fn here(&self, now: Ms) -> Here<'_> {
+    pub(crate) fn here(&self, now: Moment) -> Here<'_> {
         Here {
             host: &self.host.name,
             now,
@@ -32,33 +33,26 @@ impl Ctx {
     }
 
     /// The user's day of a moment, `Sunday 22 November 2026`.
-    pub(crate) fn day(&self, at: Ms) -> String {
-        use chrono::TimeZone;
-        let time = chrono::Local.timestamp_millis_opt(at).single();
-        time.map_or_else(String::new, |time| {
+    pub(crate) fn day(&self, at: Moment) -> String {
+        local(at).map_or_else(String::new, |time| {
             time.format("%A %e %B %Y").to_string().replace("  ", " ")
         })
     }
 
     /// The user's date, `22 Nov`.
-    pub(crate) fn date(&self, at: Ms) -> String {
-        use chrono::TimeZone;
-        let time = chrono::Local.timestamp_millis_opt(at).single();
-        time.map_or_else(String::new, |time| time.format("%-d %b").to_string())
+    pub(crate) fn date(&self, at: Moment) -> String {
+        local(at).map_or_else(String::new, |time| time.format("%-d %b").to_string())
     }
 
     /// The user's time of day, `21:03`.
-    pub(crate) fn time(&self, at: Ms) -> String {
-        use chrono::TimeZone;
-        let time = chrono::Local.timestamp_millis_opt(at).single();
-        time.map_or_else(|| "--:--".into(), |time| time.format("%H:%M").to_string())
+    pub(crate) fn time(&self, at: Moment) -> String {
+        local(at).map_or_else(|| "--:--".into(), |time| time.format("%H:%M").to_string())
     }
 
     /// The minute of the user's day, 0..1440.
-    pub(crate) fn minute_of_day(&self, at: Ms) -> u16 {
-        use chrono::{TimeZone, Timelike};
-        let time = chrono::Local.timestamp_millis_opt(at).single();
-        time.map_or(0, |time| (time.hour() * 60 + time.minute()) as u16)
+    pub(crate) fn minute_of_day(&self, at: Moment) -> u16 {
+        use chrono::Timelike;
+        local(at).map_or(0, |time| (time.hour() * 60 + time.minute()) as u16)
     }
 }
 
@@ -77,9 +71,8 @@ pub struct Ctx {
     pub http: Http,
 }
 
-fn when(at: Ms) -> String {
-    use chrono::TimeZone;
-    match chrono::Local.timestamp_millis_opt(at).single() {
+fn when(at: Moment) -> String {
+    match local(at) {
         Some(time) => time.format("%a %e %b %Y %H:%M").to_string().replace("  ", " "),
         None => format!("{at} ms"),
     }

@@ -26,7 +26,7 @@ use crate::rules::next_change;
 use crate::rules::view::View;
 use crate::rules::wording::span;
 use crate::stores::families;
-use crate::types::{HOUR, MINUTE, Ms, SECOND};
+use crate::types::{HOUR, MINUTE, Moment, Ms, SECOND};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
@@ -195,7 +195,7 @@ fn turns(
         if again {
             continue;
         }
-        let mut pause_until: Option<Ms> = None;
+        let mut pause_until: Option<Moment> = None;
         // a write may have become visible only after the pass had read
         let looked = databases.as_ref().is_some_and(look::Databases::looked);
         let mut quiet_until: Option<Instant> = looked.then(|| Instant::now() + PEEK_GAP);
@@ -425,7 +425,7 @@ async fn wait(
     signals: &mut Signals,
     watch: &mut Watch,
     alarm: &Alarm,
-    (wake_at, pause_until, quiet_until): (Ms, Option<Ms>, Option<Instant>),
+    (wake_at, pause_until, quiet_until): (Moment, Option<Moment>, Option<Instant>),
     tails: &mut JoinSet<Report>,
 ) -> io::Result<Woke> {
     let wake_at = pause_until.map_or(wake_at, |pause| pause.min(wake_at));
@@ -452,14 +452,14 @@ async fn wait(
 }
 
 /// [`wake_at`] or the outbox's next try, whichever is nearer.
-fn next_try(ctx: &Ctx, ledger: &Ledger, wake_at: Ms) -> Ms {
+fn next_try(ctx: &Ctx, ledger: &Ledger, wake_at: Moment) -> Moment {
     let now = ctx.clock.now();
     let outbox = ledger.outbox.iter().map(|out| out.next_at).filter(|at| *at > now).min();
     outbox.map_or(wake_at, |at| at.min(wake_at)).max(now + SECOND)
 }
 
 /// The nearest of the schedule and the next change by the clock; never nearer than a second.
-fn wake_at(ctx: &Ctx, view: &View, begun: Ms) -> Ms {
+fn wake_at(ctx: &Ctx, view: &View, begun: Moment) -> Moment {
     let now = ctx.clock.now();
     let scheduled = schedule::next(&ctx.config.daemon.schedule).ok().flatten();
     let clock = next_change::next(view, &ctx.config.alerts, ctx.config.renew.lead);
@@ -533,10 +533,10 @@ const LATE: Ms = 10 * MINUTE;
 struct LaidOut {
     /// `/metrics`.
     page: Arc<str>,
-    /// When that pass ended, [`Ms`].
-    at: Ms,
-    /// When the next one is due, [`Ms`].
-    due: Ms,
+    /// When that pass ended.
+    at: Moment,
+    /// When the next one is due.
+    due: Moment,
     /// Why it was no good one.
     bad: Option<String>,
 }
@@ -581,7 +581,7 @@ impl Counter {
         }
     }
 
-    fn lay_out(&self, ctx: &Ctx, report: &Report, ledger: &Ledger, due: Ms) {
+    fn lay_out(&self, ctx: &Ctx, report: &Report, ledger: &Ledger, due: Moment) {
         let laid_out = self.serving.as_ref().map(|_| LaidOut {
             page: metrics::of_pass(ctx, report, ledger, &ledger::passes(&ctx.state_dir)).into(),
             at: ctx.clock.now(),
@@ -598,7 +598,7 @@ fn bad(report: &Report) -> Option<String> {
     (!report.good()).then(|| lines.join("\n"))
 }
 
-fn answer(path: &str, laid_out: Option<&LaidOut>, now: Ms) -> Option<Response> {
+fn answer(path: &str, laid_out: Option<&LaidOut>, now: Moment) -> Option<Response> {
     match (path, laid_out) {
         ("/metrics" | "/healthz", None) => Some(Response::new(503, "no pass has ended yet\n")),
         ("/metrics", Some(laid_out)) => Some(Response::new(200, laid_out.page.clone())),
@@ -608,10 +608,10 @@ fn answer(path: &str, laid_out: Option<&LaidOut>, now: Ms) -> Option<Response> {
 }
 
 /// Whether nolapse itself does its work. What it found is not asked here: a login that ended is no reason to restart it.
-fn fitness(last: &LaidOut, now: Ms) -> Response {
+fn fitness(last: &LaidOut, now: Moment) -> Response {
     let ago = span((now - last.at).max(0));
     match &last.bad {
-        _ if now > last.due.saturating_add(LATE) => {
+        _ if now > last.due + LATE => {
             let late = span(now - last.due);
             Response::new(
                 503,
@@ -687,7 +687,7 @@ mod tests {
 
     #[test]
     fn health_is_about_nolapse_itself() {
-        const NOW: Ms = 1_769_000_000_000;
+        const NOW: Moment = Moment::at(1_769_000_000_000);
         let good = LaidOut {
             page: "page\n".into(),
             at: NOW - MINUTE,
@@ -726,7 +726,7 @@ mod tests {
     /// `rules/due` on a home that was looked at.
     #[test]
     fn what_changes_by_the_clock_alone_wakes() {
-        const NOW: Ms = 1_769_000_000_000;
+        const NOW: Moment = Moment::at(1_769_000_000_000);
         let home = tempfile::tempdir().unwrap();
         let ctx = Ctx {
             host: crate::edge::host::Host {
@@ -748,7 +748,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         let agent = ".clawdbot/agents/main/agent/auth-profiles.json";
-        let token = |end: Ms| {
+        let token = |end: Moment| {
             format!(r#"{{"profiles":{{"zai:t":{{"type":"token","provider":"zai","token":"zai-x","expires":{end}}}}}}}"#)
         };
         let policy = &ctx.config.alerts;
@@ -764,7 +764,7 @@ mod tests {
         let mut steps: Vec<Ms> = policy.steps.clone();
         steps.sort_unstable();
         for step in &steps {
-            write(agent, token(NOW + step + MINUTE));
+            write(agent, token(NOW + *step + MINUTE));
             assert_eq!(next(), Some(NOW + MINUTE), "{step}");
         }
         write(agent, token(NOW + MINUTE));

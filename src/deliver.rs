@@ -14,7 +14,7 @@ use crate::rules::backoff::gap;
 use crate::rules::memory::Entry;
 use crate::rules::memory::{AlertMemory, Ledger, Outgoing};
 use crate::rules::{digest, wording};
-use crate::types::{DAY, Event, HOUR, MINUTE, Ms, Problem, Severity, Status};
+use crate::types::{DAY, Event, HOUR, MINUTE, Moment, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ const LEASE_AT_LEISURE: Ms = 15 * MINUTE;
 const GIVE_UP: Ms = 7 * DAY;
 
 /// Decides what to send each channel about these alerts and those that have ended, and puts it into the outbox.
-pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
+pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Moment) {
     fire_all(ctx, ledger, channels, alerts, now);
     let fires: BTreeSet<&Cause> = alerts.iter().map(|alert| &alert.id).collect();
     let over: Vec<Cause> = ledger
@@ -55,12 +55,12 @@ pub fn queue(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Ale
 }
 
 /// The same for some of the alerts that fire: of the others, and of what is over, nothing is decided yet.
-pub(crate) fn queue_ahead(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
+pub(crate) fn queue_ahead(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Moment) {
     fire_all(ctx, ledger, channels, alerts, now);
     shorten_all(ledger, channels);
 }
 
-fn fire_all(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Ms) {
+fn fire_all(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Alert], now: Moment) {
     for (n, alert) in alerts.iter().enumerate() {
         fire(ctx, ledger, channels, alert, now);
         // what will go into a digest need not be kept whole until then
@@ -71,13 +71,13 @@ fn fire_all(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alerts: &[Aler
 }
 
 /// What [`queue`] is about to give up: nobody took it for a week.
-pub(crate) fn given_up(ledger: &Ledger, now: Ms) -> Vec<Entry> {
+pub(crate) fn given_up(ledger: &Ledger, now: Moment) -> Vec<Entry> {
     let old = ledger.outbox.iter().filter(|out| now - out.queued_at >= GIVE_UP);
     old.map(|out| note::of_outgoing("given_up", out, out.last_error.clone(), now))
         .collect()
 }
 
-fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now: Ms) {
+fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now: Moment) {
     let steps = &ctx.config.alerts.steps;
     let memory = ledger.alerts.entry(alert.id.clone()).or_insert_with(|| {
         Box::new(AlertMemory {
@@ -126,7 +126,7 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
 
 /// Forgets an alert, and sends its recovery to everybody who was, or may have been, notified of it; muted or not: it
 /// closes what was opened.
-fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now: Ms) {
+fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now: Moment) {
     let Some(memory) = ledger.alerts.remove(id) else {
         return;
     };
@@ -154,7 +154,7 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
     }
 }
 
-fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms) {
+fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Moment) {
     // nobody wants "ends in 3 days" after "ended"
     ledger
         .outbox
@@ -165,7 +165,7 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Ms
         told,
         queued_at: now,
         attempts: 0,
-        tried_at: 0,
+        tried_at: Moment::EPOCH,
         next_at: now,
         last_error: None,
         brief: false,
@@ -195,7 +195,7 @@ fn shorten_all(ledger: &mut Ledger, channels: &[Channel]) {
 }
 
 /// Leases what stands at these places of the outbox. What is sent of it: all, but one digest for a channel of all that is brief.
-fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Ms) -> Vec<Outgoing> {
+fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Moment) -> Vec<Outgoing> {
     for index in chosen {
         let out = &mut ledger.outbox[*index];
         out.next_at = now + lease;
@@ -220,7 +220,7 @@ fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Ms)
 }
 
 /// One event per alert and reason in a pass: every channel gets the same id.
-fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Ms, now: Ms) -> Event {
+fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Moment, now: Moment) -> Event {
     let host = &ctx.host.name;
     let words = wording::words(alert, why, since, ctx.here(now));
     let status = if why == Why::Recovered {
@@ -305,7 +305,7 @@ impl Room {
 }
 
 /// Takes what is due now, and leases it: other passes do not touch it meanwhile.
-pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room, now: Ms) -> Vec<Outgoing> {
+pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room, now: Moment) -> Vec<Outgoing> {
     let minute = ctx.minute_of_day(now);
     let mut leased = Vec::new();
     for channel in channels {
@@ -359,7 +359,7 @@ pub fn due(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], room: &mut Room
 }
 
 /// Takes back a lease of which nothing was sent.
-pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Ms) {
+pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Moment) {
     let sent = |out: &Outgoing| {
         let of_it = |sent: &&Outgoing| {
             sent.channel == out.channel
@@ -374,14 +374,14 @@ pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Ms) {
 }
 
 /// Leases what `which` chooses, whenever it was to be tried again and whatever the hour: a person asked for it.
-pub(crate) fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Ms) -> Vec<Outgoing> {
+pub(crate) fn lease(host: &str, ledger: &mut Ledger, which: impl Fn(&Outgoing) -> bool, now: Moment) -> Vec<Outgoing> {
     let outbox = ledger.outbox.iter().enumerate();
     let chosen: Vec<usize> = outbox.filter(|(_, out)| which(out)).map(|(index, _)| index).collect();
     bundle(host, ledger, &chosen, LEASE, now)
 }
 
 /// A channel works again: what failed before is tried at the next pass.
-pub(crate) fn hurry(ledger: &mut Ledger, channel: &str, now: Ms) {
+pub(crate) fn hurry(ledger: &mut Ledger, channel: &str, now: Moment) {
     for out in &mut ledger.outbox {
         if out.channel == channel && out.last_error.is_some() {
             out.next_at = now;
@@ -397,7 +397,12 @@ const LOST_GAP: Ms = 2 * HOUR;
 
 /// Writes down how deliveries went. How a digest fared is how each that it covers fared: once it was accepted, its channel was told
 /// of all of them; the receipt is the digest's own, and no handle for one of them.
-pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
+pub fn record(
+    ledger: &mut Ledger,
+    channels: &[Channel],
+    tried: &[(Outgoing, Result<Receipt, SendError>)],
+    now: Moment,
+) {
     for (sent, result) in tried {
         let digest = !sent.covers.is_empty();
         let ids: BTreeSet<&str> = match digest {
@@ -463,7 +468,7 @@ pub fn record(ledger: &mut Ledger, channels: &[Channel], tried: &[(Outgoing, Res
 }
 
 /// What is left of a message that the others have: the same one, for these recipients alone.
-fn defer(out: &mut Outgoing, receipt: &Receipt, now: Ms) {
+fn defer(out: &mut Outgoing, receipt: &Receipt, now: Moment) {
     let later = SendError::Passing {
         why: receipt.detail.clone(),
         retry_after: None,
@@ -473,13 +478,13 @@ fn defer(out: &mut Outgoing, receipt: &Receipt, now: Ms) {
 }
 
 /// When what failed is tried again, and why it failed.
-fn again(out: &mut Outgoing, error: &SendError, now: Ms) {
+fn again(out: &mut Outgoing, error: &SendError, now: Moment) {
     let gap = match error {
         SendError::Permanent { .. } => REFUSED_GAP,
         SendError::Lost { .. } => LOST_GAP,
         SendError::Passing { retry_after, .. } => {
             // spread over a tenth, so that many hosts do not come back in step
-            let jitter = gap(out.attempts) / 100 * (now.rem_euclid(11));
+            let jitter = gap(out.attempts) / 100 * (now.ms().rem_euclid(11));
             (gap(out.attempts) + jitter).max(retry_after.unwrap_or(0)).min(DAY)
         }
     };
@@ -497,7 +502,7 @@ pub(crate) fn fared<'r>(
     ledger: &mut Ledger,
     channel: &Channel,
     results: impl Iterator<Item = &'r Result<Receipt, SendError>>,
-    now: Ms,
+    now: Moment,
 ) {
     let (mut delivered, mut failed) = (false, None);
     for result in results {
@@ -546,7 +551,7 @@ pub(crate) fn failing(ledger: &Ledger) -> Vec<Problem> {
 }
 
 /// What a person should not forget: that they asked for silence.
-pub(crate) fn silenced(ctx: &Ctx, silences: &[Silence], now: Ms) -> Vec<Problem> {
+pub(crate) fn silenced(ctx: &Ctx, silences: &[Silence], now: Moment) -> Vec<Problem> {
     let active = silences.iter().filter(|silence| silence.active(now));
     let problem = |silence: &Silence| {
         let (what, option) = match &silence.scope {
@@ -583,7 +588,7 @@ mod tests {
     use crate::pass::{self, Scope as Whole};
     use std::path::Path;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn ctx(home: &Path, text: &str) -> Ctx {
         let mut config = crate::config::Config::default();
@@ -715,7 +720,7 @@ mod tests {
         assert_eq!((told.first(), told.last()), (Some(&true), Some(&false)), "{told:?}");
     }
 
-    fn alert(severity: Severity, lapsed: bool, ends: Ms) -> Alert {
+    fn alert(severity: Severity, lapsed: bool, ends: Moment) -> Alert {
         Alert {
             lapsed,
             ends: Some(ends),
@@ -1056,7 +1061,7 @@ mod tests {
         let mut now = NOW;
         let mut remind = |ledger: &mut Ledger| {
             for _ in 0..24 * 7 {
-                now += HOUR;
+                now = now + HOUR;
                 queue(&ctx, ledger, &channels, std::slice::from_ref(&over), now);
                 let last = ledger.outbox.first().map(|out| out.event.clone());
                 if let Some(event) = last.filter(|event| event.at == now) {

@@ -12,7 +12,7 @@ use crate::sources::claude::{self, NewTokens};
 use crate::stores::dotenv::{self, Dotenv};
 use crate::stores::store::{self, Recorded};
 use crate::stores::{agent_config, families};
-use crate::types::{Credential, DAY, Profile};
+use crate::types::{Credential, DAY, Moment, Profile};
 use crate::{reauth, renew};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("remote", remote_answer),
 ];
 
-const END: i64 = 1_790_000_000_000;
+const END: Moment = Moment::at(1_790_000_000_000);
 
 /// What an error may say: a line, and nothing that looks like a token.
 fn is_fit_to_be_said(text: &str) {

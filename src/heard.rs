@@ -9,11 +9,11 @@ use crate::rules::by_channel::ByChannel;
 use crate::rules::heard::UNHEARD;
 use crate::rules::heard::{self, HoldsBack, Known, Reach, Standing, Taker, Unheard};
 use crate::rules::memory::Ledger;
-use crate::types::{Ms, Problem, Severity};
+use crate::types::{Moment, Problem, Severity};
 use std::collections::BTreeMap;
 
 /// The channels whose filters let this alert through.
-pub(crate) fn takers(ctx: &Ctx, channels: &[Channel], alert: &Alert, now: Ms) -> Vec<Taker> {
+pub(crate) fn takers(ctx: &Ctx, channels: &[Channel], alert: &Alert, now: Moment) -> Vec<Taker> {
     let minute = ctx.minute_of_day(now);
     let takes = |channel: &&Channel| alert.id != Cause::Channel(channel.name.clone()) && channel.takes(alert);
     let taker = |channel: &Channel| {
@@ -34,7 +34,7 @@ pub(crate) fn takers(ctx: &Ctx, channels: &[Channel], alert: &Alert, now: Ms) ->
 }
 
 /// How an alert stands by what the ledger knows of it.
-pub(crate) fn standing(ctx: &Ctx, ledger: &Ledger, channels: &[Channel], alert: &Alert, now: Ms) -> Standing {
+pub(crate) fn standing(ctx: &Ctx, ledger: &Ledger, channels: &[Channel], alert: &Alert, now: Moment) -> Standing {
     let nothing = ByChannel::default();
     let memory = ledger.alerts.get(&alert.id);
     let ack = memory.and_then(|memory| memory.ack.as_ref());
@@ -51,7 +51,7 @@ pub(crate) fn unheard<'a>(
     ctx: &Ctx,
     ledger: &Ledger,
     alerts: impl IntoIterator<Item = &'a Alert>,
-    now: Ms,
+    now: Moment,
 ) -> Vec<Problem> {
     let channels = ctx.channels();
     let mut by_why: BTreeMap<Unheard, Vec<&Alert>> = BTreeMap::new();
@@ -129,7 +129,7 @@ fn problem(ledger: &Ledger, alerts: &[&Alert], why: Unheard) -> Problem {
 }
 
 /// What would be sent now, as channel and title, if these alerts were all that fires. The ledger is a copy and is thrown away.
-pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, String)> {
+pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: Moment) -> Vec<(String, String)> {
     let channels = ctx.channels();
     deliver::queue(ctx, &mut ledger, &channels, alerts, now);
     let due = deliver::due(ctx, &mut ledger, &channels, &mut deliver::Room::default(), now);
@@ -137,7 +137,7 @@ pub(crate) fn would_send(ctx: &Ctx, mut ledger: Ledger, alerts: &[Alert], now: M
 }
 
 /// Of which of these alerts nobody would hear, whatever is delivered, and why.
-pub(crate) fn would_miss(ctx: &Ctx, ledger: &Ledger, alerts: &[Alert], now: Ms) -> Vec<(String, &'static str)> {
+pub(crate) fn would_miss(ctx: &Ctx, ledger: &Ledger, alerts: &[Alert], now: Moment) -> Vec<(String, &'static str)> {
     let channels = ctx.channels();
     let missed = |alert: &Alert| match standing(ctx, ledger, &channels, alert, now) {
         Standing::Unheard(Unheard::NoTaker) => Some((alert.id.to_string(), NO_TAKER)),

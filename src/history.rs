@@ -7,7 +7,7 @@ use crate::edge::files;
 
 use crate::rules::memory::Entry;
 
-use crate::types::Ms;
+use crate::types::Moment;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub(crate) struct Read {
 ///
 /// # Errors
 /// What the system refuses, in words; a missing file is not an error.
-pub(crate) fn read(state_dir: &Path, since: Ms) -> Result<Read, String> {
+pub(crate) fn read(state_dir: &Path, since: Moment) -> Result<Read, String> {
     let mut read = Read::default();
     for path in paths(state_dir) {
         let tail = match files::read_tail(&path, 2 * LIMIT) {
@@ -92,9 +92,9 @@ pub(crate) fn read(state_dir: &Path, since: Ms) -> Result<Read, String> {
 mod tests {
     use super::*;
 
-    fn entry(at: Ms, what: &'static str) -> Entry {
+    fn entry(at: i64, what: &'static str) -> Entry {
         Entry {
-            at,
+            at: Moment::at(at),
             what: what.into(),
             whom: "clawdbot/main".into(),
             text: "t".into(),
@@ -129,14 +129,14 @@ mod tests {
             b"{\"at\":2,\"what\":\"later\",\"new\":[1]}\n\n\xff\xfe\n{\"at\":\"x\"}\n{\"at\":3,\"what\":\"sy",
         )
         .unwrap();
-        let whats = |read: &Read| read.entries.iter().map(|entry| entry.at).collect::<Vec<_>>();
-        let all = read(dir.path(), 0).unwrap();
+        let whats = |read: &Read| read.entries.iter().map(|entry| entry.at.ms()).collect::<Vec<_>>();
+        let all = read(dir.path(), Moment::EPOCH).unwrap();
         assert_eq!((whats(&all), all.skipped), (vec![1, 2], 4));
         // what is appended after a torn line is whole
         append(dir.path(), &[entry(4, "sync"), entry(5, "heal")]).unwrap();
-        let all = read(dir.path(), 3).unwrap();
+        let all = read(dir.path(), Moment::at(3)).unwrap();
         assert_eq!((whats(&all), all.skipped), (vec![4, 5], 4));
-        assert_eq!(whats(&read(Path::new("/nowhere"), 0).unwrap()), Vec::<Ms>::new());
+        assert_eq!(whats(&read(Path::new("/nowhere"), Moment::EPOCH).unwrap()), [0; 0]);
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let line = serde_json::to_string(&entry(7, "sync")).unwrap() + "\n";
         let text = line.repeat(3 * LIMIT as usize / line.len());
         files::append(&path, text.as_bytes()).unwrap();
-        let all = read(dir.path(), 0).unwrap();
+        let all = read(dir.path(), Moment::EPOCH).unwrap();
         assert_eq!(all.skipped, 0);
         assert!((all.entries.len() * line.len()) as u64 <= 2 * LIMIT);
         assert!((all.entries.len() * line.len()) as u64 > 2 * LIMIT - 2 * line.len() as u64);

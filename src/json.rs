@@ -3,7 +3,7 @@
 //! [`Fields`] reads one object without judging what it does not need. [`Doc`] holds a whole document with every scalar and
 //! key as it was spelled (`1.0e3` stays `1.0e3`, `\u00e9` stays so), so that a patch changes nothing but its own fields.
 
-use crate::types::Ms;
+use crate::types::Moment;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -225,10 +225,10 @@ fn words(error: &serde_json::Error) -> String {
     format!("{what}, at line {} column {}", error.line(), error.column())
 }
 
-/// A positive number of milliseconds as an [`Ms`]; fractions round up, so that a part of a millisecond left is some left.
-/// Infinite and larger than an [`Ms`] become the largest one.
-pub(crate) fn positive_ms(number: f64) -> Option<Ms> {
-    (number > 0.0).then(|| number.ceil() as Ms)
+/// A positive number of milliseconds as a moment; fractions round up, so that a part of a millisecond left is some left.
+/// Infinite and larger than a [`Moment`] become the last one.
+pub(crate) fn positive_ms(number: f64) -> Option<Moment> {
+    (number > 0.0).then(|| Moment::at(number.ceil() as i64))
 }
 
 /// How deep a document may be nested; more is refused as malformed rather than followed.
@@ -316,7 +316,7 @@ impl Doc {
     }
 
     /// A whole number as a document.
-    pub(crate) fn number(number: Ms) -> Self {
+    pub(crate) fn number(number: i64) -> Self {
         Self::Scalar(number.to_string())
     }
 

@@ -7,7 +7,7 @@ use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
 use crate::rules::resolve::{key_names, normalise_provider};
 use crate::rules::view::View;
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Problem};
 use std::borrow::Cow;
 
 /// The variable in the environment that serves a provider without any login or profile.
@@ -30,7 +30,7 @@ pub(crate) fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
 }
 
 /// All that fires: here, among the channels, and on the other hosts by their last word; the worst first.
-pub(crate) fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Ms) -> Vec<Alert> {
+pub(crate) fn firing(ctx: &Ctx, view: &View, ledger: &Ledger, now: Moment) -> Vec<Alert> {
     let mut firing = alerts(ctx, view);
     firing.extend(rules::alert::channel_alerts(&ledger.troubles));
     firing.extend(rules::link::alerts(&ledger.openclaw));

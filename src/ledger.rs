@@ -9,7 +9,7 @@ use crate::rules::memory::Passes;
 
 use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
-use crate::types::Ms;
+use crate::types::Moment;
 use crate::types::Problem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -143,16 +143,16 @@ const KEPT: usize = 3;
 ///
 /// # Errors
 /// What the system refuses; where it is still in its place, [`save`] refuses too.
-pub(crate) fn set_aside(state_dir: &Path, now: Ms, stand_in: &mut Ledger) -> io::Result<()> {
+pub(crate) fn set_aside(state_dir: &Path, now: Moment, stand_in: &mut Ledger) -> io::Result<()> {
     files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))?;
     stand_in.stands_in = false;
     let at = |name: &String| {
         name.strip_prefix("ledger.corrupt-")?
             .strip_suffix(".json")?
-            .parse::<Ms>()
+            .parse::<i64>()
             .ok()
     };
-    let mut names: Vec<(Ms, String)> = files::list(state_dir)
+    let mut names: Vec<(i64, String)> = files::list(state_dir)
         .into_iter()
         .filter_map(|name| Some((at(&name)?, name)))
         .collect();
@@ -170,7 +170,7 @@ pub(crate) fn set_aside(state_dir: &Path, now: Ms, stand_in: &mut Ledger) -> io:
 /// A pass that runs for longer, and what the system refuses; what was remembered is still there then.
 pub(crate) async fn change<T>(
     state_dir: &Path,
-    now: Ms,
+    now: Moment,
     wait: Duration,
     change: impl FnOnce(&mut Ledger) -> T,
 ) -> Result<T, LockError> {
@@ -189,8 +189,8 @@ pub(crate) async fn change<T>(
     Ok(changed)
 }
 
-/// When the last whole pass ended, as it wrote that down beside the ledger, [`Ms`].
-pub(crate) fn last_pass(state_dir: &Path) -> Option<Ms> {
+/// When the last whole pass ended, as it wrote that down beside the ledger.
+pub(crate) fn last_pass(state_dir: &Path) -> Option<Moment> {
     passes(state_dir).last_at
 }
 
@@ -249,7 +249,7 @@ const FENCES: &str = "fences.json";
 struct Fences {
     renewals: BTreeMap<String, Record>,
     rejected: Vec<Fingerprint>,
-    spent: BTreeMap<Fingerprint, Ms>,
+    spent: BTreeMap<Fingerprint, Moment>,
 }
 
 fn fences(state_dir: &Path) -> Fences {
@@ -302,14 +302,14 @@ mod tests {
         }
         let mut anew = load(dir.path()).ledger;
         std::fs::create_dir_all(dir.path().join("ledger.corrupt-5.json/in-the-way")).unwrap();
-        assert!(set_aside(dir.path(), 5, &mut anew).is_err() && save(dir.path(), &anew).is_err());
+        assert!(set_aside(dir.path(), Moment::at(5), &mut anew).is_err() && save(dir.path(), &anew).is_err());
         std::fs::remove_dir_all(dir.path().join("ledger.corrupt-5.json")).unwrap();
         std::fs::remove_file(dir.path().join(FENCES)).unwrap();
-        set_aside(dir.path(), 5, &mut anew).unwrap();
+        set_aside(dir.path(), Moment::at(5), &mut anew).unwrap();
         assert_eq!(files::list(dir.path()), ["ledger.corrupt-5.json"]);
         for now in [30, 400, 20] {
             replace::replace(&path(dir.path()), b"{", None).unwrap();
-            set_aside(dir.path(), now, &mut anew).unwrap();
+            set_aside(dir.path(), Moment::at(now), &mut anew).unwrap();
         }
         assert_eq!(
             files::list(dir.path()),
@@ -351,7 +351,7 @@ mod tests {
                 .unwrap();
         ledger.renewals.insert("claude".into(), sent.clone());
         ledger.rejected.push(token);
-        ledger.spent.insert(token, 7);
+        ledger.spent.insert(token, Moment::at(7));
         // neither where one of them cannot be written
         std::fs::create_dir(dir.path().join(FENCES)).unwrap();
         assert!(save_durably(dir.path(), &ledger).is_err());
@@ -370,7 +370,7 @@ mod tests {
             assert_eq!(loaded.problem.is_some(), bad.is_some());
             assert_eq!(loaded.ledger.renewals.get("claude"), Some(&sent));
             assert_eq!(loaded.ledger.rejected, [token]);
-            assert_eq!(loaded.ledger.spent.get(&token), Some(&7));
+            assert_eq!(loaded.ledger.spent.get(&token), Some(&Moment::at(7)));
         }
     }
 
@@ -389,13 +389,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut noted = passes(dir.path());
         assert_eq!(noted, Passes::default());
-        noted.note(true, 5000, 20);
-        noted.note(false, 9000, 40);
+        noted.note(true, Moment::at(5000), 20);
+        noted.note(false, Moment::at(9000), 40);
         save_passes(dir.path(), &noted).unwrap();
         assert_eq!(passes(dir.path()), noted);
         assert_eq!(
             (noted.last_at, noted.last_good_at, noted.good, noted.bad),
-            (Some(9000), Some(5000), 1, 1)
+            (Some(Moment::at(9000)), Some(Moment::at(5000)), 1, 1)
         );
         assert_eq!(files::list(dir.path()), [PASSES]);
         files::publish(&dir.path().join(PASSES), b"{\"last", 0o600).unwrap();

@@ -18,7 +18,7 @@ use crate::sources::claude;
 use crate::stores::discover;
 use crate::stores::dotenv::Dotenv;
 use crate::stores::{aside, store};
-use crate::types::{Credential, DAY, Health, Held, Ms, Problem, Profile, Reason};
+use crate::types::{Credential, DAY, Health, Held, Moment, Problem, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -155,7 +155,7 @@ pub(crate) fn profiles_again(agent: &AgentView) -> Vec<Profile> {
     }
 }
 
-fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Ms) -> LoginView {
+fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Moment) -> LoginView {
     let before = ledger.logins.get(&login.place.id);
     let spent = is_spent(
         ledger,
@@ -201,7 +201,7 @@ fn is_spent(ledger: &Ledger, token: Option<Fingerprint>) -> bool {
 }
 
 /// Setup tokens that were put into a file of their own or an agents' `.env`, and are still there.
-fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<LoginView> {
+fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Moment) -> Vec<LoginView> {
     let held = |kept: &Kept| match &kept.var {
         Some(name) => Dotenv::read(&kept.path).0.get(name).cloned(),
         None => {
@@ -221,7 +221,7 @@ fn kept_tokens(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<LoginView> {
 }
 
 /// A token outside any store is a login of its own: it works until a day that only the ledger may know.
-fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Ms) -> LoginView {
+fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Moment) -> LoginView {
     let place = login::Place::new(id, PathBuf::new(), true);
     let grant = login::Grant::new(token.clone(), login::Refresh::None, None);
     let known = ledger.setup_tokens.get(&token.fingerprint());
@@ -403,7 +403,7 @@ fn hangs_on(
     logins: &[LoginView],
     label: &str,
     profile: &Profile,
-    now: Ms,
+    now: Moment,
 ) -> (Option<usize>, Relation) {
     // other providers' tokens are no copies of a login: hashing thousands of them would take most of a look's time
     let provider = resolve::normalise_provider(&profile.provider);
@@ -430,7 +430,7 @@ fn hangs_on(
     // a token that outlives any access token by far is one of its own, a setup token say
     let own = match &profile.credential {
         Credential::Token { token, expires } => {
-            expires.is_none_or(|end| end.saturating_sub(now) > DAY)
+            expires.is_none_or(|end| end - now > DAY)
                 || token
                     .as_ref()
                     .is_some_and(|token| ledger.setup_tokens.contains_key(&token.fingerprint()))

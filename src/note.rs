@@ -7,7 +7,7 @@ use crate::rules::alert::{Alert, Why};
 use crate::rules::memory::{AlertMemory, Counts, Entry, Ledger, Outgoing};
 use crate::rules::view::View;
 use crate::rules::wording::{self, Here};
-use crate::types::Ms;
+use crate::types::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most agents that one entry names.
@@ -20,7 +20,7 @@ pub(crate) fn of_done(
     view: &View,
     done: &[Done],
     renewals: &[Seen],
-    now: Ms,
+    now: Moment,
 ) -> (Vec<Entry>, Vec<Entry>) {
     let mut well: Vec<Entry> = Vec::new();
     let mut ill = Vec::new();
@@ -128,7 +128,7 @@ pub(crate) fn of_alerts(
     here: Here<'_>,
 ) -> Vec<Entry> {
     let now = here.now;
-    let entry = |what: &'static str, alert: &Alert, since: Ms, why: Why| Entry {
+    let entry = |what: &'static str, alert: &Alert, since: Moment, why: Why| Entry {
         at: now,
         what: what.into(),
         whom: alert.id.to_string(),
@@ -142,7 +142,7 @@ pub(crate) fn of_alerts(
     let mut firing: Vec<&Alert> = firing.iter().collect();
     firing.sort_unstable_by_key(|alert| &alert.id);
     // the alert, since when it is remembered, and since when that is so which is noted
-    type Changed<'a> = (&'a Alert, Ms, Option<Ms>);
+    type Changed<'a> = (&'a Alert, Moment, Option<Moment>);
     let mut became: BTreeMap<&'static str, Vec<Changed<'_>>> = BTreeMap::new();
     let fires = |id: &Cause| firing.binary_search_by_key(&id, |alert| &alert.id).is_ok();
     for (_, memory) in before.iter().filter(|(id, _)| rest == Rest::Over && !fires(id)) {
@@ -212,7 +212,7 @@ fn named(alert: &Alert) -> Entry {
 }
 
 /// How deliveries went. A failure that is the same as at the last try is not said again.
-pub(crate) fn of_deliveries(told: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) -> Vec<Entry> {
+pub(crate) fn of_deliveries(told: &[(Outgoing, Result<Receipt, SendError>)], now: Moment) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (out, result) in told {
         let (what, detail) = match result {
@@ -226,7 +226,7 @@ pub(crate) fn of_deliveries(told: &[(Outgoing, Result<Receipt, SendError>)], now
 }
 
 /// Something about an event on its way to a channel.
-pub(crate) fn of_outgoing(what: &'static str, out: &Outgoing, detail: Option<String>, now: Ms) -> Entry {
+pub(crate) fn of_outgoing(what: &'static str, out: &Outgoing, detail: Option<String>, now: Moment) -> Entry {
     Entry {
         at: now,
         what: what.into(),
@@ -263,7 +263,7 @@ mod tests {
     use crate::types::Severity;
     use crate::types::{MINUTE, Problem};
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn empty_view() -> View {
         View {
@@ -317,7 +317,7 @@ mod tests {
         when: |_| String::new(),
     };
 
-    fn alert(lapsed: bool, ends: Ms) -> AlertMemory {
+    fn alert(lapsed: bool, ends: Moment) -> AlertMemory {
         AlertMemory {
             since: NOW - 10 * MINUTE,
             last: Alert {

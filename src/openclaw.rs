@@ -9,7 +9,7 @@ use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Version};
 use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
-use crate::types::Ms;
+use crate::types::Moment;
 
 /// Taken where the package does not tell: the newest that was looked at.
 const NEWEST: Version = Version(2026, 9, 6);
@@ -54,7 +54,7 @@ pub(crate) async fn paste(
     (ledger, view): (&Ledger, &View),
     agent: &AgentView,
     (provider, id): (&str, &str),
-    (token, expires): (&Secret, Option<Ms>),
+    (token, expires): (&Secret, Option<Moment>),
 ) -> Result<bool, String> {
     if agent.holds(id, token) {
         return Ok(false);
@@ -62,7 +62,7 @@ pub(crate) async fn paste(
     let (program, version) = may_paste(ctx, agent, id)?;
     let state_dir = &view.state_dirs[agent.agent.state_dir];
     let name = &agent.agent.agent.id;
-    let left = expires.map(|at| at.saturating_sub(ctx.clock.now()));
+    let left = expires.map(|at| at - ctx.clock.now());
     let args = commands::paste_token(version, name, provider, id, left);
     let output = openclaw::run(&ctx.host, &program, of(state_dir), &args, Some(token)).await?;
     let label = agent.agent.agent.label();

@@ -6,7 +6,7 @@ use crate::rules::heard;
 use crate::rules::memory::Outgoing;
 use crate::rules::renew::Not;
 use crate::rules::view::View;
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Problem};
 use std::path::PathBuf;
 
 /// What was done, or would be, to one store or login.
@@ -102,10 +102,10 @@ pub(crate) struct Seen {
 /// What was done, or why not.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// Renewed; until when its access token is good now, [`Ms`], and how.
+    /// Renewed; until when its access token is good now, and how.
     Renewed {
-        /// [`Ms`].
-        expires: Ms,
+        /// The access token's end.
+        expires: Moment,
         /// `by Claude Code`, `directly`.
         by: &'static str,
     },

@@ -20,7 +20,7 @@ use crate::rules::view::View;
 use crate::rules::{self, spent, wording};
 use crate::secret::{Fingerprint, Secret};
 use crate::strangers::{PASS_PATIENCE, Tail, unusable};
-use crate::types::{DAY, Ms, Problem, Severity};
+use crate::types::{DAY, Moment, Ms, Problem, Severity};
 use crate::{deliver, heard, history, judge, ledger, link, look, metrics, note, remotes, renew};
 use std::collections::BTreeMap;
 use std::io;
@@ -78,7 +78,7 @@ struct Pass<'a> {
     lock: Option<PassLock>,
     ledger: Ledger,
     /// The tokens that were known to be used up when the pass began.
-    spent: BTreeMap<Fingerprint, Ms>,
+    spent: BTreeMap<Fingerprint, Moment>,
     view: View,
     done: Vec<Done>,
     renewals: Vec<outcome::Seen>,
@@ -404,7 +404,7 @@ fn used_up(ledger: &mut Ledger, view: &View, whom: &str, posted: Fingerprint) {
 }
 
 /// Remembers from whose copy logins were healed, and forgets what is no longer news.
-fn note_healed(ledger: &mut Ledger, healed: &[Done], now: Ms) {
+fn note_healed(ledger: &mut Ledger, healed: &[Done], now: Moment) {
     ledger.healed.retain(|_, healed| (0..DAY).contains(&(now - healed.at)));
     for one in healed {
         if let Outcome::Healed(from) = &one.outcome {

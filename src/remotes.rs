@@ -8,7 +8,7 @@ use crate::edge::subprocess::{self, Spec, Status};
 use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
 use crate::rules::remote::{self, Failed, HostStatus, Silence, Way};
-use crate::types::Ms;
+use crate::types::Moment;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -32,7 +32,7 @@ pub(crate) struct Asking {
 }
 
 /// Begins to ask those whose turn it is, and marks them, so that a pass that begins meanwhile does not ask them again.
-pub(crate) fn ask(ctx: &Ctx, ledger: &mut Ledger, now: Ms) -> Asking {
+pub(crate) fn ask(ctx: &Ctx, ledger: &mut Ledger, now: Moment) -> Asking {
     let due = |remote: &&RemoteConfig| {
         ledger.remotes.get(&remote.name).is_none_or(|memory| {
             // a clock that was set back must not hold a question for ever
@@ -88,7 +88,7 @@ pub(crate) fn forget(ctx: &Ctx, ledger: &mut Ledger) {
 }
 
 /// Remembers what was heard, and forgets remotes that are not configured any more.
-pub(crate) fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
+pub(crate) fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Moment) {
     forget(ctx, ledger);
     for (name, answer) in heard {
         remote::note(ledger.remotes.entry(name.clone()).or_default(), &name, answer, now);
@@ -96,7 +96,7 @@ pub(crate) fn note(ctx: &Ctx, ledger: &mut Ledger, heard: Vec<Heard>, now: Ms) {
 }
 
 /// What needs a human on other hosts.
-pub(crate) fn alerts(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Vec<Alert> {
+pub(crate) fn alerts(ctx: &Ctx, ledger: &Ledger, now: Moment) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for remote in &ctx.config.remotes {
         if let Some(memory) = ledger.remotes.get(&remote.name) {

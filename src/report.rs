@@ -19,7 +19,7 @@ use crate::rules::view;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 use crate::rules::wording::span;
 
-use crate::types::{DAY, HOUR, Health, Held, Ms, Problem, Reason, Severity};
+use crate::types::{DAY, HOUR, Health, Held, Moment, Ms, Problem, Reason, Severity};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -186,7 +186,7 @@ pub(crate) fn health(ctx: &Ctx, view: &View) -> Health {
 pub(crate) fn plain(view: &View, problems: &[Problem]) -> String {
     let mut out = String::new();
     let word = |reason: Option<Reason>| reason.map_or("-", Reason::word);
-    let end = |at: Option<Ms>| at.map_or("-".to_owned(), |at| at.to_string());
+    let end = |at: Option<Moment>| at.map_or("-".to_owned(), |at| at.to_string());
     for login in &view.logins {
         let expires = login.login.grant().and_then(|grant| grant.expires);
         let _ = writeln!(
@@ -301,7 +301,7 @@ pub(crate) fn agent_rows(view: &View) -> Vec<Row> {
         }
         for (i, profile) in agent.profiles.iter().enumerate() {
             let expires = profile.profile.credential.expires();
-            let left = expires.map(|end| end.saturating_sub(view.now));
+            let left = expires.map(|end| end - view.now);
             rows.push(Row {
                 name: if i == 0 { label.clone() } else { String::new() },
                 health: Some(profile.verdict.health),
@@ -425,7 +425,7 @@ fn stack(out: &mut String, row: &Row, style: Style) {
 }
 
 /// Other hosts as the last pass found them, a line each; nobody is asked here.
-pub(crate) fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> String {
+pub(crate) fn remotes(ctx: &Ctx, ledger: &Ledger, now: Moment, style: Style) -> String {
     let mut out = String::new();
     for (i, remote) in ctx.config.remotes.iter().enumerate() {
         if i == 0 {
@@ -456,10 +456,10 @@ pub(crate) fn remotes(ctx: &Ctx, ledger: &Ledger, now: Ms, style: Style) -> Stri
     out
 }
 
-fn login_left(login: &LoginView, now: Ms) -> (Option<Ms>, Ms) {
+fn login_left(login: &LoginView, now: Moment) -> (Option<Ms>, Ms) {
     match (login.verdict.ends, login.login.grant().and_then(|grant| grant.expires)) {
         (Some(ends), _) => (Some(ends - now), 27 * DAY),
-        (None, Some(expires)) => (Some(expires.saturating_sub(now)), 8 * HOUR),
+        (None, Some(expires)) => (Some(expires - now), 8 * HOUR),
         (None, None) => (None, DAY),
     }
 }
@@ -472,7 +472,7 @@ fn scale_of(left: Option<Ms>) -> Ms {
     }
 }
 
-fn login_words(ctx: &Ctx, login: &LoginView, now: Ms) -> String {
+fn login_words(ctx: &Ctx, login: &LoginView, now: Moment) -> String {
     let mut words: Vec<String> = Vec::new();
     if login.login.source == Source::Env {
         let from = match login.id() {
@@ -526,12 +526,12 @@ fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> Strin
 }
 
 /// What is said of a profile's use: that it is the one, or why it is not.
-fn use_words(resolved: &Resolved, profile: &ProfileView, words: String, now: Ms) -> String {
+fn use_words(resolved: &Resolved, profile: &ProfileView, words: String, now: Moment) -> String {
     let id = &profile.profile.id;
     match resolved.passed_over.iter().find(|(known, _)| known == id) {
         None if resolved.is(id) => format!("in use; {words}"),
         Some((_, why @ PassedOver::HeldBack(until, _))) => {
-            format!("{} for {}; {words}", why.words(), span((until - now).max(0)))
+            format!("{} for {}; {words}", why.words(), span((*until - now).max(0)))
         }
         Some((_, why @ (PassedOver::NotIn(_) | PassedOver::Mode(..) | PassedOver::OtherProvider))) => {
             format!("not used: {}; {words}", why.words())

@@ -16,7 +16,7 @@ use crate::notify::{Channel, Job, Receipt, SendCtx, SendError};
 use crate::remotes::{self, Asking};
 use crate::rules::alert::{Alert, Trouble};
 use crate::rules::memory::{Ledger, Outgoing};
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Problem};
 use crate::{history, note};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,18 +63,18 @@ impl Tail {
     }
 
     /// Asks the other hosts whose turn it is, and marks them as asked.
-    pub(crate) fn ask(&mut self, ledger: &mut Ledger, now: Ms) {
+    pub(crate) fn ask(&mut self, ledger: &mut Ledger, now: Moment) {
         self.asking = remotes::ask(&self.ctx, ledger, now);
     }
 
     /// Leases what each channel may be given now; of a pass it is given so much at most.
-    pub(crate) fn lease(&mut self, ledger: &mut Ledger, now: Ms) -> Vec<Outgoing> {
+    pub(crate) fn lease(&mut self, ledger: &mut Ledger, now: Moment) -> Vec<Outgoing> {
         self.room.asking = !self.asking.over();
         deliver::due(&self.ctx, ledger, &self.channels, &mut self.room, now)
     }
 
     /// The same of these alerts alone, before the pass repairs what it can.
-    pub(crate) fn lease_ahead(&mut self, ledger: &mut Ledger, alerts: &[Alert], now: Ms) -> Vec<Outgoing> {
+    pub(crate) fn lease_ahead(&mut self, ledger: &mut Ledger, alerts: &[Alert], now: Moment) -> Vec<Outgoing> {
         self.room.ahead = Some(alerts.iter().map(|alert| alert.id.clone()).collect());
         let leased = self.lease(ledger, now);
         self.room.ahead = None;
@@ -92,7 +92,7 @@ impl Tail {
     }
 
     /// Records what of it has arrived by now.
-    pub(crate) fn arrived(&mut self, ledger: &mut Ledger, now: Ms) {
+    pub(crate) fn arrived(&mut self, ledger: &mut Ledger, now: Moment) {
         while let Some(told) = self.ahead.try_join_next() {
             let told = told.unwrap_or_default();
             deliver::record(ledger, &self.channels, &told, now);
@@ -236,7 +236,7 @@ async fn remember(ctx: &Ctx, pinged: &Result<Receipt, SendError>) {
     }
 }
 
-fn after(before: Option<Trouble>, pinged: &Result<Receipt, SendError>, now: Ms) -> Option<Trouble> {
+fn after(before: Option<Trouble>, pinged: &Result<Receipt, SendError>, now: Moment) -> Option<Trouble> {
     let error = pinged.as_ref().err()?;
     let (since, failures) = before.map_or((now, 0), |trouble| (trouble.since, trouble.failures));
     Some(Trouble {
@@ -312,7 +312,7 @@ pub(crate) async fn record(
     note_deliveries(ctx, told, now);
 }
 
-fn note_deliveries(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], now: Ms) {
+fn note_deliveries(ctx: &Ctx, told: &[(Outgoing, Result<Receipt, SendError>)], now: Moment) {
     for (out, result) in told {
         if let Err(error) = result {
             tracing::warn!(channel = %out.channel, event = %out.event.event_id, "not delivered: {error}");

@@ -5,10 +5,67 @@ use crate::secret::{Fingerprint, Secret};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::{Add, Sub};
 use std::path::PathBuf;
 
-/// Milliseconds since 1970-01-01T00:00:00Z, the unit of every foreign file and of our own.
+/// A span of time in milliseconds, the unit of every foreign file and of our own. When something is, [`Moment`] says.
 pub type Ms = i64;
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. Two make a span, a moment and a span make a moment, and nothing else does.
+/// What hostile files say goes up to the ends of the range, so all of it stops there instead of wrapping around.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// Before all others.
+    pub const MIN: Self = Self(i64::MIN);
+    /// 1970-01-01T00:00:00Z, which also stands for "never yet" in files.
+    pub const EPOCH: Self = Self(0);
+    /// After all others: the end of what never ends.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// So many milliseconds after 1970 began.
+    pub const fn at(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since 1970 began: for what is written, sent or asked of the system.
+    pub const fn ms(self) -> i64 {
+        self.0
+    }
+}
+
+impl Add<Ms> for Moment {
+    type Output = Self;
+
+    fn add(self, span: Ms) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+}
+
+impl Sub<Ms> for Moment {
+    type Output = Self;
+
+    fn sub(self, span: Ms) -> Self {
+        Self(self.0.saturating_sub(span))
+    }
+}
+
+impl Sub for Moment {
+    type Output = Ms;
+
+    fn sub(self, earlier: Self) -> Ms {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Milliseconds since 1970 began, as every file and JSON has it.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The most characters of a foreign id or name that are kept.
 pub(crate) const LONGEST: usize = 256;
@@ -201,7 +258,7 @@ impl Reason {
     }
 }
 
-/// What an agent's store holds under one profile id. Times in [`Ms`].
+/// What an agent's store holds under one profile id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// `{"type":"api_key"}`: never expires by the clock.
@@ -211,7 +268,7 @@ pub enum Credential {
         /// The token itself.
         token: Option<Secret>,
         /// `expires`, if a positive number.
-        expires: Option<Ms>,
+        expires: Option<Moment>,
     },
     /// `{"type":"oauth"}`.
     Oauth {
@@ -220,7 +277,7 @@ pub enum Credential {
         /// The refresh token, if it is there and not empty.
         refresh: Option<Secret>,
         /// `expires`, if a positive finite number.
-        expires: Option<Ms>,
+        expires: Option<Moment>,
     },
 }
 
@@ -234,8 +291,8 @@ impl Credential {
         }
     }
 
-    /// When it expires by the clock, in [`Ms`].
-    pub(crate) fn expires(&self) -> Option<Ms> {
+    /// When it expires by the clock.
+    pub(crate) fn expires(&self) -> Option<Moment> {
         match self {
             Self::ApiKey => None,
             Self::Token { expires, .. } | Self::Oauth { expires, .. } => *expires,
@@ -377,10 +434,10 @@ pub(crate) struct EventLogin {
     pub(crate) health: Health,
     /// Why.
     pub(crate) reason: Option<Reason>,
-    /// When its access token ends, [`Ms`].
-    pub(crate) access_expires_at: Option<Ms>,
-    /// Its fixed deadline, [`Ms`].
-    pub(crate) login_ends_at: Option<Ms>,
+    /// When its access token ends.
+    pub(crate) access_expires_at: Option<Moment>,
+    /// Its fixed deadline.
+    pub(crate) login_ends_at: Option<Moment>,
 }
 
 /// A profile that hangs on the cause of an event.
@@ -397,8 +454,8 @@ pub(crate) struct Affected {
     pub(crate) profile: String,
     /// Its judged health.
     pub(crate) health: Health,
-    /// When it expires by the clock, [`Ms`].
-    pub(crate) expires_at: Option<Ms>,
+    /// When it expires by the clock.
+    pub(crate) expires_at: Option<Moment>,
 }
 
 impl Affected {
@@ -441,8 +498,8 @@ pub struct Event {
     pub(crate) affected: Vec<Affected>,
     /// The host it happened on.
     pub(crate) host: String,
-    /// When this event was decided, [`Ms`].
-    pub at: Ms,
+    /// When this event was decided.
+    pub at: Moment,
 }
 
 /// The part of `stat` that matters here.
@@ -454,8 +511,8 @@ pub struct Meta {
     pub(crate) uid: u32,
     /// Group.
     pub(crate) gid: u32,
-    /// Last modification, [`Ms`].
-    pub(crate) modified: Ms,
+    /// Last modification.
+    pub(crate) modified: Moment,
     /// Size in bytes.
     pub(crate) size: u64,
     /// Whether what was opened is itself a symbolic link.
@@ -528,5 +585,17 @@ mod tests {
         assert_eq!(bounded(&cut), cut);
         assert!(is_cut(&cut) && !is_cut("anthropic:claude-cli") && !is_cut(&"x".repeat(LONGEST)));
         assert_eq!(bounded(&"ä".repeat(LONGEST)), "ä".repeat(LONGEST));
+    }
+
+    #[test]
+    fn moments_stop_at_the_ends_of_their_range_and_are_bare_numbers_in_json() {
+        assert_eq!(Moment::MAX + HOUR, Moment::MAX);
+        assert_eq!(Moment::MIN - HOUR, Moment::MIN);
+        assert_eq!(Moment::MAX - Moment::at(-1), Ms::MAX);
+        assert_eq!(
+            serde_json::to_string(&Moment::at(7)).unwrap(),
+            Moment::at(7).to_string()
+        );
+        assert_eq!(serde_json::from_str::<Moment>("7").unwrap(), Moment::EPOCH + 7);
     }
 }

@@ -16,7 +16,7 @@ use crate::rules::memory::Entry;
 use crate::rules::memory::{AlertMemory, Ledger};
 use crate::rules::wording::{self, span};
 use crate::table::parse_duration;
-use crate::types::{DAY, Event, HOUR, Ms, SECOND, Severity, Status};
+use crate::types::{DAY, Event, HOUR, Moment, Ms, SECOND, Severity, Status};
 use crate::{deliver, heard, look, strangers};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -301,7 +301,7 @@ const LIST: &str = "nolapse alert list";
 fn test_event(ctx: &Ctx, channel: &Channel, severity: Severity) -> Event {
     let now = ctx.clock.now();
     Event {
-        event_id: format!("msg_test_{now:x}_{:x}", std::process::id()),
+        event_id: format!("msg_test_{:x}_{:x}", now.ms(), std::process::id()),
         alert_id: format!("test:{}", channel.name).into(),
         status: Status::Firing,
         severity,
@@ -371,10 +371,10 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     let until = match (&args.span.duration, &args.span.until, args.span.until_recovered) {
         (_, _, true) => Until::Recovered,
         (_, Some(text), _) => Until::Time(moment(ctx, text, now)?),
-        (duration, ..) => Until::Time(now.saturating_add(duration.unwrap_or(8 * HOUR))),
+        (duration, ..) => Until::Time(now + duration.unwrap_or(8 * HOUR)),
     };
     if let Until::Time(at) = until
-        && !(SECOND..=LONGEST_SILENCE).contains(&at.saturating_sub(now))
+        && !(SECOND..=LONGEST_SILENCE).contains(&(at - now))
     {
         return Err(Fatal::Usage(
             "a silence of that length would be forgotten before it ends".into(),
@@ -411,7 +411,7 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
 }
 
 /// What a person did, for the history.
-fn by_hand(what: &'static str, whom: &str, text: &str, now: Ms) -> Entry {
+fn by_hand(what: &'static str, whom: &str, text: &str, now: Moment) -> Entry {
     Entry {
         at: now,
         what: what.into(),
@@ -428,7 +428,7 @@ fn label(scope: &Scope) -> String {
     }
 }
 
-fn of_scope(what: &'static str, scope: &Scope, text: &str, now: Ms) -> Entry {
+fn of_scope(what: &'static str, scope: &Scope, text: &str, now: Moment) -> Entry {
     let mut entry = by_hand(what, &label(scope), text, now);
     match scope {
         Scope::All => {}
@@ -500,17 +500,17 @@ fn scope(ctx: &Ctx, args: &ScopeArgs) -> Result<Option<Scope>, Fatal> {
 }
 
 /// A moment to come: the next `07:30` of the user's day, or a time in full.
-fn moment(ctx: &Ctx, text: &str, now: Ms) -> Result<Ms, Fatal> {
-    use chrono::{Local, TimeZone};
+fn moment(ctx: &Ctx, text: &str, now: Moment) -> Result<Moment, Fatal> {
+    use chrono::Local;
     let clock = text.split_once(':').and_then(|(hour, minute)| {
         let (hour, minute): (u32, u32) = (hour.parse().ok()?, minute.parse().ok()?);
-        let today = Local.timestamp_millis_opt(now).single()?;
+        let today = crate::edge::host::local(now)?;
         // a time that the change to summer time skips is the one an hour later
         (0..3).find_map(|day| {
             let date = today.date_naive() + chrono::Days::new(day);
             let at = |hour| date.and_hms_opt(hour, minute, 0)?.and_local_timezone(Local).earliest();
             let at = at(hour).or_else(|| at(hour + 1))?;
-            (at > today).then(|| at.timestamp_millis())
+            (at > today).then(|| Moment::at(at.timestamp_millis()))
         })
     });
     let usage = |what: &str| {
@@ -582,7 +582,7 @@ fn list(ctx: &Ctx, as_json: bool) -> Result<Exit, Fatal> {
     Ok(Exit::Fine)
 }
 
-fn list_json(ctx: &Ctx, ledger: &Ledger, now: Ms) -> Value {
+fn list_json(ctx: &Ctx, ledger: &Ledger, now: Moment) -> Value {
     let channels = ctx.channels();
     let firing = by_severity(ledger).into_iter().map(|(id, memory)| {
         let standing = heard::standing(ctx, ledger, &channels, &memory.last, now);
@@ -652,8 +652,8 @@ fn by_severity(ledger: &Ledger) -> Vec<(&Cause, &AlertMemory)> {
 }
 
 /// One alert that fires: since when, who was notified, what helps.
-fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&Cause, &AlertMemory), now: Ms) -> String {
-    let ago = |at: Ms| ago(ctx, at, now);
+fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&Cause, &AlertMemory), now: Moment) -> String {
+    let ago = |at: Moment| ago(ctx, at, now);
     let told: Vec<String> = memory
         .channels
         .iter()
@@ -689,14 +689,14 @@ fn firing_words(ctx: &Ctx, ledger: &Ledger, (id, memory): (&Cause, &AlertMemory)
     out
 }
 
-fn ago(ctx: &Ctx, at: Ms, now: Ms) -> String {
+fn ago(ctx: &Ctx, at: Moment, now: Moment) -> String {
     match now - at {
         gap if gap < 0 => format!("at {}", ctx.when(at)),
         gap => format!("{} ago", span(gap)),
     }
 }
 
-fn list_words(ctx: &Ctx, ledger: &Ledger, now: Ms) -> String {
+fn list_words(ctx: &Ctx, ledger: &Ledger, now: Moment) -> String {
     let mut out = String::new();
     if !ledger.alerts.is_empty() {
         out.push_str("firing\n");

@@ -8,7 +8,7 @@ use crate::edge::host::{Clock, Host};
 use crate::edge::{files, http::Http, terminal};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
-use crate::types::{DAY, HOUR, MINUTE, Ms};
+use crate::types::{DAY, HOUR, MINUTE, Moment};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
     files::create_new(&path, CONFIG.as_bytes())?;
     let config = config::load(&path, true, &host)?;
     let http = Http::new(&host.env);
-    let ctx = |at: Ms| Ctx {
+    let ctx = |at: Moment| Ctx {
         host: host.clone(),
         clock: Clock::Fixed(at),
         config: config.clone(),
@@ -104,8 +104,8 @@ fn show(invocation: &Invocation, root: &Path) -> Result<Exit, Fatal> {
     Ok(Exit::Fine)
 }
 
-fn make_home(home: &Path, now: Ms) -> std::io::Result<()> {
-    let login = |n: u32, expires: Ms, deadline: Ms| {
+fn make_home(home: &Path, now: Moment) -> std::io::Result<()> {
+    let login = |n: u32, expires: Moment, deadline: Moment| {
         format!(
             r#"{{"claudeAiOauth":{{"accessToken":"sk-ant-oat01-demo-{n}","refreshToken":"sk-ant-ort01-demo-{n}","expiresAt":{expires},"refreshTokenExpiresAt":{deadline},"scopes":["user:inference","user:profile"],"subscriptionType":"max"}}}}"#
         )
@@ -114,12 +114,12 @@ fn make_home(home: &Path, now: Ms) -> std::io::Result<()> {
         r#"{{"claudeAiOauth":{{"accessToken":"","refreshToken":"","expiresAt":0,"refreshTokenExpiresAt":{},"scopes":["user:inference","user:profile"],"subscriptionType":"pro"}}}}"#,
         now + 20 * DAY
     );
-    let token = |id: &str, n: u32, expires: Ms| {
+    let token = |id: &str, n: u32, expires: Moment| {
         format!(
             "{{\n  \"version\": 1,\n  \"profiles\": {{\n    \"{id}\": {{\n      \"type\": \"token\",\n      \"provider\": \"anthropic\",\n      \"token\": \"sk-ant-oat01-demo-{n}\",\n      \"expires\": {expires}\n    }}\n  }}\n}}\n"
         )
     };
-    let oauth = |id: &str, n: u32, expires: Ms| {
+    let oauth = |id: &str, n: u32, expires: Moment| {
         format!(
             "{{\n  \"version\": 1,\n  \"profiles\": {{\n    \"{id}\": {{\n      \"type\": \"oauth\",\n      \"provider\": \"anthropic\",\n      \"access\": \"sk-ant-oat01-demo-{n}\",\n      \"refresh\": \"sk-ant-ort01-demo-{n}\",\n      \"expires\": {expires}\n    }}\n  }}\n}}\n"
         )

@@ -13,7 +13,7 @@ use crate::layout::one_line;
 use crate::report::json::JsonPath;
 use crate::report::{Exit, Style, paint};
 use crate::rules::doctor::{self as rule, Finding, Fix, Group, Level, Remedy, counted};
-use crate::types::Ms;
+use crate::types::Moment;
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write;
@@ -259,7 +259,7 @@ fn wrap(out: &mut String, text: &str, first: usize, rest: usize, width: usize) {
 #[derive(Serialize)]
 struct Json<'a> {
     schema: &'static str,
-    now: Ms,
+    now: Moment,
     host: &'a str,
     exit: u8,
     findings: Vec<JsonFinding<'a>>,

@@ -12,7 +12,7 @@ use crate::rules::story::{self, Mark, Scene};
 use crate::rules::wording::span;
 use crate::sources::claude;
 use crate::table::parse_duration;
-use crate::types::{DAY, Ms};
+use crate::types::{DAY, Moment, Ms};
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ pub(super) struct HistoryArgs {
 #[derive(Clone, Copy, Debug)]
 enum Since {
     Ago(Ms),
-    At(Ms),
+    At(Moment),
 }
 
 fn parse_since(text: &str) -> Result<Since, String> {
@@ -60,7 +60,7 @@ fn parse_since(text: &str) -> Result<Since, String> {
         .map_err(|_| "write `7d`, `12h`, `2026-11-20`, `2026-11-20T07:30:00Z` or milliseconds since 1970".into())
 }
 
-fn begin_of_day(text: &str) -> Option<Ms> {
+fn begin_of_day(text: &str) -> Option<Moment> {
     let date: chrono::NaiveDate = text.parse().ok()?;
     // a midnight that the change to summer time skips is an hour later
     let at = |hour| {
@@ -68,15 +68,15 @@ fn begin_of_day(text: &str) -> Option<Ms> {
             .and_local_timezone(chrono::Local)
             .earliest()
     };
-    at(0).or_else(|| at(1)).map(|at| at.timestamp_millis())
+    at(0).or_else(|| at(1)).map(|at| Moment::at(at.timestamp_millis()))
 }
 
 #[derive(Serialize)]
 struct Json<'a> {
     schema: &'static str,
-    now: Ms,
+    now: Moment,
     host: &'a str,
-    since: Option<Ms>,
+    since: Option<Moment>,
     skipped: usize,
     entries: &'a [Entry],
 }
@@ -85,12 +85,12 @@ pub(super) fn history(setup: &Setup, args: &HistoryArgs) -> Result<Exit, Fatal> 
     let ctx = setup.ctx(None)?;
     let now = ctx.clock.now();
     let since = match (args.since, args.last) {
-        (Some(Since::Ago(span)), _) => Some(now.saturating_sub(span)),
+        (Some(Since::Ago(span)), _) => Some(now - span),
         (Some(Since::At(at)), _) => Some(at),
         (None, Some(_)) => None,
         (None, None) => Some(now - 7 * DAY),
     };
-    let mut read = history::read(&ctx.state_dir, since.unwrap_or(Ms::MIN))
+    let mut read = history::read(&ctx.state_dir, since.unwrap_or(Moment::MIN))
         .map_err(|why| Fatal::Usage(why, "run nolapse as the user whose history it is".into()))?;
     if let Some(glob) = &args.login {
         known(&ctx, glob, &read.entries)?;

@@ -274,7 +274,7 @@ mod tests {
     use crate::rules::memory::Ledger;
     use std::os::unix::fs::PermissionsExt;
 
-    const NOW: crate::types::Ms = 1_769_000_000_000;
+    const NOW: crate::types::Moment = crate::types::Moment::at(1_769_000_000_000);
 
     fn program(path: &Path, text: &str) {
         std::fs::write(path, text).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Fatal, Setup, parse_time, print};
 use crate::report::Exit;
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Problem};
 use crate::{deliver, ledger, look, metrics};
 use clap::Args;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub(super) struct MetricsArgs {
     textfile: Option<PathBuf>,
     /// Judge as of another time: milliseconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    at: Option<Ms>,
+    at: Option<Moment>,
 }
 
 pub(super) fn metrics(setup: &Setup, args: &MetricsArgs) -> Result<Exit, Fatal> {

@@ -26,7 +26,7 @@ use crate::rules::memory::Entry;
 use crate::rules::view::View;
 use crate::secret::Secret;
 use crate::sources::claude;
-use crate::types::{Event, MINUTE, Ms, Severity, Status};
+use crate::types::{Event, MINUTE, Moment, Ms, Severity, Status};
 use clap::Args;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -520,9 +520,8 @@ async fn signed_in(ctx: &Ctx, place: &Place, before: &State, told: &Told) -> Res
     Ok(Exit::Fine)
 }
 
-/// A login is believed when its file tells, whatever the CLI said. Then a pass brings every agent up to date; when the login ends,
-/// [`Ms`].
-async fn arrived(ctx: &Ctx, place: &Place, before: &State) -> Result<(Option<Ms>, outcome::Report), Fatal> {
+/// A login is believed when its file tells, whatever the CLI said. Then a pass brings every agent up to date; says when the login ends.
+async fn arrived(ctx: &Ctx, place: &Place, before: &State) -> Result<(Option<Moment>, outcome::Report), Fatal> {
     let now = claude::look(&ctx.host, place);
     let new = match (&now.state, before) {
         (State::SignedIn(now), State::SignedIn(before)) => {

@@ -15,7 +15,7 @@ use crate::rules::plan;
 use crate::rules::plan::Keep;
 use crate::rules::policy::Create;
 use crate::rules::{self, wording};
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Problem};
 use clap::Args;
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ pub(super) struct SyncArgs {
     create: bool,
     /// Decide as of another time: milliseconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    at: Option<Ms>,
+    at: Option<Moment>,
 }
 
 pub(super) fn run(setup: &Setup, args: &RunArgs) -> Result<Exit, Fatal> {

@@ -18,7 +18,7 @@ use crate::rules::nagios::{self, PluginState};
 use crate::rules::story;
 use crate::rules::view::View;
 use crate::rules::wording;
-use crate::types::{DAY, Ms, Problem};
+use crate::types::{DAY, Moment, Ms, Problem};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ pub(super) struct StatusArgs {
     by_clock: bool,
     /// Judge as of another time: milliseconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    at: Option<Ms>,
+    at: Option<Moment>,
 }
 
 pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
@@ -115,7 +115,7 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
 }
 
 /// Notes about delivery itself.
-pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Ms) -> Vec<Problem> {
+pub(super) fn problems(ctx: &Ctx, loaded: &ledger::Loaded, now: Moment) -> Vec<Problem> {
     let mut problems: Vec<Problem> = loaded.problem.clone().into_iter().collect();
     problems.extend(judge::config_broken(ctx));
     problems.extend(deliver::failing(&loaded.ledger));
@@ -144,7 +144,7 @@ pub(super) struct CheckArgs {
     by_clock: bool,
     /// Judge as of another time: milliseconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    at: Option<Ms>,
+    at: Option<Moment>,
 }
 
 pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
@@ -153,7 +153,7 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
         // a plugin's words are looked for on stdout
         (Err(Fatal::Config(error)), Format::Nagios) => {
             let said: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-            print(&nagios::text(PluginState::Unknown, &said, &[], 0, 0))?;
+            print(&nagios::text(PluginState::Unknown, &said, &[], 0, Moment::EPOCH))?;
             return Ok(Exit::Unknown);
         }
         (Err(error), _) => return Err(error),

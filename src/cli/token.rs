@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::stores::agent_entry::{self, Mode};
 use crate::stores::store::{self, Recorded};
 use crate::types::Flaw;
-use crate::types::{Family, Ms};
+use crate::types::{Family, Moment, Ms};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -65,7 +65,7 @@ pub(super) struct AddArgs {
     expires_in: Option<Ms>,
     /// When it was issued: RFC 3339, or milliseconds since 1970 [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    issued: Option<Ms>,
+    issued: Option<Moment>,
     /// Take the place of a credential of another kind
     #[arg(long)]
     replace: bool,
@@ -157,7 +157,7 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
     }
     let issued = args.issued.unwrap_or_else(|| ctx.clock.now());
     let life = args.expires_in.or(is_setup.then_some(SETUP_LIFE));
-    let expires = life.map(|life| issued.saturating_add(life));
+    let expires = life.map(|life| issued + life);
     let wanted = Wanted {
         id,
         provider,
@@ -403,7 +403,7 @@ struct Row {
     provider: String,
     #[serde(rename = "type")]
     kind: &'static str,
-    expires_at: Option<Ms>,
+    expires_at: Option<Moment>,
     fingerprint: Option<String>,
 }
 

@@ -17,7 +17,7 @@ use crate::rules::doctor::Runs;
 use crate::rules::memory::Ledger;
 use crate::rules::next_change;
 use crate::rules::view::View;
-use crate::types::{MINUTE, Ms, Problem};
+use crate::types::{MINUTE, Moment, Ms, Problem};
 use crate::{daemon, doctor};
 
 /// A change is followed by more: it is shown this much later, [`Ms`].
@@ -146,6 +146,6 @@ async fn live(setup: &Setup, mut ctx: Ctx) -> std::io::Result<()> {
 }
 
 /// What is shown is in minutes.
-fn next_minute(now: Ms) -> Ms {
-    (now.div_euclid(MINUTE) + 1) * MINUTE
+fn next_minute(now: Moment) -> Moment {
+    now + (MINUTE - now.ms().rem_euclid(MINUTE))
 }

@@ -5,7 +5,7 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::memory::Ledger;
 use crate::rules::view::View;
-use crate::types::{MINUTE, Ms};
+use crate::types::{MINUTE, Moment, Ms};
 use std::path::Path;
 
 /// Times this far ahead are no rounding: proper-lockfile alone goes up to a second ahead, [`Ms`].
@@ -15,7 +15,7 @@ const AHEAD: Ms = 2 * MINUTE;
 pub(super) fn gather(ctx: &Ctx, view: &View, ledger: &Ledger) -> Vec<(String, Ms)> {
     let now = view.now;
     let mut ahead: Vec<(String, Ms)> = Vec::new();
-    let mut add = |what: String, at: Ms| {
+    let mut add = |what: String, at: Moment| {
         if at - now > AHEAD {
             ahead.push((what, at - now));
         }

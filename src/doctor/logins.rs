@@ -10,7 +10,7 @@ use crate::rules::memory::Ledger;
 use crate::rules::view::{LoginView, View};
 use crate::secret::Secret;
 use crate::sources::claude;
-use crate::types::{Health, Ms};
+use crate::types::{Health, Moment};
 use std::path::PathBuf;
 
 /// `unwatched` is what [`unwatched`] found.
@@ -21,7 +21,7 @@ pub(super) fn gather(ctx: &Ctx, ledger: &Ledger, view: &View, unwatched: &[Login
     }
 }
 
-fn fact(ctx: &Ctx, ledger: &Ledger, view: &LoginView, now: Ms) -> LoginFact {
+fn fact(ctx: &Ctx, ledger: &Ledger, view: &LoginView, now: Moment) -> LoginFact {
     let login = &view.login;
     let place = &login.place;
     let over = login
@@ -57,7 +57,7 @@ fn fact(ctx: &Ctx, ledger: &Ledger, view: &LoginView, now: Ms) -> LoginFact {
             .filter(|grant| grant.refresh.token().is_some() && grant.access.is_some())
             .and_then(|grant| match grant.expires {
                 None => Some("none"),
-                Some(0) => Some("0"),
+                Some(Moment::EPOCH) => Some("0"),
                 Some(_) => None,
             }),
         // a user's own group, which some systems give write access by default, has nobody else in it

@@ -1,7 +1,7 @@
 //! Files: bounded reads that say what they saw, and small changes of our own. How a file is replaced: [`super::replace`].
 
-use crate::types::Meta;
-use crate::types::Ms;
+use crate::edge::host::Clock;
+use crate::types::{Meta, Moment};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -19,12 +19,17 @@ pub(crate) struct Snapshot {
     pub(crate) meta: Meta,
 }
 
+/// When a file was last changed.
+pub(crate) fn modified(meta: &fs::Metadata) -> Moment {
+    Moment::at(meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000)
+}
+
 fn meta_of(meta: &fs::Metadata) -> Meta {
     Meta {
         mode: meta.mode() & 0o7777,
         uid: meta.uid(),
         gid: meta.gid(),
-        modified: meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000,
+        modified: modified(meta),
         size: meta.size(),
         link: false,
     }
@@ -293,11 +298,8 @@ pub(crate) fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result
     }
 }
 
-fn just_written(modified: Ms) -> bool {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as Ms);
-    (now - modified).abs() < 2_000
+fn just_written(modified: Moment) -> bool {
+    (Clock::System.now() - modified).abs() < 2_000
 }
 
 /// `stat` through links; `None` where there is nothing or it cannot be seen.

@@ -1,6 +1,6 @@
 //! The machine and its user as data, and the clock.
 
-use crate::types::Ms;
+use crate::types::Moment;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -95,18 +95,24 @@ pub enum Clock {
     /// The system's.
     System,
     /// Always the same moment (`--at`, tests).
-    Fixed(Ms),
+    Fixed(Moment),
 }
 
 impl Clock {
-    /// Now, in [`Ms`].
-    pub fn now(self) -> Ms {
+    /// Now.
+    pub fn now(self) -> Moment {
         match self {
             #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-            Self::System => chrono::Utc::now().timestamp_millis(),
+            Self::System => Moment::at(chrono::Utc::now().timestamp_millis()),
             Self::Fixed(at) => at,
         }
     }
+}
+
+/// A moment in the user's time zone; none of one too far away for a calendar.
+pub(crate) fn local(at: Moment) -> Option<chrono::DateTime<chrono::Local>> {
+    use chrono::TimeZone;
+    chrono::Local.timestamp_millis_opt(at.ms()).single()
 }
 
 /// A point from which to measure how long something took. Patience is all it is for: no decision about a login rests on it.

@@ -12,7 +12,7 @@
 use super::trust::Named;
 use crate::edge::host::Clock;
 use crate::secret::{Secret, SecretUrl};
-use crate::types::{Ms, SECOND};
+use crate::types::{Moment, Ms, SECOND};
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
@@ -464,10 +464,10 @@ fn retry_after(text: &str, date: Option<&str>) -> Option<Ms> {
     Some((at - now).max(0))
 }
 
-fn http_date(text: &str) -> Option<Ms> {
+fn http_date(text: &str) -> Option<Moment> {
     chrono::NaiveDateTime::parse_from_str(text.trim(), "%a, %d %b %Y %H:%M:%S GMT")
         .ok()
-        .map(|at| at.and_utc().timestamp_millis())
+        .map(|at| Moment::at(at.and_utc().timestamp_millis()))
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl Reply {
             431 => "Request Header Fields Too Large",
             _ => "Service Unavailable",
         };
-        let date = chrono::DateTime::from_timestamp_millis(clock.now()).unwrap_or_default();
+        let date = chrono::DateTime::from_timestamp_millis(clock.now().ms()).unwrap_or_default();
         let mut text = format!(
             "HTTP/1.1 {status} {words}\r\nDate: {}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
              Content-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n",
@@ -260,6 +260,7 @@ fn ours(host: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Moment;
 
     fn status(head: &str) -> u16 {
         let pages = |path: &str| (path == "/metrics").then(|| Response::new(200, "page\n"));
@@ -334,7 +335,7 @@ mod tests {
             answer: Response::new(405, "gr\u{fc}n"),
             head_only: true,
         };
-        let text = String::from_utf8(reply.bytes(Clock::Fixed(1_769_000_000_000))).unwrap();
+        let text = String::from_utf8(reply.bytes(Clock::Fixed(Moment::at(1_769_000_000_000)))).unwrap();
         assert!(
             text.starts_with("HTTP/1.1 405 Method Not Allowed\r\nDate: Wed, 21 Jan 2026 12:53:20 GMT\r\n"),
             "{text}"

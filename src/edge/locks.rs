@@ -16,11 +16,12 @@
 //! Not guaranteed: between finding a lock stale and removing it, a peer may do the same and take the lock; the algorithm's own
 //! window, a few microseconds wide here. Within nolapse the pass lock closes it.
 
+use super::host::Clock;
 use super::process::{self, Fate, Identity};
 use super::{files, progress};
 use crate::json::Fields;
 pub(crate) use crate::types::LockKind as Kind;
-use crate::types::{MINUTE, Ms, SECOND};
+use crate::types::{MINUTE, Moment, Ms, SECOND};
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -145,7 +146,7 @@ pub(crate) struct Watch(Vec<Watched>);
 struct Watched {
     path: PathBuf,
     identity: (u64, u64),
-    touched: Ms,
+    touched: Moment,
     since: Instant,
 }
 
@@ -260,8 +261,8 @@ pub(crate) enum What {
 pub(crate) struct Seen {
     /// What it is.
     pub(crate) what: What,
-    /// Its last touch, [`Ms`].
-    pub(crate) touched: Ms,
+    /// Its last touch.
+    pub(crate) touched: Moment,
     /// Nobody holds it any more.
     pub(crate) stale: bool,
     /// The process that a file names as its holder, as its namespace counts.
@@ -291,10 +292,8 @@ pub(crate) fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let touched = meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as Ms);
+    let touched = files::modified(&meta);
+    let now = Clock::System.now();
     let mut seen = Seen {
         what: what(meta.file_type()),
         touched,

@@ -1,7 +1,7 @@
 //! What wakes a resident process: an alarm on the wall clock, changed files, signals. Nothing else does: between two of
 //! them it costs no processor time at all.
 
-use crate::types::Ms;
+use crate::types::{Moment, Ms};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub(crate) enum Changed {
 /// An alarm on the wall clock, which notices a suspend and a clock that is set.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod alarm {
-    use super::{Ms, io};
+    use super::{Moment, Ms, io};
     use rustix::io::Errno;
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -48,13 +48,13 @@ mod alarm {
         ///
         /// # Errors
         /// What the system refuses.
-        pub(crate) async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
+        pub(crate) async fn until(&self, at: Moment, most: Ms) -> io::Result<()> {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             // a time of zero would switch the alarm off
-            let at = at.max(1);
+            let at = at.max(Moment::at(1));
             let value = Timespec {
-                tv_sec: at / 1000,
-                tv_nsec: (at % 1000 * 1_000_000) as _,
+                tv_sec: at.ms() / 1000,
+                tv_nsec: (at.ms() % 1000 * 1_000_000) as _,
             };
             let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
             let set = timerfd_settime(
@@ -90,7 +90,7 @@ mod alarm {
 /// Elsewhere the alarm looks at the wall clock every minute.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod alarm {
-    use super::{Ms, io};
+    use super::{Moment, Ms, io};
     use std::time::Duration;
 
     /// The alarm.
@@ -109,7 +109,7 @@ mod alarm {
         ///
         /// # Errors
         /// None.
-        pub(crate) async fn until(&self, at: Ms, most: Ms) -> io::Result<()> {
+        pub(crate) async fn until(&self, at: Moment, most: Ms) -> io::Result<()> {
             loop {
                 let left = at - crate::edge::host::Clock::System.now();
                 if !(1..=most).contains(&left) {

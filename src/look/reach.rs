@@ -20,12 +20,12 @@ use crate::stores::dotenv::Dotenv;
 use crate::stores::families;
 use crate::stores::store;
 use crate::types::Flaw;
-use crate::types::{Credential, Family, Health, Held, Ms, Problem, Reason};
+use crate::types::{Credential, Family, Health, Held, Moment, Problem, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Resolves what every agent uses. A store that this product does not read any more is left out.
-pub(super) fn resolve_all(ctx: &Ctx, agents: &mut [AgentView], state_dirs: &[StateDir], now: Ms) {
+pub(super) fn resolve_all(ctx: &Ctx, agents: &mut [AgentView], state_dirs: &[StateDir], now: Moment) {
     // agents without a profile of their own have the main agent's, and all merge with them (clawdbot 2026.1.24-3)
     let mut mains: BTreeMap<usize, usize> = BTreeMap::new();
     for (i, agent) in agents.iter().enumerate() {
@@ -52,7 +52,7 @@ fn of_agent(
     agent: &AgentView,
     main: Option<&AgentView>,
     state_dir: &StateDir,
-    now: Ms,
+    now: Moment,
 ) -> Vec<resolve::Resolved> {
     // a store may hold thousands of profiles: every look-up here is by key
     let mut known: BTreeSet<String> = BTreeSet::new();
@@ -305,5 +305,5 @@ pub(super) struct Around<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) logins: &'a [LoginView],
     pub(super) state_dirs: &'a [StateDir],
-    pub(super) now: Ms,
+    pub(super) now: Moment,
 }

@@ -10,7 +10,7 @@ use crate::rules::resolve::{self, Aside};
 use crate::rules::view::{AgentView, ProfileView, Unhealed, View};
 use crate::rules::{plan, wording};
 use crate::stores::{families, store};
-use crate::types::{Health, Meta, Ms, Reason};
+use crate::types::{Health, Meta, Moment, Reason};
 
 /// Whether a store may be written. Asked again under its lock.
 pub(super) fn writable(
@@ -71,7 +71,7 @@ pub(super) fn fit(state: &agent::Store, aside: &Aside) -> Result<(), NotWritten>
 
 /// Asks the system whether a store can be replaced, where it would be: every question costs time, and most stores are up to date.
 /// What its agent cannot save either, it does not renew.
-pub(super) fn prove_writable(ctx: &Ctx, agent: &mut AgentView, now: Ms) {
+pub(super) fn prove_writable(ctx: &Ctx, agent: &mut AgentView, now: Moment) {
     let behind = |profile: &ProfileView| {
         profile.login.is_some()
             && (!profile.verdict.fine() || profile.relation == Relation::Older || profile.clock == Health::Expired)
@@ -93,7 +93,7 @@ pub(super) fn prove_writable(ctx: &Ctx, agent: &mut AgentView, now: Ms) {
     }
     for profile in agent.profiles.iter_mut().filter(|profile| profile.login.is_some()) {
         let ends = profile.profile.credential.expires();
-        if profile.verdict.fine() && ends.is_some_and(|end| end.saturating_add(ctx.config.alerts.grace) <= now) {
+        if profile.verdict.fine() && ends.is_some_and(|end| end + ctx.config.alerts.grace <= now) {
             profile.verdict = Verdict {
                 health: Health::Expired,
                 reason: Some(Reason::CopyStale),

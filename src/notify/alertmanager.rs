@@ -10,7 +10,7 @@ use crate::edge::http::HeaderText;
 use crate::rules::text::{self, Count, as_is, clip};
 use crate::secret::{Secret, SecretUrl};
 use crate::table::{ConfigError, Table};
-use crate::types::{Affected, DAY, Event, Ms, SECOND, Severity, Status};
+use crate::types::{Affected, DAY, Event, Moment, Ms, SECOND, Severity, Status};
 use crate::visible::line;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ impl Alertmanager {
 
 /// What is posted: a list of alerts, one for each severity. `endsAt` counts from `now`, the time of sending, since the
 /// event may have waited in the outbox.
-pub(crate) fn payload(event: &Event, now: Ms, hold: Ms) -> Value {
+pub(crate) fn payload(event: &Event, now: Moment, hold: Ms) -> Value {
     let alert = |severity: Severity| {
         let firing = event.status == Status::Firing && severity == event.severity;
         let (starts, ends) = if firing {

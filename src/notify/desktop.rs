@@ -350,6 +350,7 @@ mod tests {
     use super::*;
     use crate::edge::http::Http;
     use crate::notify::testing::{channel, event, host};
+    use crate::types::Moment;
 
     #[tokio::test]
     async fn a_bus_that_is_not_there_is_a_passing_trouble() {
@@ -362,7 +363,7 @@ mod tests {
             ),
         ] {
             let host = host(&env);
-            let ctx = SendCtx::new(&host, &http, 0);
+            let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
             let error = super::super::send(&channel("type = \"desktop\""), &event(), &ctx)
                 .await
                 .unwrap_err();

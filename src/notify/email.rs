@@ -9,7 +9,7 @@ use super::{Receipt, SendCtx, SendError, smtp};
 use crate::rules::text::{self, Count, Style, clip};
 use crate::secret::Secret;
 use crate::table::{ConfigError, Table};
-use crate::types::{Event, Ms, Severity, Status};
+use crate::types::{Event, Moment, Severity, Status};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart};
 use std::path::PathBuf;
@@ -164,13 +164,13 @@ impl Email {
     ///
     /// # Errors
     /// Permanent where it cannot be made, which the checks of [`Email::read`] leave no way for.
-    pub(crate) fn message(&self, event: &Event, now: Ms) -> Result<Message, SendError> {
+    pub(crate) fn message(&self, event: &Event, now: Moment) -> Result<Message, SendError> {
         let root = format!("<nolapse-{}@{}>", text::alert_key(event), domain(event));
         let subject = format!("{}: {}", text::heading(event), event.title);
         let mut builder = Message::builder()
             .from(self.from.clone())
             .subject(clip(&subject, 200, Count::Chars, text::as_is))
-            .date(SystemTime::UNIX_EPOCH + Duration::from_millis(now.unsigned_abs()))
+            .date(SystemTime::UNIX_EPOCH + Duration::from_millis(now.ms().unsigned_abs()))
             .message_id(Some(format!("<{}@{}>", token(&event.event_id), domain(event))))
             .in_reply_to(root.clone())
             .references(root)

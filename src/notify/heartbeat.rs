@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::edge::http::Http;
     use crate::notify::testing::{Answer, Server, host};
+    use crate::types::Moment;
 
     #[tokio::test]
     async fn stages_are_paths_and_the_report_is_the_body() {
@@ -171,7 +172,7 @@ mod tests {
             url: server.url("/ping/canaryuuid?x=1"),
         };
         let (host, http) = (host(&[]), Http::new(&Default::default()));
-        let ctx = SendCtx::new(&host, &http, 0);
+        let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
         let rid = "123e4567-e89b-12d3-a456-426614174000";
         heartbeat.ping(Stage::Start, Some(rid), &ctx).await.unwrap();
         let report = "x".repeat(20_000);
@@ -203,7 +204,7 @@ mod tests {
             url: server.url("/api/push/abc?status=up&msg=OK&ping="),
         };
         let (host, http) = (host(&[]), Http::new(&Default::default()));
-        let ctx = SendCtx::new(&host, &http, 0);
+        let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
         heartbeat.ping(Stage::Start, None, &ctx).await.unwrap();
         heartbeat.ping(Stage::Success, None, &ctx).await.unwrap();
         let report = "the login `a` ended & more\nsecond line";
@@ -228,7 +229,7 @@ mod tests {
                 url: server.url("/ping/x"),
             };
             let (host, http) = (host(&[]), Http::new(&Default::default()));
-            let ctx = SendCtx::new(&host, &http, 0);
+            let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
             assert_eq!(
                 heartbeat.ping(Stage::Success, None, &ctx).await.is_ok(),
                 known,

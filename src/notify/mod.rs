@@ -34,7 +34,7 @@ use crate::rules::alert::Alert;
 use crate::rules::text;
 use crate::secret::SecretUrl;
 use crate::table::{self, ConfigError, Table, nearest};
-use crate::types::{Affected, Event, EventLogin, Ms, SECOND, Severity, Status};
+use crate::types::{Affected, Event, EventLogin, Moment, Ms, SECOND, Severity, Status};
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -119,8 +119,8 @@ pub struct SendCtx<'a> {
     pub host: &'a Host,
     /// The client.
     pub http: &'a Http,
-    /// Now, [`Ms`].
-    pub now: Ms,
+    /// Now.
+    pub now: Moment,
     /// The [`Receipt::handle`] of this channel's last delivery for the same alert, so that it can be replaced.
     pub previous: Option<String>,
     /// How long a mail server may take once it has the message.
@@ -131,7 +131,7 @@ pub struct SendCtx<'a> {
 
 impl<'a> SendCtx<'a> {
     /// Send again.
-    pub fn new(host: &'a Host, http: &'a Http, now: Ms) -> Self {
+    pub fn new(host: &'a Host, http: &'a Http, now: Moment) -> Self {
         Self {
             host,
             http,
@@ -948,7 +948,7 @@ mod tests {
         let channels = channels(&text).unwrap();
         let (first, second) = (event(), recovered());
         let (host, http) = (host(&[]), Http::new(&Default::default()));
-        let ctx = SendCtx::new(&host, &http, 0);
+        let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
         let begun = crate::edge::host::monotonic();
         let jobs = vec![
             (0, &channels[0], &first),

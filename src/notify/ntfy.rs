@@ -123,6 +123,7 @@ pub(crate) fn payload(event: &Event, topic: &str, sequence: Option<&str>) -> Val
 mod tests {
     use super::*;
     use crate::notify::testing::{Answer, CANARY, Server, channel, event, leak_check, recovered};
+    use crate::types::Moment;
 
     #[tokio::test]
     async fn a_recovery_takes_the_place_of_the_last_message_and_a_reminder_takes_none() {
@@ -143,7 +144,7 @@ mod tests {
         for event in [event(), reminder, recovered()] {
             let ctx = SendCtx {
                 previous,
-                ..SendCtx::new(&host, &http, 0)
+                ..SendCtx::new(&host, &http, Moment::EPOCH)
             };
             previous = crate::notify::send(&channel, &event, &ctx).await.unwrap().handle;
         }

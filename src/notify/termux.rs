@@ -177,6 +177,7 @@ mod tests {
     use crate::edge::http::Http;
     use crate::notify::testing::{channel, event, host, recovered};
     use crate::notify::{Channel, send};
+    use crate::types::Moment;
     use std::os::unix::fs::PermissionsExt;
 
     async fn with_tool(script: &str, channel: &Channel, event: &Event) -> (Result<Receipt, SendError>, String) {
@@ -195,7 +196,7 @@ mod tests {
             ("TERMUX_VERSION", "0.118"),
         ]);
         let http = Http::new(&Default::default());
-        let ctx = SendCtx::new(&host, &http, 0);
+        let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
         let result = send(channel, event, &ctx).await;
         (
             result,
@@ -250,7 +251,7 @@ mod tests {
         assert!(matches!(result, Err(SendError::Passing { .. })));
         let host = host(&[("PATH", "/nonexistent")]);
         let http = Http::new(&Default::default());
-        let ctx = SendCtx::new(&host, &http, 0);
+        let ctx = SendCtx::new(&host, &http, Moment::EPOCH);
         let error = send(&short, &event(), &ctx).await.unwrap_err();
         assert!(matches!(error, SendError::Permanent { .. }));
     }

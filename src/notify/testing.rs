@@ -5,7 +5,7 @@ use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::secret::SecretUrl;
 use crate::table::{ConfigError, Source, Table};
-use crate::types::{Affected, Event, EventLogin, Family, Health, Ms, Reason, Severity, Status};
+use crate::types::{Affected, Event, EventLogin, Family, Health, Moment, Reason, Severity, Status};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// 2026-01-20T10:00:00Z.
-pub(crate) const NOW: Ms = 1_768_903_200_000;
+pub(crate) const NOW: Moment = Moment::at(1_768_903_200_000);
 
 /// What no error, receipt or `Debug` may show. Starts with a lower-case word so that word filters alone do not hide it.
 pub(crate) const CANARY: &str = "canarysecret";

@@ -7,7 +7,7 @@ use super::{Receipt, SendCtx, SendError, need_url};
 use crate::edge::http::HeaderText;
 use crate::secret::{Secret, SecretUrl};
 use crate::table::{ConfigError, Table};
-use crate::types::{Event, Ms, SECOND};
+use crate::types::{Event, Moment, SECOND};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
@@ -91,8 +91,8 @@ pub(crate) fn body(event: &Event) -> Vec<u8> {
 }
 
 /// The headers of Standard Webhooks; without a secret the id and time alone.
-pub(crate) fn headers(event: &Event, now: Ms, secret: Option<&Secret>, body: &[u8]) -> Headers {
-    let timestamp = (now / SECOND).to_string();
+pub(crate) fn headers(event: &Event, now: Moment, secret: Option<&Secret>, body: &[u8]) -> Headers {
+    let timestamp = (now.ms() / SECOND).to_string();
     let mut headers = vec![
         ("webhook-id", HeaderText::Plain(event.event_id.clone())),
         ("webhook-timestamp", HeaderText::Plain(timestamp.clone())),
@@ -130,7 +130,12 @@ mod tests {
             event_id: "msg_p5jXN8AQM9LWM0D4loKWxJek".into(),
             ..event()
         };
-        let headers = headers(&event, 1_614_265_330_000, Some(&secret), br#"{"test": 2432232314}"#);
+        let headers = headers(
+            &event,
+            Moment::at(1_614_265_330_000),
+            Some(&secret),
+            br#"{"test": 2432232314}"#,
+        );
         let HeaderText::Plain(signature) = &headers[2].1 else {
             panic!()
         };
@@ -149,7 +154,7 @@ mod tests {
         assert_eq!(seen.header("webhook-id"), Some("msg_2b1f"));
         assert_eq!(
             seen.header("webhook-timestamp"),
-            Some((NOW / 1000).to_string().as_str())
+            Some((NOW.ms() / 1000).to_string().as_str())
         );
         assert_eq!(seen.header("authorization"), Some("Bearer x"));
         assert!(

@@ -21,7 +21,7 @@ use crate::rules::renew::{self as rule, Record, Stage};
 use crate::rules::view::LoginView;
 use crate::sources::claude::{self, REFRESH_LOCK};
 use crate::sources::owner;
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Problem};
 use std::path::{Path, PathBuf};
 
 /// The first version with `--safe-mode`.
@@ -258,7 +258,7 @@ fn judge(
     program: &Path,
     ended: Option<Status>,
     token: crate::secret::Fingerprint,
-    expires: Option<Ms>,
+    expires: Option<Moment>,
 ) -> Attempt {
     let after = claude::look(&ctx.host, place);
     match &after.state {
@@ -275,7 +275,7 @@ fn judge(
         }
         State::SignedIn(grant) if rule::moved(token, expires, Some(grant)) => {
             return Attempt::Renewed {
-                expires: grant.expires.unwrap_or(0),
+                expires: grant.expires.unwrap_or_default(),
                 by: "by Claude Code",
             };
         }
@@ -313,7 +313,7 @@ fn judge(
 }
 
 /// Whether the child of an earlier pass still runs. Its number alone may be another process's by now.
-pub(super) fn child_alive(record: Option<&Record>, now: Ms) -> bool {
+pub(super) fn child_alive(record: Option<&Record>, now: Moment) -> bool {
     let Some(Stage::Running { pid, start, boot, at }) = record.map(|record| &record.stage) else {
         return false;
     };
@@ -323,5 +323,5 @@ pub(super) fn child_alive(record: Option<&Record>, now: Ms) -> bool {
         boot: boot.clone(),
         namespace: None,
     };
-    (0..rule::CHILD_LIFE).contains(&(now - at)) && child.fate() == Fate::Lives
+    (0..rule::CHILD_LIFE).contains(&(now - *at)) && child.fate() == Fate::Lives
 }

@@ -29,7 +29,7 @@ use crate::secret::Fingerprint;
 use crate::sources::claude::NewTokens;
 use crate::sources::owner;
 use crate::sources::save::{Ready, SaveError};
-use crate::types::{Ms, Problem};
+use crate::types::{Moment, Ms, Problem};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,8 +39,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What a grant's place holds now.
 pub(super) enum Now {
-    /// This refresh token, whose access token is good until then, [`Ms`].
-    Holds(Fingerprint, Option<Ms>),
+    /// This refresh token, whose access token is good until then.
+    Holds(Fingerprint, Option<Moment>),
     /// Its tokens were wiped.
     Blank,
     /// There is deliberately no grant: signed out, removed, of another kind.
@@ -74,8 +74,8 @@ pub(super) trait Grant {
 /// What is posted.
 pub(super) struct Spend<'a> {
     pub(crate) ask: Exchange<'a>,
-    /// Until when its access token is good, [`Ms`].
-    pub(crate) expires: Option<Ms>,
+    /// Until when its access token is good.
+    pub(crate) expires: Option<Moment>,
     /// What its agents take off the end, [`Ms`].
     pub(crate) margin: Ms,
 }
@@ -154,12 +154,18 @@ fn record_owner<G: Grant>(grant: &G, locks: &Group, token: Fingerprint) -> io::R
 struct Fence {
     key: String,
     record: Record,
-    expires: Option<Ms>,
-    sent_at: Ms,
+    expires: Option<Moment>,
+    sent_at: Moment,
 }
 
 impl Fence {
-    fn raise(ctx: &Ctx, ledger: &mut Ledger, key: &str, token: Fingerprint, expires: Option<Ms>) -> io::Result<Self> {
+    fn raise(
+        ctx: &Ctx,
+        ledger: &mut Ledger,
+        key: &str,
+        token: Fingerprint,
+        expires: Option<Moment>,
+    ) -> io::Result<Self> {
         let sent_at = ctx.clock.now();
         let mut record = Record::of(ledger.renewals.get(key), token);
         record.stage = Stage::Sent { expires, at: sent_at };
@@ -180,7 +186,7 @@ impl Fence {
         })
     }
 
-    fn unknown(&mut self, at: Ms, why: &str) {
+    fn unknown(&mut self, at: Moment, why: &str) {
         self.record.stage = Stage::Unknown {
             expires: self.expires,
             at,

@@ -25,7 +25,7 @@ use crate::rules::renew::{self as rule, Case, Not, Record, Way};
 use crate::rules::view::{LoginView, View};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
-use crate::types::{Ms, Problem, Reason};
+use crate::types::{Moment, Ms, Problem, Reason};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub(crate) fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
 /// How one attempt went.
 enum Attempt {
     Renewed {
-        expires: Ms,
+        expires: Moment,
         by: &'static str,
     },
     Not(Not),

@@ -6,7 +6,7 @@ use crate::edge::replace::{self, NotPut, Over, Staged};
 use crate::json::{Doc, Fields, Layout};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude::NewTokens;
-use crate::types::Ms;
+use crate::types::Moment;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,8 @@ pub(super) struct Rescue {
     pub(crate) whom: String,
     /// The refresh token that they were given for.
     pub(crate) spent: Fingerprint,
-    /// Until when the spent one's access token was good, [`Ms`]: a grant that ends later is a newer one, an older one was restored.
-    pub(crate) until: Option<Ms>,
+    /// Until when the spent one's access token was good: a grant that ends later is a newer one, an older one was restored.
+    pub(crate) until: Option<Moment>,
     pub(crate) new: NewTokens,
 }
 
@@ -55,9 +55,9 @@ impl Slot {
             ("spent", Doc::string(&rescue.spent.to_string())),
             ("access", Doc::string(rescue.new.access.expose())),
             ("refresh", Doc::string(rescue.new.refresh.expose())),
-            ("expires", Doc::number(rescue.new.expires)),
-            ("deadline", Doc::number(rescue.new.deadline.unwrap_or(0))),
-            ("until", Doc::number(rescue.until.unwrap_or(0))),
+            ("expires", Doc::number(rescue.new.expires.ms())),
+            ("deadline", Doc::number(rescue.new.deadline.unwrap_or_default().ms())),
+            ("until", Doc::number(rescue.until.unwrap_or_default().ms())),
         ]);
         self.0.write(doc.to_text(Layout::Pretty).as_bytes())?;
         match self.0.put(Over::Anything, &|| true) {
@@ -99,7 +99,12 @@ pub(super) fn sweep(state_dir: &Path) {
 fn parse(text: &str) -> Option<Rescue> {
     let fields = Fields::parse(text).ok()?;
     let text = |key: &str| fields.get(key).and_then(|value| value.str());
-    let ms = |key: &str| fields.get(key).and_then(|value| value.number()).map(|n| n as Ms);
+    let ms = |key: &str| {
+        fields
+            .get(key)
+            .and_then(|value| value.number())
+            .map(|n| Moment::at(n as i64))
+    };
     (text("schema")? == "nolapse.rescue/1").then_some(())?;
     Some(Rescue {
         whom: text("whom")?.into_owned(),
@@ -108,8 +113,8 @@ fn parse(text: &str) -> Option<Rescue> {
             access: Secret::new(text("access")?),
             refresh: Secret::new(text("refresh")?),
             expires: ms("expires")?,
-            deadline: ms("deadline").filter(|at| *at > 0),
+            deadline: ms("deadline").filter(|at| *at > Moment::EPOCH),
         },
-        until: ms("until").filter(|at| *at > 0),
+        until: ms("until").filter(|at| *at > Moment::EPOCH),
     })
 }

@@ -32,7 +32,7 @@ use crate::sources::save::{self, Ready, SaveError};
 use crate::stores::families;
 use crate::stores::store;
 use crate::types::LockKind;
-use crate::types::{Credential, Ms, Problem, Profile};
+use crate::types::{Credential, Moment, Problem, Profile};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -348,7 +348,7 @@ fn case<'a>(
 }
 
 /// Keeps why a grant is not renewed although it is due, so that the alert of its end can say it.
-fn remember(ledger: &mut Ledger, key: &str, token: Fingerprint, why: &Not, now: Ms) {
+fn remember(ledger: &mut Ledger, key: &str, token: Fingerprint, why: &Not, now: Moment) {
     let Not::OtherLock(_) = why else { return };
     let why = why.words(&|_| String::new());
     let mut record = Record::of(ledger.renewals.get(key), token);

@@ -11,7 +11,7 @@ use crate::rules::doctor::Runs;
 use crate::rules::memory::Ledger;
 use crate::rules::view::View;
 use crate::rules::wording::{self, span};
-use crate::types::{Health, MINUTE, Ms, Problem};
+use crate::types::{Health, MINUTE, Moment, Ms, Problem};
 
 /// What a frame shows.
 pub(crate) struct Scene<'a> {
@@ -25,10 +25,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) alerts: &'a [Alert],
     /// The notes.
     pub(crate) problems: &'a [Problem],
-    /// When the last whole pass ended, [`Ms`].
-    pub(crate) last_pass: Option<Ms>,
-    /// When something is due next, [`Ms`].
-    pub(crate) next: Option<Ms>,
+    /// When the last whole pass ended.
+    pub(crate) last_pass: Option<Moment>,
+    /// When something is due next.
+    pub(crate) next: Option<Moment>,
     /// Who would make the pass that does it.
     pub(crate) runs: Runs,
 }
@@ -318,7 +318,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
     const PLAIN: Style = Style {
         colour: false,
         unicode: true,

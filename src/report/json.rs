@@ -9,7 +9,7 @@ use crate::rules::remote::Silence;
 use crate::rules::resolve::JsonResolved;
 use crate::rules::view::{AgentView, View};
 use crate::secret::Fingerprint;
-use crate::types::{Family, Flaw, Health, Held, Ms, Problem, Reason};
+use crate::types::{Family, Flaw, Health, Held, Moment, Problem, Reason};
 use serde::{Serialize, Serializer};
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ use std::path::Path;
 #[derive(Serialize)]
 struct Json<'a> {
     schema: &'static str,
-    now: Ms,
+    now: Moment,
     host: &'a str,
     health: Health,
     exit: u8,
@@ -35,8 +35,8 @@ struct JsonLogin<'a> {
     source: Source,
     health: Health,
     reason: Option<Reason>,
-    access_expires_at: Option<Ms>,
-    login_ends_at: Option<Ms>,
+    access_expires_at: Option<Moment>,
+    login_ends_at: Option<Moment>,
     renews: bool,
     lineage: Option<Fingerprint>,
     subscription: Option<&'a str>,
@@ -131,7 +131,7 @@ struct JsonProfile<'a> {
     clock: Health,
     health: Health,
     reason: Option<Reason>,
-    expires_at: Option<Ms>,
+    expires_at: Option<Moment>,
     login: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     looks_like: Option<Flaw>,
@@ -150,8 +150,8 @@ struct JsonProblem<'a> {
 #[derive(Serialize)]
 struct JsonRemote<'a> {
     name: &'a str,
-    asked_at: Option<Ms>,
-    silent_since: Option<Ms>,
+    asked_at: Option<Moment>,
+    silent_since: Option<Moment>,
     silence: Option<Silence>,
     firing: usize,
 }

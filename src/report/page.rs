@@ -11,7 +11,7 @@ use crate::rules::memory::Ledger;
 use crate::rules::story::{Mark, Scene};
 use crate::rules::view::View;
 use crate::rules::wording::{self, span};
-use crate::types::{DAY, Health, Ms, Problem};
+use crate::types::{DAY, Health, Moment, Ms, Problem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -31,8 +31,8 @@ pub(crate) struct Page<'a> {
     pub(crate) problems: &'a [Problem],
     /// What happened, the oldest first.
     pub(crate) scenes: &'a [Scene],
-    /// When the last whole pass ended, [`Ms`].
-    pub(crate) last_pass: Option<Ms>,
+    /// When the last whole pass ended.
+    pub(crate) last_pass: Option<Moment>,
 }
 
 /// How far the timeline looks, [`Ms`].
@@ -134,8 +134,8 @@ fn prose(text: &str) -> String {
     out
 }
 
-fn time(ctx: &Ctx, at: Ms) -> String {
-    let machine = chrono::DateTime::from_timestamp_millis(at)
+fn time(ctx: &Ctx, at: Moment) -> String {
+    let machine = chrono::DateTime::from_timestamp_millis(at.ms())
         .map_or_else(String::new, |at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
     format!("<time datetime=\"{machine}\">{}</time>", esc(&ctx.when(at)))
 }
@@ -242,10 +242,10 @@ fn alerts(out: &mut String, page: &Page<'_>) {
 struct Lane {
     name: String,
     class: &'static str,
-    /// When a person is needed, if that is known, [`Ms`].
-    ends: Option<Ms>,
-    /// When its access token ends, [`Ms`].
-    access: Option<Ms>,
+    /// When a person is needed, if that is known.
+    ends: Option<Moment>,
+    /// When its access token ends.
+    access: Option<Moment>,
 }
 
 fn lanes(page: &Page<'_>) -> Vec<Lane> {
@@ -277,12 +277,12 @@ fn lanes(page: &Page<'_>) -> Vec<Lane> {
             }
         }
     }
-    lanes.sort_by_key(|lane| lane.ends.unwrap_or(Ms::MAX));
+    lanes.sort_by_key(|lane| lane.ends.unwrap_or(Moment::MAX));
     lanes
 }
 
 /// Where a moment is in the timeline, in per cent of its width.
-fn share_of_horizon(at: Ms, now: Ms) -> f64 {
+fn share_of_horizon(at: Moment, now: Moment) -> f64 {
     (at - now).clamp(0, HORIZON) as f64 * 100.0 / HORIZON as f64
 }
 
@@ -322,7 +322,7 @@ fn lane(out: &mut String, page: &Page<'_>, lane: &Lane, top: usize) {
     }
     if let Some(ends) = lane.ends.filter(|ends| *ends > now && *ends <= now + HORIZON) {
         for step in &page.ctx.config.alerts.steps {
-            let at = ends - step;
+            let at = ends - *step;
             if at >= now {
                 let _ = writeln!(
                     out,

@@ -3,7 +3,7 @@
 use super::resolve::AuthConfig;
 use crate::secret::Secret;
 use crate::types::Flaw;
-use crate::types::{AgentRef, Family, LockKind, Ms, Profile};
+use crate::types::{AgentRef, Family, LockKind, Moment, Profile};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -147,8 +147,8 @@ pub(crate) enum Put {
     Token {
         /// `token`.
         token: Secret,
-        /// `expires`, [`Ms`].
-        expires: Ms,
+        /// `expires`.
+        expires: Moment,
     },
     /// `{"type":"oauth"}`.
     Oauth {
@@ -156,8 +156,8 @@ pub(crate) enum Put {
         access: Secret,
         /// `refresh`.
         refresh: Secret,
-        /// `expires`, [`Ms`].
-        expires: Ms,
+        /// `expires`.
+        expires: Moment,
     },
 }
 

@@ -2,7 +2,7 @@
 //! reason.
 
 use crate::cause::Cause;
-use crate::types::{Affected, DAY, EventLogin, HOUR, Ms, Reason, Severity, Status};
+use crate::types::{Affected, DAY, EventLogin, HOUR, Moment, Ms, Reason, Severity, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub struct Alert {
     pub(crate) severity: Severity,
     /// It has happened, rather than being about to.
     pub(crate) lapsed: bool,
-    /// When it will happen or has happened, where that is known, [`Ms`].
-    pub(crate) ends: Option<Ms>,
+    /// When it will happen or has happened, where that is known.
+    pub(crate) ends: Option<Moment>,
     /// The login concerned.
     pub(crate) login: Option<EventLogin>,
     /// Who hangs on it.
@@ -58,8 +58,8 @@ fn mostly_one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<A
 }
 
 impl Alert {
-    /// Since when it has been so, if it was first seen at `since`: since it happened, where that is known, [`Ms`].
-    pub(crate) fn begun(&self, since: Ms, now: Ms) -> Ms {
+    /// Since when it has been so, if it was first seen at `since`: since it happened, where that is known.
+    pub(crate) fn begun(&self, since: Moment, now: Moment) -> Moment {
         self.ends.filter(|ends| self.lapsed && *ends <= now).unwrap_or(since)
     }
 
@@ -122,8 +122,8 @@ pub struct Told {
     pub(crate) step: usize,
     /// How many reminders were given since it happened.
     pub reminders: u32,
-    /// When it was decided, [`Ms`].
-    pub(crate) at: Ms,
+    /// When it was decided.
+    pub(crate) at: Moment,
     /// What the channel calls its message, where it can be replaced.
     #[serde(default)]
     pub(crate) handle: Option<String>,
@@ -148,7 +148,7 @@ pub(crate) enum Why {
 }
 
 /// How many of the steps before its end an alert has passed.
-pub(crate) fn steps_passed(alert: &Alert, steps: &[Ms], now: Ms) -> usize {
+pub(crate) fn steps_passed(alert: &Alert, steps: &[Ms], now: Moment) -> usize {
     match alert.ends {
         Some(ends) if !alert.lapsed => steps.iter().filter(|step| ends - now <= **step).count(),
         _ => steps.len(),
@@ -167,8 +167,8 @@ pub fn reminder_gap(n: u32) -> Ms {
 /// What a person has said of an alert: "I know". It holds until the alert changes for the worse or in kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ack {
-    /// When, [`Ms`].
-    pub(crate) at: Ms,
+    /// When.
+    pub(crate) at: Moment,
     /// How loud it was then.
     pub(crate) severity: Severity,
     /// What it was then.
@@ -179,7 +179,7 @@ pub(crate) struct Ack {
 
 impl Ack {
     /// The alert as it is now is known.
-    pub(crate) fn of(alert: &Alert, now: Ms) -> Self {
+    pub(crate) fn of(alert: &Alert, now: Moment) -> Self {
         Self {
             at: now,
             severity: alert.severity,
@@ -201,8 +201,8 @@ pub(crate) struct Silence {
     pub(crate) scope: Scope,
     /// For how long.
     pub(crate) until: Until,
-    /// Since when, [`Ms`].
-    pub(crate) since: Ms,
+    /// Since when.
+    pub(crate) since: Moment,
 }
 
 /// Of what a silence is.
@@ -221,15 +221,15 @@ pub(crate) enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "until", content = "at")]
 pub(crate) enum Until {
-    /// To this moment, [`Ms`].
-    Time(Ms),
+    /// To this moment.
+    Time(Moment),
     /// Until nothing of its scope fires any more.
     Recovered,
 }
 
 impl Silence {
     /// Whether it still counts. One from the future was made under a clock that was wrong: rather ring.
-    pub(crate) fn active(&self, now: Ms) -> bool {
+    pub(crate) fn active(&self, now: Moment) -> bool {
         match self.until {
             _ if self.since > now + HOUR => false,
             Until::Time(at) => now < at,
@@ -275,7 +275,7 @@ pub(crate) enum Mute {
 }
 
 /// Whether an alert is muted. Silences of agents add up: an alert about two agents is muted once both are silenced.
-pub(crate) fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: Ms) -> Option<Mute> {
+pub(crate) fn mute(alert: &Alert, ack: Option<&Ack>, silences: &[Silence], now: Moment) -> Option<Mute> {
     let active = || silences.iter().filter(|silence| silence.active(now));
     if active().any(|silence| !matches!(silence.scope, Scope::Agent(_)) && silence.touches(alert)) {
         return Some(Mute::Silenced);
@@ -303,7 +303,7 @@ pub(crate) enum Decision {
 }
 
 /// Whether to notify a channel of a firing alert.
-pub(crate) fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, steps: &[Ms], now: Ms) -> Decision {
+pub(crate) fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, steps: &[Ms], now: Moment) -> Decision {
     match (due(alert, told, steps, now), mute) {
         (None, _) => Decision::Settled,
         (Some(why), None) => Decision::Tell(why),
@@ -312,7 +312,7 @@ pub(crate) fn decide(alert: &Alert, told: Option<&Told>, mute: Option<Mute>, ste
 }
 
 /// What there is to tell. Early returns, each with its reason.
-fn due(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Option<Why> {
+fn due(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Moment) -> Option<Why> {
     let Some(told) = told.filter(|told| told.status == Status::Firing) else {
         return Some(Why::First);
     };
@@ -335,8 +335,8 @@ fn due(alert: &Alert, told: Option<&Told>, steps: &[Ms], now: Ms) -> Option<Why>
 /// How the last deliveries to a channel went, as long as they fail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// When the first of them failed, [`Ms`].
-    pub(crate) since: Ms,
+    /// When the first of them failed.
+    pub(crate) since: Moment,
     /// How many passes in a row could not deliver.
     pub(crate) failures: u32,
     /// The receiver refused for good: only a person can change that.
@@ -403,7 +403,7 @@ pub(crate) fn config_alert(broken: Option<&str>) -> Option<Alert> {
 }
 
 /// What will be remembered once a channel was told.
-pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Ms) -> Told {
+pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Moment) -> Told {
     Told {
         status: Status::Firing,
         severity: alert.severity,
@@ -420,7 +420,7 @@ pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms],
 }
 
 /// What will be remembered once a channel was told that it is over.
-pub(crate) fn told_resolved(before: &Told, now: Ms) -> Told {
+pub(crate) fn told_resolved(before: &Told, now: Moment) -> Told {
     Told {
         status: Status::Resolved,
         at: now,
@@ -436,9 +436,9 @@ mod tests {
     use crate::types::{Family, Health};
     use proptest::prelude::*;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
-    fn alert(severity: Severity, lapsed: bool, ends: Ms) -> Alert {
+    fn alert(severity: Severity, lapsed: bool, ends: Moment) -> Alert {
         Alert {
             lapsed,
             ends: Some(ends),
@@ -447,7 +447,7 @@ mod tests {
     }
 
     /// Walks through time in steps of a minute, telling whatever is due, and returns when and why.
-    fn walk(ends: Ms, until: Ms) -> Vec<(Ms, Why)> {
+    fn walk(ends: Moment, until: Moment) -> Vec<(Ms, Why)> {
         let steps = AlertsConfig::default().steps;
         let mut told_last: Option<Told> = None;
         let mut rang = Vec::new();
@@ -464,7 +464,7 @@ mod tests {
                 rang.push((now - ends, why));
                 told_last = Some(told(&alert, told_last.as_ref(), why, &steps, now));
             }
-            now += 60_000;
+            now = now + 60_000;
         }
         rang
     }
@@ -552,7 +552,8 @@ mod tests {
         let soon = alert(Severity::Warning, false, NOW + 7 * DAY);
         let ack = Ack::of(&soon, NOW);
         let first = told(&soon, None, Why::First, &steps, NOW);
-        let later = |alert: &Alert, at: Ms| decide(alert, Some(&first), mute(alert, Some(&ack), &[], at), &steps, at);
+        let later =
+            |alert: &Alert, at: Moment| decide(alert, Some(&first), mute(alert, Some(&ack), &[], at), &steps, at);
         let step = NOW + 4 * DAY;
         assert_eq!(later(&soon, step), Decision::Muted(Why::Step, Mute::Acked));
         let loud = alert(Severity::Critical, false, NOW + 7 * DAY);

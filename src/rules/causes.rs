@@ -11,7 +11,7 @@ use crate::rules::agent;
 use crate::rules::login::{Fault, Grant, SIMPLE, Source, State};
 use crate::rules::view::{self, AgentView, LoginView, ProfileView, View, ignored_words};
 use crate::secret::Secret;
-use crate::types::{Affected, Credential, EventLogin, Flaw, HOUR, Health, Held, Ms, Reason, Severity};
+use crate::types::{Affected, Credential, EventLogin, Flaw, HOUR, Health, Held, Moment, Ms, Reason, Severity};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -222,7 +222,7 @@ fn unhealed_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
 pub(super) const NOT_HEALED: &str = "not_healed";
 
 /// Why the login of a stale copy could not be renewed, where that is why.
-fn not_renewed(login: &LoginView, now: Ms) -> Option<(Obstacle, String)> {
+fn not_renewed(login: &LoginView, now: Moment) -> Option<(Obstacle, String)> {
     let grant = login.login.grant()?;
     let Some(renewal) = login.renewal.as_ref() else {
         // nobody tried: renewal is switched off
@@ -244,7 +244,7 @@ fn could_not_be_renewed(why: &str) -> (Obstacle, String) {
 }
 
 /// Six hours ahead is now.
-pub(super) fn urgency(ends: Option<Ms>, now: Ms) -> Severity {
+pub(super) fn urgency(ends: Option<Moment>, now: Moment) -> Severity {
     match ends {
         Some(ends) if ends - now > 6 * HOUR => Severity::Warning,
         _ => Severity::Critical,
@@ -405,8 +405,8 @@ fn profile_detail(
 }
 
 /// Seconds since 1970 of a moment from 2001 on, where milliseconds belong.
-pub(crate) fn in_seconds(end: Option<Ms>) -> bool {
-    end.is_some_and(|end| (1_000_000_000..100_000_000_000).contains(&end))
+pub(crate) fn in_seconds(end: Option<Moment>) -> bool {
+    end.is_some_and(|end| (1_000_000_000..100_000_000_000).contains(&end.ms()))
 }
 
 /// Whether the agent works without this profile: it uses another, or comes to one when this ends.
@@ -526,7 +526,7 @@ fn stopped(
     agent: &AgentView,
     resolved: &Resolved,
     why: stopped::Why,
-    now: Ms,
+    now: Moment,
     tilde: &dyn Fn(&Path) -> String,
 ) -> Alert {
     let of = &agent.agent.agent;
@@ -549,7 +549,7 @@ fn stopped(
     });
     let affected = profiles.into_iter().map(|profile| hangs(agent, profile));
     let severity = match why {
-        stopped::Why::HeldBack(until) if until.saturating_sub(now) <= stopped::LONGEST_COOLDOWN => Severity::Warning,
+        stopped::Why::HeldBack(until) if until - now <= stopped::LONGEST_COOLDOWN => Severity::Warning,
         _ => Severity::Critical,
     };
     Alert {

@@ -1,6 +1,6 @@
 //! Many alerts at once as one message: it counts them and names the worst, so that a flood neither drowns you nor goes unreported.
 
-use crate::types::{Event, Ms, Severity, Status};
+use crate::types::{Event, Moment, Severity, Status};
 use sha2::{Digest as _, Sha256};
 use std::cmp::Reverse;
 
@@ -11,7 +11,7 @@ pub(crate) const MOST: usize = 20;
 const NAMED: usize = 10;
 
 /// What goes first: what fires, the worse, what happened here rather than on a remote, the older.
-pub(crate) fn rank(event: &Event) -> (bool, Reverse<Severity>, bool, Ms) {
+pub(crate) fn rank(event: &Event) -> (bool, Reverse<Severity>, bool, Moment) {
     (
         event.status == Status::Resolved,
         Reverse(event.severity),
@@ -29,7 +29,7 @@ pub(crate) fn strip(event: &mut Event) {
 }
 
 /// One event for all of these, in their order. The same ones make the same id, so that a digest that is sent again is known as the same.
-pub(crate) fn digest(events: &[&Event], host: &str, now: Ms) -> Event {
+pub(crate) fn digest(events: &[&Event], host: &str, now: Moment) -> Event {
     let firing: Vec<&&Event> = events.iter().filter(|event| event.status == Status::Firing).collect();
     let over = events.len() - firing.len();
     let mut hash = Sha256::new();
@@ -88,7 +88,7 @@ mod tests {
             login: None,
             affected: Vec::new(),
             host: "h".into(),
-            at: 5,
+            at: Moment::at(5),
         }
     }
 
@@ -99,7 +99,7 @@ mod tests {
         events[4].status = Status::Resolved;
         events.sort_by_key(rank);
         let all: Vec<&Event> = events.iter().collect();
-        let one = digest(&all, "h", 9);
+        let one = digest(&all, "h", Moment::at(9));
         assert_eq!(one.title, "29 more alerts on h; 1 recovered");
         assert!(
             one.message.starts_with("- Title 3\n") && one.message.contains("and 20 more"),
@@ -108,8 +108,8 @@ mod tests {
         );
         assert_eq!((one.severity, one.status), (Severity::Critical, Status::Firing));
         assert_eq!(events[29].event_id, "msg_4", "what is over goes last");
-        assert_eq!(digest(&all, "h", 10).event_id, one.event_id);
-        assert_ne!(digest(&all[1..], "h", 9).event_id, one.event_id);
-        assert_eq!(digest(&all[29..], "h", 9).status, Status::Resolved);
+        assert_eq!(digest(&all, "h", Moment::at(10)).event_id, one.event_id);
+        assert_ne!(digest(&all[1..], "h", Moment::at(9)).event_id, one.event_id);
+        assert_eq!(digest(&all[29..], "h", Moment::at(9)).status, Status::Resolved);
     }
 }

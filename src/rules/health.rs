@@ -10,7 +10,7 @@ use crate::rules::policy::AlertsConfig;
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
 use crate::types::Flaw;
-use crate::types::{Credential, DAY, Health, Held, Ms, Profile, Reason};
+use crate::types::{Credential, DAY, Health, Held, Moment, Ms, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ const CLOCK_WINDOW: Ms = DAY;
 pub(crate) const DEADLINE_SLACK: Ms = 3 * DAY;
 
 /// 2025-01-01: Claude Code had no deadlines before that, so an earlier one is not one.
-const EARLIEST_DEADLINE: Ms = 1_735_689_600_000;
+const EARLIEST_DEADLINE: Moment = Moment::at(1_735_689_600_000);
 
 /// The raw clock of a profile, exactly as `models status` of clawdbot 2026.1.24-3 computes it.
-pub(crate) fn clock(credential: &Credential, now: Ms) -> Health {
+pub(crate) fn clock(credential: &Credential, now: Moment) -> Health {
     match credential {
         Credential::ApiKey | Credential::Token { expires: None, .. } => Health::Static,
         Credential::Oauth { expires: None, .. } => Health::Missing,
         Credential::Token { expires: Some(end), .. } | Credential::Oauth { expires: Some(end), .. } => {
-            match end.saturating_sub(now) {
+            match *end - now {
                 ..=0 => Health::Expired,
                 1..=CLOCK_WINDOW => Health::Expiring,
                 _ => Health::Ok,
@@ -45,12 +45,12 @@ pub struct Verdict {
     pub health: Health,
     /// Why.
     pub reason: Option<Reason>,
-    /// Until when it works (ahead) or worked (behind) without a human, where that is known, [`Ms`].
-    pub ends: Option<Ms>,
+    /// Until when it works (ahead) or worked (behind) without a human, where that is known.
+    pub ends: Option<Moment>,
 }
 
 impl Verdict {
-    fn new(health: Health, reason: impl Into<Option<Reason>>, ends: Option<Ms>) -> Self {
+    fn new(health: Health, reason: impl Into<Option<Reason>>, ends: Option<Moment>) -> Self {
         Self {
             health,
             reason: reason.into(),
@@ -79,15 +79,15 @@ pub struct Known<'a> {
 
 /// The deadline of a grant, where it is one: a moment between 2025 and ten years ahead, and not before the access token's
 /// end by more than the slack.
-pub(crate) fn deadline(grant: &Grant, now: Ms) -> Option<Ms> {
+pub(crate) fn deadline(grant: &Grant, now: Moment) -> Option<Moment> {
     grant
         .deadline
         .filter(|at| (EARLIEST_DEADLINE..=now + 3653 * DAY).contains(at))
-        .filter(|at| grant.expires.is_none_or(|expires| expires <= at + DEADLINE_SLACK))
+        .filter(|at| grant.expires.is_none_or(|expires| expires <= *at + DEADLINE_SLACK))
 }
 
 /// Judges a login.
-pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Ms) -> Verdict {
+pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Moment) -> Verdict {
     let grant = match state {
         State::Absent | State::SignedOut => return Verdict::new(Health::Missing, None, None),
         State::Unreadable { .. } => return Verdict::new(Health::Missing, Reason::Unreadable, None),
@@ -122,7 +122,7 @@ pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Ms) ->
             } else {
                 Reason::NoRefreshToken
             };
-            return match grant.expires.filter(|at| *at > 0) {
+            return match grant.expires.filter(|at| *at > Moment::EPOCH) {
                 None => Verdict::new(Health::Static, Reason::IssueDateUnknown, None),
                 Some(end) => Verdict::new(by_steps(end, policy, now), reason, Some(end)),
             };
@@ -162,8 +162,8 @@ fn first_step(policy: &AlertsConfig) -> Ms {
 }
 
 /// A credential that nobody renews: warned about from the first step on.
-fn by_steps(end: Ms, policy: &AlertsConfig, now: Ms) -> Health {
-    match end.saturating_sub(now) {
+fn by_steps(end: Moment, policy: &AlertsConfig, now: Moment) -> Health {
+    match end - now {
         ..=0 => Health::Expired,
         left if left <= first_step(policy) => Health::Expiring,
         _ => Health::Ok,
@@ -187,7 +187,7 @@ pub fn profile(
     hangs: Option<Hangs<'_>>,
     agent_may_renew: bool,
     policy: &AlertsConfig,
-    now: Ms,
+    now: Moment,
 ) -> Verdict {
     let (refresh, expires) = match credential {
         Credential::ApiKey => return Verdict::new(Health::Static, None, None),
@@ -212,7 +212,7 @@ pub fn profile(
         } => (refresh.is_some(), *end),
     };
     let ended = expires <= now;
-    let overdue = expires.saturating_add(policy.grace) <= now;
+    let overdue = expires + policy.grace <= now;
     let Some(hangs) = hangs else {
         return match refresh {
             true if overdue && !agent_may_renew => Verdict::new(Health::Expired, Reason::CopyStale, Some(expires)),
@@ -276,7 +276,7 @@ pub(crate) fn with_known_end<'c>(
 }
 
 /// Judges a token in the environment: it works until a day that only the ledger can know.
-pub(crate) fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConfig, now: Ms) -> Verdict {
+pub(crate) fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConfig, now: Moment) -> Verdict {
     let flaw = shape::flaw("anthropic", KeptAs::Token, token.expose());
     match known {
         _ if flaw.is_some() => Verdict::new(Health::Missing, Reason::NoToken, None),
@@ -292,11 +292,8 @@ pub(crate) fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &Ale
 pub(super) const FARTHEST_END: Ms = 3653 * DAY;
 
 /// The credential without an end that nobody issued.
-pub(crate) fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> Cow<'_, Credential> {
-    if credential
-        .expires()
-        .is_none_or(|end| end.saturating_sub(now) <= FARTHEST_END)
-    {
+pub(crate) fn without_made_up_end(credential: Cow<'_, Credential>, now: Moment) -> Cow<'_, Credential> {
+    if credential.expires().is_none_or(|end| end - now <= FARTHEST_END) {
         return credential;
     }
     match credential.into_owned() {
@@ -312,7 +309,7 @@ pub(crate) fn without_made_up_end(credential: Cow<'_, Credential>, now: Ms) -> C
 
 /// Judges a profile by how it holds its secret alone, where that decides. `relation` and the end tell what a program copied:
 /// that is never cut short.
-pub(crate) fn held(profile: &Profile, relation: Relation, now: Ms) -> Option<Verdict> {
+pub(crate) fn held(profile: &Profile, relation: Relation, now: Moment) -> Option<Verdict> {
     match &profile.held {
         Held::Inline | Held::Runtime(_) => None,
         Held::Referenced(_) => Some(Verdict::new(Health::Referenced, None, None)),
@@ -321,11 +318,8 @@ pub(crate) fn held(profile: &Profile, relation: Relation, now: Ms) -> Option<Ver
     }
 }
 
-fn copied(profile: &Profile, relation: Relation, now: Ms) -> bool {
-    let soon = profile
-        .credential
-        .expires()
-        .is_some_and(|end| end.saturating_sub(now) <= DAY);
+fn copied(profile: &Profile, relation: Relation, now: Moment) -> bool {
+    let soon = profile.credential.expires().is_some_and(|end| end - now <= DAY);
     matches!(relation, Relation::Same | Relation::Older) || soon
 }
 
@@ -343,7 +337,7 @@ mod tests {
     use crate::secret::Secret;
     use crate::types::{HOUR, MINUTE};
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn grant() -> Grant {
         Grant {
@@ -378,7 +372,7 @@ mod tests {
             (oauth(Some(NOW + 1)), Health::Expiring),
             (oauth(Some(NOW + DAY)), Health::Expiring),
             (token(Some(NOW + DAY + 1)), Health::Ok),
-            (token(Some(Ms::MAX)), Health::Ok),
+            (token(Some(Moment::MAX)), Health::Ok),
         ] {
             assert_eq!(clock(&credential, NOW), want, "{credential:?}");
         }
@@ -419,13 +413,13 @@ mod tests {
     #[test]
     fn a_number_that_can_be_no_deadline_is_not_believed() {
         for (name, stored, believed) in [
-            ("zero", 0, false),
-            ("one", 1, false),
-            ("seconds", NOW / 1000, false),
+            ("zero", Moment::EPOCH, false),
+            ("one", Moment::at(1), false),
+            ("seconds", Moment::at(NOW.ms() / 1000), false),
             ("before 2025", EARLIEST_DEADLINE - 1, false),
             ("ten years ahead", NOW + 3653 * DAY, true),
             ("later than that", NOW + 3653 * DAY + 1, false),
-            ("the year 9999", 253_402_300_799_000, false),
+            ("the year 9999", Moment::at(253_402_300_799_000), false),
             ("past", NOW - DAY, true),
             (
                 "the access token outlives it within the slack",
@@ -446,7 +440,11 @@ mod tests {
             assert_eq!(deadline(&grant, NOW), believed.then_some(stored), "{name}");
         }
         // where nothing says when the access token ends, the year alone tells
-        for (stored, believed) in [(1, false), (EARLIEST_DEADLINE - 1, false), (EARLIEST_DEADLINE, true)] {
+        for (stored, believed) in [
+            (Moment::at(1), false),
+            (EARLIEST_DEADLINE - 1, false),
+            (EARLIEST_DEADLINE, true),
+        ] {
             let grant = Grant {
                 deadline: Some(stored),
                 expires: None,
@@ -477,7 +475,7 @@ mod tests {
         let blank = Grant {
             access: None,
             refresh: Refresh::Blank,
-            expires: Some(0),
+            expires: Some(Moment::EPOCH),
             blanked: true,
             ..grant()
         };
@@ -507,7 +505,7 @@ mod tests {
             (
                 "in seconds",
                 Grant {
-                    expires: Some(1_769_000_000),
+                    expires: Some(Moment::at(1_769_000_000)),
                     ..grant()
                 },
                 none,
@@ -577,7 +575,7 @@ mod tests {
             (
                 "a deadline that is none",
                 Grant {
-                    deadline: Some(12),
+                    deadline: Some(Moment::at(12)),
                     ..grant()
                 },
                 none,

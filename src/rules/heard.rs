@@ -4,7 +4,7 @@
 use super::alert::{Alert, Mute, Told};
 use super::by_channel::ByChannel;
 use super::memory::Ledger;
-use crate::types::{DAY, Ms, Severity, Status};
+use crate::types::{DAY, Moment, Severity, Status};
 use serde::Serialize;
 
 /// The kind of a `Problem` that says so.
@@ -73,12 +73,12 @@ pub(crate) struct Known<'a> {
     pub(crate) told: &'a ByChannel,
     /// Whether it is muted, and by what.
     pub(crate) mute: Option<Mute>,
-    /// When it was first seen, [`Ms`].
-    pub(crate) since: Ms,
+    /// When it was first seen.
+    pub(crate) since: Moment,
 }
 
 /// How an alert stands. `takers` are the channels whose filters let it through.
-pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: Ms) -> Standing {
+pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: Moment) -> Standing {
     if alert.severity < Severity::Warning {
         return Standing::Mild;
     }
@@ -111,7 +111,7 @@ pub(crate) fn standing(alert: &Alert, known: Known<'_>, takers: &[Taker], now: M
 }
 
 /// Each lapse that fires, with whether a pass takes it for unheard, by channels that reach people.
-pub fn lapses(ledger: &Ledger, alerts: &[Alert], channels: &[String], now: Ms) -> Vec<(String, bool)> {
+pub fn lapses(ledger: &Ledger, alerts: &[Alert], channels: &[String], now: Moment) -> Vec<(String, bool)> {
     let taker = |name: &String| Taker {
         name: name.clone(),
         reach: Reach::People,
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::types::HOUR;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn alert(severity: Severity, lapsed: bool) -> Alert {
         Alert {

@@ -6,7 +6,7 @@
 
 use crate::rules::login::Grant;
 use crate::secret::{Fingerprint, Secret};
-use crate::types::{Credential, DAY, MINUTE, Ms, Profile};
+use crate::types::{Credential, DAY, MINUTE, Moment, Ms, Profile};
 use serde::{Deserialize, Serialize};
 
 /// How many earlier tokens are remembered: ten days of eight-hour tokens.
@@ -25,8 +25,8 @@ pub struct LoginMemory {
     /// Access tokens seen, oldest first, the present one last.
     #[serde(default)]
     pub(crate) accesses: Vec<Fingerprint>,
-    /// `refreshTokenExpiresAt`, [`Ms`].
-    pub(crate) deadline: Option<Ms>,
+    /// `refreshTokenExpiresAt`.
+    pub(crate) deadline: Option<Moment>,
     /// It held tokens when last looked at.
     pub(crate) signed_in: bool,
 }
@@ -49,7 +49,7 @@ pub(super) const LONGEST_ACCESS: Ms = 2 * DAY;
 /// Whether a copy that holds what the login never had can be what its agent made of the login's own token: it was seen to hold that
 /// before, nobody else is named as its owner since, and it does not live longer than a renewal gives. Whatever else changed it (a
 /// sign-in with another account, a setup token in disguise) is no cause to hand the login over.
-pub(crate) fn descends(copy: &Profile, held: Option<&CopyMemory>, now: Ms) -> bool {
+pub(crate) fn descends(copy: &Profile, held: Option<&CopyMemory>, now: Moment) -> bool {
     held.is_some_and(|held| held.account == copy.account)
         && copy.credential.expires().is_some_and(|end| end <= now + LONGEST_ACCESS)
 }
@@ -93,7 +93,7 @@ pub(crate) fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<Log
 
 /// Whether a login with this refresh token is the remembered one. Claude Code never moves `refreshTokenExpiresAt` forward
 /// when it renews (2.1.330), so a later deadline means that somebody signed in again.
-fn continues(memory: &LoginMemory, refresh: Option<Fingerprint>, deadline: Option<Ms>) -> bool {
+fn continues(memory: &LoginMemory, refresh: Option<Fingerprint>, deadline: Option<Moment>) -> bool {
     let Some(refresh) = refresh else {
         return memory.refresh.is_none();
     };
@@ -169,8 +169,8 @@ mod tests {
                 "" => Refresh::Blank,
                 text => Refresh::Token(Secret::new(text)),
             },
-            expires: Some(1),
-            deadline,
+            expires: Some(Moment::at(1)),
+            deadline: deadline.map(Moment::at),
             ended_by_limit: false,
             scopes: Some(Vec::new()),
             client_id: None,
@@ -183,14 +183,14 @@ mod tests {
         Credential::Oauth {
             access: Some(Secret::new("x")),
             refresh: Some(Secret::new(refresh)),
-            expires: Some(1),
+            expires: Some(Moment::at(1)),
         }
     }
 
     fn token(text: &str) -> Credential {
         Credential::Token {
             token: Some(Secret::new(text)),
-            expires: Some(1),
+            expires: Some(Moment::at(1)),
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_changed_hands_does_not_descend() {
-        const NOW: Ms = 1_769_000_000_000;
+        const NOW: Moment = Moment::at(1_769_000_000_000);
         let account = |text: &str| Some(Secret::new(text).fingerprint());
         let copy = |account, expires| Profile {
             id: "anthropic:claude-cli".into(),

@@ -4,7 +4,7 @@ use super::alert::Alert;
 use super::openclaw::Reloaded;
 use crate::cause::Cause;
 use crate::secret::Fingerprint;
-use crate::types::{Ms, Severity};
+use crate::types::{Moment, Severity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(crate) struct Link {
 /// Why a gateway was not told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trouble {
-    /// When, [`Ms`].
-    pub(crate) at: Ms,
+    /// When.
+    pub(crate) at: Moment,
     /// In words.
     pub(crate) why: String,
     /// What it is about.
@@ -58,7 +58,7 @@ pub(crate) enum What {
 
 impl Trouble {
     /// What went wrong with a reload, if anything did; `before` is what went wrong with the one before it.
-    pub(crate) fn of(reloaded: &Reloaded, at: Ms, before: Option<&Self>) -> Option<Self> {
+    pub(crate) fn of(reloaded: &Reloaded, at: Moment, before: Option<&Self>) -> Option<Self> {
         let (what, why) = match reloaded {
             Reloaded::Done | Reloaded::NoGateway => return None,
             Reloaded::Warnings(1) => (What::Warns, "a warning is in its log".into()),

@@ -1,7 +1,7 @@
 //! A login as data: where it is kept and what stands there, as it was found.
 
 use crate::secret::Secret;
-use crate::types::{Meta, Ms};
+use crate::types::{Meta, Moment};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -87,7 +87,7 @@ pub struct Login {
     /// A refresh was begun (`.owner` written) and its lock is gone.
     pub abandoned: bool,
     /// A refresh lock's last touch, where one is held by nobody any more.
-    pub dead_lock: Option<(PathBuf, Ms)>,
+    pub dead_lock: Option<(PathBuf, Moment)>,
     /// Owner of the directory, to see that somebody else (root) took the file.
     pub dir_uid: Option<u32>,
     /// What the file is a link to. Claude Code replaces the link when it next saves (anthropics/claude-code#76561).
@@ -96,7 +96,7 @@ pub struct Login {
 
 impl Grant {
     /// A grant with these tokens, of which no more is known.
-    pub fn new(access: Secret, refresh: Refresh, expires: Option<Ms>) -> Self {
+    pub fn new(access: Secret, refresh: Refresh, expires: Option<Moment>) -> Self {
         Self {
             access: Some(access),
             refresh,
@@ -179,10 +179,10 @@ pub struct Grant {
     pub access: Option<Secret>,
     /// `refreshToken`.
     pub refresh: Refresh,
-    /// `expiresAt`, [`Ms`]; `None` where it is no number.
-    pub expires: Option<Ms>,
-    /// `refreshTokenExpiresAt`, [`Ms`], as stored.
-    pub deadline: Option<Ms>,
+    /// `expiresAt`; `None` where it is no number.
+    pub expires: Option<Moment>,
+    /// `refreshTokenExpiresAt`, as stored.
+    pub deadline: Option<Moment>,
     /// `loginEnded` is `"time_limit"`.
     pub ended_by_limit: bool,
     /// `scopes`; `None` where it is no array, which Claude Code reads as "not logged in".
@@ -245,10 +245,10 @@ impl Fault {
 /// When a setup token was issued and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SetupToken {
-    /// [`Ms`].
-    pub(crate) issued_at: Ms,
-    /// [`Ms`].
-    pub(crate) expires_at: Ms,
+    /// When it was made.
+    pub(crate) issued_at: Moment,
+    /// When it ends.
+    pub(crate) expires_at: Moment,
     /// Where it was put, if not into agents' stores, so that its end is announced as long as it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kept: Option<Kept>,
@@ -266,8 +266,8 @@ pub(crate) struct Kept {
 /// That a login was brought up to date from an agent's copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healed {
-    /// When, [`Ms`].
-    pub(crate) at: Ms,
+    /// When.
+    pub(crate) at: Moment,
     /// The agent's label.
     pub(crate) from: String,
 }

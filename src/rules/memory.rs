@@ -9,7 +9,7 @@ use super::remote::RemoteMemory;
 use super::renew::Record;
 use crate::cause::Cause;
 use crate::secret::Fingerprint;
-use crate::types::{Event, Ms, Severity};
+use crate::types::{Event, Moment, Ms, Severity};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,9 +34,9 @@ pub struct Ledger {
     /// Refresh tokens that the server refused for good.
     #[serde(default)]
     pub(crate) rejected: Vec<Fingerprint>,
-    /// Refresh tokens that were used up, and until when each one's login could live, [`Ms`].
+    /// Refresh tokens that were used up, and until when each one's login could live.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) spent: BTreeMap<Fingerprint, Ms>,
+    pub(crate) spent: BTreeMap<Fingerprint, Moment>,
     /// Logins that were brought up to date from an agent's copy, by login id, for as long as that is news.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) healed: BTreeMap<String, Healed>,
@@ -111,12 +111,12 @@ pub(crate) struct Deliveries {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Passes {
-    /// When the last one ended, [`Ms`].
-    pub(crate) last_at: Option<Ms>,
+    /// When the last one ended.
+    pub(crate) last_at: Option<Moment>,
     /// How long it took, [`Ms`].
     pub(crate) last_took: Ms,
-    /// When the last good one ended, [`Ms`].
-    pub(crate) last_good_at: Option<Ms>,
+    /// When the last good one ended.
+    pub(crate) last_good_at: Option<Moment>,
     /// How many were good. Two that end in the same moment may count as one.
     pub(crate) good: u64,
     /// How many were not.
@@ -136,8 +136,8 @@ pub(crate) struct Upgrade {
     pub(crate) from: Option<String>,
     /// Which does since.
     pub(crate) to: String,
-    /// Since when, [`Ms`].
-    pub(crate) at: Ms,
+    /// Since when.
+    pub(crate) at: Moment,
 }
 
 /// A version's numbers; `None` for what is no version.
@@ -152,7 +152,7 @@ pub(crate) fn release(version: &str) -> Option<[u32; 3]> {
 
 impl Passes {
     /// Notes which version makes the next one. Going back to an older one is no upgrade, and what the newer one brought is gone.
-    pub(crate) fn made_by(&mut self, version: &str, now: Ms) {
+    pub(crate) fn made_by(&mut self, version: &str, now: Moment) {
         if self.version.as_deref() == Some(version) {
             return;
         }
@@ -166,7 +166,7 @@ impl Passes {
     }
 
     /// Notes one more.
-    pub(crate) fn note(&mut self, good: bool, now: Ms, took: Ms) {
+    pub(crate) fn note(&mut self, good: bool, now: Moment, took: Ms) {
         self.last_at = Some(now);
         self.last_took = took;
         if good {
@@ -181,8 +181,8 @@ impl Passes {
 /// What is remembered of an alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertMemory {
-    /// When it was first seen, [`Ms`].
-    pub(crate) since: Ms,
+    /// When it was first seen.
+    pub(crate) since: Moment,
     /// How it was last seen, to word its recovery.
     pub(crate) last: Alert,
     /// What each channel was told last.
@@ -194,8 +194,8 @@ pub struct AlertMemory {
 }
 
 impl AlertMemory {
-    /// Since when it has been so: since it happened, where that is known, else since it was first seen, [`Ms`].
-    pub(crate) fn begun(&self, now: Ms) -> Ms {
+    /// Since when it has been so: since it happened, where that is known, else since it was first seen.
+    pub(crate) fn begun(&self, now: Moment) -> Moment {
         self.last.begun(self.since, now)
     }
 }
@@ -209,15 +209,15 @@ pub struct Outgoing {
     pub event: Event,
     /// What will be remembered once it was delivered.
     pub told: Told,
-    /// When it was decided, [`Ms`].
-    pub(crate) queued_at: Ms,
+    /// When it was decided.
+    pub(crate) queued_at: Moment,
     /// How often it was tried.
     pub(crate) attempts: u32,
-    /// When it was tried last, [`Ms`].
+    /// When it was tried last.
     #[serde(default)]
-    pub(crate) tried_at: Ms,
-    /// Not to be tried before, [`Ms`].
-    pub(crate) next_at: Ms,
+    pub(crate) tried_at: Moment,
+    /// Not to be tried before.
+    pub(crate) next_at: Moment,
     /// Why the last try failed; no secrets.
     #[serde(default)]
     pub(crate) last_error: Option<String>,
@@ -235,8 +235,8 @@ pub struct Outgoing {
 /// A line of the history. Other programs read it: keys are never taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// [`Ms`].
-    pub(crate) at: Ms,
+    /// When it was noted.
+    pub(crate) at: Moment,
     /// What, a word; another one was written by another version.
     pub(crate) what: Cow<'static, str>,
     /// Whom: a login id, an agent's label, a channel, an alert id.
@@ -269,12 +269,12 @@ pub(crate) struct Entry {
     /// How loud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) severity: Option<Severity>,
-    /// Since when that lasted which is over now, [`Ms`].
+    /// Since when that lasted which is over now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<Ms>,
-    /// Until when it is good now, [`Ms`].
+    pub(crate) since: Option<Moment>,
+    /// Until when it is good now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) until: Option<Ms>,
+    pub(crate) until: Option<Moment>,
     /// What the receiver said, or why it was not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,

@@ -7,7 +7,7 @@ use super::alert::{self, Alert};
 use super::health;
 use crate::rules::memory::{Deliveries, Ledger, Passes};
 use crate::rules::view::View;
-use crate::types::{Health, Ms, Problem, Reason, Severity};
+use crate::types::{Health, Moment, Ms, Problem, Reason, Severity};
 use crate::visible;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -54,7 +54,7 @@ pub(crate) fn text(facts: &Facts<'_>) -> String {
     page.family("build_info", "gauge", "The version that made this page.");
     page.sample("build_info", &[("version", facts.version)], 1);
     page.family("look_timestamp_seconds", "gauge", "When the files were read.");
-    page.sample("look_timestamp_seconds", &[], seconds(facts.view.now));
+    page.sample("look_timestamp_seconds", &[], seconds(facts.view.now.ms()));
     page.family(
         "check_exit_code",
         "gauge",
@@ -142,7 +142,7 @@ struct Listed {
     names: [String; 3],
     health: Health,
     reason: Option<Reason>,
-    expires: Option<Ms>,
+    expires: Option<Moment>,
 }
 
 fn profiles(page: &mut Page, view: &View) {
@@ -227,7 +227,7 @@ fn profiles_of(view: &View) -> (BTreeMap<u8, u64>, Vec<Listed>, usize) {
     listed.dedup_by(|a, b| a.names == b.names);
     let total = listed.len();
     if total > PROFILES {
-        listed.sort_by_key(|one| (u8::MAX - one.health.badness(), one.expires.unwrap_or(Ms::MAX)));
+        listed.sort_by_key(|one| (u8::MAX - one.health.badness(), one.expires.unwrap_or(Moment::MAX)));
         listed.truncate(PROFILES);
         listed.sort_by(|a, b| a.names.cmp(&b.names));
     }
@@ -418,9 +418,9 @@ impl Page {
     }
 
     /// A moment; none where it is not known, or the file says 0.
-    fn moment(&mut self, name: &str, labels: &[(&str, &str)], at: Option<Ms>) {
-        if let Some(at) = at.filter(|at| *at > 0) {
-            self.sample(name, labels, seconds(at));
+    fn moment(&mut self, name: &str, labels: &[(&str, &str)], at: Option<Moment>) {
+        if let Some(at) = at.filter(|at| *at > Moment::EPOCH) {
+            self.sample(name, labels, seconds(at.ms()));
         }
     }
 
@@ -465,7 +465,7 @@ mod tests {
     use crate::rules::view::{AgentView, ProfileView};
     use crate::types::{AgentRef, Credential, Family, Profile};
 
-    const NOW: Ms = 1_769_000_000_123;
+    const NOW: Moment = Moment::at(1_769_000_000_123);
 
     fn agent(id: &str, profiles: Vec<ProfileView>) -> AgentView {
         AgentView {
@@ -491,7 +491,7 @@ mod tests {
         }
     }
 
-    fn profile(id: &str, health: Health, expires: Option<Ms>) -> ProfileView {
+    fn profile(id: &str, health: Health, expires: Option<Moment>) -> ProfileView {
         ProfileView {
             profile: Profile {
                 account: None,
@@ -552,7 +552,7 @@ mod tests {
         for (ms, said) in [
             (0, "0"),
             (1, "0.001"),
-            (NOW, "1769000000.123"),
+            (NOW.ms(), "1769000000.123"),
             (60_000, "60"),
             (-1500, "-1.500"),
         ] {
@@ -598,7 +598,7 @@ mod tests {
                 "main",
                 vec![profile("x", Health::Ok, Some(NOW)), profile("k", Health::Static, None)],
             ),
-            agent("main", vec![profile("x", Health::Expired, Some(1000))]),
+            agent("main", vec![profile("x", Health::Expired, Some(Moment::at(1000)))]),
             agent("main", vec![profile("x", Health::Ok, Some(NOW))]),
         ];
         let page = page(view);

@@ -3,7 +3,7 @@
 
 use crate::rules::alert::Alert;
 use crate::rules::view::View;
-use crate::types::{Ms, Severity};
+use crate::types::{Moment, Ms, Severity};
 use std::fmt::Write;
 
 /// So many lines of long text: a remote agent cuts what it passes on to a few kilobytes.
@@ -50,7 +50,13 @@ pub(crate) fn state(exit: u8, firing: &[Alert]) -> PluginState {
 
 /// The whole text. The first of `lines` goes into the first line; `ends` is each login's name with the moment at which it needs
 /// a human, and `warn` how long before that it is called expiring, [`Ms`].
-pub(crate) fn text(state: PluginState, lines: &[String], ends: &[(String, Option<Ms>)], warn: Ms, now: Ms) -> String {
+pub(crate) fn text(
+    state: PluginState,
+    lines: &[String],
+    ends: &[(String, Option<Moment>)],
+    warn: Ms,
+    now: Moment,
+) -> String {
     let first = lines
         .first()
         .map_or_else(|| "nothing to say".into(), |line| plain(line));
@@ -60,7 +66,7 @@ pub(crate) fn text(state: PluginState, lines: &[String], ends: &[(String, Option
         // `U` is how the convention says that a value is not known; `10:` alerts below ten
         match end {
             Some(end) => {
-                let left = end.saturating_sub(now).max(0) / 1000;
+                let left = (*end - now).max(0) / 1000;
                 let _ = write!(out, "'{}'={left}s;{}:;1:;0", label(name), warn / 1000);
             }
             None => {
@@ -80,7 +86,7 @@ pub(crate) fn text(state: PluginState, lines: &[String], ends: &[(String, Option
 }
 
 /// Each login with the moment at which it needs a human, where that is known.
-pub(crate) fn ends(view: &View) -> Vec<(String, Option<Ms>)> {
+pub(crate) fn ends(view: &View) -> Vec<(String, Option<Moment>)> {
     let one = |login: &crate::rules::view::LoginView| (login.id().to_owned(), login.verdict.ends);
     view.logins.iter().map(one).collect()
 }
@@ -100,7 +106,7 @@ mod tests {
     use super::*;
     use crate::types::DAY;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn lines(lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| (*line).to_owned()).collect()
@@ -108,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_a_plugin_says() {
-        let ends = |ends: &[(&str, Option<Ms>)]| -> Vec<(String, Option<Ms>)> {
+        let ends = |ends: &[(&str, Option<Moment>)]| -> Vec<(String, Option<Moment>)> {
             ends.iter().map(|(name, end)| ((*name).to_owned(), *end)).collect()
         };
         for (state, said, logins, text_wanted) in [

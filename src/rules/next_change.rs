@@ -2,15 +2,15 @@
 
 use crate::rules::policy::AlertsConfig;
 use crate::rules::view::View;
-use crate::types::{Credential, Ms};
+use crate::types::{Credential, Moment, Ms};
 
-/// The next moment after `view.now` at which a judgement can change, [`Ms`]: an access token is due to be renewed, or is again, a step
+/// The next moment after `view.now` at which a judgement can change: an access token is due to be renewed, or is again, a step
 /// before an end is reached, an end itself, or a copy's grace is over. `lead`: how long before its end a token is due, [`Ms`].
-pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
-    let mut moments: Vec<Ms> = Vec::new();
-    let mut ladder = |end: Ms| {
+pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Moment> {
+    let mut moments: Vec<Moment> = Vec::new();
+    let mut ladder = |end: Moment| {
         moments.push(end);
-        moments.extend(policy.steps.iter().map(|step| end.saturating_sub(*step)));
+        moments.extend(policy.steps.iter().map(|step| end - *step));
     };
     for login in &view.logins {
         if let Some(ends) = login.verdict.ends {
@@ -27,7 +27,7 @@ pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
             .iter()
             .filter(|login| login.renews())
             .filter_map(|login| login.login.grant()?.expires)
-            .map(|end| end.saturating_sub(lead)),
+            .map(|end| end - lead),
     );
     // a renewal that failed is tried again
     let profiles = || view.agents.iter().flat_map(|agent| &agent.profiles);
@@ -38,7 +38,7 @@ pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Ms> {
         profiles()
             .filter(|profile| profile.profile.credential != Credential::ApiKey)
             .filter_map(|profile| profile.profile.credential.expires())
-            .map(|end| end.saturating_add(policy.grace)),
+            .map(|end| end + policy.grace),
     );
     moments.into_iter().filter(|at| *at > view.now).min()
 }
@@ -55,10 +55,10 @@ mod tests {
     use crate::secret::Secret;
     use crate::types::{AgentRef, DAY, Family, HOUR, Health, MINUTE, Profile};
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
     const LEAD: Ms = 15 * MINUTE;
 
-    fn verdict(health: Health, ends: Option<Ms>) -> Verdict {
+    fn verdict(health: Health, ends: Option<Moment>) -> Verdict {
         Verdict {
             health,
             reason: None,
@@ -66,14 +66,14 @@ mod tests {
         }
     }
 
-    fn failed(next_at: Ms) -> Record {
+    fn failed(next_at: Moment) -> Record {
         Record {
             next_at,
             ..Record::new(Secret::new("r").fingerprint())
         }
     }
 
-    fn login(expires: Ms, verdict: Verdict, renewal: Option<Record>) -> LoginView {
+    fn login(expires: Moment, verdict: Verdict, renewal: Option<Record>) -> LoginView {
         let grant = Grant::new(Secret::new("a"), Refresh::Token(Secret::new("r")), Some(expires));
         let place = Place::new("claude", "/c", false);
         LoginView {
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    fn next_of(logins: Vec<LoginView>, agents: Vec<AgentView>) -> Option<Ms> {
+    fn next_of(logins: Vec<LoginView>, agents: Vec<AgentView>) -> Option<Moment> {
         let view = View {
             now: NOW,
             logins,
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn each_moment_that_changes_a_judgement_wakes_and_nothing_that_is_past() {
         let (fine, ended) = (verdict(Health::Ok, None), verdict(Health::Expired, None));
-        let ends = |at: Ms| verdict(Health::Expiring, Some(at));
+        let ends = |at: Moment| verdict(Health::Expiring, Some(at));
         let far = NOW + 300 * DAY;
-        let token = |expires: Ms| Credential::Token {
+        let token = |expires: Moment| Credential::Token {
             token: None,
             expires: Some(expires),
         };

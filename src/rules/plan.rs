@@ -17,7 +17,7 @@ use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
 use crate::types::Flaw;
 use crate::types::Reason;
-use crate::types::{Credential, Held, MINUTE, Ms, Profile};
+use crate::types::{Credential, Held, MINUTE, Moment, Ms, Profile};
 
 /// Clawdbot's own sync leaves an oauth copy alone while it has more than 10 min left (2026.1.24-3).
 const NEAR_EXPIRY: Ms = 10 * MINUTE;
@@ -29,14 +29,14 @@ pub(crate) struct Offer<'a> {
     pub(crate) access: &'a Secret,
     /// `refreshToken`.
     pub(crate) refresh: Option<&'a Secret>,
-    /// `expiresAt`, [`Ms`], positive.
-    pub(crate) expires: Ms,
+    /// `expiresAt`, positive.
+    pub(crate) expires: Moment,
 }
 
 impl<'a> Offer<'a> {
     /// The offer of a grant; `None` where it has no access token with a positive expiry, which the agents accept neither.
     pub(crate) fn of(grant: &'a Grant) -> Option<Self> {
-        let expires = grant.expires.filter(|expires| *expires > 0)?;
+        let expires = grant.expires.filter(|expires| *expires > Moment::EPOCH)?;
         Some(Self {
             access: grant.access.as_ref()?,
             refresh: grant.refresh.token(),
@@ -133,7 +133,7 @@ pub(crate) fn mirror(
     existing: Option<&Profile>,
     relation: Relation,
     share: Share,
-    now: Ms,
+    now: Moment,
 ) -> Decision {
     use Decision::{Heal, Keep as K, Write};
     if relation == Relation::Newer {
@@ -191,7 +191,7 @@ pub(crate) fn mirror(
 /// What becomes of a token without a refresh token.
 fn over_token(
     offer: &Offer<'_>,
-    (token, expires): (&Secret, Option<Ms>),
+    (token, expires): (&Secret, Option<Moment>),
     relation: Relation,
     share: Share,
 ) -> Decision {
@@ -213,9 +213,9 @@ fn over_token(
 fn over_oauth(
     offer: &Offer<'_>,
     refresh: &Secret,
-    (access, expires): (Option<&Secret>, Option<Ms>),
+    (access, expires): (Option<&Secret>, Option<Moment>),
     relation: Relation,
-    now: Ms,
+    now: Moment,
 ) -> Decision {
     use Decision::{Heal, Keep as K, Write};
     match (relation, expires) {
@@ -255,7 +255,7 @@ fn is_complete(credential: &Credential) -> bool {
 
 /// Decides about any other profile: only an `oauth` copy that is known to be of this login is followed up, since a spent
 /// refresh token left in it would be posted by its agent one day.
-pub(crate) fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation, now: Ms) -> Decision {
+pub(crate) fn follow(offer: Option<&Offer<'_>>, existing: &Profile, relation: Relation, now: Moment) -> Decision {
     match (&existing.credential, relation) {
         (Credential::Oauth { .. }, Relation::Same | Relation::Older | Relation::Newer) => {
             mirror(offer, Some(existing), relation, Share::Full, now)
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn profile(provider: &str, credential: Credential) -> Profile {
         Profile {
@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    fn oauth(access: &str, refresh: &str, expires: Ms) -> Credential {
+    fn oauth(access: &str, refresh: &str, expires: Moment) -> Credential {
         Credential::Oauth {
             access: Some(Secret::new(access)),
             refresh: Some(Secret::new(refresh)),
@@ -375,7 +375,7 @@ mod tests {
         }
     }
 
-    fn token(text: &str, expires: Option<Ms>) -> Credential {
+    fn token(text: &str, expires: Option<Moment>) -> Credential {
         Credential::Token {
             token: Some(Secret::new(text)),
             expires,
@@ -453,7 +453,7 @@ mod tests {
             (
                 "openclaw's copy",
                 &offer,
-                Some(profile("claude-cli", oauth("a", "r", 1))),
+                Some(profile("claude-cli", oauth("a", "r", Moment::at(1)))),
                 Older,
                 Share::Access,
                 full(),
@@ -461,7 +461,7 @@ mod tests {
             (
                 "openclaw's own",
                 &offer,
-                Some(profile("claude-cli", oauth("a", "r", 1))),
+                Some(profile("claude-cli", oauth("a", "r", Moment::at(1)))),
                 Unknown,
                 Share::Full,
                 keep(Keep::OtherProvider),
@@ -532,7 +532,7 @@ mod tests {
             (
                 "downgrade",
                 &bare,
-                p(oauth("a", "r", 1)),
+                p(oauth("a", "r", Moment::at(1))),
                 Unknown,
                 Share::Access,
                 keep(Keep::NoDowngrade),

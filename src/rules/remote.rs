@@ -2,7 +2,7 @@
 
 use super::alert::Alert;
 use crate::cause::Cause;
-use crate::types::{Affected, EventLogin, Family, HOUR, Health, Ms, Reason, Severity};
+use crate::types::{Affected, EventLogin, Family, HOUR, Health, Moment, Ms, Reason, Severity};
 use serde::{Deserialize, Serialize};
 
 /// The part of `nolapse.status/1` that is judged here. Further keys are let pass, a missing one is not.
@@ -29,8 +29,8 @@ struct Login {
     source: String,
     health: Health,
     reason: Option<String>,
-    access_expires_at: Option<Ms>,
-    login_ends_at: Option<Ms>,
+    access_expires_at: Option<Moment>,
+    login_ends_at: Option<Moment>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -47,7 +47,7 @@ struct Profile {
     id: String,
     health: Health,
     reason: Option<String>,
-    expires_at: Option<Ms>,
+    expires_at: Option<Moment>,
     login: Option<String>,
 }
 
@@ -146,11 +146,11 @@ impl Failed {
 /// What is remembered of a remote between passes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RemoteMemory {
-    /// When it was last asked, [`Ms`].
-    pub(crate) asked_at: Ms,
-    /// Since when it has not answered, [`Ms`].
+    /// When it was last asked.
+    pub(crate) asked_at: Moment,
+    /// Since when it has not answered.
     #[serde(default)]
-    pub(crate) silent_since: Option<Ms>,
+    pub(crate) silent_since: Option<Moment>,
     /// Why not.
     #[serde(default)]
     pub(crate) silence: Option<Silence>,
@@ -189,7 +189,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<HostStatus, Silence> {
 }
 
 /// Remembers what was heard.
-pub(crate) fn note(memory: &mut RemoteMemory, name: &str, heard: Result<HostStatus, Failed>, now: Ms) {
+pub(crate) fn note(memory: &mut RemoteMemory, name: &str, heard: Result<HostStatus, Failed>, now: Moment) {
     memory.asked_at = now;
     match heard {
         Ok(answer) => {
@@ -218,7 +218,7 @@ pub(crate) struct Way<'a> {
 
 /// What needs a human there now. What a silent host said last still holds; that it is silent counts after its grace, and a broken
 /// configuration at once.
-pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Ms) -> Vec<Alert> {
+pub(crate) fn alerts(way: Way<'_>, memory: &RemoteMemory, now: Moment) -> Vec<Alert> {
     let mut alerts = memory.alerts.clone();
     let name = way.name;
     let (Some(since), Some(silence)) = (memory.silent_since, memory.silence) else {
@@ -264,7 +264,7 @@ fn config_broken(name: &str, detail: String) -> Alert {
 /// No host has more than this many things to say.
 const MOST: usize = 20;
 
-fn judge(name: &str, answer: &HostStatus, now: Ms) -> Vec<Alert> {
+fn judge(name: &str, answer: &HostStatus, now: Moment) -> Vec<Alert> {
     let mut alerts = Vec::new();
     let known = |id: &str| answer.logins.iter().any(|login| login.id == id && !fine(login.health));
     for login in answer
@@ -375,7 +375,7 @@ fn fine(health: Health) -> bool {
     matches!(health, Health::Ok | Health::Static | Health::Referenced)
 }
 
-fn severity(lapsed: bool, ends: Option<Ms>, now: Ms) -> Severity {
+fn severity(lapsed: bool, ends: Option<Moment>, now: Moment) -> Severity {
     match ends {
         Some(ends) if !lapsed && ends - now > 6 * HOUR => Severity::Warning,
         _ => Severity::Critical,
@@ -404,7 +404,7 @@ mod tests {
     use super::*;
     use crate::types::{DAY, MINUTE};
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn way(grace: Ms) -> Way<'static> {
         Way {

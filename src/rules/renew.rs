@@ -9,7 +9,7 @@ use super::spent::Spent;
 use crate::rules::agent::NotWritten;
 use crate::rules::login::{Grant, Refresh, Source, State};
 use crate::secret::{Fingerprint, Secret};
-use crate::types::{Credential, HOUR, MINUTE, Ms};
+use crate::types::{Credential, HOUR, MINUTE, Moment, Ms};
 use serde::{Deserialize, Serialize};
 
 /// How long before its access token ends a login is due, [`Ms`]: at least, where nothing is said, and at most.
@@ -48,9 +48,9 @@ pub struct Record {
     /// How often in a row it failed.
     #[serde(default)]
     pub(crate) failures: u32,
-    /// Not to be tried before, [`Ms`].
+    /// Not to be tried before.
     #[serde(default)]
-    pub(crate) next_at: Ms,
+    pub(crate) next_at: Moment,
     /// Why it failed last.
     #[serde(default)]
     pub(crate) last: Option<Failure>,
@@ -66,8 +66,8 @@ pub(crate) struct Failure {
     pub(crate) kind: String,
     /// In words; no secret.
     pub(crate) why: String,
-    /// When, [`Ms`].
-    pub(crate) at: Ms,
+    /// When.
+    pub(crate) at: Moment,
 }
 
 /// How far a renewal has come.
@@ -87,30 +87,30 @@ pub(crate) enum Stage {
         /// The id of the boot, if known.
         #[serde(default)]
         boot: Option<String>,
-        /// When, [`Ms`].
-        at: Ms,
+        /// When.
+        at: Moment,
     },
     /// The fence: made durable just before the refresh token is posted. Found by another pass, it says that a process died
     /// before it knew the answer.
     Sent {
-        /// The access token's end when it was posted, [`Ms`].
-        expires: Option<Ms>,
-        /// When, [`Ms`].
-        at: Ms,
+        /// The access token's end when it was posted.
+        expires: Option<Moment>,
+        /// When.
+        at: Moment,
     },
     /// Posted, and whether the server acted on it cannot be known. Never posted again while the login holds the same tokens.
     Unknown {
-        /// The access token's end when it was posted, [`Ms`].
-        expires: Option<Ms>,
-        /// When, [`Ms`].
-        at: Ms,
+        /// The access token's end when it was posted.
+        expires: Option<Moment>,
+        /// When.
+        at: Moment,
         /// In words.
         why: String,
     },
     /// The answer came and could not be saved in its place: it lies in `rescue/`.
     Rescued {
-        /// When, [`Ms`].
-        at: Ms,
+        /// When.
+        at: Moment,
         /// Why it could not be saved.
         why: String,
     },
@@ -122,7 +122,7 @@ impl Record {
         Self {
             token,
             failures: 0,
-            next_at: 0,
+            next_at: Moment::EPOCH,
             last: None,
             stage: Stage::Idle,
         }
@@ -137,7 +137,7 @@ impl Record {
     }
 
     /// Notes a failure and when to try again. `retry_after` is the server's own wish, [`Ms`] from now.
-    pub(crate) fn failed(&mut self, kind: &str, why: &str, retry_after: Option<Ms>, now: Ms) {
+    pub(crate) fn failed(&mut self, kind: &str, why: &str, retry_after: Option<Ms>, now: Moment) {
         self.failures += 1;
         self.next_at = now + gap(self.failures).max(retry_after.unwrap_or(0).min(24 * HOUR));
         self.last = Some(Failure {
@@ -220,14 +220,14 @@ pub(crate) enum Not {
     NewerCopy,
     /// Its file does not say when its access token ends.
     NoClock,
-    /// Its access token is good until then, [`Ms`].
-    Fresh(Ms),
+    /// Its access token is good until then.
+    Fresh(Moment),
     /// Nobody needs its access token now.
     Unneeded,
     /// The CLI that was started for it still runs.
     StillRunning,
-    /// It failed, and is not tried again before then, [`Ms`].
-    BackOff(Ms),
+    /// It failed, and is not tried again before then.
+    BackOff(Moment),
     /// Another profile holds the same refresh token: renewing one would log the other out.
     Shared,
     /// Its store may not be written, and why.
@@ -240,7 +240,7 @@ pub(crate) enum Not {
 
 impl Not {
     /// In words; `when` shows a moment in the user's time zone.
-    pub(crate) fn words(&self, when: &dyn Fn(Ms) -> String) -> String {
+    pub(crate) fn words(&self, when: &dyn Fn(Moment) -> String) -> String {
         match self {
             Self::SignedOut => "there is no login".into(),
             Self::InEnvironment => "a token in the environment cannot be renewed".into(),
@@ -277,7 +277,7 @@ impl Not {
 ///
 /// # Errors
 /// Why it is not renewed now; otherwise the grant to renew.
-pub(crate) fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
+pub(crate) fn due<'a>(case: &Case<'a>, now: Moment) -> Result<&'a Grant, Not> {
     let grant = match case.state {
         State::SignedIn(grant) => grant,
         _ => return Err(Not::SignedOut),
@@ -319,7 +319,7 @@ pub(crate) fn due<'a>(case: &Case<'a>, now: Ms) -> Result<&'a Grant, Not> {
         return Err(Not::StillRunning);
     }
     let expires = grant.expires.ok_or(Not::NoClock)?;
-    let near = expires.saturating_sub(case.lead) <= now;
+    let near = expires - case.lead <= now;
     if case.abandoned && near {
         return Err(Not::Abandoned);
     }
@@ -364,7 +364,7 @@ pub(crate) struct OwnCase<'a> {
 ///
 /// # Errors
 /// Why it is not renewed now; otherwise its refresh token.
-pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not> {
+pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Moment) -> Result<&'a Secret, Not> {
     let Credential::Oauth {
         refresh: Some(refresh),
         expires,
@@ -392,7 +392,7 @@ pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not
     case.writable.map_err(|why| Not::Unwritable(why.to_string()))?;
     case.known_locks.map_err(|why| Not::OtherLock(why.to_owned()))?;
     let expires = expires.ok_or(Not::NoClock)?;
-    if expires.saturating_sub(case.lead) > now && !case.force {
+    if expires - case.lead > now && !case.force {
         return Err(Not::Fresh(expires));
     }
     match record.filter(|record| record.next_at > now && !case.force) {
@@ -403,7 +403,7 @@ pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Ms) -> Result<&'a Secret, Not
 
 /// What became of a token that was posted (or is thought to have been), as the file tells it now: another refresh token, or
 /// another expiry with the same one, means that somebody saved an answer.
-pub(crate) fn moved(token: Fingerprint, expires: Option<Ms>, grant: Option<&Grant>) -> bool {
+pub(crate) fn moved(token: Fingerprint, expires: Option<Moment>, grant: Option<&Grant>) -> bool {
     match grant {
         None => true,
         Some(grant) => {
@@ -417,7 +417,7 @@ mod tests {
     use super::*;
     use crate::types::DAY;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
     const LEAD: Ms = lead(Way::Direct).usual;
 
     static NONE_SPENT: Spent = Spent::new();
@@ -774,7 +774,10 @@ mod tests {
         assert_eq!(record.next_at - NOW, 3 * HOUR);
         record.failed("rate_limited", "w", Some(90 * DAY), NOW);
         assert_eq!(record.next_at - NOW, DAY);
-        assert_eq!(Record::of(Some(&record), Secret::new("S").fingerprint()).next_at, 0);
+        assert_eq!(
+            Record::of(Some(&record), Secret::new("S").fingerprint()).next_at,
+            Moment::EPOCH
+        );
     }
 
     #[test]

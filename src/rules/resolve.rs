@@ -6,7 +6,7 @@
 //! Of these, those that exist, are of the provider, fit the config's mode, hold a secret, and are not held back. If none is
 //! left, a key of the environment, the `.env`, the config's `env` or `models.providers`. `scripts/check-resolver` compares.
 
-use crate::types::{Credential, Held, Ms, Profile};
+use crate::types::{Credential, Held, Moment, Profile};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,19 +25,19 @@ pub struct Aside {
 /// What the agent notes of a profile's use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// `cooldownUntil`, [`Ms`].
-    pub(crate) cooldown_until: Option<Ms>,
-    /// `disabledUntil`, [`Ms`].
-    pub(crate) disabled_until: Option<Ms>,
+    /// `cooldownUntil`.
+    pub(crate) cooldown_until: Option<Moment>,
+    /// `disabledUntil`.
+    pub(crate) disabled_until: Option<Moment>,
     /// `disabledReason`, else `cooldownReason`.
     pub(crate) reason: Option<String>,
-    /// `lastUsed`, [`Ms`].
-    pub(crate) last_used: Ms,
+    /// `lastUsed`.
+    pub(crate) last_used: Moment,
 }
 
 impl Usage {
-    /// Until when the agent holds the profile back, if it still does, [`Ms`].
-    pub(crate) fn held_back(&self, now: Ms) -> Option<Ms> {
+    /// Until when the agent holds the profile back, if it still does.
+    pub(crate) fn held_back(&self, now: Moment) -> Option<Moment> {
         self.cooldown_until
             .max(self.disabled_until)
             .filter(|until| now < *until)
@@ -277,8 +277,8 @@ pub enum PassedOver {
     NoSecret,
     /// It has ended by the clock.
     Ended,
-    /// The agent holds it back until then, [`Ms`], and why.
-    HeldBack(Ms, Option<String>),
+    /// The agent holds it back until then, and why.
+    HeldBack(Moment, Option<String>),
     /// It would be tried, and does not work.
     Dead,
     /// Another one comes before it.
@@ -349,8 +349,8 @@ pub struct Resolved {
     pub by: By,
     /// The others, and why not.
     pub passed_over: Vec<(String, PassedOver)>,
-    /// When the first one that is held back comes free, [`Ms`].
-    pub held_back_until: Option<Ms>,
+    /// When the first one that is held back comes free.
+    pub held_back_until: Option<Moment>,
 }
 
 impl Resolved {
@@ -405,8 +405,8 @@ pub struct Rules<'a> {
     pub usage: &'a [&'a BTreeMap<String, Usage>],
     /// What the agent's generation can do.
     pub generation: Generation,
-    /// As of when, [`Ms`].
-    pub now: Ms,
+    /// As of when.
+    pub now: Moment,
 }
 
 /// What an agent's generation can do.
@@ -475,11 +475,14 @@ pub fn resolve(provider: &str, candidates: &[Candidate<'_>], rules: &Rules<'_>, 
                 Credential::Token { .. } => 1,
                 Credential::ApiKey => 2,
             };
-            (kind, usage(&one.profile.id).map_or(0, |usage| usage.last_used))
+            (
+                kind,
+                usage(&one.profile.id).map_or(Moment::EPOCH, |usage| usage.last_used),
+            )
         });
     }
     let mut uses = None;
-    let mut held_back_until: Option<Ms> = None;
+    let mut held_back_until: Option<Moment> = None;
     for one in left {
         let id = one.profile.id.clone();
         let usage = usage(&id);
@@ -580,7 +583,7 @@ pub(crate) struct JsonResolved<'a> {
     uses: Option<Cow<'a, str>>,
     why: String,
     passed_over: Vec<JsonPassed<'a>>,
-    held_back_until: Option<Ms>,
+    held_back_until: Option<Moment>,
 }
 
 #[derive(Serialize)]
@@ -621,7 +624,7 @@ mod tests {
     use crate::secret::Secret;
     use crate::types::{Flaw, HOUR, SecretRef};
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     /// A store with what decides beside it.
     #[derive(Default)]
@@ -652,12 +655,12 @@ mod tests {
         }
 
         /// A token that works until then; `None`: it has no end.
-        fn token(self, id: &str, expires: Option<Ms>) -> Self {
+        fn token(self, id: &str, expires: Option<Moment>) -> Self {
             let token = Some(Secret::new("t"));
             self.with(id, Credential::Token { token, expires })
         }
 
-        fn oauth(self, id: &str, parts: &str, expires: Ms) -> Self {
+        fn oauth(self, id: &str, parts: &str, expires: Moment) -> Self {
             let part = |letter| parts.contains(letter).then(|| Secret::new("s"));
             let (access, refresh) = (part('a'), part('r'));
             let expires = Some(expires);
@@ -701,13 +704,13 @@ mod tests {
             self
         }
 
-        fn held_back(mut self, id: &str, until: Ms) -> Self {
+        fn held_back(mut self, id: &str, until: Moment) -> Self {
             self.usage.entry(id.into()).or_default().cooldown_until = Some(until);
             self
         }
 
-        fn used(mut self, id: &str, at: Ms) -> Self {
-            self.usage.entry(id.into()).or_default().last_used = at;
+        fn used(mut self, id: &str, at: i64) -> Self {
+            self.usage.entry(id.into()).or_default().last_used = Moment::at(at);
             self
         }
 
@@ -985,7 +988,7 @@ mod tests {
             cooldown_until: cooldown,
             disabled_until: disabled,
             reason: Some("billing".into()),
-            last_used: 0,
+            last_used: Moment::EPOCH,
         };
         let usage = [
             ("a".to_owned(), usage(Some(NOW + 1), Some(NOW + 5 * HOUR))),

@@ -3,12 +3,12 @@
 
 use super::renew::Stage;
 use crate::rules::memory::Ledger;
-use crate::types::Ms;
+use crate::types::Moment;
 
 /// Brings what is remembered as past, and is ahead of `now`, to `now`. What waits for its next try keeps how long it was to wait.
 /// What is truly of the future (an end, a silence's end) is left; silences judge their own beginning.
-pub(crate) fn settle(ledger: &mut Ledger, now: Ms) {
-    let past = |at: &mut Ms| *at = (*at).min(now);
+pub(crate) fn settle(ledger: &mut Ledger, now: Moment) {
+    let past = |at: &mut Moment| *at = (*at).min(now);
     for memory in ledger.alerts.values_mut() {
         past(&mut memory.since);
         memory.channels.values_mut().for_each(|told| past(&mut told.at));
@@ -20,7 +20,7 @@ pub(crate) fn settle(ledger: &mut Ledger, now: Ms) {
         past(&mut out.queued_at);
         past(&mut out.told.at);
         if out.tried_at > now {
-            out.next_at -= out.tried_at - now;
+            out.next_at = out.next_at - (out.tried_at - now);
             out.tried_at = now;
         } else if out.attempts == 0 {
             past(&mut out.next_at);
@@ -40,7 +40,7 @@ pub(crate) fn settle(ledger: &mut Ledger, now: Ms) {
         if let Some(last) = &mut record.last
             && last.at > now
         {
-            record.next_at -= last.at - now;
+            record.next_at = record.next_at - (last.at - now);
             last.at = now;
         }
         match &mut record.stage {
@@ -63,18 +63,18 @@ mod tests {
     use crate::secret::Secret;
     use crate::types::{DAY, Event, HOUR, MINUTE, Severity, Status};
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn alert() -> Alert {
         Alert::new("store:clawdbot/main", "store_malformed", Severity::Critical)
     }
 
-    fn told(at: Ms) -> Told {
+    fn told(at: Moment) -> Told {
         alert::told(&alert(), None, Why::First, &[], at)
     }
 
     /// What a pass at `at` leaves: an alert that was told, an event that failed a minute before its next try, and so on.
-    fn ledger(at: Ms) -> Ledger {
+    fn ledger(at: Moment) -> Ledger {
         let mut ledger = Ledger::default();
         ledger.alerts.insert(
             "store:clawdbot/main".into(),
@@ -171,7 +171,7 @@ mod tests {
     fn what_was_never_tried_is_tried_now() {
         let mut settled = ledger(NOW + DAY);
         settled.outbox[0].attempts = 0;
-        settled.outbox[0].tried_at = 0;
+        settled.outbox[0].tried_at = Moment::EPOCH;
         settle(&mut settled, NOW);
         assert_eq!(settled.outbox[0].next_at, NOW);
     }

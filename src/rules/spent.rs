@@ -7,11 +7,11 @@
 
 use super::lineage::LoginMemory;
 use crate::secret::Fingerprint;
-use crate::types::{DAY, MINUTE, Ms};
+use crate::types::{DAY, MINUTE, Moment, Ms};
 use std::collections::BTreeMap;
 
-/// Used-up tokens, and until when each one's login could live, [`Ms`].
-pub(crate) type Spent = BTreeMap<Fingerprint, Ms>;
+/// Used-up tokens, and until when each one's login could live.
+pub(crate) type Spent = BTreeMap<Fingerprint, Moment>;
 
 /// How many are remembered: ten logins' months at one renewal in eight hours. What would live least goes first, never by the clock,
 /// which may be wrong.
@@ -21,7 +21,7 @@ pub(crate) const MOST: usize = 1024;
 const LIFE: Ms = 40 * DAY;
 
 /// Remembers one.
-pub(crate) fn note(spent: &mut Spent, token: Fingerprint, deadline: Option<Ms>, now: Ms) {
+pub(crate) fn note(spent: &mut Spent, token: Fingerprint, deadline: Option<Moment>, now: Moment) {
     let latest = now + LIFE;
     let until = deadline.filter(|at| *at > now).map_or(latest, |at| at.min(latest));
     let known = spent.entry(token).or_insert(until);
@@ -38,7 +38,7 @@ pub(crate) fn note(spent: &mut Spent, token: Fingerprint, deadline: Option<Ms>, 
 pub(crate) fn rotated(before: Option<&LoginMemory>, after: &LoginMemory, spent: &Spent) -> Option<Fingerprint> {
     let before = before.filter(|before| before.lineage == after.lineage)?;
     let (old, new) = (before.refresh?, after.refresh?);
-    let same_sign_in = (before.deadline?.saturating_sub(after.deadline?)).abs() <= MINUTE;
+    let same_sign_in = (before.deadline? - after.deadline?).abs() <= MINUTE;
     (old != new && same_sign_in && !spent.contains_key(&new)).then_some(old)
 }
 
@@ -53,13 +53,13 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
     fn token(text: &str) -> Fingerprint {
         Secret::new(text).fingerprint()
     }
 
-    fn memory(refresh: &str, deadline: Option<Ms>) -> LoginMemory {
+    fn memory(refresh: &str, deadline: Option<Moment>) -> LoginMemory {
         LoginMemory {
             lineage: token("first"),
             refresh: Some(token(refresh)),

@@ -6,7 +6,7 @@ use crate::rules::view::AgentView;
 use crate::rules::view::ProfileView;
 use crate::types::HOUR;
 use crate::types::Health;
-use crate::types::Ms;
+use crate::types::{Moment, Ms};
 use std::collections::BTreeSet;
 
 /// The agents hold a profile back for an hour at most after errors (clawdbot 2026.1.24-3, `calculateAuthProfileCooldownMs`); for
@@ -24,8 +24,8 @@ pub(crate) enum Why {
     KeyRefused,
     /// The config names another provider for what works.
     OtherProvider,
-    /// All that works is held back until then, [`Ms`].
-    HeldBack(Ms),
+    /// All that works is held back until then.
+    HeldBack(Moment),
     /// Its store holds entries that it does not read.
     Ignored,
 }
@@ -45,7 +45,7 @@ impl Why {
 }
 
 /// Why an agent has nothing for a provider that its models need, where that is no end of a credential.
-pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Ms) -> Option<Why> {
+pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Moment) -> Option<Why> {
     if resolved.uses.is_some() || !resolved.in_use {
         return None;
     }
@@ -69,7 +69,7 @@ pub(crate) fn why(agent: &AgentView, resolved: &Resolved, grace: Ms, now: Ms) ->
         }
     }
     match held_back {
-        Some(until) if until.saturating_sub(now) > grace => Some(Why::HeldBack(until)),
+        Some(until) if until - now > grace => Some(Why::HeldBack(until)),
         Some(_) => None,
         None if !agent.aside.ignored.is_empty() && nothing_else(agent, resolved) => Some(Why::Ignored),
         None => None,

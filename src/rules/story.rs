@@ -5,13 +5,13 @@
 use super::wording::span;
 use crate::layout::list;
 use crate::rules::memory::Entry;
-use crate::types::{MINUTE, Ms, Severity};
+use crate::types::{MINUTE, Moment, Ms, Severity};
 
 /// What happened at one moment, with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scene {
-    /// When it began, [`Ms`].
-    pub(crate) at: Ms,
+    /// When it began.
+    pub(crate) at: Moment,
     /// What kind of thing.
     pub(crate) mark: Mark,
     /// One sentence, of foreign words too.
@@ -53,7 +53,7 @@ struct Draft<'e> {
 }
 
 /// The story, in the order of the entries. `when` shows a moment in the user's time zone.
-pub(crate) fn story(entries: &[Entry], when: &dyn Fn(Ms) -> String) -> Vec<Scene> {
+pub(crate) fn story(entries: &[Entry], when: &dyn Fn(Moment) -> String) -> Vec<Scene> {
     let mut drafts: Vec<Draft<'_>> = Vec::new();
     for entry in entries {
         let close = |draft: &&mut Draft<'_>| (0..=TOGETHER).contains(&(entry.at - draft.head.at));
@@ -150,7 +150,7 @@ fn mark(entry: &Entry) -> Mark {
     }
 }
 
-fn sentence(entry: &Entry, when: &dyn Fn(Ms) -> String) -> String {
+fn sentence(entry: &Entry, when: &dyn Fn(Moment) -> String) -> String {
     let (whom, text) = (&entry.whom, &entry.text);
     let lasted = entry.since.map(|since| span((entry.at - since).max(0)));
     match (entry.what.as_ref(), lasted) {
@@ -231,9 +231,9 @@ mod tests {
     use super::*;
     use crate::types::HOUR;
 
-    const NOW: Ms = 1_769_000_000_000;
+    const NOW: Moment = Moment::at(1_769_000_000_000);
 
-    fn entry(at: Ms, what: &'static str, whom: &str, text: &str) -> Entry {
+    fn entry(at: Moment, what: &'static str, whom: &str, text: &str) -> Entry {
         Entry {
             at,
             what: what.into(),
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    fn told(at: Ms, what: &'static str, channel: &str, event: &str, since: Option<Ms>) -> Entry {
+    fn told(at: Moment, what: &'static str, channel: &str, event: &str, since: Option<Moment>) -> Entry {
         Entry {
             channel: Some(channel.into()),
             alert: Some("login:claude".into()),
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    fn alert(at: Ms, what: &'static str, text: &str, since: Option<Ms>) -> Entry {
+    fn alert(at: Moment, what: &'static str, text: &str, since: Option<Moment>) -> Entry {
         Entry {
             alert: Some("login:claude".into()),
             agents: vec!["clawdbot/main".into(), "clawdbot/work".into()],
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_renewal_and_the_stores_it_reached_are_one_scene() {
-        let sync = |at: Ms, login: Option<&str>| Entry {
+        let sync = |at: Moment, login: Option<&str>| Entry {
             login: login.map(Into::into),
             agents: (0..5).map(|n| format!("clawdbot/a{n}")).collect(),
             more: 40,

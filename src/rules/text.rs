@@ -206,8 +206,8 @@ pub(crate) fn key(host: &str, alert_id: &str) -> String {
 }
 
 /// RFC 3339 in UTC, to the second.
-pub(crate) fn rfc3339(at: crate::types::Ms) -> String {
-    chrono::DateTime::from_timestamp_millis(at)
+pub(crate) fn rfc3339(at: crate::types::Moment) -> String {
+    chrono::DateTime::from_timestamp_millis(at.ms())
         .unwrap_or_default()
         .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }

@@ -8,14 +8,14 @@ use super::policy::SyncConfig;
 use super::renew::Record;
 use super::resolve::{self, Aside, Resolved};
 use crate::secret::Secret;
-use crate::types::{Credential, Health, Meta, Ms, Problem, Profile, Reason};
+use crate::types::{Credential, Health, Meta, Moment, Problem, Profile, Reason};
 use std::path::PathBuf;
 
 /// The judged world at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// As of when, [`Ms`].
-    pub now: Ms,
+    /// As of when.
+    pub now: Moment,
     /// The logins, the environment's own first.
     pub logins: Vec<LoginView>,
     /// The agents, sorted by label.

@@ -9,7 +9,7 @@ use super::link::{RELOAD_FAILED, RELOAD_WARNINGS, RESTART_GATEWAY};
 use super::remote::KEY_CHANGED;
 use crate::cause::Cause;
 use crate::rules::text::{self, Count, clean, clip};
-use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Ms};
+use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Moment, Ms};
 
 /// The kind of every alert; docs/alerts.md lists them, and `tests/it/remedies.rs` runs a remedy of each of that list.
 const KINDS: [&str; 47] = [
@@ -78,14 +78,14 @@ pub(crate) struct Words {
 pub(crate) struct Here<'a> {
     /// This host.
     pub(crate) host: &'a str,
-    /// [`Ms`].
-    pub(crate) now: Ms,
+    /// As of when it is worded.
+    pub(crate) now: Moment,
     /// Shows a moment in the user's time zone.
-    pub(crate) when: fn(Ms) -> String,
+    pub(crate) when: fn(Moment) -> String,
 }
 
 /// Puts an alert that fires since `since` into words.
-pub(crate) fn words(alert: &Alert, why: Why, since: Ms, here: Here<'_>) -> Words {
+pub(crate) fn words(alert: &Alert, why: Why, since: Moment, here: Here<'_>) -> Words {
     let Here { host, now, when } = here;
     // what is the matter on another host is worded as there
     if let Cause::Remote { host, cause } = &alert.id {
@@ -243,7 +243,7 @@ fn outside(alert: &Alert) -> bool {
     alert.login.as_ref().is_some_and(|login| login.dir.is_empty())
 }
 
-fn headline(alert: &Alert, now: Ms) -> String {
+fn headline(alert: &Alert, now: Moment) -> String {
     match (alert.kind.as_str(), alert.ends) {
         ("race_logout" | "blanked", _) if alert.lapsed => "was logged out".into(),
         ("silent" | KEY_CHANGED, _) => "does not answer".into(),
@@ -558,7 +558,7 @@ pub(crate) fn sync_again(key: &str, value: &str) -> String {
 }
 
 /// The command that makes milliseconds of seconds, in this one place.
-fn in_milliseconds(path: &str, seconds: Ms) -> String {
+fn in_milliseconds(path: &str, seconds: Moment) -> String {
     format!(r#"sed -i 's/"expires": *{seconds}\b/&000/' {}"#, quote(path))
 }
 
@@ -689,7 +689,7 @@ mod tests {
     use crate::types::{Affected, EventLogin, Health, Reason, Severity};
 
     fn here(host: &str, now: Ms) -> Here<'_> {
-        let when = |_| "Thu 01:00".to_owned();
+        let (now, when) = (Moment::EPOCH + now, |_| "Thu 01:00".to_owned());
         Here { host, now, when }
     }
 
@@ -706,7 +706,7 @@ mod tests {
 
     fn ended() -> Alert {
         Alert {
-            ends: Some(0),
+            ends: Some(Moment::EPOCH),
             login: Some(EventLogin {
                 id: "claude".into(),
                 dir: "~/.claude".into(),
@@ -735,7 +735,7 @@ mod tests {
 
     #[test]
     fn an_alert_says_what_when_who_and_the_one_command() {
-        let words = words(&ended(), Why::First, 0, here("gateway", HOUR));
+        let words = words(&ended(), Why::First, Moment::EPOCH, here("gateway", HOUR));
         assert_eq!(words.title, "Claude login `claude` has ended on gateway");
         assert_eq!(
             words.message,
@@ -762,7 +762,7 @@ mod tests {
         let soon = Alert {
             kind: "login_ends_soon".into(),
             lapsed: false,
-            ends: Some(5 * DAY),
+            ends: Some(Moment::at(5 * DAY)),
             ..ended()
         };
         let copies = Alert {
@@ -799,7 +799,7 @@ mod tests {
             ),
             (store, Why::First, "The auth store of clawdbot/main is broken on h"),
         ] {
-            assert_eq!(words(&alert, why, 0, here("h", 2 * DAY)).title, title);
+            assert_eq!(words(&alert, why, Moment::EPOCH, here("h", 2 * DAY)).title, title);
         }
     }
 
@@ -865,13 +865,18 @@ mod tests {
             ),
             (channel, vec!["nolapse alert test 'my phone'"]),
         ] {
-            assert_eq!(words(&alert, Why::First, 0, here("h", 0)).commands, wanted);
+            assert_eq!(words(&alert, Why::First, Moment::EPOCH, here("h", 0)).commands, wanted);
         }
     }
 
     #[test]
     fn a_recovery_says_how_long_and_who() {
-        let words = words(&ended(), Why::Recovered, HOUR, here("h", 3 * DAY + 4 * HOUR));
+        let words = words(
+            &ended(),
+            Why::Recovered,
+            Moment::at(HOUR),
+            here("h", 3 * DAY + 4 * HOUR),
+        );
         assert_eq!(
             words.message,
             "it works again after 3 d 4 h; nothing more to do\nwas affected: clawdbot/main, clawdbot/work"
@@ -888,7 +893,7 @@ mod tests {
             ],
             ..ended()
         };
-        let words = words(&alert, Why::First, 0, here("h", HOUR));
+        let words = words(&alert, Why::First, Moment::EPOCH, here("h", HOUR));
         assert_eq!(words.message.lines().count(), 9, "{}", words.message);
         assert!(!words.message.contains('\u{202e}') && words.message.len() < 600);
     }

@@ -23,7 +23,7 @@ use crate::rules::login::{AUTH_VAR, TOKEN_VAR};
 use crate::rules::resolve::KEY_VAR;
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
-use crate::types::{LockKind, Meta, Ms};
+use crate::types::{LockKind, Meta, Moment};
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -307,7 +307,7 @@ pub(crate) fn parse(text: &str) -> State {
     };
     let ms = |key: &str| {
         let number = oauth.get(key)?.number_or_numeric_string()?;
-        number.is_finite().then(|| number.ceil() as Ms)
+        number.is_finite().then(|| Moment::at(number.ceil() as i64))
     };
     State::SignedIn(Grant {
         blanked: refresh == Refresh::Blank && access.as_deref() == Some(""),
@@ -329,10 +329,10 @@ pub(crate) struct NewTokens {
     pub(crate) access: Secret,
     /// `refreshToken`.
     pub(crate) refresh: Secret,
-    /// `expiresAt`, [`Ms`].
-    pub(crate) expires: Ms,
-    /// A new `refreshTokenExpiresAt`, [`Ms`]; it is never moved forward (stored = min(old, new), absent stays absent).
-    pub(crate) deadline: Option<Ms>,
+    /// `expiresAt`.
+    pub(crate) expires: Moment,
+    /// A new `refreshTokenExpiresAt`; it is never moved forward (stored = min(old, new), absent stays absent).
+    pub(crate) deadline: Option<Moment>,
 }
 
 /// The credentials document with new tokens in it; everything else, layout included, as it was.
@@ -348,14 +348,14 @@ pub(crate) fn patch(text: &str, new: &NewTokens) -> Result<String, String> {
     }
     oauth.set("accessToken", Doc::string(new.access.expose()));
     oauth.set("refreshToken", Doc::string(new.refresh.expose()));
-    oauth.set("expiresAt", Doc::number(new.expires));
+    oauth.set("expiresAt", Doc::number(new.expires.ms()));
     if let State::SignedIn(Grant {
         deadline: Some(old), ..
     }) = parse(body)
         && let Some(deadline) = new.deadline
         && deadline < old
     {
-        oauth.set("refreshTokenExpiresAt", Doc::number(deadline));
+        oauth.set("refreshTokenExpiresAt", Doc::number(deadline.ms()));
     }
     let layout = json::layout_of(body);
     let mut out = doc.to_text(layout);
@@ -445,7 +445,7 @@ mod tests {
         );
         assert_eq!(
             (whole.expires, whole.deadline, whole.blanked),
-            (Some(1769000000000), Some(1771592000000), false)
+            (Some(Moment::at(1769000000000)), Some(Moment::at(1771592000000)), false)
         );
         assert_eq!(whole.subscription.as_deref(), Some("max"));
 
@@ -457,7 +457,7 @@ mod tests {
         let half = grant(r#"{"claudeAiOauth":{"accessToken":"A","refreshToken":"","expiresAt":"1769000000000"}}"#);
         assert_eq!(
             (half.blanked, &half.refresh, half.expires),
-            (false, &Refresh::Blank, Some(1769000000000))
+            (false, &Refresh::Blank, Some(Moment::at(1769000000000)))
         );
         assert_eq!(half.scopes, None);
 
@@ -526,8 +526,8 @@ mod tests {
         let new = NewTokens {
             access: Secret::new("A2"),
             refresh: Secret::new("R2"),
-            expires: 9,
-            deadline: Some(2000),
+            expires: Moment::at(9),
+            deadline: Some(Moment::at(2000)),
         };
         let compact = r#"{"x":1.0,"claudeAiOauth":{"accessToken":"A","refreshToken":"R","expiresAt":1,"refreshTokenExpiresAt":1000,"later":{}},"mcpOAuth":{"a":1}}"#;
         assert_eq!(

@@ -168,6 +168,7 @@ impl Ready {
 mod tests {
     use super::*;
     use crate::secret::Secret;
+    use crate::types::Moment;
     use std::fs;
     use std::path::Path;
 
@@ -186,7 +187,7 @@ mod tests {
         NewTokens {
             access: Secret::new("A2"),
             refresh: Secret::new("R2"),
-            expires: 2,
+            expires: Moment::at(2),
             deadline: None,
         }
     }

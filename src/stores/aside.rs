@@ -6,7 +6,7 @@
 use crate::edge::files;
 use crate::json::{Fields, Loose};
 use crate::rules::resolve::{Aside, Ignored, Unread, Usage};
-use crate::types::Ms;
+use crate::types::Moment;
 use std::path::Path;
 
 /// The file beside the store that holds the order and what is held back (openclaw 2026.4.15 to 2026.5.12).
@@ -78,7 +78,7 @@ fn usage(value: Loose<'_>) -> std::collections::BTreeMap<String, Usage> {
     let one = |fields: &Fields<'_>| {
         let moment = |key: &str| {
             let number = fields.get(key)?.number()?;
-            (number.is_finite() && number > 0.0).then_some(number as Ms)
+            (number.is_finite() && number > 0.0).then_some(Moment::at(number as i64))
         };
         let word = |key: &str| {
             let text = fields.get(key)?.str()?;
@@ -88,7 +88,7 @@ fn usage(value: Loose<'_>) -> std::collections::BTreeMap<String, Usage> {
             cooldown_until: moment("cooldownUntil"),
             disabled_until: moment("disabledUntil"),
             reason: word("disabledReason").or_else(|| word("cooldownReason")),
-            last_used: moment("lastUsed").unwrap_or(0),
+            last_used: moment("lastUsed").unwrap_or_default(),
         }
     };
     profiles

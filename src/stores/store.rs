@@ -16,7 +16,7 @@ use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
 use crate::types::Flaw;
 use crate::types::Meta;
-use crate::types::{Credential, Held, LONGEST, Ms, Profile, SecretRef, bounded, is_cut};
+use crate::types::{Credential, Held, LONGEST, Moment, Profile, SecretRef, bounded, is_cut};
 use std::path::Path;
 
 /// The file's name in an agent's folder.
@@ -229,8 +229,8 @@ fn reference_in(fields: &Fields<'_>) -> SecretRef {
 /// A credential that a person records by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
-    /// `{"type":"token"}`; `expires` ([`Ms`]) only where it has an end.
-    Token(Secret, Option<Ms>),
+    /// `{"type":"token"}`; `expires` only where it has an end.
+    Token(Secret, Option<Moment>),
     /// `{"type":"api_key"}`.
     ApiKey(Secret),
 }
@@ -261,7 +261,7 @@ pub(crate) fn record(text: Option<&str>, id: &str, provider: &str, credential: &
                 ("token", Doc::string(token.expose())),
             ]);
             if let Some(expires) = expires {
-                entry.set("expires", Doc::number(*expires));
+                entry.set("expires", Doc::number(expires.ms()));
             }
             entry
         }
@@ -428,7 +428,7 @@ fn fresh(edit: &Edit) -> Doc {
             ("type", Doc::string("token")),
             ("provider", provider),
             ("token", Doc::string(token.expose())),
-            ("expires", Doc::number(*expires)),
+            ("expires", Doc::number(expires.ms())),
         ]),
         Put::Oauth {
             access,
@@ -439,7 +439,7 @@ fn fresh(edit: &Edit) -> Doc {
             ("provider", provider),
             ("access", Doc::string(access.expose())),
             ("refresh", Doc::string(refresh.expose())),
-            ("expires", Doc::number(*expires)),
+            ("expires", Doc::number(expires.ms())),
         ]),
     }
 }
@@ -450,7 +450,7 @@ fn change(entry: &mut Doc, put: &Put) {
         Put::Token { token, expires } => {
             entry.set("type", Doc::string("token"));
             entry.set("token", Doc::string(token.expose()));
-            entry.set("expires", Doc::number(*expires));
+            entry.set("expires", Doc::number(expires.ms()));
         }
         Put::Oauth {
             access,
@@ -464,7 +464,7 @@ fn change(entry: &mut Doc, put: &Put) {
             }
             entry.set("access", Doc::string(access.expose()));
             entry.set("refresh", Doc::string(refresh.expose()));
-            entry.set("expires", Doc::number(*expires));
+            entry.set("expires", Doc::number(expires.ms()));
         }
     }
 }
@@ -480,7 +480,7 @@ mod tests {
     fn token_edit() -> Edit {
         let put = Put::Token {
             token: Secret::new("T"),
-            expires: 7,
+            expires: Moment::at(7),
         };
         Edit {
             id: "anthropic:claude-cli".into(),
@@ -516,7 +516,7 @@ mod tests {
             .collect();
         let want = [
             ("k", None),
-            ("t", Some(2)),
+            ("t", Some(Moment::at(2))),
             ("t0", None),
             ("ts", None),
             ("tr", None),
@@ -581,7 +581,7 @@ mod tests {
         let put = Put::Oauth {
             access: Secret::new("A2"),
             refresh: Secret::new("R2"),
-            expires: 2,
+            expires: Moment::at(2),
         };
         let out = patch(Some(text), &[Edit { put, ..token_edit() }]).unwrap();
         let compact = Doc::parse(&out).unwrap().to_text(Layout::Compact);
@@ -599,7 +599,7 @@ mod tests {
         let put = Put::Oauth {
             access: Secret::new("A"),
             refresh: Secret::new("R"),
-            expires: 2,
+            expires: Moment::at(2),
         };
         let out = patch(
             Some(&text),

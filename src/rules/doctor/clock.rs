@@ -2,10 +2,10 @@
 
 use super::super::wording::span;
 use super::{Facts, Finding, Group, Level};
-use crate::types::Ms;
+use crate::types::Moment;
 
 /// No pass knows of a time before 2025.
-const EARLIEST: Ms = 1_735_689_600_000;
+const EARLIEST: Moment = Moment::at(1_735_689_600_000);
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     use Group::Clock as G;
@@ -59,9 +59,9 @@ mod tests {
     fn what_is_before_its_time_or_ahead_of_it_is_told() {
         let one = |kind: &str, level| vec![(kind.to_owned(), level)];
         let mut early = facts();
-        early.now = 1000;
-        early.running.last_pass = Some(0);
-        early.running.last_good = Some(0);
+        early.now = Moment::at(1000);
+        early.running.last_pass = Some(Moment::EPOCH);
+        early.running.last_good = Some(Moment::EPOCH);
         assert_eq!(kinds(&early), one("clock_wrong", Level::Broken));
         let ahead = Facts {
             ahead: vec![("`a`".into(), HOUR), ("`b`".into(), DAY)],

@@ -2,7 +2,7 @@
 
 use super::super::wording::{quote, span};
 use super::{Facts, Finding, Fix, Group, Level, Spot};
-use crate::types::{MINUTE, Ms};
+use crate::types::{MINUTE, Moment, Ms};
 use std::time::Duration;
 
 /// What a lock is for.
@@ -27,8 +27,8 @@ pub(crate) struct LockFact {
     pub(crate) of: LockOf,
     /// A directory, or a file.
     pub(crate) is_dir: bool,
-    /// Its last touch, [`Ms`].
-    pub(crate) touched: Ms,
+    /// Its last touch.
+    pub(crate) touched: Moment,
     /// Nobody holds it any more.
     pub(crate) stale: bool,
     /// A directory that was not touched for this long is stale.
@@ -89,7 +89,7 @@ fn finding(kind: &str, level: Level, what: String, why: impl Into<String>) -> Fi
     Finding::new(kind, Group::Locks, level, what, why)
 }
 
-fn of_lock(lock: &LockFact, now: Ms) -> Finding {
+fn of_lock(lock: &LockFact, now: Moment) -> Finding {
     let (here, age) = (&lock.spot.shown, now - lock.touched);
     let (what_for, whose) = (lock.of.words().0, lock.whose());
     match lock.pid {

@@ -17,7 +17,7 @@ mod telling;
 #[cfg(test)]
 mod testing;
 
-use crate::types::Ms;
+use crate::types::{Moment, Ms};
 pub(crate) use agents::{AgentFact, Agents, Behind, CopyFact};
 pub(crate) use configuration::ConfigFact;
 pub(crate) use files::{Files, Holds, ModeFact, StateFact};
@@ -33,8 +33,8 @@ pub(crate) use telling::{ChannelFact, Probe};
 /// All that is looked at, by group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// [`Ms`].
-    pub(crate) now: Ms,
+    /// As of when.
+    pub(crate) now: Moment,
     /// Our configuration.
     pub(crate) config: ConfigFact,
     /// What a pass would say.

@@ -3,7 +3,7 @@
 use super::super::memory::Upgrade;
 use super::super::wording::{operand, span};
 use super::{Facts, Finding, Group, Level, Spot, changes, counted, helped};
-use crate::types::{DAY, HOUR, MINUTE, Ms, Problem};
+use crate::types::{DAY, HOUR, MINUTE, Moment, Ms, Problem};
 
 /// Who runs nolapse.
 #[derive(Clone, Debug, Default)]
@@ -14,10 +14,10 @@ pub(crate) struct RunningFact {
     pub(crate) elsewhere: bool,
     /// Daemons that run on this home now.
     pub(crate) daemons: Vec<u32>,
-    /// When the last whole pass ended, [`Ms`].
-    pub(crate) last_pass: Option<Ms>,
-    /// And the last one that could do its work and deliver its alerts, [`Ms`].
-    pub(crate) last_good: Option<Ms>,
+    /// When the last whole pass ended.
+    pub(crate) last_pass: Option<Moment>,
+    /// And the last one that could do its work and deliver its alerts.
+    pub(crate) last_good: Option<Moment>,
     /// The last upgrade, where there was one.
     pub(crate) upgrade: Option<Upgrade>,
     /// For how long there may be none.
@@ -151,12 +151,12 @@ pub(crate) fn runs(ways: &[Way], daemons: &[u32]) -> Runs {
 
 impl RunningFact {
     /// How long ago the last pass was; `None` where there was none, or it is ahead of a clock that was set back.
-    fn idle(&self, now: Ms) -> Option<Ms> {
+    fn idle(&self, now: Moment) -> Option<Ms> {
         self.last_pass.map(|at| now - at).filter(|idle| *idle >= 0)
     }
 
     /// Passes are made.
-    fn recent(&self, now: Ms) -> bool {
+    fn recent(&self, now: Moment) -> bool {
         self.last_pass.is_some() && self.idle(now).is_none_or(|idle| idle <= self.patience)
     }
 }
@@ -173,7 +173,7 @@ fn finding(kind: &str, level: Level, what: impl Into<String>, why: impl Into<Str
     Finding::new(kind, Group::Running, level, what, why)
 }
 
-fn nobody(running: &RunningFact, now: Ms) -> Option<Finding> {
+fn nobody(running: &RunningFact, now: Moment) -> Option<Finding> {
     if running.elsewhere {
         let found = finding(
             "not_looked",
@@ -249,7 +249,7 @@ fn off(way: &Way) -> Option<Finding> {
     }
 }
 
-fn old(running: &RunningFact, now: Ms) -> Option<Finding> {
+fn old(running: &RunningFact, now: Moment) -> Option<Finding> {
     let on = running.ways.iter().any(|way| matches!(way.on, On::Yes | On::Likely));
     let idle = running.idle(now).filter(|idle| on && *idle > running.patience)?;
     let found = finding(
@@ -263,7 +263,7 @@ fn old(running: &RunningFact, now: Ms) -> Option<Finding> {
 
 /// Android's standby buckets let a job of an app that is not exempt from battery optimisation run at most 10 times in 2 h, 8 in 8 h or
 /// 3 in 24 h (AOSP `QuotaController`); a job every 15 minutes that is an hour late is held back by one.
-fn job_held_back(running: &RunningFact, now: Ms) -> Option<Finding> {
+fn job_held_back(running: &RunningFact, now: Moment) -> Option<Finding> {
     let job = |way: &Way| way.platform == "termux" && matches!(way.on, On::Yes | On::Likely);
     let job = running.daemons.is_empty() && running.ways.iter().any(job);
     let idle = running
@@ -293,7 +293,7 @@ fn overlay(running: &RunningFact) -> Option<Finding> {
     })
 }
 
-fn failing(running: &RunningFact, now: Ms) -> Option<Finding> {
+fn failing(running: &RunningFact, now: Moment) -> Option<Finding> {
     let what = match (running.last_pass, running.last_good) {
         (Some(last), Some(good)) if last > good => {
             format!("passes run, but none has succeeded for {}", span(now - good))

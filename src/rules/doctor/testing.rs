@@ -3,7 +3,7 @@
 use super::*;
 use crate::types::MINUTE;
 
-pub(super) const NOW: Ms = 1_769_000_000_000;
+pub(super) const NOW: Moment = Moment::at(1_769_000_000_000);
 
 pub(super) fn spot(text: &str) -> Spot {
     Spot {
