@@ -490,7 +490,8 @@ fn login_words(ctx: &Ctx, login: &LoginView, now: Moment) -> String {
         });
     }
     if !login.login.shadowed_by.is_empty() {
-        words.push(format!("shadowed by {}", login.login.shadowed_by.join(", ")));
+        let shadows: Vec<String> = login.login.shadowed_by.iter().map(ToString::to_string).collect();
+        words.push(format!("shadowed by {}", shadows.join(", ")));
     }
     words.push(ctx.host.tilde(&login.login.place.dir));
     one_line(&words.join("; "))

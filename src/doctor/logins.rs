@@ -4,7 +4,7 @@ use super::{pid, spot, stored};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::doctor::{LoginFact, Logins};
-use crate::rules::login::TOKEN_VAR;
+use crate::rules::login::Rival;
 use crate::rules::login::{Login, Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::view::{LoginView, View};
@@ -42,7 +42,11 @@ fn fact(ctx: &Ctx, ledger: &Ledger, view: &LoginView, now: Moment) -> LoginFact 
         file: spot(ctx, &place.file()),
         dir: spot(ctx, &place.dir),
         shadowed_by: login.shadowed_by.clone(),
-        shadow_known: known && login.shadowed_by.iter().all(|name| name == TOKEN_VAR),
+        shadow_known: known
+            && login
+                .shadowed_by
+                .iter()
+                .all(|shadow| shadow.rival == Rival::Token && shadow.file.is_none()),
         ended: matches!(view.verdict.health, Health::Expired | Health::Missing),
         abandoned: over && (login.abandoned || killed),
         abandoned_by: record.and_then(|record| pid(&record.bytes)),

@@ -281,7 +281,7 @@ fn judge(
         }
         _ => {}
     }
-    let shadow = after.shadowed_by.iter().find(|name| name.ends_with("settings.json"));
+    let shadow = after.shadowed_by.iter().find(|shadow| shadow.file.is_some());
     let (kind, why) = match (ended, shadow) {
         (None, _) => (
             "cli_slow",

@@ -40,7 +40,7 @@ struct JsonLogin<'a> {
     renews: bool,
     lineage: Option<Fingerprint>,
     subscription: Option<&'a str>,
-    shadowed_by: &'a [String],
+    shadowed_by: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -181,7 +181,7 @@ pub(crate) fn json(
             renews: login.renews(),
             lineage: login.memory.as_ref().map(|memory| memory.lineage),
             subscription: grant.and_then(|grant| grant.subscription.as_deref()),
-            shadowed_by: &login.login.shadowed_by,
+            shadowed_by: login.login.shadowed_by.iter().map(ToString::to_string).collect(),
         }
     });
     let problems = problems.iter().chain(&view.problems).map(|problem| JsonProblem {

@@ -8,7 +8,7 @@ use super::shape::{self, KeptAs};
 use super::stopped;
 use crate::cause::Cause;
 use crate::rules::agent;
-use crate::rules::login::{Fault, Grant, SIMPLE, Source, State};
+use crate::rules::login::{Fault, Grant, Source, State};
 use crate::rules::view::{self, AgentView, LoginView, ProfileView, View, ignored_words};
 use crate::secret::Secret;
 use crate::types::{Affected, Credential, EventLogin, Flaw, HOUR, Health, Held, Moment, Ms, Reason, Severity};
@@ -229,11 +229,10 @@ fn not_renewed(login: &LoginView, now: Moment) -> Option<(Obstacle, String)> {
         let ended = grant.expires.is_some_and(|at| at <= now);
         return ended.then(|| (Obstacle::NobodyRenews, LOGIN_OVER.to_owned()));
     };
-    let simple = login.login.shadowed_by.iter().find(|name| name.starts_with(SIMPLE));
     let about_it = grant.refresh.token().map(Secret::fingerprint) == Some(renewal.token);
     let ended = grant.expires.is_some_and(|at| at <= now);
     let why = &renewal.last.as_ref()?.why;
-    let cause = simple.map_or_else(String::new, |name| {
+    let cause = login.login.simple().map_or_else(String::new, |name| {
         format!("; with {name} Claude Code says that nobody is logged in")
     });
     (about_it && ended).then(|| could_not_be_renewed(&format!("{why}{cause}")))

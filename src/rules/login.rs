@@ -1,8 +1,10 @@
 //! A login as data: where it is kept and what stands there, as it was found.
 
+use crate::rules::resolve::KEY_VAR;
 use crate::secret::Secret;
-use crate::types::{Meta, Moment};
+use crate::types::{Flaw, Meta, Moment};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The file of a login, in its directory.
@@ -82,8 +84,8 @@ pub struct Login {
     pub state: State,
     /// The file, where it is one.
     pub meta: Option<Meta>,
-    /// What else takes precedence over it; names, never values.
-    pub shadowed_by: Vec<String>,
+    /// What else takes precedence over it.
+    pub shadowed_by: Vec<Shadow>,
     /// A refresh was begun (`.owner` written) and its lock is gone.
     pub abandoned: bool,
     /// A refresh lock's last touch, where one is held by nobody any more.
@@ -129,20 +131,18 @@ impl Login {
 
     /// Whether a token in Claude Code's settings is used before this login, and nothing says that it is not a token.
     pub(crate) fn settings_token(&self) -> bool {
-        let before = format!("{TOKEN_VAR} in ");
-        let simple = self.shadowed_by.iter().any(|name| name.starts_with(SIMPLE));
-        let token = |name: &String| name.starts_with(&before) && !name.contains("no token");
-        !simple && self.shadowed_by.iter().any(token)
+        let token = |shadow: &Shadow| shadow.rival == Rival::Token && shadow.file.is_some() && shadow.flaw.is_none();
+        self.simple().is_none() && self.shadowed_by.iter().any(token)
+    }
+
+    /// What makes Claude Code say that nobody is logged in, if anything does.
+    pub(crate) fn simple(&self) -> Option<&Shadow> {
+        self.shadowed_by.iter().find(|shadow| shadow.rival == Rival::Simple)
     }
 
     /// Whether Claude Code is set up to use something other than a login, so that this one is never used.
     pub(crate) fn set_aside(&self) -> bool {
-        let instead = |name: &String| {
-            name.starts_with("CLAUDE_CODE_USE_")
-                || name.starts_with("ANTHROPIC_AUTH_TOKEN")
-                || name.starts_with("apiKeyHelper")
-        };
-        self.settings_token() || self.shadowed_by.iter().any(instead)
+        self.settings_token() || self.shadowed_by.iter().any(|shadow| shadow.rival.is_another_way_in())
     }
 
     /// The grant, where signed in.
@@ -279,26 +279,102 @@ pub(crate) fn owner_beside(lock: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// With this set Claude Code says that nobody is logged in (2.1.330).
-pub(crate) const SIMPLE: &str = "CLAUDE_CODE_SIMPLE";
+/// Something that is set and takes precedence over a login. Shown by its name, never by its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// What.
+    pub(crate) rival: Rival,
+    /// The settings that set it; the environment does where there are none.
+    pub(crate) file: Option<String>,
+    /// Why the token there is none.
+    pub(crate) flaw: Option<Flaw>,
+}
 
-/// Whether a variable of this value takes precedence over a login. Flags count as Claude Code reads them, and its own server is no
-/// other one (2.1.100, its bundle).
-pub(crate) fn shadows(name: &str, value: &str) -> bool {
-    let value = value.trim().to_lowercase();
-    match name {
-        SIMPLE => is_set(&value),
-        _ if name.starts_with("CLAUDE_CODE_USE_") => is_set(&value),
-        "ANTHROPIC_BASE_URL" => {
-            let host = value.split_once("://").map_or(value.as_str(), |(_, rest)| rest);
-            !value.is_empty() && host.split(['/', '?', '#']).next() != Some("api.anthropic.com")
+impl fmt::Display for Shadow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rival.name())?;
+        if let Some(file) = &self.file {
+            write!(f, " in {file}")?;
         }
-        _ => !value.is_empty(),
+        self.flaw
+            .map_or(Ok(()), |flaw| write!(f, ", which holds no token ({})", flaw.words()))
     }
 }
 
-fn is_set(flag: &str) -> bool {
-    matches!(flag, "1" | "true" | "yes" | "on")
+/// What Claude Code takes before a stored login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rival {
+    /// With it set, Claude Code says "Not logged in" whatever is stored (2.1.330).
+    Simple,
+    /// Another server, which the login's token is sent to.
+    BaseUrl,
+    /// Amazon's models.
+    Bedrock,
+    /// Google's.
+    Vertex,
+    /// Microsoft's.
+    Foundry,
+    /// A token for another endpoint.
+    AuthToken,
+    /// A program of the settings that prints a key.
+    KeyHelper,
+    /// An API key.
+    ApiKey,
+    /// A setup token.
+    Token,
+}
+
+impl Rival {
+    /// Those that are variables, strongest first (Claude Code's documentation, "authentication precedence").
+    pub(crate) const VARS: [Self; 8] = [
+        Self::Simple,
+        Self::BaseUrl,
+        Self::Bedrock,
+        Self::Vertex,
+        Self::Foundry,
+        Self::AuthToken,
+        Self::ApiKey,
+        Self::Token,
+    ];
+
+    /// Its name: a variable, or a key of the settings.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Simple => "CLAUDE_CODE_SIMPLE",
+            Self::BaseUrl => "ANTHROPIC_BASE_URL",
+            Self::Bedrock => "CLAUDE_CODE_USE_BEDROCK",
+            Self::Vertex => "CLAUDE_CODE_USE_VERTEX",
+            Self::Foundry => "CLAUDE_CODE_USE_FOUNDRY",
+            Self::AuthToken => AUTH_VAR,
+            Self::KeyHelper => "apiKeyHelper",
+            Self::ApiKey => KEY_VAR,
+            Self::Token => TOKEN_VAR,
+        }
+    }
+
+    /// Whether a variable of this value takes precedence over a login. Flags count as Claude Code reads them, and its own server is
+    /// no other one (2.1.100, its bundle).
+    pub(crate) fn is_set_by(self, value: &str) -> bool {
+        let value = value.trim().to_lowercase();
+        match self {
+            Self::Simple | Self::Bedrock | Self::Vertex | Self::Foundry => {
+                matches!(value.as_str(), "1" | "true" | "yes" | "on")
+            }
+            Self::BaseUrl => {
+                let host = value.split_once("://").map_or(value.as_str(), |(_, rest)| rest);
+                !value.is_empty() && host.split(['/', '?', '#']).next() != Some("api.anthropic.com")
+            }
+            _ => !value.is_empty(),
+        }
+    }
+
+    /// Whether Claude Code, set up with it, never uses a login.
+    fn is_another_way_in(self) -> bool {
+        matches!(
+            self,
+            Self::Bedrock | Self::Vertex | Self::Foundry | Self::AuthToken | Self::KeyHelper
+        )
+    }
 }
 
 /// The environment variable that carries a setup token.
@@ -308,27 +384,27 @@ pub(crate) const AUTH_VAR: &str = "ANTHROPIC_AUTH_TOKEN";
 
 #[cfg(test)]
 mod tests {
-    use super::shadows;
+    use super::Rival;
 
     #[test]
     fn a_variable_goes_before_a_login_only_as_claude_code_reads_it() {
-        for (name, value, want) in [
-            ("CLAUDE_CODE_SIMPLE", "1", true),
-            ("CLAUDE_CODE_SIMPLE", " True ", true),
-            ("CLAUDE_CODE_SIMPLE", "on", true),
-            ("CLAUDE_CODE_SIMPLE", "0", false),
-            ("CLAUDE_CODE_SIMPLE", "false", false),
-            ("CLAUDE_CODE_SIMPLE", "2", false),
-            ("CLAUDE_CODE_USE_VERTEX", "yes", true),
-            ("CLAUDE_CODE_USE_VERTEX", "0", false),
-            ("ANTHROPIC_BASE_URL", "https://API.anthropic.com/", false),
-            ("ANTHROPIC_BASE_URL", "https://api.anthropic.com.example.org", true),
-            ("ANTHROPIC_BASE_URL", "http://localhost:4000", true),
-            ("ANTHROPIC_BASE_URL", " ", false),
-            ("ANTHROPIC_AUTH_TOKEN", "0", true),
-            ("CLAUDE_CODE_OAUTH_TOKEN", "", false),
+        for (rival, value, want) in [
+            (Rival::Simple, "1", true),
+            (Rival::Simple, " True ", true),
+            (Rival::Simple, "on", true),
+            (Rival::Simple, "0", false),
+            (Rival::Simple, "false", false),
+            (Rival::Simple, "2", false),
+            (Rival::Vertex, "yes", true),
+            (Rival::Vertex, "0", false),
+            (Rival::BaseUrl, "https://API.anthropic.com/", false),
+            (Rival::BaseUrl, "https://api.anthropic.com.example.org", true),
+            (Rival::BaseUrl, "http://localhost:4000", true),
+            (Rival::BaseUrl, " ", false),
+            (Rival::AuthToken, "0", true),
+            (Rival::Token, "", false),
         ] {
-            assert_eq!(shadows(name, value), want, "{name}={value}");
+            assert_eq!(rival.is_set_by(value), want, "{rival:?}={value}");
         }
     }
 }

@@ -11,16 +11,7 @@ use crate::edge::keychain;
 use crate::edge::locks::{self, Terms};
 use crate::json::{self, Doc, Fields};
 use crate::rules::agent::OWN_MODE;
-use crate::rules::login::Grant;
-use crate::rules::login::Login;
-use crate::rules::login::Place;
-use crate::rules::login::Refresh;
-use crate::rules::login::SIMPLE;
-use crate::rules::login::Source;
-use crate::rules::login::State;
-use crate::rules::login::{self, Fault};
-use crate::rules::login::{AUTH_VAR, TOKEN_VAR};
-use crate::rules::resolve::KEY_VAR;
+use crate::rules::login::{Fault, Grant, Login, Place, Refresh, Rival, Shadow, Source, State, TOKEN_VAR};
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
 use crate::types::{LockKind, Meta, Moment};
@@ -28,19 +19,6 @@ use crate::types::{LockKind, Meta, Moment};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// What takes precedence over a stored login, strongest first (Claude Code's documentation, "authentication precedence").
-/// The first makes it say "Not logged in" whatever is stored, and the base URL sends the login's token elsewhere (2.1.330).
-const SHADOWS: [&str; 8] = [
-    SIMPLE,
-    "ANTHROPIC_BASE_URL",
-    "CLAUDE_CODE_USE_BEDROCK",
-    "CLAUDE_CODE_USE_VERTEX",
-    "CLAUDE_CODE_USE_FOUNDRY",
-    AUTH_VAR,
-    KEY_VAR,
-    TOKEN_VAR,
-];
 
 /// Both locks of a refresh are stale after 60 s, Claude Code touches them every 5 s.
 pub(crate) const REFRESH_LOCK: Terms = Terms {
@@ -150,10 +128,17 @@ pub(crate) fn env_token(host: &Host) -> Option<Secret> {
 /// Reads a login, tolerating what Claude Code's own writers leave for a moment.
 pub(crate) fn look(host: &Host, place: &Place) -> Login {
     let mut login = Login {
-        shadowed_by: SHADOWS
-            .iter()
-            .filter(|name| host.var_nonblank(name).is_some_and(|value| login::shadows(name, value)))
-            .map(|name| (*name).into())
+        shadowed_by: Rival::VARS
+            .into_iter()
+            .filter(|rival| {
+                host.var_nonblank(rival.name())
+                    .is_some_and(|value| rival.is_set_by(value))
+            })
+            .map(|rival| Shadow {
+                rival,
+                file: None,
+                flaw: None,
+            })
             .collect(),
         link: files::link_target(&place.file()),
         ..Login::new(place.clone(), Source::File, State::Absent)
@@ -381,7 +366,7 @@ fn service_name(place: &Place) -> String {
 
 /// What the user's settings and the managed ones put before the login. A byte order mark does not keep Claude Code from reading
 /// them, a comment does (2.1.330).
-fn shadows_in_settings(host: &Host, dir: &Path) -> Vec<String> {
+fn shadows_in_settings(host: &Host, dir: &Path) -> Vec<Shadow> {
     let managed = match host.macos {
         true => "/Library/Application Support/ClaudeCode/managed-settings.json",
         false => "/etc/claude-code/managed-settings.json",
@@ -391,37 +376,39 @@ fn shadows_in_settings(host: &Host, dir: &Path) -> Vec<String> {
     found
 }
 
-fn shadows_in(path: &Path, name: &str) -> Vec<String> {
+fn shadows_in(path: &Path, name: &str) -> Vec<Shadow> {
     match files::read(path) {
         Ok(snapshot) => std::str::from_utf8(&snapshot.bytes).map_or_else(|_| Vec::new(), |text| shadows_of(text, name)),
         Err(_) => Vec::new(),
     }
 }
 
-fn shadows_of(text: &str, file: &str) -> Vec<String> {
+fn shadows_of(text: &str, file: &str) -> Vec<Shadow> {
     let Ok(settings) = Fields::parse(json::without_bom(text)) else {
         return Vec::new();
     };
+    let shadow = |rival, flaw| Shadow {
+        rival,
+        file: Some(file.to_owned()),
+        flaw,
+    };
     let mut found = Vec::new();
-    let set = |value: Option<json::Loose<'_>>| value.and_then(|v| v.str()).is_some_and(|text| !text.is_empty());
-    if set(settings.get("apiKeyHelper")) {
-        found.push(format!("apiKeyHelper in {file}"));
+    let helper = settings.get(Rival::KeyHelper.name()).and_then(|value| value.str());
+    if helper.is_some_and(|text| !text.is_empty()) {
+        found.push(shadow(Rival::KeyHelper, None));
     }
     if let Some(env) = settings.get("env").and_then(|v| v.object()) {
-        let sets = |name: &str| {
-            let text = env.get(name).and_then(|value| value.coerced());
-            text.is_some_and(|text| login::shadows(name, &text))
+        let sets = |rival: &Rival| {
+            let text = env.get(rival.name()).and_then(|value| value.coerced());
+            text.is_some_and(|text| rival.is_set_by(&text))
         };
-        let names = SHADOWS.iter().filter(|name| sets(name));
-        found.extend(names.map(|name| {
-            let token = env
-                .get(name)
-                .and_then(|value| value.str())
-                .filter(|_| *name == TOKEN_VAR);
-            match token.and_then(|text| shape::flaw("anthropic", KeptAs::Token, &text)) {
-                Some(flaw) => format!("{name} in {file}, which holds no token ({})", flaw.words()),
-                None => format!("{name} in {file}"),
-            }
+        found.extend(Rival::VARS.into_iter().filter(sets).map(|rival| {
+            let value = env.get(rival.name()).and_then(|value| value.str());
+            let token = value.filter(|_| rival == Rival::Token);
+            shadow(
+                rival,
+                token.and_then(|text| shape::flaw("anthropic", KeptAs::Token, &text)),
+            )
         }));
     }
     found
@@ -517,7 +504,8 @@ mod tests {
             (r#"{"env":{"CLAUDE_CODE_SIMPLE":1}}"#, &["CLAUDE_CODE_SIMPLE in s"]),
             (r#"{"env":{"CLAUDE_CODE_SIMPLE":0}}"#, &[]),
         ] {
-            assert_eq!(shadows_of(text, "s"), want, "{text}");
+            let found: Vec<String> = shadows_of(text, "s").iter().map(Shadow::to_string).collect();
+            assert_eq!(found, want, "{text}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::super::wording::{self, quote};
 use super::judged::alerted;
 use super::{Facts, Finding, Group, Level, Spot, counted, join};
 use crate::cause::Cause;
+use crate::rules::login::Shadow;
 
 /// A login beside its health.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub(crate) struct LoginFact {
     /// Its directory.
     pub(crate) dir: Spot,
     /// What goes before it.
-    pub(crate) shadowed_by: Vec<String>,
+    pub(crate) shadowed_by: Vec<Shadow>,
     /// That is a token whose end is known and ahead.
     pub(crate) shadow_known: bool,
     /// It has ended, or nobody is signed in.
@@ -84,7 +85,8 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
     if login.shadowed_by.is_empty() {
         return None;
     }
-    let (settings, env): (Vec<_>, Vec<_>) = login.shadowed_by.iter().partition(|name| name.contains(" in "));
+    let (settings, env): (Vec<_>, Vec<_>) = login.shadowed_by.iter().partition(|shadow| shadow.file.is_some());
+    let [settings, env] = [settings, env].map(|shadows| shadows.iter().map(ToString::to_string).collect::<Vec<_>>());
     let mut places = Vec::new();
     if !env.is_empty() {
         places.push(format!("{} in the environment of this command", join(&env)));
@@ -102,10 +104,7 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
     Some(match settings.is_empty() {
         // the only one that works may be what goes before it
         _ if login.ended => found.advice("nothing to do as long as that works; otherwise sign in again first"),
-        true => found.run(format!(
-            "unset {}",
-            env.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
-        )),
+        true => found.run(format!("unset {}", env.join(" "))),
         false => found.advice(format!(
             "fine if intended; otherwise remove it from the settings (`settings.json` in `{}`)",
             login.dir.shown
