@@ -242,6 +242,21 @@ fn a_cli_that_does_nothing_backs_off_and_the_alert_says_why() {
 }
 
 #[test]
+fn a_cli_that_does_nothing_because_its_settings_come_first_is_said_to() {
+    for settings in [r#"{"apiKeyHelper":"/k"}"#, r#"{"env":{"CLAUDE_CODE_OAUTH_TOKEN":"x"}}"#] {
+        let home = home();
+        install(&home, "2.1.330", "exit 0\n");
+        home.login("1", now() - 3_600_000)
+            .write(".claude/settings.json", settings);
+        let outcome = home.run(&["run"]);
+        assert!(
+            outcome.stdout.contains(" in settings.json") && outcome.stdout.contains(" takes precedence over it"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn a_cli_that_hangs_is_left_alone_and_not_started_again_beside_itself() {
     let home = home();
     // a FIFO: it goes on when the test lets it
