@@ -2,6 +2,7 @@
 //! takes too long. Without a working Termux:API app every `termux-*` command blocks for ever, which is why no program is
 //! ever run without a deadline.
 
+use super::files;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::io;
@@ -168,13 +169,29 @@ pub(crate) async fn run(spec: Spec) -> io::Result<Output> {
 #[derive(Debug)]
 pub(crate) struct Left(tokio::process::Child);
 
-/// Starts `spec` (its limits do not apply) and leaves it to itself: no input, no output, a process group of its own so that
-/// neither a ^C nor our own end reaches it, no pipe that could break under it.
+/// Starts `spec` (its limits do not apply) and leaves it to itself: no input, no output, a session of its own so that neither a ^C
+/// nor our own end reaches it, no pipe that could break under it.
+///
+/// A process group alone keeps ^C away, but when we end, the kernel sends SIGHUP to a group that is stopped and that nobody of its
+/// session is left to continue (setpgid(2)). A new session takes setsid(1), which calls for no `unsafe` code; where that is not
+/// installed (macOS), a group has to do.
 ///
 /// # Errors
 /// The program could not be started.
 pub(crate) fn spawn_and_leave(spec: &Spec) -> io::Result<Left> {
-    let mut command = Command::new(&spec.program);
+    let mut command = match setsid(&spec.env) {
+        // it executes the program in its own place unless it leads a group
+        Some(setsid) => {
+            let mut command = Command::new(setsid);
+            command.arg(&spec.program);
+            command
+        }
+        None => {
+            let mut command = Command::new(&spec.program);
+            command.process_group(0);
+            command
+        }
+    };
     command
         .args(&spec.args)
         .env_clear()
@@ -182,12 +199,19 @@ pub(crate) fn spawn_and_leave(spec: &Spec) -> io::Result<Left> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0)
         .kill_on_drop(false);
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
     }
     command.spawn().map(Left)
+}
+
+fn setsid(env: &[(OsString, OsString)]) -> Option<PathBuf> {
+    let path = env.iter().find(|(name, _)| name == "PATH")?;
+    std::env::split_paths(&path.1)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join("setsid"))
+        .find(|program| files::is_executable(program))
 }
 
 impl Left {

@@ -294,6 +294,31 @@ fn a_cli_that_hangs_is_left_alone_and_not_started_again_beside_itself() {
     );
 }
 
+/// The kernel ends a stopped process with SIGHUP when the last process of its session that could continue it goes away.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cli_that_was_stopped_outlives_us_unsignalled() {
+    let home = home();
+    let body = "trap 'echo signalled >> \"$HOME/ran\"' TERM INT HUP\nkill -STOP $$\n";
+    install(
+        &home,
+        "2.1.330",
+        &format!("{body}{REFRESH}echo ended >> \"$HOME/ran\"\n"),
+    );
+    home.config("[renew]\npatience = \"1s\"\n");
+    let outcome = home.run(&["run"]);
+    assert!(outcome.stdout.contains("is left running"), "{outcome:?}");
+    let pid = record(&home)["stage"]["running"]["pid"].to_string();
+    let continued = std::process::Command::new("kill").args(["-CONT", &pid]).status();
+    assert!(continued.unwrap().success());
+    let begun = std::time::Instant::now();
+    while !home.read("ran").contains("ended") {
+        assert!(begun.elapsed().as_secs() < 20);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(!home.read("ran").contains("signalled"), "{outcome:?}");
+}
+
 /// Another process may have the number of the `claude` that an earlier pass started, after a reboot say.
 #[test]
 fn only_the_very_process_that_was_started_is_waited_for() {
