@@ -417,7 +417,7 @@ fn stands<G: Grant>(ctx: &Ctx, grant: &G, rescue: &Rescue) -> Completed {
             Completed::There
         }
         Now::Holds(token, _) if token == rescue.spent => Completed::Not("it was not written".into()),
-        Now::Holds(_, end) if rescue.until.is_none() || end > rescue.until => Completed::Superseded,
+        Now::Holds(_, end) if rule::is_newer(end, rescue.until) => Completed::Superseded,
         Now::Holds(..) => Completed::Not("an older state of the file was restored".into()),
         Now::Blank => Completed::Not("it was wiped".into()),
         Now::Gone => Completed::Superseded,
@@ -510,7 +510,9 @@ fn settle_fence<G: Grant>(ctx: &Ctx, ledger: &mut Ledger, grant: &G) -> Option<O
         (Now::Unreadable(_), _) => return None,
         // of rescued tokens the end is not known: only another token tells
         (Now::Holds(token, _), Stage::Rescued { .. }) => token != record.token,
-        (Now::Holds(token, end), _) => token != record.token || end != expires,
+        (Now::Holds(token, end), _) if token == record.token => end != expires,
+        // an older state may hold what is used up as well
+        (Now::Holds(_, end), _) => rule::is_newer(end, expires),
         (Now::Blank | Now::Gone, _) => true,
     };
     if moved {

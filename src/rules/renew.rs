@@ -147,6 +147,19 @@ impl Record {
         });
     }
 
+    /// What stands against posting the token that is in its place now, whose access token ends then, [`Ms`]: another one of this
+    /// place was posted, and that is not settled. A newer token settles it; an older one was put back, and is likely used up.
+    fn forbids(&self, token: Fingerprint, expires: Option<Ms>) -> Option<Not> {
+        match &self.stage {
+            Stage::Idle | Stage::Running { .. } => None,
+            // a newer one in its place would have ended this before anything is renewed
+            Stage::Rescued { .. } => Some(Not::Rescued),
+            Stage::Sent { expires: then, .. } | Stage::Unknown { expires: then, .. } => {
+                (token == self.token || !is_newer(expires, *then)).then_some(Not::OutcomeUnknown)
+            }
+        }
+    }
+
     /// Whether it needs a human to know: posted and unknown, or saved elsewhere.
     pub(crate) fn stuck(&self) -> bool {
         matches!(self.stage, Stage::Unknown { .. } | Stage::Rescued { .. })
@@ -306,12 +319,10 @@ pub(crate) fn due<'a>(case: &Case<'a>, now: Moment) -> Result<&'a Grant, Not> {
     if health::deadline(grant, now).is_some_and(|at| now >= at) {
         return Err(Not::PastDeadline);
     }
-    let record = case.record.filter(|record| record.token == refresh);
-    match record.map(|record| &record.stage) {
-        Some(Stage::Sent { .. } | Stage::Unknown { .. }) => return Err(Not::OutcomeUnknown),
-        Some(Stage::Rescued { .. }) => return Err(Not::Rescued),
-        _ => {}
+    if let Some(why) = case.record.and_then(|record| record.forbids(refresh, grant.expires)) {
+        return Err(why);
     }
+    let record = case.record.filter(|record| record.token == refresh);
     if case.newer_copy {
         return Err(Not::NewerCopy);
     }
@@ -380,12 +391,10 @@ pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Moment) -> Result<&'a Secret,
     if case.spent.contains_key(&token) {
         return Err(Not::Spent);
     }
-    let record = case.record.filter(|record| record.token == token);
-    match record.map(|record| &record.stage) {
-        Some(Stage::Sent { .. } | Stage::Unknown { .. }) => return Err(Not::OutcomeUnknown),
-        Some(Stage::Rescued { .. }) => return Err(Not::Rescued),
-        _ => {}
+    if let Some(why) = case.record.and_then(|record| record.forbids(token, *expires)) {
+        return Err(why);
     }
+    let record = case.record.filter(|record| record.token == token);
     if case.shared {
         return Err(Not::Shared);
     }
@@ -399,6 +408,12 @@ pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Moment) -> Result<&'a Secret,
         Some(record) => Err(Not::BackOff(record.next_at)),
         None => Ok(refresh),
     }
+}
+
+/// Whether a token was given after another one of the same place, by the ends of their access tokens, [`Ms`]. One that ends no later
+/// is of an older state that was put back.
+pub(crate) fn is_newer(end: Option<Ms>, than: Option<Ms>) -> bool {
+    than.is_none() || end > than
 }
 
 /// What became of a token that was posted (or is thought to have been), as the file tells it now: another refresh token, or
@@ -484,10 +499,17 @@ mod tests {
         });
         let mut waiting = Record::new(token());
         waiting.failed("k", "w", None, NOW - 1);
-        let of_another = Record {
-            token: Secret::new("older").fingerprint(),
-            ..sent.clone()
+        let other = |stage| Record {
+            stage,
+            ..Record::new(Secret::new("another").fingerprint())
         };
+        let fence = |expires| Stage::Sent {
+            expires: Some(expires),
+            at: NOW - 1,
+        };
+        let of_another = other(fence(NOW - 1));
+        let of_a_newer = other(fence(NOW));
+        let rescued_another = other(rescued.stage.clone());
         let rejected = [token()];
         let spent = Spent::from([(token(), NOW)]);
         let of_a_minute = in_state(&|g| g.expires = Some(NOW + LEAD + 1));
@@ -621,6 +643,24 @@ mod tests {
                 true,
             ),
             (
+                "an older token put back over a fence",
+                Case {
+                    record: Some(&of_a_newer),
+                    ..c(&plain)
+                },
+                Err(Not::OutcomeUnknown),
+                true,
+            ),
+            (
+                "an older token put back while new ones wait",
+                Case {
+                    record: Some(&rescued_another),
+                    ..c(&plain)
+                },
+                Err(Not::Rescued),
+                true,
+            ),
+            (
                 "newer copy",
                 Case {
                     newer_copy: true,
@@ -706,6 +746,15 @@ mod tests {
         let why = String::new();
         let rescued = with(Stage::Rescued { at, why: why.clone() });
         let unknown = with(Stage::Unknown { expires: None, at, why });
+        let of_a_newer = Record {
+            token: Secret::new("another").fingerprint(),
+            stage: Stage::Unknown {
+                expires: Some(NOW),
+                at,
+                why: String::new(),
+            },
+            ..sent.clone()
+        };
         let mut waiting = Record::new(token());
         waiting.failed("k", "w", None, at);
         let (rejected, spent) = ([token()], Spent::from([(token(), NOW)]));
@@ -720,6 +769,12 @@ mod tests {
             ("sent", record(&sent), Err(Not::OutcomeUnknown), true),
             ("unknown", record(&unknown), Err(Not::OutcomeUnknown), true),
             ("rescued", record(&rescued), Err(Not::Rescued), true),
+            (
+                "put back over a fence",
+                record(&of_a_newer),
+                Err(Not::OutcomeUnknown),
+                true,
+            ),
             ("back-off", record(&waiting), Err(Not::BackOff(at + MINUTE)), false),
             ("fresh", of(&later), Err(Not::Fresh(NOW + LEAD + 1)), false),
             ("an API key", of(&Credential::ApiKey), Err(Not::NoRefreshToken), true),

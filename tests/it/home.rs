@@ -162,6 +162,31 @@ impl Home {
             .expect("strace is needed: `apt-get install strace`")
     }
 
+    /// Running, and waiting for a lock that is held: it has looked at everything, and tried to take the lock.
+    pub fn spawn_at(&self, lock: &Path, args: &[&str]) -> Child {
+        let trace = self.at("waits");
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-e", "trace=/^(mkdir|link)(at)?$", "-o"])
+            .arg(&trace);
+        let child = self
+            .under(strace, args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let tried = |line: &str| line.contains(&format!("{}\"", lock.display())) && line.contains("EEXIST");
+        let begun = std::time::Instant::now();
+        while !fs::read_to_string(&trace).is_ok_and(|text| text.lines().any(tried)) {
+            assert!(
+                begun.elapsed().as_secs() < 20,
+                "it does not wait for {}",
+                lock.display()
+            );
+            std::thread::yield_now();
+        }
+        child.expect("strace is needed: `apt-get install strace`")
+    }
+
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args)
             .stdout(Stdio::piped())

@@ -442,6 +442,68 @@ fn an_abandoned_refresh_is_not_taken_up() {
     }
 }
 
+/// Looked at before, the lock was held by somebody alive.
+#[test]
+fn what_the_holder_of_the_lock_left_undone_while_we_waited_is_not_posted() {
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    let lock = home.at(".claude/.oauth_refresh.lock");
+    fs::create_dir(&lock).unwrap();
+    let child = home.spawn_at(&lock, &["refresh"]);
+    home.write(".claude/.oauth_refresh.lock.owner", "{}");
+    fs::remove_dir(&lock).unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert!(ran.stdout.contains("its token is probably used up"), "{ran:?}");
+    assert_eq!(server.seen().len(), 0);
+}
+
+/// Stopped between its last look and the request, it may find that somebody cleared its lock as stale and took it.
+#[test]
+fn a_renewal_that_lost_its_lock_before_it_posts_does_not_post() {
+    for (lock, owner, home) in [
+        (
+            ".claude/.oauth_refresh.lock",
+            ".claude/.oauth_refresh.lock.owner",
+            home as fn(&str) -> Home,
+        ),
+        (".claude.lock", ".claude/.oauth_refresh.lock.owner", home),
+        (
+            ".clawdbot/agents/main/agent/auth-profiles.json.lock",
+            ".clawdbot/agents/main/agent/auth-profiles.json.lock.owner",
+            |config| own_home_of(config),
+        ),
+    ] {
+        let server = Endpoint::start("1", vec![]);
+        let home = home(&server.config());
+        let (lock, owner) = (home.at(lock), home.at(owner));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&owner);
+        strace.args(["-e", "trace=fsync", "-e", "inject=fsync:signal=SIGSTOP"]);
+        let mut run = home.under(strace, &["run"]);
+        let child = run.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let stopped = || -> Option<String> {
+            let record: Value = serde_json::from_str(&fs::read_to_string(&owner).ok()?).ok()?;
+            let pid = record["pid"].to_string();
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // under a tracer its stop is a traced one
+            let state = stat.rsplit_once(')')?.1.split_whitespace().next()?.to_owned();
+            (state.eq_ignore_ascii_case("t") && fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok()).then_some(pid)
+        };
+        let mut pid = None;
+        until("it stops", || {
+            pid = stopped();
+            pid.is_some()
+        });
+        fs::remove_dir(&lock).unwrap();
+        fs::create_dir(&lock).unwrap();
+        let done = Command::new("kill").args(["-CONT", &pid.unwrap()]).status();
+        assert!(done.unwrap().success());
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(server.seen().len(), 0, "{}: {ran:?}", lock.display());
+        assert!(!owner.exists() && lock.is_dir(), "{ran:?}");
+    }
+}
+
 #[test]
 fn a_copy_that_is_newer_heals_the_login_and_nothing_is_posted() {
     let server = Endpoint::start("1", vec![]);
@@ -617,8 +679,12 @@ fn beside_a_client_that_follows_claude_codes_locks_one_exchange_is_made_whoever_
 
 /// An agent with a grant of its own: no login knows its tokens.
 fn own_home(server: &Endpoint) -> Home {
+    own_home_of(&server.config())
+}
+
+fn own_home_of(config: &str) -> Home {
     let home = Home::new();
-    home.config(&server.config());
+    home.config(config);
     let mut work = crate::home::oauth("1", now() - 60_000);
     work["email"] = "kept@example.org".into();
     home.store(
@@ -656,6 +722,31 @@ fn a_grant_that_a_store_owns_alone_is_renewed_under_the_stores_lock() {
     );
     assert!(!home.at(&format!("{STORE}.lock")).exists() && own_record(&home) == Value::Null);
     assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
+#[test]
+fn what_a_dead_process_began_with_a_stores_grant_is_not_posted() {
+    let server = Endpoint::start("1", vec![]);
+    let home = own_home(&server);
+    home.write(&format!("{STORE}.lock.owner"), "{}");
+    let ran = home.run(&["refresh", "--force"]);
+    assert!(ran.stdout.contains("its token is probably used up"), "{ran:?}");
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn a_grant_that_somebody_signed_in_anew_during_the_exchange_stays_as_it_is() {
+    let (answer, gate) = Answer::held();
+    let server = Endpoint::start("1", vec![answer]);
+    let home = own_home(&server);
+    let child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    home.store("main", json!({"anthropic:work": oauth("9", now() + 3_600_000)}));
+    let theirs = home.read(STORE);
+    gate.open();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(home.read(STORE), theirs, "{ran:?}");
+    assert!(ran.stdout.contains("that change is kept"), "{ran:?}");
 }
 
 /// A lock that looks stale may be of a holder that is stopped in its own exchange.
@@ -866,6 +957,26 @@ fn beside_an_openclaw_that_renews_the_same_grant_one_exchange_is_made_whoever_is
     assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
 }
 
+/// It was upgraded while its store's lock was waited for: what its version locks by now is not held.
+#[test]
+fn a_grant_whose_agents_lock_something_else_by_now_is_left_for_the_next_pass() {
+    let server = Endpoint::start("1", vec![]);
+    let home = openclaw_home(&server, Some("2026.4.15"));
+    let lock = home.write(
+        &format!("{OPENCLAW}.lock"),
+        format!("{{\"pid\":{}}}", std::process::id()),
+    );
+    let child = home.spawn_at(&lock, &["refresh"]);
+    let newer = json!({"meta": {"lastTouchedVersion": "2026.5.12"}});
+    home.write(".openclaw/openclaw.json", newer.to_string());
+    fs::remove_file(&lock).unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert!(ran.stdout.contains("is locked by another process"), "{ran:?}");
+    assert_eq!(server.seen().len(), 0);
+    home.run(&["refresh", "--force"]);
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+}
+
 #[test]
 fn an_openclaw_stores_new_tokens_that_cannot_be_saved_are_completed_under_its_lock() {
     let server = Endpoint::start("1", vec![Answer::Slow(Duration::from_millis(500))]);
@@ -964,6 +1075,64 @@ fn a_stores_new_tokens_that_cannot_be_saved_are_rescued_and_completed() {
     );
 }
 
+/// What waits in `rescue/` is newer than any state that a backup can bring back.
+#[test]
+fn rescued_tokens_outlive_an_older_state_that_is_put_back() {
+    let (answer, gate) = Answer::held();
+    let server = Endpoint::start("1", vec![answer]);
+    let home = home(&server.config());
+    let before = home.read(CREDENTIALS);
+    let child = home.spawn(&["run"]);
+    until("the request", || server.seen().len() == 1);
+    home.login("0", now() - 9 * 3_600_000);
+    gate.open();
+    let rescued = |ran: &Ran| {
+        let kept = fs::read_dir(home.at(".local/state/nolapse/rescue")).unwrap().count();
+        assert_eq!((kept, alerted(&home, "rescue")), (1, true), "{ran:?}");
+        assert!(
+            ran.stdout.contains("an older state of the file was restored"),
+            "{ran:?}"
+        );
+    };
+    rescued(&Ran::of(child.wait_with_output().unwrap()));
+    rescued(&pass(&home));
+    home.write(CREDENTIALS, before);
+    pass(&home);
+    assert_eq!(home.json(CREDENTIALS)["claudeAiOauth"]["refreshToken"], refresh("r1"));
+    assert_eq!((server.made(), server.seen().len()), (1, 1));
+    assert!(!alerted(&home, "rescue"));
+}
+
+/// Nor is it a reason to forget that the answer for the token that stood there after it never came.
+#[test]
+fn an_older_state_that_is_put_back_over_an_unknown_outcome_is_not_posted() {
+    for own in [false, true] {
+        let server = Endpoint::start("1", vec![Answer::HangUp]);
+        let home = match own {
+            true => own_home(&server),
+            false => home(&server.config()),
+        };
+        home.run(&["run"]);
+        let before = now() - 9 * 3_600_000;
+        match own {
+            true => home.store("main", json!({"anthropic:work": oauth("0", before)})),
+            false => home.login("0", before),
+        };
+        for args in [&["run"][..], &["refresh", "--force"]] {
+            let ran = home.run(args);
+            assert_eq!(server.seen().len(), 1, "{ran:?}");
+            assert!(alerted(&home, "unknown_outcome"), "{ran:?}");
+        }
+        // a new sign-in ends it
+        match own {
+            true => home.store("main", json!({"anthropic:work": oauth("2", now() + 3_600_000)})),
+            false => home.login("2", now() + 3_600_000),
+        };
+        home.run(&["run"]);
+        assert!(!alerted(&home, "unknown_outcome"));
+    }
+}
+
 /// The state of before comes back (a backup, a sync tool): what it holds is spent.
 #[test]
 fn an_older_state_that_is_put_back_is_never_posted_and_is_told_of() {
@@ -1060,8 +1229,14 @@ fn without_its_own_lock_a_pass_renews_nothing() {
     let home = home(&server.config());
     fs::create_dir_all(home.at(".local/state/nolapse/pass.lock")).unwrap();
     let before = home.read(CREDENTIALS);
+    let left = home.write(".claude/..credentials.json.0123456789abcdef.nolapse-tmp", "");
     let ran = home.run(&["run"]);
     assert_eq!((home.read(CREDENTIALS), server.seen().len()), (before, 0), "{ran:?}");
+    // nor does it clear up after others
+    assert!(left.exists(), "{ran:?}");
+    fs::remove_dir(home.at(".local/state/nolapse/pass.lock")).unwrap();
+    home.run(&["run"]);
+    assert!(!left.exists() && server.seen().len() == 1);
 }
 
 #[test]
@@ -1100,7 +1275,8 @@ fn stopped(home: &Home, server: &Endpoint, locks: &[&str]) {
     }
     let other = home.at("other-state");
     let second = home.run(&["--state-dir", other.to_str().unwrap(), "refresh"]);
-    assert!(second.stdout.contains("lock"), "{second:?}");
+    let waited = ["another program is renewing", "is locked by another process"];
+    assert!(waited.iter().any(|words| second.stdout.contains(words)), "{second:?}");
     assert_eq!(server.seen().len(), 1, "posted again: {second:?}");
     signal("-CONT");
     let ran = Ran::of(first.wait_with_output().unwrap());
@@ -1134,6 +1310,19 @@ fn a_renewal_that_is_stopped_is_waited_for_however_old_its_locks_look() {
             assert_eq!(store["profiles"]["openai:key"]["key"], "sk-k");
         });
     });
+}
+
+#[test]
+fn what_was_posted_without_an_answer_is_not_posted_from_another_state_directory() {
+    for home in [home as fn(&str) -> Home, own_home_of] {
+        let server = Endpoint::start("1", vec![Answer::HangUp]);
+        let home = home(&server.config());
+        home.run(&["run"]);
+        let other = home.at("other-state");
+        let second = home.run(&["--state-dir", other.to_str().unwrap(), "refresh", "--force"]);
+        assert!(second.stdout.contains("its token is probably used up"), "{second:?}");
+        assert_eq!(server.seen().len(), 1);
+    }
 }
 
 #[test]
