@@ -157,7 +157,7 @@ impl<'a> Pass<'a> {
         let (ctx, now) = (self.ctx, self.ctx.clock.now());
         let repairs = expected(ctx, &self.ledger, &self.view, asked);
         // with nothing to repair nothing is waited for; whose tokens wait to be saved is only known once they were
-        if self.lock.is_none() || repairs.is_empty() || !renew::rescued(&ctx.state_dir).is_empty() {
+        if repairs.is_empty() || !renew::rescued(&ctx.state_dir).is_empty() {
             return;
         }
         let firing = judge::firing(ctx, &self.view, &self.ledger, now);

@@ -1027,6 +1027,39 @@ mod tests {
         assert_eq!(files::list(dir.path()), ["s.json.lock"]);
     }
 
+    /// A peer that took it in the same moment makes the same time, or the same content.
+    #[test]
+    fn a_lock_is_known_by_its_inode_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.json.lock");
+        for terms in [TERMS, FILE_TERMS] {
+            let mut held = take(&path, terms).unwrap().unwrap();
+            let theirs = dir.path().join("theirs");
+            match terms.kind {
+                Kind::Directory => fs::create_dir(&theirs).unwrap(),
+                Kind::File => fs::write(&theirs, &held.body).unwrap(),
+            }
+            let at = fs::metadata(&path).unwrap().modified().unwrap();
+            File::open(&theirs).unwrap().set_modified(at).unwrap();
+            // an inode number comes back at once where it was given back
+            fs::rename(&path, dir.path().join("ours")).unwrap();
+            fs::rename(&theirs, &path).unwrap();
+            assert!(!held.is_ours());
+            if terms.kind == Kind::File {
+                // taken just now, after we looked
+                assert!(!held.renew_body().unwrap());
+                assert_eq!(fs::read_to_string(&path).unwrap(), held.body);
+            }
+            drop(held);
+            assert!(files::exists(&path));
+            match terms.kind {
+                Kind::Directory => fs::remove_dir(&path).unwrap(),
+                Kind::File => fs::remove_file(&path).unwrap(),
+            }
+            let _ = fs::remove_dir(dir.path().join("ours")).or_else(|_| fs::remove_file(dir.path().join("ours")));
+        }
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_waiter_gets_in_when_the_holder_leaves_and_gives_up_when_it_stays() {
         let dir = tempfile::tempdir().unwrap();

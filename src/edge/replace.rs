@@ -449,8 +449,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.json");
         fs::write(&path, "theirs").unwrap();
+        // seen before anything is exchanged: where the file system cannot do that, nobody else would see it
         for over in [Over::Content(b"old"), Over::Absent] {
-            assert!(matches!(put(&path, over, b"new", &|| true), Err(NotPut::Changed)));
+            let done = put(&path, over, b"new", &|| {
+                panic!("the locks are the last thing that is asked")
+            });
+            assert!(matches!(done, Err(NotPut::Changed)));
         }
         assert!(matches!(
             put(&path, Over::Content(b"theirs"), b"new", &|| false),

@@ -471,7 +471,7 @@ async fn one(
 pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View, rescues: &[(PathBuf, Rescue)]) -> Vec<Done> {
     let mut done = Vec::new();
     for agent in &view.agents {
-        if agent.sqlite || !matches!(agent.store, agent::Store::Read(_)) {
+        if agent.sqlite {
             continue;
         }
         for profile in &agent.profiles {

@@ -134,6 +134,21 @@ fn a_holder_that_wakes_up_keeps_its_lock() {
     assert!(ran.code == 0 && in_step(&home), "{ran:?}");
 }
 
+/// What an agent made of its store while the lock was waited for is looked at like any other store.
+#[test]
+fn a_store_that_became_another_kind_of_file_while_we_waited_is_not_written() {
+    let home = stale_home();
+    let lock = lock_of(&home);
+    fs::create_dir(&lock).unwrap();
+    let child = home.spawn_at(&lock, &["sync"]);
+    let outside = json!({"anthropic:claude-cli": token("1", now() - DAY)}).to_string();
+    home.write(MAIN, &outside);
+    fs::remove_dir(&lock).unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(home.read(MAIN), outside, "{ran:?}");
+    assert!(ran.stdout.contains("its entries stand outside `profiles`"), "{ran:?}");
+}
+
 #[test]
 fn what_is_no_lock_is_said_at_once() {
     let home = stale_home();

@@ -2,6 +2,7 @@
 //! same must hold of that user's own files.
 
 use crate::daemon::Daemon;
+use crate::endpoint::{Answer, Endpoint};
 use crate::home::{DAY, HOUR, Home, MAIN, access, now, token};
 use serde_json::json;
 use std::fs;
@@ -235,6 +236,33 @@ fn tokens_of_a_third_user_stay_theirs() {
             "{theirs}"
         );
     }
+}
+
+/// The agents' own user must be able to clear what root's renewal leaves when it is killed.
+#[test]
+fn locks_belong_to_the_user_of_the_home() {
+    let (answer, gate) = Answer::held();
+    let server = Endpoint::start("1", vec![answer]);
+    let home = a_home();
+    home.login("1", now() - HOUR);
+    home.config(&format!("{}always = true\n", server.config()));
+    give(home.path());
+    let child = home.spawn(&["run"]);
+    let begun = std::time::Instant::now();
+    while server.seen().is_empty() {
+        assert!(begun.elapsed().as_secs() < 20, "nothing was posted");
+        std::thread::yield_now();
+    }
+    let owner = |path: &str| fs::symlink_metadata(home.at(path)).unwrap().uid();
+    for lock in [
+        ".claude/.oauth_refresh.lock",
+        ".claude.lock",
+        ".claude/.oauth_refresh.lock.owner",
+    ] {
+        assert_eq!(owner(lock), owner(""), "{lock}");
+    }
+    gate.open();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 /// What lies outside the home is root's alone, or root does not use it.
