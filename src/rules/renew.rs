@@ -147,9 +147,9 @@ impl Record {
         });
     }
 
-    /// What stands against posting the token that is in its place now, whose access token ends then, [`Ms`]: another one of this
+    /// What stands against posting the token that is in its place now, whose access token ends then: another one of this
     /// place was posted, and that is not settled. A newer token settles it; an older one was put back, and is likely used up.
-    fn forbids(&self, token: Fingerprint, expires: Option<Ms>) -> Option<Not> {
+    fn forbids(&self, token: Fingerprint, expires: Option<Moment>) -> Option<Not> {
         match &self.stage {
             Stage::Idle | Stage::Running { .. } => None,
             // a newer one in its place would have ended this before anything is renewed
@@ -410,9 +410,9 @@ pub(crate) fn own_due<'a>(case: &OwnCase<'a>, now: Moment) -> Result<&'a Secret,
     }
 }
 
-/// Whether a token was given after another one of the same place, by the ends of their access tokens, [`Ms`]. One that ends no later
+/// Whether a token was given after another one of the same place, by the ends of their access tokens. One that ends no later
 /// is of an older state that was put back.
-pub(crate) fn is_newer(end: Option<Ms>, than: Option<Ms>) -> bool {
+pub(crate) fn is_newer(end: Option<Moment>, than: Option<Moment>) -> bool {
     than.is_none() || end > than
 }
 
