@@ -6,7 +6,7 @@ use crate::edge::files;
 use crate::edge::locks::{self, LockError, Terms};
 use crate::edge::replace::{self, NotPut, Planned};
 use crate::json::{Doc, Layout};
-use crate::look;
+use crate::look::{self, World};
 use crate::outcome::{Done, Outcome};
 use crate::rules::agent::{Edit, Generation};
 use crate::rules::login::{self, Source};
@@ -84,7 +84,7 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
             });
             continue;
         }
-        match write_store(ctx, ledger, view, agent, Duration::ZERO).await {
+        match write_store(World::of(ctx, ledger, view), agent, Duration::ZERO).await {
             // another program is working on it: the others first
             Err(Refused::Busy) => waiting.push(agent),
             other => done.extend(report(ctx, agent, other)),
@@ -95,7 +95,7 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
         let left = STORE_PATIENCE
             .saturating_sub(begun.elapsed())
             .max(Duration::from_millis(200));
-        let outcome = write_store(ctx, ledger, view, agent, left).await;
+        let outcome = write_store(World::of(ctx, ledger, view), agent, left).await;
         done.extend(report(ctx, agent, outcome));
     }
     if done
@@ -167,15 +167,9 @@ pub(crate) struct Change {
 }
 
 /// Brings one agent's store up to date from its login. Returns the ids written.
-async fn write_store(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
-    agent: &AgentView,
-    wait: Duration,
-) -> Result<Vec<String>, Refused> {
-    edit_store(ctx, ledger, view, agent, wait, |now, text| {
-        let plan = plan::store(&ctx.config.sync, now, &now.agents[0]);
+async fn write_store(world: World<'_>, agent: &AgentView, wait: Duration) -> Result<Vec<String>, Refused> {
+    edit_store(world, agent, wait, |now, text| {
+        let plan = plan::store(&world.ctx.config.sync, now, &now.agents[0]);
         if plan.edits.is_empty() {
             return Ok(None);
         }
@@ -193,9 +187,7 @@ async fn write_store(
 /// # Errors
 /// [`Refused`]; the store is then as it was.
 pub(crate) async fn edit_store(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
+    world: World<'_>,
     agent: &AgentView,
     wait: Duration,
     decide: impl Fn(&View, Option<&str>) -> Result<Option<Change>, String>,
@@ -203,7 +195,8 @@ pub(crate) async fn edit_store(
     let other = |error: std::io::Error| Refused::Other(files::io_words(&error));
     files::make_dirs(&agent.agent.agent.dir).map_err(other)?;
     let target = files::real_target(&agent.path).map_err(other)?;
-    let terms = families::store_lock(&view.state_dirs[agent.agent.state_dir].generation).map_err(Refused::Other)?;
+    let terms =
+        families::store_lock(&world.view.state_dirs[agent.agent.state_dir].generation).map_err(Refused::Other)?;
     let terms = Terms { wait, ..terms };
     let lock = locks::acquire(&locks::lock_path(&target), terms)
         .await
@@ -216,7 +209,7 @@ pub(crate) async fn edit_store(
     for _ in 0..3 {
         let (mut text, mut ids) = (String::new(), Vec::new());
         let plan = || {
-            let (now, before) = look::again(ctx, ledger, view, agent);
+            let (now, before) = look::again(world, agent);
             let fresh = &now.agents[0];
             fresh.writable.clone().map_err(|why| Refused::Other(why.to_string()))?;
             let Some(change) = decide(&now, before.as_deref()).map_err(Refused::Other)? else {
@@ -471,8 +464,9 @@ mod tests {
         let ctx = ctx(home.path());
         let ledger = Ledger::default();
         let view = look::look(&ctx, &ledger);
+        let world = World::of(&ctx, &ledger, &view);
         for (lost, written) in [(true, false), (false, true)] {
-            let done = edit_store(&ctx, &ledger, &view, &view.agents[0], Duration::ZERO, |_, before| {
+            let done = edit_store(world, &view.agents[0], Duration::ZERO, |_, before| {
                 if lost {
                     std::fs::remove_dir(&lock).unwrap();
                     std::fs::create_dir(&lock).unwrap();

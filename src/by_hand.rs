@@ -8,11 +8,11 @@ use crate::edge::locks::LockError;
 use crate::edge::replace::{self, NotPut, Over};
 use crate::history;
 use crate::ledger;
+use crate::look::World;
 use crate::rules::agent::StateDir;
 use crate::rules::login::SetupToken;
 use crate::rules::memory::Entry;
-use crate::rules::memory::Ledger;
-use crate::rules::view::{AgentView, View};
+use crate::rules::view::AgentView;
 use crate::secret::Secret;
 use crate::stores::agent_entry::{self, Mode};
 use crate::stores::store::{self, Recorded};
@@ -80,14 +80,8 @@ pub(crate) fn normalise_provider(text: &str) -> String {
 ///
 /// # Errors
 /// In words.
-pub(crate) async fn add(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
-    agent: &AgentView,
-    wanted: &Wanted,
-) -> Result<bool, String> {
-    let ids = act::edit_store(ctx, ledger, view, agent, act::STORE_PATIENCE, |_, text| {
+pub(crate) async fn add(world: World<'_>, agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
+    let ids = act::edit_store(world, agent, act::STORE_PATIENCE, |_, text| {
         if let Some(text) = text
             && !wanted.replace
             && let Some((kind, provider)) = store::kind_of(text, &wanted.id)?
@@ -105,10 +99,10 @@ pub(crate) async fn add(
         }))
     })
     .await
-    .map_err(|refused| words(ctx, agent, refused))?;
+    .map_err(|refused| words(world.ctx, agent, refused))?;
     if !ids.is_empty() {
         note(
-            ctx,
+            world.ctx,
             "recorded",
             &agent.agent.agent.label(),
             &format!("recorded {}", wanted.id),
@@ -121,14 +115,8 @@ pub(crate) async fn add(
 ///
 /// # Errors
 /// In words.
-pub(crate) async fn remove(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
-    agent: &AgentView,
-    id: &str,
-) -> Result<bool, String> {
-    let ids = act::edit_store(ctx, ledger, view, agent, act::STORE_PATIENCE, |_, text| {
+pub(crate) async fn remove(world: World<'_>, agent: &AgentView, id: &str) -> Result<bool, String> {
+    let ids = act::edit_store(world, agent, act::STORE_PATIENCE, |_, text| {
         let Some(text) = text else { return Ok(None) };
         if store::kind_of(text, id)?.is_none() {
             return Ok(None);
@@ -139,9 +127,14 @@ pub(crate) async fn remove(
         }))
     })
     .await
-    .map_err(|refused| words(ctx, agent, refused))?;
+    .map_err(|refused| words(world.ctx, agent, refused))?;
     if !ids.is_empty() {
-        note(ctx, "removed", &agent.agent.agent.label(), &format!("removed {id}"));
+        note(
+            world.ctx,
+            "removed",
+            &agent.agent.agent.label(),
+            &format!("removed {id}"),
+        );
     }
     Ok(!ids.is_empty())
 }
@@ -151,14 +144,12 @@ pub(crate) async fn remove(
 /// # Errors
 /// In words.
 pub(crate) async fn set_order(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
+    world: World<'_>,
     agent: &AgentView,
     provider: &str,
     ids: &[String],
 ) -> Result<bool, String> {
-    let written = act::edit_store(ctx, ledger, view, agent, act::STORE_PATIENCE, |now, text| {
+    let written = act::edit_store(world, agent, act::STORE_PATIENCE, |now, text| {
         let Some(text) = text else {
             return Err("it has no store yet".into());
         };
@@ -175,7 +166,7 @@ pub(crate) async fn set_order(
         }))
     })
     .await
-    .map_err(|refused| words(ctx, agent, refused));
+    .map_err(|refused| words(world.ctx, agent, refused));
     // a cleared order names no ids
     let changed = !written?.is_empty() || ids.is_empty();
     if changed {
@@ -183,7 +174,7 @@ pub(crate) async fn set_order(
             true => format!("cleared the order of {provider}"),
             false => format!("order of {provider}: {}", ids.join(", ")),
         };
-        note(ctx, "recorded", &agent.agent.agent.label(), &what);
+        note(world.ctx, "recorded", &agent.agent.agent.label(), &what);
     }
     Ok(changed)
 }

@@ -113,56 +113,102 @@ pub(crate) enum Failed {
 ///
 /// # Errors
 /// [`Failed`].
-pub(crate) fn run(mut ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), Failed> {
+pub(crate) fn run(ctx: Ctx, load: &dyn Fn() -> Result<Ctx, String>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     schedule::next(&ctx.config.daemon.schedule).map_err(Failed::Schedule)?;
-    let (mut signals, mut watch, alarm) =
+    let (signals, watch, alarm) =
         runtime.block_on(async { io::Result::Ok((Signals::new()?, Watch::new()?, Alarm::new()?)) })?;
-    let ended = turns(&mut ctx, load, &runtime, &mut signals, &mut watch, &alarm);
+    let mut daemon = Daemon {
+        ctx,
+        load,
+        ear: Ear { runtime, signals },
+        watch,
+        alarm,
+        status: "first pass".to_owned(),
+        trouble: None,
+        deaf: None,
+        grants: 4,
+        counter: Counter::default(),
+        said: BTreeSet::new(),
+        databases: None,
+        tails: JoinSet::new(),
+    };
+    let ended = daemon.turns();
     // a name that is still being looked up holds nobody up
-    runtime.shutdown_background();
+    daemon.ear.runtime.shutdown_background();
     ended
 }
 
-/// Pass after pass.
-fn turns(
-    ctx: &mut Ctx,
-    load: &dyn Fn() -> Result<Ctx, String>,
-    runtime: &Runtime,
-    signals: &mut Signals,
-    watch: &mut Watch,
-    alarm: &Alarm,
-) -> Result<(), Failed> {
-    let mut trouble: Option<String> = None;
-    let mut status = "first pass".to_owned();
-    // what a pass may have to renew is known from the one before
-    let mut grants = 4;
-    let mut counter = Counter::default();
-    let mut said = BTreeSet::new();
-    let mut databases: Option<look::Databases> = None;
-    let mut tails: JoinSet<Report> = JoinSet::new();
-    manager::ready(&status);
-    tracing::info!(schedule = %ctx.config.daemon.schedule, "watching");
-    loop {
-        let begun = ctx.clock.now();
+/// What it works with, and what it knows from one pass to the next.
+struct Daemon<'a> {
+    ctx: Ctx,
+    load: &'a dyn Fn() -> Result<Ctx, String>,
+    ear: Ear,
+    watch: Watch,
+    alarm: Alarm,
+    /// What the service manager shows.
+    status: String,
+    /// Why the new configuration is not in force.
+    trouble: Option<String>,
+    /// Why nobody can ask.
+    deaf: Option<String>,
+    /// How many a pass may have to renew, as the one before saw it.
+    grants: usize,
+    counter: Counter,
+    /// What went wrong with the last pass, and was logged.
+    said: BTreeSet<String>,
+    databases: Option<look::Databases>,
+    /// What of earlier passes is on its way.
+    tails: JoinSet<Report>,
+}
+
+/// What comes after a pass, or after a rest.
+enum Next {
+    /// A pass.
+    Pass,
+    /// A rest, until something happens or this comes.
+    Rest(Moment),
+    /// The end.
+    Stop,
+}
+
+impl Daemon<'_> {
+    /// Pass after pass.
+    fn turns(&mut self) -> Result<(), Failed> {
+        manager::ready(&self.status);
+        tracing::info!(schedule = %self.ctx.config.daemon.schedule, "watching");
+        loop {
+            let begun = self.ctx.clock.now();
+            let mut next = self.pass(begun)?;
+            if let Next::Rest(wake_at) = next {
+                next = self.rest(begun, wake_at)?;
+            }
+            if let Next::Stop = next {
+                let all = async { while self.tails.join_next().await.is_some() {} };
+                self.ear.attend(ON_ITS_WAY, all, &|| {}, &mut |_| {});
+                return Ok(());
+            }
+        }
+    }
+
+    /// One pass.
+    fn pass(&mut self, begun: Moment) -> Result<Next, Failed> {
         // as of before the pass: what is written during it is looked at after it
-        if let Some(databases) = &mut databases {
+        if let Some(databases) = &mut self.databases {
             databases.changed();
         }
-        let deaf = counter.open(runtime, ctx);
+        self.deaf = self.counter.open(&self.ear.runtime, &self.ctx);
         let (mut reloaded, mut again) = (None, false);
         let limits = Limits {
-            pass: longest(ctx, grants),
+            pass: longest(&self.ctx, self.grants),
             finish: FINISH,
         };
-        let ended = attend(
-            runtime,
-            signals,
+        let ended = self.ear.attend(
             limits,
-            pass::begin(ctx, Scope::Whole, &AT_LEISURE),
-            &|| manager::alive(&status),
+            pass::begin(&self.ctx, Scope::Whole, &AT_LEISURE),
+            &|| manager::alive(&self.status),
             &mut |asked| match asked {
-                Asked::Reload => reloaded = Some(reload(load)),
+                Asked::Reload => reloaded = Some(reload(self.load)),
                 Asked::Pass => again = true,
                 Asked::Stop => {
                     manager::stopping();
@@ -173,86 +219,105 @@ fn turns(
         let pass = match ended {
             Ended::Done(pass) => pass,
             Ended::Stopped(pass) => {
-                if let Some(pass) = pass {
-                    let whole = ctx.clone();
-                    tails.spawn_on(async move { pass.finish(&whole).await }, runtime.handle());
-                }
-                see_off(runtime, signals, &mut tails);
-                return Ok(());
+                pass.into_iter().for_each(|pass| self.finish(pass));
+                return Ok(Next::Stop);
             }
             Ended::Hung => return Err(Failed::Hung(limits.pass)),
         };
-        watch.set(&watched(ctx, &pass.report.view));
-        databases = Some(look::Databases::of(&pass.report.view, databases.take()));
-        let mut wake_at = wake_at(ctx, &pass.report.view, begun);
-        grants = grants_of(&pass.report.view);
-        let whole = ctx.clone();
-        tails.spawn_on(async move { pass.finish(&whole).await }, runtime.handle());
+        let view = &pass.report.view;
+        self.watch.set(&watched(&self.ctx, view));
+        self.databases = Some(look::Databases::of(view, self.databases.take()));
+        self.grants = grants_of(view);
+        let wake_at = wake_at(&self.ctx, view, begun);
+        self.finish(pass);
         if let Some(reloaded) = reloaded {
-            trouble = take(ctx, reloaded);
+            self.trouble = take(&mut self.ctx, reloaded);
             again = true;
         }
-        if again {
-            continue;
-        }
+        Ok(if again { Next::Pass } else { Next::Rest(wake_at) })
+    }
+
+    /// Lets what a pass has only to deliver go on beside what follows.
+    fn finish(&mut self, pass: pass::Begun) {
+        let whole = self.ctx.clone();
+        self.tails
+            .spawn_on(async move { pass.finish(&whole).await }, self.ear.runtime.handle());
+    }
+
+    /// Until there is a reason for the next pass.
+    fn rest(&mut self, begun: Moment, mut wake_at: Moment) -> Result<Next, Failed> {
         let mut pause_until: Option<Moment> = None;
         // a write may have become visible only after the pass had read
-        let looked = databases.as_ref().is_some_and(look::Databases::looked);
+        let looked = self.databases.as_ref().is_some_and(look::Databases::looked);
         let mut quiet_until: Option<Instant> = looked.then(|| Instant::now() + PEEK_GAP);
         loop {
             let until = (wake_at, pause_until, quiet_until);
-            let woke = runtime.block_on(wait(signals, watch, alarm, until, &mut tails));
-            match woke? {
-                Woke::Finished(report) => {
-                    said = say(&report, &said);
-                    status = self::status(ctx, &report, trouble.as_deref().or(deaf.as_deref()));
-                    tracing::debug!("{status}");
-                    manager::alive(&status);
-                    let ledger = ledger::load(&ctx.state_dir).ledger;
-                    wake_at = next_try(ctx, &ledger, wake_at);
-                    counter.lay_out(ctx, &report, &ledger, wake_at);
-                }
-                Woke::SignOfLife => manager::alive(&status),
-                Woke::Changed(Changed::Databases) if !changed(runtime, &mut databases) => {
+            let woke = wait(
+                &mut self.ear.signals,
+                &mut self.watch,
+                &self.alarm,
+                until,
+                &mut self.tails,
+            );
+            match self.ear.runtime.block_on(woke)? {
+                Woke::Finished(report) => wake_at = self.finished(&report, wake_at),
+                Woke::SignOfLife => manager::alive(&self.status),
+                Woke::Changed(Changed::Databases) if !self.credential_changed() => {
                     tracing::debug!("a database was written, and no credential in it");
                     quiet_until = Some(Instant::now() + PEEK_GAP);
                 }
-                Woke::LookAgain if !changed(runtime, &mut databases) => quiet_until = None,
-                Woke::Changed(Changed::Files) | Woke::LookAgain | Woke::Changed(Changed::Databases) => {
-                    runtime.block_on(async { tokio::time::sleep(SETTLE).await });
-                    watch.forget();
-                    let now = ctx.clock.now();
+                Woke::LookAgain if !self.credential_changed() => quiet_until = None,
+                Woke::Changed(_) | Woke::LookAgain => {
+                    self.ear.runtime.block_on(async { tokio::time::sleep(SETTLE).await });
+                    self.watch.forget();
+                    let now = self.ctx.clock.now();
                     if now - begun >= CHANGE_GAP || now < begun {
-                        break;
+                        return Ok(Next::Pass);
                     }
                     // looked at when the gap is over; what changes meanwhile is the same look
                     pause_until = Some(begun + CHANGE_GAP);
                 }
-                Woke::Due | Woke::Asked(Asked::Pass) => break,
+                Woke::Due | Woke::Asked(Asked::Pass) => return Ok(Next::Pass),
                 Woke::Asked(Asked::Stop) => {
                     manager::stopping();
                     tracing::info!("stopping");
-                    see_off(runtime, signals, &mut tails);
-                    return Ok(());
+                    return Ok(Next::Stop);
                 }
                 Woke::Asked(Asked::Reload) => {
-                    trouble = take(ctx, reload(load));
-                    break;
+                    self.trouble = take(&mut self.ctx, reload(self.load));
+                    return Ok(Next::Pass);
                 }
             }
         }
+    }
+
+    /// Says how a pass went whose last delivery is over. Returns when the next one is due.
+    fn finished(&mut self, report: &Report, wake_at: Moment) -> Moment {
+        self.said = say(report, &self.said);
+        let trouble = self.trouble.as_deref().or(self.deaf.as_deref());
+        self.status = status(&self.ctx, report, trouble);
+        tracing::debug!("{}", self.status);
+        manager::alive(&self.status);
+        let ledger = ledger::load(&self.ctx.state_dir).ledger;
+        let wake_at = next_try(&self.ctx, &ledger, wake_at);
+        self.counter.lay_out(&self.ctx, report, &ledger, wake_at);
+        wake_at
+    }
+
+    /// Whether a credential in a database has changed.
+    fn credential_changed(&mut self) -> bool {
+        self.ear.runtime.block_on(async { tokio::time::sleep(VISIBLE).await });
+        let changed = self.databases.as_mut().is_none_or(look::Databases::changed);
+        if changed {
+            tracing::debug!("a credential in a database changed");
+        }
+        changed
     }
 }
 
 /// How many there may be to renew.
 fn grants_of(view: &View) -> usize {
     view.logins.len() + view.agents.iter().map(|agent| agent.profiles.len()).sum::<usize>()
-}
-
-/// Lets what is on its way arrive, for a while.
-fn see_off(runtime: &Runtime, signals: &mut Signals, tails: &mut JoinSet<Report>) {
-    let all = async { while tails.join_next().await.is_some() {} };
-    attend(runtime, signals, ON_ITS_WAY, all, &|| {}, &mut |_| {});
 }
 
 /// Logs what went wrong with the pass itself, unless it went wrong with the one before too. Returns all of it.
@@ -289,71 +354,78 @@ enum Ended<T> {
     Hung,
 }
 
-/// Works off `work` to its end or its limit, with a sign of life to the service manager and an ear for signals meanwhile. A stretch
-/// that must not be interrupted is finished whatever the limit; nobody hears a sign of life of it then.
-fn attend<T>(
-    runtime: &Runtime,
-    signals: &mut Signals,
-    limits: Limits,
-    work: impl Future<Output = T>,
-    alive: &dyn Fn(),
-    asked: &mut dyn FnMut(Asked),
-) -> Ended<T> {
-    enum Turn<T> {
-        Done(T),
-        Asked(Asked),
-        Late,
-        SignOfLife,
-    }
-    let mut work = pin!(work);
-    let mut until = Instant::now() + limits.pass;
-    let every = manager::watchdog();
-    let mut alive_at = every.map(|every| Instant::now() + every);
-    let mut stops = 0;
-    let mut late = false;
-    loop {
-        let turn = runtime.block_on(async {
-            let late = async {
-                match late {
-                    true => tokio::time::sleep(Duration::from_millis(50)).await,
-                    false => tokio::time::sleep_until(until).await,
+/// What runs the work, and hears signals meanwhile.
+struct Ear {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Ear {
+    /// Works off `work` to its end or its limit, with a sign of life to the service manager and an ear for signals meanwhile. A stretch
+    /// that must not be interrupted is finished whatever the limit; nobody hears a sign of life of it then.
+    fn attend<T>(
+        &mut self,
+        limits: Limits,
+        work: impl Future<Output = T>,
+        alive: &dyn Fn(),
+        asked: &mut dyn FnMut(Asked),
+    ) -> Ended<T> {
+        enum Turn<T> {
+            Done(T),
+            Asked(Asked),
+            Late,
+            SignOfLife,
+        }
+        let mut work = pin!(work);
+        let mut until = Instant::now() + limits.pass;
+        let every = manager::watchdog();
+        let mut alive_at = every.map(|every| Instant::now() + every);
+        let mut stops = 0;
+        let mut late = false;
+        loop {
+            let turn = self.runtime.block_on(async {
+                let late = async {
+                    match late {
+                        true => tokio::time::sleep(Duration::from_millis(50)).await,
+                        false => tokio::time::sleep_until(until).await,
+                    }
+                };
+                let sign_of_life = async {
+                    match alive_at {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    output = work.as_mut() => Turn::Done(output),
+                    () = late => Turn::Late,
+                    () = sign_of_life => Turn::SignOfLife,
+                    asked = self.signals.next() => Turn::Asked(asked),
                 }
-            };
-            let sign_of_life = async {
-                match alive_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
+            });
+            match turn {
+                Turn::Done(output) if stops > 0 => return Ended::Stopped(Some(output)),
+                Turn::Done(output) => return Ended::Done(output),
+                Turn::Asked(what) => {
+                    if what == Asked::Stop {
+                        stops += 1;
+                        // told twice: at once
+                        let finish = if stops > 1 { Duration::ZERO } else { limits.finish };
+                        until = until.min(Instant::now() + finish);
+                    }
+                    if stops < 2 {
+                        asked(what);
+                    }
                 }
-            };
-            tokio::select! {
-                biased;
-                output = work.as_mut() => Turn::Done(output),
-                () = late => Turn::Late,
-                () = sign_of_life => Turn::SignOfLife,
-                asked = signals.next() => Turn::Asked(asked),
-            }
-        });
-        match turn {
-            Turn::Done(output) if stops > 0 => return Ended::Stopped(Some(output)),
-            Turn::Done(output) => return Ended::Done(output),
-            Turn::Asked(what) => {
-                if what == Asked::Stop {
-                    stops += 1;
-                    // told twice: at once
-                    let finish = if stops > 1 { Duration::ZERO } else { limits.finish };
-                    until = until.min(Instant::now() + finish);
-                }
-                if stops < 2 {
-                    asked(what);
-                }
-            }
-            Turn::Late if signals::uninterrupted() => late = true,
-            Turn::Late if stops > 0 => return Ended::Stopped(None),
-            Turn::Late => return Ended::Hung,
-            Turn::SignOfLife => {
-                alive_at = every.filter(|_| !late).map(|every| Instant::now() + every);
-                if !late {
-                    alive();
+                Turn::Late if signals::uninterrupted() => late = true,
+                Turn::Late if stops > 0 => return Ended::Stopped(None),
+                Turn::Late => return Ended::Hung,
+                Turn::SignOfLife => {
+                    alive_at = every.filter(|_| !late).map(|every| Instant::now() + every);
+                    if !late {
+                        alive();
+                    }
                 }
             }
         }
@@ -406,16 +478,6 @@ fn take(ctx: &mut Ctx, reloaded: Result<Ctx, String>) -> Option<String> {
         }
         Err(why) => Some(format!("configuration not valid: {why}")),
     }
-}
-
-/// Whether a credential in a database has changed.
-fn changed(runtime: &Runtime, databases: &mut Option<look::Databases>) -> bool {
-    runtime.block_on(async { tokio::time::sleep(VISIBLE).await });
-    let changed = databases.as_mut().is_none_or(look::Databases::changed);
-    if changed {
-        tracing::debug!("a credential in a database changed");
-    }
-    changed
 }
 
 /// Waits for the first thing that happens. The first pause (after a change that came too soon) replaces the watching of files; until
@@ -639,9 +701,9 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        let mut signals = runtime.block_on(async { Signals::new() }).unwrap();
+        let signals = runtime.block_on(async { Signals::new() }).unwrap();
         let begun = Instant::now();
-        let ended = attend(&runtime, &mut signals, limits, work, &|| {}, &mut |_| {});
+        let ended = Ear { runtime, signals }.attend(limits, work, &|| {}, &mut |_| {});
         (ended, begun.elapsed())
     }
 

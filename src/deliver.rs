@@ -117,7 +117,7 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
             Decision::Settled => continue,
         };
         let told = alert::told(alert, told, why, steps, now);
-        let event = event(ctx, ledger, alert, why, memory.since, now);
+        let event = event(ctx, ledger, &memory, why, now);
         if channel.wants(&event) {
             put(ledger, channel, event, told, now);
         }
@@ -148,7 +148,7 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
         };
         let told = memory.channels.get(&channel.name).or_else(maybe);
         if let Some(told) = told.filter(|told| told.status == Status::Firing) {
-            let event = event(ctx, ledger, &memory.last, Why::Recovered, memory.since, now);
+            let event = event(ctx, ledger, &memory, Why::Recovered, now);
             put(ledger, channel, event, alert::told_resolved(told, now), now);
         }
     }
@@ -220,20 +220,17 @@ fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Mom
 }
 
 /// One event per alert and reason in a pass: every channel gets the same id.
-fn event(ctx: &Ctx, ledger: &mut Ledger, alert: &Alert, why: Why, since: Moment, now: Moment) -> Event {
+fn event(ctx: &Ctx, ledger: &mut Ledger, memory: &AlertMemory, why: Why, now: Moment) -> Event {
     let host = &ctx.host.name;
-    let words = wording::words(alert, why, since, ctx.here(now));
+    let alert = &memory.last;
+    let words = wording::words(alert, why, memory.since, ctx.here(now));
     let status = if why == Why::Recovered {
         Status::Resolved
     } else {
         Status::Firing
     };
     // a reminder of what no receiver accepted is that event once more: one that took it without a word knows it by its id
-    let unheard = why == Why::Reminder
-        && ledger
-            .alerts
-            .get(&alert.id)
-            .is_none_or(|memory| memory.channels.is_empty());
+    let unheard = why == Why::Reminder && memory.channels.is_empty();
     let same = ledger.outbox.iter().find(|out| {
         out.event.alert_id == alert.id
             && out.event.status == status

@@ -103,9 +103,24 @@ pub(crate) fn look(ctx: &Ctx, ledger: &Ledger) -> View {
     view
 }
 
+/// The judged world and what it was judged by: all that it takes to look at a part of it again.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'a> {
+    pub(crate) ctx: &'a Ctx,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) view: &'a View,
+}
+
+impl<'a> World<'a> {
+    /// As the view was judged.
+    pub(crate) fn of(ctx: &'a Ctx, ledger: &'a Ledger, view: &'a View) -> Self {
+        Self { ctx, ledger, view }
+    }
+}
+
 /// Reads one agent's store and every login again, under the store's lock: what is decided next is decided from this.
 /// The view holds that agent alone; the store's text rides along for patching.
-pub(crate) fn again(ctx: &Ctx, ledger: &Ledger, view: &View, agent: &AgentView) -> (View, Option<String>) {
+pub(crate) fn again(World { ctx, ledger, view }: World<'_>, agent: &AgentView) -> (View, Option<String>) {
     let now = ctx.clock.now();
     let logins = view.logins.iter().map(|login| match login.login.source {
         Source::Env => login.clone(),
@@ -339,7 +354,7 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
             ),
             // a token in SQLite is brought up to date by nobody: it lives by its own clock
             (_, Credential::Token { .. }) if sqlite => (None, Relation::Unknown),
-            _ => hangs_on(ctx, ledger, logins, &label, &profile, now),
+            _ => hangs_on(around, &label, &profile),
         };
         let hangs = login.map(|i| Hangs {
             login: &logins[i].verdict,
@@ -397,14 +412,14 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
 }
 
 /// The login a profile hangs on: the one whose tokens it holds, else the one that its id mirrors.
-fn hangs_on(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    logins: &[LoginView],
-    label: &str,
-    profile: &Profile,
-    now: Moment,
-) -> (Option<usize>, Relation) {
+fn hangs_on(around: &Around<'_>, label: &str, profile: &Profile) -> (Option<usize>, Relation) {
+    let Around {
+        ctx,
+        ledger,
+        logins,
+        now,
+        ..
+    } = *around;
     // other providers' tokens are no copies of a login: hashing thousands of them would take most of a look's time
     let provider = resolve::normalise_provider(&profile.provider);
     if profile.credential == Credential::ApiKey || !matches!(provider.as_ref(), "anthropic" | "claude-cli") {

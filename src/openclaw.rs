@@ -3,9 +3,8 @@
 use crate::ctx::Ctx;
 use crate::edge::openclaw::{self, Of, Program};
 use crate::edge::subprocess::{Output, Status};
-use crate::look;
+use crate::look::{self, World};
 use crate::rules::agent::StateDir;
-use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Version};
 use crate::rules::view::{AgentView, View};
 use crate::secret::Secret;
@@ -50,8 +49,7 @@ pub(crate) fn may_paste(ctx: &Ctx, agent: &AgentView, id: &str) -> Result<(Progr
 /// # Errors
 /// In words; never holds the token.
 pub(crate) async fn paste(
-    ctx: &Ctx,
-    (ledger, view): (&Ledger, &View),
+    World { ctx, ledger, view }: World<'_>,
     agent: &AgentView,
     (provider, id): (&str, &str),
     (token, expires): (&Secret, Option<Moment>),

@@ -108,7 +108,6 @@ fn names(word: &str) -> Vec<String> {
 /// Asks for what is missing, and adds the channel to the draft; its name, and what to say about it.
 pub(super) fn put(draft: &mut Draft<'_>, asked: Asked, asker: &mut Asker) -> Result<(String, Vec<String>), Fatal> {
     let Asked { word, pairs } = asked;
-    let mut said = Vec::new();
     let mut settings = vec![Setting {
         key: "type".into(),
         given: edit::value(Takes::Text, &word),
@@ -129,14 +128,37 @@ pub(super) fn put(draft: &mut Draft<'_>, asked: Asked, asker: &mut Asker) -> Res
             given: edit::value(Takes::Text, &name),
         });
     }
-    let keys = edit::keys("channel", Some(&word));
+    let mut new = New {
+        word: &word,
+        keys: edit::keys("channel", Some(&word)),
+        asker,
+        said: Vec::new(),
+    };
     for (key, text) in pairs.iter().filter(|(key, _)| key != "name") {
-        settings.push(setting(&word, &keys, key, text, asker, &mut said)?);
+        settings.push(setting(&mut new, key, text)?);
     }
-    missing(&word, &keys, &pairs, &mut settings, asker, &mut said)?;
+    missing(&mut new, &pairs, &mut settings)?;
+    let said = new.said;
     draft.append("[[channel]]", &name, &settings);
     draft.config()?;
     Ok((name, said))
+}
+
+/// A channel in the making: what its type takes, whom to ask, and what to say when it is there.
+struct New<'a> {
+    word: &'a str,
+    keys: Vec<edit::Key>,
+    asker: &'a mut Asker,
+    said: Vec<String>,
+}
+
+impl New<'_> {
+    fn takes(&self, key: &str) -> Option<Takes> {
+        self.keys
+            .iter()
+            .find(|known| known.name == key)
+            .map(|known| known.takes)
+    }
 }
 
 fn free_name(word: &str, taken: &[String]) -> String {
@@ -147,17 +169,10 @@ fn free_name(word: &str, taken: &[String]) -> String {
         .unwrap_or_else(|| word.to_owned())
 }
 
-fn setting(
-    word: &str,
-    keys: &[edit::Key],
-    key: &str,
-    text: &str,
-    asker: &mut Asker,
-    said: &mut Vec<String>,
-) -> Result<Setting, Fatal> {
-    let takes = keys.iter().find(|known| known.name == key).map(|known| known.takes);
+fn setting(new: &mut New<'_>, key: &str, text: &str) -> Result<Setting, Fatal> {
+    let takes = new.takes(key);
     let given = match takes {
-        Some(Takes::Secret) if text == "-" => Given::Secret(typed(asker, &format!("{word} {key}: "))?),
+        Some(Takes::Secret) if text == "-" => Given::Secret(typed(new.asker, &format!("{} {key}: ", new.word))?),
         Some(Takes::Secret) => {
             if !matches!(key, "url" | "topic") {
                 return Err(Fatal::Usage(
@@ -165,7 +180,7 @@ fn setting(
                     format!("leave it out to be asked for it, or use `{key}=-` (stdin) or `{key}_file=PATH`"),
                 ));
             }
-            said.push(format!(
+            new.said.push(format!(
                 "note: `{key}` was on the command line; it is in your shell's history (next time `{key}=-`)"
             ));
             edit::value(Takes::Secret, text)
@@ -187,14 +202,8 @@ fn typed(asker: &mut Asker, prompt: &str) -> Result<Secret, Fatal> {
 }
 
 /// Asks for the keys that the type needs and that were not given.
-fn missing(
-    word: &str,
-    keys: &[edit::Key],
-    pairs: &[(String, String)],
-    settings: &mut Vec<Setting>,
-    asker: &mut Asker,
-    said: &mut Vec<String>,
-) -> Result<(), Fatal> {
+fn missing(new: &mut New<'_>, pairs: &[(String, String)], settings: &mut Vec<Setting>) -> Result<(), Fatal> {
+    let word = new.word;
     let Some(offer) = keys::offer(word) else { return Ok(()) };
     let given = |key: &str| {
         let ways = [key.to_owned(), format!("{key}_file"), format!("{key}_env")];
@@ -203,7 +212,8 @@ fn missing(
     let lacks: Vec<&keys::Ask> = offer.asks.iter().filter(|ask| !given(ask.key)).collect();
     // a topic can be made up
     let made = |key: &str| offer.asks.iter().any(|ask| ask.key == key && ask.need == Need::Made);
-    let needed: Vec<&str> = keys
+    let needed: Vec<&str> = new
+        .keys
         .iter()
         .filter(|key| key.needed && key.name != "type" && !given(&key.name) && !made(&key.name))
         .map(|key| key.name.as_str())
@@ -222,19 +232,18 @@ fn missing(
         say(&format!("{word}: {}\n", offer.from))?;
     }
     for ask in lacks {
-        let takes = keys.iter().find(|key| key.name == ask.key).map(|key| key.takes);
         let takes = match ask.key {
             // a password is one wherever it is asked for
             "password" => Takes::Secret,
-            _ => takes.unwrap_or(Takes::Text),
+            key => new.takes(key).unwrap_or(Takes::Text),
         };
-        let answer = answer(ask, takes, asker)?;
+        let answer = answer(ask, takes, new.asker)?;
         let text = match (answer.expose(), ask.need) {
             ("", Need::MayBeEmpty) => continue,
             ("", _) => {
                 let made = random::word().ok_or_else(|| std::io::Error::other("the system has no random numbers"))?;
                 let topic = format!("nolapse-{made}");
-                said.push(format!(
+                new.said.push(format!(
                     "topic: {topic}\nSubscribe to it in the ntfy app, or at https://ntfy.sh/{topic}"
                 ));
                 topic

@@ -6,11 +6,10 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::layout::one_line;
 use crate::ledger;
-use crate::look;
+use crate::look::{self, World};
 use crate::openclaw;
 use crate::report::Exit;
 use crate::rules::agent;
-use crate::rules::memory::Ledger;
 use crate::rules::view::{AgentView, View};
 use crate::stores::{families, store};
 use clap::{Args, Subcommand};
@@ -133,8 +132,7 @@ fn stored(agent: &AgentView, provider: &str) -> Option<Vec<String>> {
 
 /// Has OpenClaw write it, and reads it again.
 async fn in_database(
-    ctx: &Ctx,
-    (ledger, view): (&Ledger, &View),
+    World { ctx, ledger, view }: World<'_>,
     agent: &AgentView,
     provider: &str,
     ids: &[String],
@@ -159,14 +157,15 @@ async fn in_database(
 async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal> {
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(ctx, &ledger);
+    let world = World::of(ctx, &ledger, &view);
     let provider = by_hand::normalise_provider(&which.provider);
     let (mut out, mut exit) = (String::new(), Exit::Fine);
     for agent in chosen(&view, which)? {
         let whom = one_line(&agent.agent.agent.label());
         let result = match elsewhere(&view, agent) {
             Some(why) => Err(format!("{why}; use `openclaw models auth order`")),
-            None if agent.sqlite => in_database(ctx, (&ledger, &view), agent, &provider, ids).await,
-            None => by_hand::set_order(ctx, &ledger, &view, agent, &provider, ids).await,
+            None if agent.sqlite => in_database(world, agent, &provider, ids).await,
+            None => by_hand::set_order(world, agent, &provider, ids).await,
         };
         let _ = match result {
             Ok(true) if ids.is_empty() => writeln!(out, "{whom}: order of {provider} cleared"),

@@ -9,7 +9,7 @@ use crate::history;
 use crate::judge;
 use crate::layout;
 use crate::ledger;
-use crate::look;
+use crate::look::{self, World};
 use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
 use crate::rules::alert::{Alert, Why};
@@ -62,7 +62,7 @@ pub(super) fn status(setup: &Setup, args: &StatusArgs) -> Result<Exit, Fatal> {
         report::exit_with(report::exit(&ctx, &view), &firing)
     };
     if args.json {
-        print_with(|out| report::json::json(out, &ctx, &view, &loaded.ledger, &problems, exit))?;
+        print_with(|out| report::json::json(out, World::of(&ctx, &loaded.ledger, &view), &problems, exit))?;
     } else if let Some(path) = &args.html {
         html(&ctx, &loaded.ledger, &view, &problems, path)?;
     } else if args.plain {

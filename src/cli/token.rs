@@ -7,12 +7,11 @@ use crate::edge::progress;
 use crate::edge::terminal::{self, Input, Line, Signals};
 use crate::layout::one_line;
 use crate::ledger;
-use crate::look;
+use crate::look::{self, World};
 use crate::openclaw;
 use crate::report::Exit;
 use crate::rules::agent;
 use crate::rules::login::SetupToken;
-use crate::rules::memory::Ledger;
 use crate::rules::openclaw as commands;
 use crate::rules::shape::{self, KeptAs};
 use crate::rules::view::{AgentView, View};
@@ -172,7 +171,7 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
         expires_at,
         kept: None,
     });
-    let (out, fine) = store_everywhere(ctx, &ledger, &view, &chosen, &wanted, setup).await;
+    let (out, fine) = store_everywhere(World::of(ctx, &ledger, &view), &chosen, &wanted, setup).await;
     say(&out)?;
     Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
@@ -180,13 +179,12 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
 /// Writes a credential to the chosen agents, names it in their configs and remembers its dates; a line for each, and
 /// whether all of it went well.
 pub(super) async fn store_everywhere(
-    ctx: &Ctx,
-    ledger: &Ledger,
-    view: &View,
+    world: World<'_>,
     chosen: &[&AgentView],
     wanted: &Wanted,
     setup: Option<SetupToken>,
 ) -> (String, bool) {
+    let World { ctx, view, .. } = world;
     let (mut out, mut fine) = (String::new(), true);
     let mode = wanted.mode(ctx);
     let kind = wanted.credential.type_word();
@@ -210,7 +208,7 @@ pub(super) async fn store_everywhere(
     let mut state_dirs = Vec::new();
     for agent in chosen {
         let label = one_line(&agent.agent.agent.label());
-        match put(ctx, (ledger, view), agent, wanted).await {
+        match put(world, agent, wanted).await {
             Ok(changed) => {
                 let did = if changed { "recorded" } else { "has already" };
                 let fingerprint = secret.fingerprint();
@@ -235,15 +233,15 @@ pub(super) async fn store_everywhere(
 }
 
 /// Writes it, or has OpenClaw put it into its database.
-async fn put(ctx: &Ctx, (ledger, view): (&Ledger, &View), agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
+async fn put(world: World<'_>, agent: &AgentView, wanted: &Wanted) -> Result<bool, String> {
     if !agent.sqlite {
-        return by_hand::add(ctx, ledger, view, agent, wanted).await;
+        return by_hand::add(world, agent, wanted).await;
     }
     match &wanted.credential {
         Recorded::Token(token, expires) => {
             let under = (wanted.provider.as_str(), wanted.id.as_str());
             let _waiting = progress::waiting(|| "openclaw models auth paste-token".into());
-            openclaw::paste(ctx, (ledger, view), agent, under, (token, *expires)).await
+            openclaw::paste(world, agent, under, (token, *expires)).await
         }
         Recorded::ApiKey(_) => Err(format!(
             "OpenClaw keeps it in SQLite; run `openclaw models auth paste-api-key --provider {}`",
@@ -503,7 +501,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
     let (mut out, mut fine) = (String::new(), true);
     until_signal(async {
         for (agent, whom) in chosen.iter().zip(&whom) {
-            match by_hand::remove(ctx, &ledger, &view, agent, &args.profile).await {
+            match by_hand::remove(World::of(&ctx, &ledger, &view), agent, &args.profile).await {
                 Ok(_) => {
                     let _ = writeln!(out, "{whom}: removed {}", one_line(&args.profile));
                 }

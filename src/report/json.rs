@@ -1,10 +1,9 @@
 //! A view as `nolapse.status/1`.
 
 use super::{Exit, health};
-use crate::ctx::Ctx;
+use crate::look::World;
 use crate::rules::agent::NotWritten;
 use crate::rules::login::Source;
-use crate::rules::memory::Ledger;
 use crate::rules::remote::Silence;
 use crate::rules::resolve::JsonResolved;
 use crate::rules::view::{AgentView, View};
@@ -162,9 +161,7 @@ struct JsonRemote<'a> {
 /// Where it cannot be written.
 pub(crate) fn json(
     out: &mut dyn io::Write,
-    ctx: &Ctx,
-    view: &View,
-    ledger: &Ledger,
+    World { ctx, ledger, view }: World<'_>,
     problems: &[Problem],
     exit: Exit,
 ) -> io::Result<()> {

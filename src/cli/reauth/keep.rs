@@ -7,7 +7,7 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::replace::{self, NotPut, Over};
 use crate::layout::one_line;
-use crate::look;
+use crate::look::{self, World};
 use crate::pass::{self, Scope};
 use crate::report::Exit;
 use crate::rules::login::{Kept, SetupToken};
@@ -108,7 +108,8 @@ impl<'a> Fresh<'a> {
             replace: args.replace,
         };
         let dates = Some(self.dates.clone());
-        let (text, all) = token::store_everywhere(self.ctx, ledger, view, &chosen, &wanted, dates).await;
+        let world = World::of(self.ctx, ledger, view);
+        let (text, all) = token::store_everywhere(world, &chosen, &wanted, dates).await;
         self.fine = all;
         self.told.text(&text);
         let after = look::look(self.ctx, ledger);
