@@ -501,7 +501,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
     let (mut out, mut fine) = (String::new(), true);
     until_signal(async {
         for (agent, whom) in chosen.iter().zip(&whom) {
-            match by_hand::remove(World::of(&ctx, &ledger, &view), agent, &args.profile).await {
+            match by_hand::remove(World::of(ctx, &ledger, &view), agent, &args.profile).await {
                 Ok(_) => {
                     let _ = writeln!(out, "{whom}: removed {}", one_line(&args.profile));
                 }

@@ -181,11 +181,7 @@ fn environment(ctx: &Ctx, place: &Place) -> Vec<(std::ffi::OsString, std::ffi::O
 /// Lets the CLI renew the login, and judges by what it left in the file.
 pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) -> Attempt {
     let place = &login.login.place;
-    let Some((before, token)) = login
-        .login
-        .grant()
-        .and_then(|grant| Some((grant, grant.refresh.token()?.fingerprint())))
-    else {
+    let Some(token) = login.login.grant().and_then(super::fingerprint) else {
         return Attempt::Not(rule::Not::NoRefreshToken);
     };
     let program = match find(ctx, login.id()) {
@@ -248,18 +244,18 @@ pub(super) async fn delegate(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView) 
         record.stage = Stage::Idle;
         ledger.renewals.insert(login.id().to_owned(), record);
     }
-    judge(ctx, login, place, &program, ended, token, before.expires)
+    judge(ctx, login, &program, ended, token)
 }
 
 fn judge(
     ctx: &Ctx,
     login: &LoginView,
-    place: &Place,
     program: &Path,
     ended: Option<Status>,
     token: crate::secret::Fingerprint,
-    expires: Option<Moment>,
 ) -> Attempt {
+    let place = &login.login.place;
+    let expires = login.login.grant().and_then(|grant| grant.expires);
     let after = claude::look(&ctx.host, place);
     match &after.state {
         State::SignedIn(grant) if grant.blanked || grant.refresh == login::Refresh::Blank => {

@@ -6,7 +6,7 @@ use super::rescue::Rescue;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{Group, LockError, PATIENCE};
-use crate::look;
+use crate::look::{self, World};
 use crate::outcome::Asked;
 use crate::renew::{Attempt, case, problem};
 use crate::rules::login::{Place, Refresh, Source, State};
@@ -124,7 +124,7 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
     let Some((i, login)) = view.logins.iter().enumerate().find(|(_, login)| login.id() == id) else {
         return Attempt::Not(Not::SignedOut);
     };
-    let mut again = case(ctx, ledger, &view, i, Way::Direct, asked);
+    let mut again = case(World::of(ctx, ledger, &view), i, Way::Direct, asked);
     // the lock is ours: a record that is there is of a process that ended, or gave up
     again.abandoned = claude::begun_and_not_saved(place, &login.login.state, login.login.meta.as_ref());
     let grant = match rule::due(&again, view.now) {

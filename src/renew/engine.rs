@@ -16,7 +16,7 @@
 
 use super::exchange::{self, Answer, Exchange, Tokens};
 use super::rescue::{self, Rescue, Slot};
-use super::{Attempt, problem};
+use super::{Attempt, Failed, problem};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::{Group, LockError};
@@ -302,7 +302,7 @@ fn without_tokens<G: Grant>(ledger: &mut Ledger, fence: &mut Fence, answer: Answ
                 "sign in again, for Claude Code with `claude auth login`",
             ))
         }
-        Answer::NoVerdict { kind, why, retry_after } => Attempt::Failed {
+        Answer::NoVerdict { kind, why, retry_after } => Attempt::Failed(Failed {
             problem: problem(
                 kind,
                 file,
@@ -313,7 +313,7 @@ fn without_tokens<G: Grant>(ledger: &mut Ledger, fence: &mut Fence, answer: Answ
                 },
             ),
             retry_after,
-        },
+        }),
     }
 }
 

@@ -12,6 +12,7 @@ mod store_grant;
 
 use crate::ctx::Ctx;
 use crate::edge::target;
+use crate::look::World;
 use crate::outcome::Asked;
 use crate::outcome::Done;
 use crate::outcome::Seen;
@@ -36,21 +37,27 @@ pub(crate) fn rescued(state_dir: &std::path::Path) -> Vec<PathBuf> {
 
 /// How one attempt went.
 enum Attempt {
-    Renewed {
-        expires: Moment,
-        by: &'static str,
-    },
+    Renewed { expires: Moment, by: &'static str },
     Not(Not),
-    Failed {
-        problem: Problem,
-        /// The server's wish, [`Ms`] from now.
-        retry_after: Option<Ms>,
-    },
+    Failed(Failed),
+}
+
+/// What stood against it.
+struct Failed {
+    problem: Problem,
+    /// The server's wish, [`Ms`] from now.
+    retry_after: Option<Ms>,
 }
 
 impl Attempt {
     fn failed(problem: Problem) -> Self {
-        Self::Failed {
+        Self::Failed(problem.into())
+    }
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self {
             problem,
             retry_after: None,
         }
@@ -76,7 +83,7 @@ pub(crate) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
         let place = &login.login.place;
         let what = match way(ctx) {
             None => What::Off,
-            Some(way) => match rule::due(&case(ctx, ledger, view, i, way, asked), view.now) {
+            Some(way) => match rule::due(&case(World::of(ctx, ledger, view), i, way, asked), view.now) {
                 Err(why) => What::Not(why),
                 Ok(_) if dry_run => would(ctx, login, way),
                 Ok(_) => attempt(ctx, ledger, login, way, asked).await,
@@ -111,7 +118,7 @@ pub(crate) fn due(ctx: &Ctx, ledger: &Ledger, view: &View, asked: &Asked) -> BTr
         asked.force || expires.is_some_and(|at| at - ctx.config.renew.lead <= view.now)
     };
     let logins = (0..view.logins.len()).filter(near).filter(|i| {
-        named(view.logins[*i].id()) && rule::due(&case(ctx, ledger, view, *i, way, asked), view.now).is_ok()
+        named(view.logins[*i].id()) && rule::due(&case(World::of(ctx, ledger, view), *i, way, asked), view.now).is_ok()
     });
     let mut due: BTreeSet<String> = logins.map(|i| view.logins[i].id().to_owned()).collect();
     if way == Way::Direct {
@@ -136,26 +143,19 @@ async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, as
             What::Renewed { expires, by }
         }
         Attempt::Not(why) => What::Not(why),
-        Attempt::Failed { problem, retry_after } => {
-            if let Some(token) = login.login.grant().and_then(fingerprint) {
-                note_failure(ctx, ledger, id, token, &problem, retry_after);
-            }
-            What::Failed(problem)
-        }
+        Attempt::Failed(failed) => match login.login.grant().and_then(fingerprint) {
+            Some(token) => note_failure(ctx, ledger, id, token, failed),
+            None => What::Failed(failed.problem),
+        },
     }
 }
 
-fn note_failure(
-    ctx: &Ctx,
-    ledger: &mut Ledger,
-    key: &str,
-    token: Fingerprint,
-    problem: &Problem,
-    retry_after: Option<Ms>,
-) {
+fn note_failure(ctx: &Ctx, ledger: &mut Ledger, key: &str, token: Fingerprint, failed: Failed) -> What {
+    let Failed { problem, retry_after } = failed;
     let mut record = Record::of(ledger.renewals.get(key), token);
     record.failed(problem.kind, &problem.message, retry_after, ctx.clock.now());
     ledger.renewals.insert(key.to_owned(), record);
+    What::Failed(problem)
 }
 
 fn way(ctx: &Ctx) -> Option<Way> {
@@ -206,7 +206,7 @@ fn would(ctx: &Ctx, login: &LoginView, way: Way) -> What {
 }
 
 /// A login as the rule sees it.
-fn case<'a>(ctx: &Ctx, ledger: &'a Ledger, view: &'a View, i: usize, way: Way, asked: &Asked) -> Case<'a> {
+fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &Asked) -> Case<'a> {
     let login = &view.logins[i];
     let place = &login.login.place;
     let profiles = || view.agents.iter().flat_map(|agent| &agent.profiles);

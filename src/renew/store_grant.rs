@@ -13,7 +13,7 @@ use crate::edge::files;
 use crate::edge::locks::{self, Group, LockError, PATIENCE, Terms};
 use crate::edge::process;
 use crate::edge::replace::{self, Planned};
-use crate::look;
+use crate::look::{self, World};
 use crate::outcome::Done;
 use crate::outcome::{Asked, Seen, What};
 use crate::renew::{Attempt, note_failure, problem, unfit};
@@ -227,10 +227,9 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
             if profile.login.is_some() || !named {
                 continue;
             }
-            let due = rule::own_due(
-                &case(ctx, ledger, view, agent, &profile.profile.credential, &key, asked),
-                view.now,
-            );
+            let world = World::of(ctx, ledger, view);
+            let case = case(world, agent, &profile.profile.credential, &key, asked);
+            let due = rule::own_due(&case, view.now);
             let unfit = match due {
                 Ok(_) => unfit(ctx, "store_not_written", &key, &agent.path),
                 Err(_) => None,
@@ -243,12 +242,8 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                     }
                     What::Not(why)
                 }
-                (Ok(_), Some(problem)) => {
-                    if !dry_run {
-                        note_failure(ctx, ledger, &key, token, &problem, None);
-                    }
-                    What::Failed(problem)
-                }
+                (Ok(_), Some(problem)) if dry_run => What::Failed(problem),
+                (Ok(_), Some(problem)) => note_failure(ctx, ledger, &key, token, problem.into()),
                 (Ok(_), None) if dry_run => What::Would("directly, under its agents' locks".into()),
                 // whoever held the store's lock may have posted any of its grants
                 (Ok(_), None) if taken_over.contains(&&agent.path) => What::Not(Not::TakenOver),
@@ -273,10 +268,7 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                         }
                         What::Not(why)
                     }
-                    Attempt::Failed { problem, retry_after } => {
-                        note_failure(ctx, ledger, &key, token, &problem, retry_after);
-                        What::Failed(problem)
-                    }
+                    Attempt::Failed(failed) => note_failure(ctx, ledger, &key, token, failed),
                 },
             };
             all.push(Seen {
@@ -319,9 +311,7 @@ pub(super) fn due<'a>(
 }
 
 fn case<'a>(
-    ctx: &Ctx,
-    ledger: &'a Ledger,
-    view: &'a View,
+    World { ctx, ledger, view }: World<'a>,
     agent: &'a AgentView,
     credential: &'a Credential,
     key: &str,
@@ -434,7 +424,8 @@ async fn one(
         return Attempt::failed(before.busy());
     }
     let credential = &found.profile.credential;
-    let refresh = match rule::own_due(&case(ctx, ledger, &view, agent, credential, &now.key, asked), view.now) {
+    let case = case(World::of(ctx, ledger, &view), agent, credential, &now.key, asked);
+    let refresh = match rule::own_due(&case, view.now) {
         Ok(refresh) => refresh.clone(),
         Err(why) => return Attempt::Not(why),
     };
