@@ -3,6 +3,7 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::edge::host;
 use crate::edge::locks::{self, LockError, Terms};
 use crate::edge::replace::{self, NotPut, Planned};
 use crate::json::{Doc, Layout};
@@ -51,6 +52,12 @@ pub(crate) fn sweep(state_dir: &Path, view: &View) {
     }
 }
 
+/// Whether a login is to be healed from a copy.
+pub(crate) fn heals(ctx: &Ctx, view: &View) -> bool {
+    let mut agents = view.agents.iter();
+    ctx.config.sync.enabled && agents.any(|agent| plan::store(&ctx.config.sync, view, agent).heal.is_some())
+}
+
 /// Heals logins from newer copies, and looks again. Returns what was done.
 pub(crate) async fn heal_logins(ctx: &Ctx, ledger: &Ledger, view: &mut View, dry_run: bool) -> Vec<Done> {
     let mut done = Vec::new();
@@ -67,6 +74,8 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
         return done;
     }
     let mut waiting = Vec::new();
+    // somebody else brought one up to date: what was seen before that is no cause to ring
+    let mut moved = false;
     for agent in &view.agents {
         let plan = plan::store(&ctx.config.sync, view, agent);
         if plan.edits.is_empty() || agent.writable.is_err() {
@@ -87,20 +96,25 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
         match write_store(World::of(ctx, ledger, view), agent, Duration::ZERO).await {
             // another program is working on it: the others first
             Err(Refused::Busy) => waiting.push(agent),
-            other => done.extend(report(ctx, agent, other)),
+            other => {
+                moved |= other.as_ref().is_ok_and(Vec::is_empty);
+                done.extend(report(ctx, agent, other));
+            }
         }
     }
-    let begun = crate::edge::host::monotonic();
+    let begun = host::monotonic();
     for agent in waiting {
         let left = STORE_PATIENCE
-            .saturating_sub(begun.elapsed())
+            .saturating_sub(host::since(begun))
             .max(Duration::from_millis(200));
         let outcome = write_store(World::of(ctx, ledger, view), agent, left).await;
+        moved |= outcome.as_ref().is_ok_and(Vec::is_empty);
         done.extend(report(ctx, agent, outcome));
     }
-    if done
-        .iter()
-        .any(|done| matches!(done.outcome, Outcome::Written(_) | Outcome::Failed(_)))
+    if moved
+        || done
+            .iter()
+            .any(|done| matches!(done.outcome, Outcome::Written(_) | Outcome::Failed(_)))
     {
         *view = look::look(ctx, ledger);
     }
@@ -314,6 +328,10 @@ async fn heal_from(login: &LoginView, agent: &AgentView, copy: &Profile) -> Resu
     let login::State::SignedIn(now) = &state else {
         return Err("the login is gone".into());
     };
+    // another pass was quicker, with its state elsewhere
+    if now.refresh.token() == Some(refresh) && now.expires >= Some(*expires) {
+        return Ok(());
+    }
     let before = login.login.grant();
     let same = now.blanked || before.is_some_and(|before| before.refresh == now.refresh);
     if !same {
@@ -380,7 +398,7 @@ mod tests {
     use crate::config::Config;
     use crate::edge::host::{Clock, Host};
     use crate::edge::http::Http;
-    use crate::types::Moment;
+    use crate::types::{HOUR, Moment};
     use std::collections::BTreeMap;
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
@@ -450,7 +468,46 @@ mod tests {
 
         std::fs::write(&file, login("R1")).unwrap();
         heal_from(login_view, agent, &seen).await.unwrap();
-        assert!(std::fs::read_to_string(&file).unwrap().contains("R2"));
+        let healed = std::fs::read_to_string(&file).unwrap();
+        assert!(healed.contains("R2"));
+        // another pass was quicker
+        heal_from(login_view, agent, &seen).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), healed);
+    }
+
+    /// Whoever holds a store's lock may bring it up to date meanwhile: nobody is to hear of the copy that was seen before.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_store_that_somebody_else_brought_up_to_date_is_looked_at_again() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir(home.path().join(".claude")).unwrap();
+        let (store, lock) = (dir.join(store::FILE_NAME), dir.join("auth-profiles.json.lock"));
+        let access = |n: u8| format!("sk-ant-oat01-{n:a<90}");
+        let copy = |n: u8, end: Moment| {
+            let token = access(n);
+            format!(
+                r#"{{"version":1,"profiles":{{"anthropic:claude-cli":{{"type":"token","provider":"anthropic","token":"{token}","expires":{end}}}}}}}"#
+            )
+        };
+        let (token, end) = (access(2), NOW + HOUR);
+        let login = format!(
+            r#"{{"claudeAiOauth":{{"accessToken":"{token}","refreshToken":"R2","expiresAt":{end},"scopes":["a"]}}}}"#
+        );
+        std::fs::write(home.path().join(".claude/.credentials.json"), login).unwrap();
+        std::fs::write(&store, copy(1, NOW - HOUR)).unwrap();
+        let (ctx, mut ledger) = (ctx(home.path()), Ledger::default());
+        let mut view = look::look(&ctx, &ledger);
+        look::remember(&view, &mut ledger);
+        let expired = |view: &View| view.agents[0].profiles[0].verdict.health == crate::types::Health::Expired;
+        assert!(expired(&view));
+        std::fs::create_dir(&lock).unwrap();
+        let other = async {
+            std::fs::write(&store, copy(2, end)).unwrap();
+            std::fs::remove_dir(&lock).unwrap();
+        };
+        let (done, ()) = tokio::join!(write_stores(&ctx, &ledger, &mut view, false), other);
+        assert!(done.is_empty() && !expired(&view), "{done:?}");
     }
 
     /// Whoever took our lock meanwhile writes by it: nothing of ours is written then.

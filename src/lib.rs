@@ -71,3 +71,5 @@ pub mod cli;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+#[cfg(test)]
+mod trials;

@@ -488,10 +488,17 @@ pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
                 (Some(login), Relation::Same | Relation::Older, Some(refresh)) => Some(lineage::CopyMemory {
                     login: view.logins[login].id().to_owned(),
                     refresh,
+                    renewed: None,
                     account: profile.profile.account,
                 }),
                 // renewed by its agent and not healed yet: what it held before is what will tell
-                (_, Relation::Newer, _) => ledger.copies.get(&key).cloned(),
+                (login, Relation::Newer, renewed) => ledger.copies.get(&key).map(|held| lineage::CopyMemory {
+                    refresh: login
+                        .and_then(|login| view.logins[login].memory.as_ref()?.refresh)
+                        .unwrap_or(held.refresh),
+                    renewed,
+                    ..held.clone()
+                }),
                 _ => None,
             };
             if let Some(held) = held {

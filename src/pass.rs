@@ -3,7 +3,7 @@
 //! A pass never fails and never retries: what went wrong is a finding, the next pass tries again. Nothing is written that was
 //! not read again under its lock just before.
 
-use crate::act::{heal_logins, sweep, write_stores};
+use crate::act::{heal_logins, heals, sweep, write_stores};
 use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::edge::files;
@@ -194,6 +194,12 @@ impl<'a> Pass<'a> {
     }
 
     async fn heal(&mut self) {
+        // what a copy holds is on disk before its login gets that: one that is renewed once more meanwhile is known by it
+        if heals(self.ctx, &self.view)
+            && let Err(error) = self.put_down()
+        {
+            tracing::warn!("the ledger: {}", files::io_words(&error));
+        }
         let healed = heal_logins(self.ctx, &self.ledger, &mut self.view, false).await;
         note_healed(&mut self.ledger, &healed, self.view.now);
         self.done.extend(healed);

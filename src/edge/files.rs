@@ -1,5 +1,6 @@
 //! Files: bounded reads that say what they saw, and small changes of our own. How a file is replaced: [`super::replace`].
 
+use super::step::{self, At, step};
 use crate::edge::host::Clock;
 use crate::types::{Meta, Moment};
 use std::fs::{self, File, OpenOptions};
@@ -133,6 +134,7 @@ struct Opened {
 
 fn open_where(path: &Path, whose: Whose, most: u64) -> Result<Opened, ReadError> {
     use rustix::fs::OFlags;
+    step(At::Look, path);
     let open = |flags: OFlags| {
         OpenOptions::new()
             .read(true)
@@ -294,7 +296,7 @@ pub(crate) fn read_settled(path: &Path, whole: impl Fn(&[u8]) -> bool) -> Result
             return Ok(snapshot);
         }
         tries += 1;
-        std::thread::sleep(std::time::Duration::from_millis(40));
+        step::pause_thread(std::time::Duration::from_millis(40));
     }
 }
 
@@ -304,6 +306,7 @@ fn just_written(modified: Moment) -> bool {
 
 /// `stat` through links; `None` where there is nothing or it cannot be seen.
 pub(crate) fn stat(path: &Path) -> Option<Meta> {
+    step(At::Look, path);
     fs::metadata(path).ok().map(|meta| meta_of(&meta))
 }
 
@@ -469,6 +472,7 @@ pub(crate) fn make_dirs(dir: &Path) -> io::Result<()> {
     if is_dir(dir) {
         return Ok(());
     }
+    step(At::Change, dir);
     if let Some(parent) = dir.parent() {
         make_dirs(parent)?;
     }
@@ -566,6 +570,7 @@ pub(crate) fn sync_dir(file: &Path) -> io::Result<()> {
 /// # Errors
 /// `AlreadyExists` where something is, otherwise what the system refuses.
 pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    step(At::Change, path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     // half a file may say what is not so
@@ -580,6 +585,7 @@ pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// See `open_ours`.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    step(At::Change, path);
     open_ours(path, OpenOptions::new().append(true).create(true))?.write_all(bytes)
 }
 
@@ -617,6 +623,7 @@ pub(crate) fn remove_empty_dir(dir: &Path) -> io::Result<()> {
 
 /// Renames within our own directories.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step(At::Change, to);
     fs::rename(from, to)
 }
 
@@ -627,6 +634,7 @@ pub(crate) fn is_executable(path: &Path) -> bool {
 
 /// Removes a file; absent is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    step(At::Change, path);
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -103,7 +103,12 @@ impl Clock {
     pub fn now(self) -> Moment {
         match self {
             #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-            Self::System => Moment::at(chrono::Utc::now().timestamp_millis()),
+            Self::System => {
+                let now = Moment::at(chrono::Utc::now().timestamp_millis());
+                #[cfg(test)]
+                let now = now + super::step::ahead().as_millis() as crate::types::Ms;
+                now
+            }
             Self::Fixed(at) => at,
         }
     }
@@ -118,7 +123,15 @@ pub(crate) fn local(at: Moment) -> Option<chrono::DateTime<chrono::Local>> {
 /// A point from which to measure how long something took. Patience is all it is for: no decision about a login rests on it.
 pub(crate) fn monotonic() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    Instant::now()
+    let now = Instant::now();
+    #[cfg(test)]
+    let now = now + super::step::ahead();
+    now
+}
+
+/// How long that was ago.
+pub(crate) fn since(begun: Instant) -> std::time::Duration {
+    monotonic().saturating_duration_since(begun)
 }
 
 /// `~` and `~/x` with the home filled in; anything else as it is.

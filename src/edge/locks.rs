@@ -16,8 +16,9 @@
 //! Not guaranteed: between finding a lock stale and removing it, a peer may do the same and take the lock; the algorithm's own
 //! window, a few microseconds wide here. Within nolapse the pass lock closes it.
 
-use super::host::Clock;
+use super::host::{Clock, monotonic, since};
 use super::process::{self, Fate, Identity};
+use super::step::{self, At, step};
 use super::{files, progress};
 use crate::json::Fields;
 pub(crate) use crate::types::LockKind as Kind;
@@ -98,7 +99,7 @@ pub(crate) async fn acquire(path: &Path, terms: Terms) -> Result<LockGuard, Lock
 /// # Errors
 /// [`LockError::Busy`] after `terms.wait`; otherwise what the system refuses.
 pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watch) -> Result<LockGuard, LockError> {
-    let begun = Instant::now();
+    let begun = monotonic();
     let mut pause = Duration::from_millis(15);
     let mut waiting = None;
     loop {
@@ -106,10 +107,10 @@ pub(crate) async fn acquire_watching(path: &Path, terms: Terms, watch: &mut Watc
             return Ok(held);
         }
         waiting.get_or_insert_with(|| progress::waiting(|| format!("the lock `{}`", path.display())));
-        if begun.elapsed() >= terms.wait {
+        if since(begun) >= terms.wait {
             return Err(LockError::Busy(terms.wait));
         }
-        tokio::time::sleep(pause.min(terms.wait.saturating_sub(begun.elapsed()))).await;
+        step::pause(pause.min(terms.wait.saturating_sub(since(begun)))).await;
         // grows to a quarter second: short enough to get in between the agents' own tries
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
@@ -164,14 +165,14 @@ impl Watch {
     fn still_since(&mut self, path: &Path, seen: &Seen) -> Duration {
         let same = |old: &Watched| (old.identity, old.touched) == (seen.identity, seen.touched);
         if let Some(old) = self.0.iter().find(|old| old.path == path && same(old)) {
-            return old.since.elapsed();
+            return since(old.since);
         }
         self.0.retain(|old| old.path != path);
         self.0.push(Watched {
             path: path.to_owned(),
             identity: seen.identity,
             touched: seen.touched,
-            since: Instant::now(),
+            since: monotonic(),
         });
         Duration::ZERO
     }
@@ -216,6 +217,7 @@ fn remove_same(path: &Path, seen: &Seen, stale_after: Duration) -> io::Result<Cl
         Some(_) => return Ok(Cleared::Busy),
         None => return Ok(Cleared::Gone),
     }
+    step(At::Change, path);
     let removed = match seen.is_dir() {
         true => fs::remove_dir(path),
         false => fs::remove_file(path),
@@ -240,7 +242,7 @@ pub(crate) async fn clear_watched(path: &Path, terms: Terms, watch: &mut Watch) 
     match look(path, terms.stale_after)? {
         Some(seen) if cleared == Cleared::Busy && seen.stale => {
             let _waiting = progress::waiting(|| format!("the lock `{}` to move", path.display()));
-            tokio::time::sleep(terms.heartbeat.saturating_sub(watch.still_since(path, &seen))).await;
+            step::pause(terms.heartbeat.saturating_sub(watch.still_since(path, &seen))).await;
             clear_dead(path, terms, watch)
         }
         _ => Ok(cleared),
@@ -287,6 +289,7 @@ pub(crate) fn is_obstacle(error: &io::Error) -> bool {
 
 /// Looks at a lock without touching it; `None` where there is none.
 pub(crate) fn look(path: &Path, stale_after: Duration) -> io::Result<Option<Seen>> {
+    step(At::Look, path);
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -430,6 +433,7 @@ pub(crate) fn pid_in(bytes: &[u8]) -> Option<i32> {
 /// removed what we made in the same moment.
 fn make(path: &Path, kind: Kind) -> io::Result<Option<LockGuard>> {
     let body = body();
+    step(At::Lock, path);
     let made = match kind {
         Kind::Directory => fs::DirBuilder::new().mode(0o755).create(path),
         Kind::File => make_file(path, &body),
@@ -453,6 +457,7 @@ fn make(path: &Path, kind: Kind) -> io::Result<Option<LockGuard>> {
         Ok(held)
     };
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    step(At::Lock, path);
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits() as i32)
@@ -542,7 +547,7 @@ fn body() -> String {
             it.pid
         )
     });
-    let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
+    let now = chrono::DateTime::<chrono::Utc>::from(step::wall());
     format!(
         "{{\n  \"createdAt\": \"{}\",\n  \"holder\": {ours}\n}}\n",
         now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
@@ -560,6 +565,7 @@ impl LockGuard {
         if !self.is_ours() {
             return false;
         }
+        step(At::Lock, &self.path);
         match self.kind {
             Kind::Directory => File::open(&self.path).and_then(|file| self.stamp(&file)).is_ok(),
             Kind::File => self.renew_body().unwrap_or(false),
@@ -581,6 +587,7 @@ impl LockGuard {
 
     /// Whether the lock is still the one we made, untouched by others.
     pub(crate) fn is_ours(&self) -> bool {
+        step(At::Look, &self.path);
         let Ok(meta) = fs::symlink_metadata(&self.path) else {
             return false;
         };
@@ -601,10 +608,7 @@ impl LockGuard {
     /// expect times up to a second ahead.
     fn stamp(&mut self, file: &File) -> io::Result<()> {
         if self.kind == Kind::Directory {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_millis() as u64;
+            let now = step::wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
             let at = UNIX_EPOCH + Duration::from_millis(now.div_ceil(SECOND as u64) * SECOND as u64 + 5);
             file.set_times(FileTimes::new().set_accessed(at).set_modified(at))?;
             self.touched = file.metadata()?.modified().ok();
@@ -616,7 +620,8 @@ impl LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         // a lock that is not ours any more is never touched
-        if self.is_ours() {
+        if !step::dead() && self.is_ours() {
+            step(At::Release, &self.path);
             let _ = match self.kind {
                 Kind::Directory => fs::remove_dir(&self.path),
                 Kind::File => fs::remove_file(&self.path),
@@ -680,14 +685,15 @@ pub(crate) async fn pass_lock(state_dir: &Path, wait: Duration) -> Result<PassLo
     // a link or FIFO in its place is refused, not waited for
     let path = state_dir.join("pass.lock");
     let file = files::open_ours(&path, fs::OpenOptions::new().create(true).append(true))?;
-    let begun = Instant::now();
+    let begun = monotonic();
     let mut waiting = None;
     loop {
+        step(At::Lock, &path);
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(PassLock(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < wait => {
+            Err(rustix::io::Errno::WOULDBLOCK) if since(begun) < wait => {
                 waiting.get_or_insert_with(|| progress::waiting(|| "another pass to end".into()));
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                step::pause(Duration::from_millis(20)).await;
             }
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Busy(wait)),
             Err(rustix::io::Errno::INTR) => {}

@@ -23,6 +23,7 @@ pub(crate) mod schedule;
 pub(crate) mod screen;
 pub(crate) mod session;
 pub(crate) mod signals;
+pub(crate) mod step;
 pub(crate) mod subprocess;
 pub(crate) mod target;
 pub(crate) mod terminal;

@@ -10,6 +10,7 @@
 //! writers that both replace it while something is put back.
 
 use super::files;
+use super::step::{self, At, step};
 use crate::types::Meta;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
@@ -65,30 +66,40 @@ pub(super) struct Temp {
 }
 
 impl Temp {
-    /// Makes one beside `target`, 0600.
+    /// Makes one beside `target`, 0600. One that [`sweep`] took for a leftover before it was locked is made again.
     pub(crate) fn beside(target: &Path) -> io::Result<Self> {
+        use rustix::fs::{FlockOperation, flock};
         use std::hash::BuildHasher;
         let mut tries = 0;
-        let (path, file) = loop {
+        loop {
             let unique = std::hash::RandomState::new().hash_one((std::process::id(), tries));
             let mut name = std::ffi::OsString::from(".");
             name.push(target.file_name().unwrap_or_default());
             name.push(format!(".{unique:016x}{TEMP_END}"));
             let path = target.with_file_name(name);
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => break (path, file),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < 8 => tries += 1,
+            step(At::Change, &path);
+            let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < 8 => {
+                    tries += 1;
+                    continue;
+                }
                 Err(error) => return Err(error),
+            };
+            let meta = file.metadata()?;
+            step(At::Lock, &path);
+            // a file system without such locks has its leftovers swept by age
+            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+            let temp = Self {
+                path,
+                file,
+                identity: (meta.dev(), meta.ino()),
+            };
+            if tries == 8 || locked != Err(rustix::io::Errno::WOULDBLOCK) && temp.is_ours() {
+                return Ok(temp);
             }
-        };
-        // a file system without such locks has its leftovers swept by age
-        let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-        let meta = file.metadata()?;
-        Ok(Self {
-            path,
-            file,
-            identity: (meta.dev(), meta.ino()),
-        })
+            tries += 1;
+        }
     }
 
     /// Whether its path is still the file that we opened.
@@ -99,7 +110,7 @@ impl Temp {
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if self.is_ours() {
+        if !step::dead() && self.is_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -173,6 +184,7 @@ impl Staged {
     }
 
     fn write_with(&mut self, write: Content<'_>) -> io::Result<()> {
+        step(At::Change, &self.temp.path);
         self.temp.file.rewind()?;
         let mut buffered = io::BufWriter::new(&mut self.temp.file);
         write(&mut buffered)?;
@@ -208,6 +220,7 @@ impl Staged {
     }
 
     fn rename(&self, over: Over<'_>) -> Result<(), NotPut> {
+        step(At::Change, &self.target);
         match over {
             Over::Anything => {}
             Over::Absent => match swap::only_if_absent(&self.temp.path, &self.target) {
@@ -228,7 +241,9 @@ impl Staged {
 
     /// The displaced file is at the temp path now: it is removed if the change was planned from it, and put back if not.
     fn exchanged(&self, over: Over<'_>) -> Result<(), NotPut> {
+        step(At::Look, &self.target);
         if stands(&self.temp.path, over) {
+            step(At::Change, &self.temp.path);
             // a file that stays has a temp file's name, and is swept by the next pass
             let _ = fs::remove_file(&self.temp.path);
             return Ok(());
@@ -238,6 +253,7 @@ impl Staged {
             if identity(&self.target) != Some(self.temp.identity) {
                 break;
             }
+            step(At::Change, &self.target);
             swap::exchange(&self.temp.path, &self.target)?;
             if self.temp.is_ours() {
                 break;
@@ -251,6 +267,7 @@ impl Staged {
     }
 
     fn in_place(&self) -> io::Result<()> {
+        step(At::Change, &self.target);
         let bytes = fs::read(&self.temp.path)?;
         let mut file = OpenOptions::new().write(true).truncate(true).open(&self.target)?;
         file.write_all(&bytes)?;
@@ -379,33 +396,60 @@ pub(crate) fn edit<E: From<NotPut>>(
 pub(crate) fn sweep(dir: &Path, spare: impl Fn(&Path) -> bool) {
     for name in files::list(dir) {
         let path = dir.join(&name);
-        if !name.starts_with('.') || !name.ends_with(TEMP_END) || spare(&path) || !abandoned(&path) {
+        let Some(target) = target_of(&name).filter(|_| !spare(&path)) else {
+            continue;
+        };
+        step(At::Look, &path);
+        // held until it is gone: its maker may be about to lock it
+        let Some(_held) = abandoned(&path) else { continue };
+        // after the exchange it is what was displaced, and its maker holds what is in its place
+        if is_locked(&dir.join(target)) {
             continue;
         }
+        step(At::Change, &path);
         if fs::remove_file(&path).is_ok() {
             tracing::debug!(file = %path.display(), "removed a temp file that a killed process left");
         }
     }
 }
 
-fn abandoned(path: &Path) -> bool {
-    use rustix::fs::{FlockOperation, OFlags, flock};
+/// Whose temp file this is, by its name.
+fn target_of(name: &str) -> Option<&str> {
+    let (target, _) = name.strip_prefix('.')?.strip_suffix(TEMP_END)?.rsplit_once('.')?;
+    Some(target)
+}
+
+fn open_plain(path: &Path) -> Option<File> {
+    use rustix::fs::OFlags;
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
         .open(path);
-    let Ok(file) = opened else { return false };
-    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-        return false;
-    }
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    opened
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))
+}
+
+/// A temp file whose maker is gone, locked.
+fn abandoned(path: &Path) -> Option<File> {
+    use rustix::fs::{FlockOperation, flock};
+    let file = open_plain(path)?;
+    let gone = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => true,
         Err(rustix::io::Errno::WOULDBLOCK) => false,
         Err(_) => file
             .metadata()
             .and_then(|meta| meta.modified())
             .is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 3600)),
-    }
+    };
+    gone.then_some(file)
+}
+
+/// Whether somebody has just put it there and is not done.
+fn is_locked(path: &Path) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    let probe = |file: File| flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK);
+    open_plain(path).is_some_and(probe)
 }
 
 #[cfg(test)]
@@ -416,6 +460,70 @@ mod tests {
         let mut staged = stage(target, files::stat(target).as_ref()).unwrap();
         staged.write(bytes).unwrap();
         staged.put(over, ours)
+    }
+
+    /// Sweeps at every step of somebody else, and once before he has locked what he made.
+    struct Sweeper {
+        dir: PathBuf,
+        at_work: std::cell::Cell<bool>,
+        made: std::cell::Cell<bool>,
+    }
+
+    impl step::hold::Hold for Sweeper {
+        fn step(&self, at: At, _: &Path) -> step::hold::Next {
+            if !(self.at_work.get() || at == At::Lock && self.made.replace(true)) {
+                self.at_work.set(true);
+                sweep(&self.dir, |_| false);
+                self.at_work.set(false);
+            }
+            step::hold::Next::Go
+        }
+
+        fn pause(&self, _: std::time::Duration) {}
+
+        fn ahead(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+
+        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
+            unreachable!("nothing is asked")
+        }
+    }
+
+    #[test]
+    fn who_sweeps_at_any_step_removes_nothing_of_who_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("store.json");
+        for other in [None, Some("theirs")] {
+            fs::write(&target, "before").unwrap();
+            let sweeper = Sweeper {
+                dir: dir.path().to_owned(),
+                at_work: Default::default(),
+                made: Default::default(),
+            };
+            let put = step::hold::of(std::rc::Rc::new(sweeper), || {
+                let mut staged = stage(&target, None).unwrap();
+                staged.write(b"after").unwrap();
+                let ours = || {
+                    // somebody writes between the last look and the exchange
+                    if let Some(text) = other {
+                        fs::write(dir.path().join("new"), text).unwrap();
+                        fs::rename(dir.path().join("new"), &target).unwrap();
+                    }
+                    true
+                };
+                staged.put(Over::Content(b"before"), &ours).map(drop)
+            });
+            let (put, want) = (put.unwrap(), other.unwrap_or("after"));
+            assert_eq!(put.is_ok(), other.is_none(), "{put:?}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), want);
+            assert_eq!(files::list(dir.path()), ["store.json"]);
+        }
+        // and of who does not
+        let left = dir.path().join(".store.json.0123456789abcdef.nolapse-tmp");
+        fs::write(&left, "left").unwrap();
+        sweep(dir.path(), |_| false);
+        assert_eq!(files::list(dir.path()), ["store.json"]);
     }
 
     #[test]

@@ -10,9 +10,11 @@ use super::exchange::Exchange;
 use super::rescue::Rescue;
 use crate::ctx::Ctx;
 use crate::edge::files;
+use crate::edge::host::{monotonic, since};
 use crate::edge::locks::{self, Group, LockError, PATIENCE, Terms};
 use crate::edge::process;
 use crate::edge::replace::{self, Planned};
+use crate::edge::step;
 use crate::look::{self, World};
 use crate::outcome::Done;
 use crate::outcome::{Asked, Seen, What};
@@ -135,15 +137,15 @@ impl Grant for StoreGrant<'_> {
     }
 
     async fn lock(&self) -> Result<Group, LockError> {
-        let begun = crate::edge::host::monotonic();
+        let begun = monotonic();
         // the recorded holder may be stopped, with an answer on its way
         while owner::is_held(&self.owner_record()) {
-            if begun.elapsed() >= PATIENCE {
+            if since(begun) >= PATIENCE {
                 return Err(LockError::Busy(PATIENCE));
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            step::pause(Duration::from_millis(200)).await;
         }
-        self.lock_all(PATIENCE.saturating_sub(begun.elapsed())).await
+        self.lock_all(PATIENCE.saturating_sub(since(begun))).await
     }
 
     fn prepare(&self) -> io::Result<Ready> {

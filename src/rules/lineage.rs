@@ -38,9 +38,19 @@ pub(crate) struct CopyMemory {
     pub(crate) login: String,
     /// The refresh token it held.
     pub(crate) refresh: Fingerprint,
+    /// The one that its agent made of it, as last seen: the login is healed to that, and its agent may renew it once more meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) renewed: Option<Fingerprint>,
     /// Whose it was, where its store said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<Fingerprint>,
+}
+
+impl CopyMemory {
+    /// Whether it held this token.
+    fn has_been(&self, token: Option<Fingerprint>) -> bool {
+        token.is_some() && (token == Some(self.refresh) || token == self.renewed)
+    }
 }
 
 /// No access token of a login lives longer than this after a renewal; Anthropic's live for 8 h.
@@ -151,7 +161,7 @@ pub(crate) fn relation(
             Some(refresh) if memory.refresh == Some(refresh) => Relation::Same,
             Some(refresh) if memory.past.contains(&refresh) => Relation::Older,
             Some(_) => match copy_memory {
-                Some(held) if held.login == login && Some(held.refresh) == memory.refresh => Relation::Newer,
+                Some(held) if held.login == login && held.has_been(memory.refresh) => Relation::Newer,
                 _ => Relation::Unknown,
             },
         },
@@ -216,6 +226,7 @@ mod tests {
         let held = CopyMemory {
             login: "claude".into(),
             refresh: Secret::new("R1").fingerprint(),
+            renewed: None,
             account: None,
         };
         assert_eq!(relation(&oauth("R2"), Some(&held), "claude", &memory), Relation::Newer);
@@ -227,6 +238,30 @@ mod tests {
         // the login moved on by itself: the copy renewed a token that is not the present one
         let moved = observe(Some(&memory), &grant("A3", "R3", Some(DAY))).unwrap();
         assert_eq!(relation(&oauth("R2"), Some(&held), "claude", &moved), Relation::Unknown);
+    }
+
+    #[test]
+    fn a_copy_that_was_renewed_again_while_its_login_was_healed_is_newer() {
+        let memory = observe(None, &grant("A1", "R1", Some(DAY))).unwrap();
+        let token = |text: &str| Secret::new(text).fingerprint();
+        let held = CopyMemory {
+            login: "claude".into(),
+            refresh: token("R1"),
+            renewed: Some(token("R2")),
+            account: None,
+        };
+        let healed = observe(Some(&memory), &grant("A2", "R2", Some(DAY))).unwrap();
+        assert_eq!(relation(&oauth("R3"), Some(&held), "claude", &healed), Relation::Newer);
+        let before = CopyMemory {
+            renewed: None,
+            ..held.clone()
+        };
+        assert_eq!(
+            relation(&oauth("R3"), Some(&before), "claude", &healed),
+            Relation::Unknown
+        );
+        let anew = observe(Some(&healed), &grant("A9", "R9", Some(30 * DAY))).unwrap();
+        assert_eq!(relation(&oauth("R3"), Some(&held), "claude", &anew), Relation::Unknown);
     }
 
     #[test]
@@ -247,6 +282,7 @@ mod tests {
         let held = |account| CopyMemory {
             login: "claude".into(),
             refresh: Secret::new("R1").fingerprint(),
+            renewed: None,
             account,
         };
         let (soon, late) = (Some(NOW + DAY / 3), Some(NOW + 365 * DAY));

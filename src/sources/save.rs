@@ -6,8 +6,10 @@
 
 use super::owner;
 use crate::edge::files;
+use crate::edge::host::{monotonic, since};
 use crate::edge::locks::{self, Group, LockError, Terms, Watch};
 use crate::edge::replace::{self, NotPut, Over, Staged};
+use crate::edge::step;
 use crate::rules::login::{Place, Refresh, State};
 use crate::secret::Fingerprint;
 use crate::sources::claude::{self, NewTokens, REFRESH_LOCK, WRITE_LOCK};
@@ -23,12 +25,12 @@ use std::time::Duration;
 /// # Errors
 /// [`LockError::Busy`] after `wait`; otherwise what the system refuses.
 pub(crate) async fn lock(place: &Place, wait: Duration) -> Result<Group, LockError> {
-    let begun = crate::edge::host::monotonic();
+    let begun = monotonic();
     let mut watch = Watch::default();
     watch.begin(&claude::dir_lock(place), REFRESH_LOCK);
     loop {
         let terms = Terms {
-            wait: wait.saturating_sub(begun.elapsed()),
+            wait: wait.saturating_sub(since(begun)),
             ..REFRESH_LOCK
         };
         if !owner::is_held(&place.owner_record()) {
@@ -44,10 +46,10 @@ pub(crate) async fn lock(place: &Place, wait: Duration) -> Result<Group, LockErr
                 Ok(None) => drop(group),
             }
         }
-        if begun.elapsed() >= wait {
+        if since(begun) >= wait {
             return Err(LockError::Busy(wait));
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        step::pause(Duration::from_millis(200)).await;
     }
 }
 

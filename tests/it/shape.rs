@@ -30,7 +30,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     ("views", &["report", "metrics"]),
     ("pass", &["pass"]),
-    ("jobs", &["daemon", "doctor", "reauth", "by_hand", "install", "fuzzing"]),
+    (
+        "jobs",
+        &["daemon", "doctor", "reauth", "by_hand", "install", "fuzzing", "trials"],
+    ),
     ("cli", &["cli", "lib", "main"]),
 ];
 
