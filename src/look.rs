@@ -172,13 +172,9 @@ pub(crate) fn profiles_again(agent: &AgentView) -> Vec<Profile> {
 
 fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Moment) -> LoginView {
     let before = ledger.logins.get(&login.place.id);
-    let spent = is_spent(
-        ledger,
-        login
-            .grant()
-            .and_then(|grant| grant.refresh.token())
-            .map(Secret::fingerprint),
-    );
+    let spent = login.grant().is_some_and(|grant| {
+        is_spent(ledger, grant.refresh.token().map(Secret::fingerprint)) || spent::put_back(before, grant, now)
+    });
     let memory = match login.grant() {
         // what was put back is not what became of the login: what it had reached stays known
         Some(_) if spent && before.is_some() => before.cloned(),
@@ -463,6 +459,13 @@ fn hangs_on(around: &Around<'_>, label: &str, profile: &Profile) -> (Option<usiz
 pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
     for login in &view.logins {
         if let Some(memory) = &login.memory {
+            // known by more than its token at first
+            if login.verdict.reason == Some(Reason::OlderState)
+                && let Some(token) = login.login.grant().and_then(|grant| grant.refresh.token())
+                && !is_spent(ledger, Some(token.fingerprint()))
+            {
+                spent::note(&mut ledger.spent, token.fingerprint(), memory.deadline, view.now);
+            }
             let before = ledger.logins.get(login.id());
             if let Some(token) = spent::rotated(before, memory, &ledger.spent) {
                 spent::note(&mut ledger.spent, token, memory.deadline, view.now);

@@ -22,7 +22,8 @@ use crate::rules::login;
 use crate::rules::login::Source;
 use crate::rules::memory::Ledger;
 use crate::rules::policy::RenewMode;
-use crate::rules::renew::{self as rule, Case, Not, Record, Way};
+use crate::rules::renew::{self as rule, Case, Not, Record, Stage, Way};
+use crate::rules::spent;
 use crate::rules::view::{LoginView, View};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
@@ -140,6 +141,7 @@ async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, as
             if !stuck {
                 ledger.renewals.remove(id);
             }
+            used_up(ctx, ledger, login);
             What::Renewed { expires, by }
         }
         Attempt::Not(why) => What::Not(why),
@@ -147,6 +149,17 @@ async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, as
             Some(token) => note_failure(ctx, ledger, id, token, failed),
             None => What::Failed(failed.problem),
         },
+    }
+}
+
+/// Remembers the token of a login that was just renewed, if another one stands in its place: the next login may hold it as well.
+fn used_up(ctx: &Ctx, ledger: &mut Ledger, before: &LoginView) {
+    let now = claude::look(&ctx.host, &before.login.place);
+    let (old, new) = (before.login.grant(), now.grant().and_then(fingerprint));
+    if let Some(old) = old
+        && let Some(token) = fingerprint(old).and_then(|posted| spent::replaced(posted, new, &ledger.spent))
+    {
+        spent::note(&mut ledger.spent, token, old.deadline, ctx.clock.now());
     }
 }
 
@@ -210,7 +223,8 @@ fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &
     let login = &view.logins[i];
     let place = &login.login.place;
     let profiles = || view.agents.iter().flat_map(|agent| &agent.profiles);
-    let record = ledger.renewals.get(login.id());
+    let token = login.login.grant().and_then(fingerprint);
+    let record = of_token(ledger, login.id(), token);
     let killed = login
         .login
         .dead_lock
@@ -222,7 +236,8 @@ fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &
         way,
         lead: ctx.config.renew.lead,
         rejected: &ledger.rejected,
-        spent: &ledger.spent,
+        put_back: login.verdict.reason == Some(Reason::OlderState)
+            || token.is_some_and(|token| ledger.spent.contains_key(&token)),
         abandoned: login.login.abandoned
             || killed && claude::begun_and_not_saved(place, &login.login.state, login.login.meta.as_ref()),
         newer_copy: profiles().any(|profile| profile.login == Some(i) && profile.relation == Relation::Newer)
@@ -239,6 +254,17 @@ fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &
         record,
         child_alive: delegate::child_alive(record, view.now),
     }
+}
+
+/// What is remembered of a login; where nothing of it is under way, what is under way with the same token in another's file: a
+/// directory that was copied holds it twice.
+fn of_token<'a>(ledger: &'a Ledger, id: &str, token: Option<Fingerprint>) -> Option<&'a Record> {
+    let under_way = |record: &&Record| record.stage != Stage::Idle;
+    let own = ledger.renewals.get(id);
+    let same = |record: &&Record| under_way(record) && Some(record.token) == token;
+    own.filter(under_way)
+        .or_else(|| ledger.renewals.values().find(same))
+        .or(own)
 }
 
 /// What passes before left: new tokens that wait in `rescue/` are saved in their place, fences are settled from what the files hold

@@ -27,6 +27,9 @@ pub struct LoginMemory {
     pub(crate) accesses: Vec<Fingerprint>,
     /// `refreshTokenExpiresAt`.
     pub(crate) deadline: Option<Moment>,
+    /// When the access token ends that was last seen beside `refresh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access_ends: Option<Moment>,
     /// It held tokens when last looked at.
     pub(crate) signed_in: bool,
 }
@@ -83,6 +86,7 @@ pub(crate) fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<Log
             past: Vec::new(),
             accesses: Vec::new(),
             deadline: None,
+            access_ends: None,
             signed_in: true,
         },
     };
@@ -97,6 +101,7 @@ pub(crate) fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<Log
         remember(&mut memory.accesses, access);
     }
     memory.deadline = grant.deadline.or(memory.deadline);
+    memory.access_ends = grant.expires;
     memory.signed_in = true;
     Some(memory)
 }

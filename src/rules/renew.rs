@@ -188,8 +188,8 @@ pub(crate) struct Case<'a> {
     pub(crate) lead: Ms,
     /// Refresh tokens that the server refused for good.
     pub(crate) rejected: &'a [Fingerprint],
-    /// Tokens that were used up.
-    pub(crate) spent: &'a Spent,
+    /// An older state was put back: its token was used up.
+    pub(crate) put_back: bool,
     /// A refresh was begun and never saved.
     pub(crate) abandoned: bool,
     /// An agent's copy is newer than the login itself.
@@ -261,7 +261,7 @@ impl Not {
             Self::Blanked => "Claude Code has wiped it: only signing in again helps".into(),
             Self::NoRefreshToken => "it has no refresh token".into(),
             Self::Rejected => "the server permanently refused its refresh token: only signing in again helps".into(),
-            Self::Spent => "an older file was put back, whose refresh token has been used up: it is not sent again".into(),
+            Self::Spent => "an older file was put back, or another login's was copied; its refresh token has been used up and is not sent again".into(),
             Self::PastDeadline => "it is past its deadline: only signing in again helps".into(),
             Self::Abandoned => {
                 "a renewal was begun by a process that died before saving it: its token is probably used up, and is not sent again".into()
@@ -313,7 +313,7 @@ pub(crate) fn due<'a>(case: &Case<'a>, now: Moment) -> Result<&'a Grant, Not> {
     if case.rejected.contains(&refresh) {
         return Err(Not::Rejected);
     }
-    if case.spent.contains_key(&refresh) {
+    if case.put_back {
         return Err(Not::Spent);
     }
     if health::deadline(grant, now).is_some_and(|at| now >= at) {
@@ -462,7 +462,7 @@ mod tests {
             way: Way::Direct,
             lead: LEAD,
             rejected: &[],
-            spent: &NONE_SPENT,
+            put_back: false,
             abandoned: false,
             newer_copy: false,
             wanted: true,
@@ -511,7 +511,6 @@ mod tests {
         let of_a_newer = other(fence(NOW));
         let rescued_another = other(rescued.stage.clone());
         let rejected = [token()];
-        let spent = Spent::from([(token(), NOW)]);
         let of_a_minute = in_state(&|g| g.expires = Some(NOW + LEAD + 1));
         let fresh = in_state(&|g| g.expires = Some(NOW + LEAD + 1));
         let blank = in_state(&|g| {
@@ -571,7 +570,7 @@ mod tests {
             (
                 "spent",
                 Case {
-                    spent: &spent,
+                    put_back: true,
                     ..c(&plain)
                 },
                 Err(Not::Spent),
@@ -580,7 +579,7 @@ mod tests {
             (
                 "spent, by the CLI",
                 Case {
-                    spent: &spent,
+                    put_back: true,
                     way: Way::Delegate,
                     ..c(&plain)
                 },

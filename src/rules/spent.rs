@@ -6,8 +6,9 @@
 //! accounts by exchanging the file is not mistaken for a restore.
 
 use super::lineage::LoginMemory;
-use crate::secret::Fingerprint;
-use crate::types::{DAY, MINUTE, Moment, Ms};
+use super::login::Grant;
+use crate::secret::{Fingerprint, Secret};
+use crate::types::{DAY, HOUR, MINUTE, Moment, Ms};
 use std::collections::BTreeMap;
 
 /// Used-up tokens, and until when each one's login could live.
@@ -19,6 +20,9 @@ pub(crate) const MOST: usize = 1024;
 
 /// A login lives for about a month after its sign-in.
 const LIFE: Ms = 40 * DAY;
+
+/// An access token of Claude Code lives for 8 h.
+const LIFE_OF_ACCESS: Ms = 12 * HOUR;
 
 /// Remembers one.
 pub(crate) fn note(spent: &mut Spent, token: Fingerprint, deadline: Option<Moment>, now: Moment) {
@@ -42,6 +46,22 @@ pub(crate) fn rotated(before: Option<&LoginMemory>, after: &LoginMemory, spent: 
     (old != new && same_sign_in && !spent.contains_key(&new)).then_some(old)
 }
 
+/// Whether a login was put back to a state that it had before we first saw it: the tokens of the same sign-in are others, and their
+/// access token ends before the one that was there. No renewal brings that, but for one after a clock that was wrong by hours: then
+/// the former end lies further ahead than an access token lives.
+pub(crate) fn put_back(before: Option<&LoginMemory>, grant: &Grant, now: Moment) -> bool {
+    let Some(before) = before else { return false };
+    let (Some(old), Some(new)) = (before.refresh, grant.refresh.token().map(Secret::fingerprint)) else {
+        return false;
+    };
+    let ends_earlier = || {
+        let (then, end) = (before.access_ends?, grant.expires?);
+        Some(end < then && then - now <= LIFE_OF_ACCESS)
+    };
+    let same_sign_in = || Some((before.deadline? - grant.deadline?).abs() <= MINUTE);
+    old != new && same_sign_in() == Some(true) && ends_earlier() == Some(true)
+}
+
 /// The token that a renewal of ours has used up: another one stands in its place now.
 pub(crate) fn replaced(posted: Fingerprint, now: Option<Fingerprint>, spent: &Spent) -> Option<Fingerprint> {
     now.is_some_and(|now| now != posted && !spent.contains_key(&now))
@@ -51,7 +71,7 @@ pub(crate) fn replaced(posted: Fingerprint, now: Option<Fingerprint>, spent: &Sp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::rules::login::Refresh;
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
 
@@ -66,8 +86,57 @@ mod tests {
             past: Vec::new(),
             accesses: Vec::new(),
             deadline,
+            access_ends: None,
             signed_in: true,
         }
+    }
+
+    #[test]
+    fn a_state_from_before_the_first_look_is_known_by_its_earlier_end() {
+        let end = Some(NOW + 20 * DAY);
+        let before = |ends: Option<Moment>| LoginMemory {
+            access_ends: ends,
+            ..memory("R1", end)
+        };
+        let grant = |refresh: &str, expires: Moment, deadline| Grant {
+            deadline,
+            ..Grant::new(Secret::new("A"), Refresh::Token(Secret::new(refresh)), Some(expires))
+        };
+        let (soon, later) = (NOW + HOUR, NOW + 2 * HOUR);
+        for (name, before, after, want) in [
+            ("put back", before(Some(later)), grant("R0", soon, end), true),
+            (
+                "put back long after",
+                before(Some(NOW - DAY)),
+                grant("R0", NOW - 2 * DAY, end),
+                true,
+            ),
+            ("renewed", before(Some(soon)), grant("R2", later, end), false),
+            ("the same end", before(Some(soon)), grant("R2", soon, end), false),
+            ("the same token", before(Some(later)), grant("R1", soon, end), false),
+            (
+                "another sign-in",
+                before(Some(later)),
+                grant("R9", soon, end.map(|at| at + DAY)),
+                false,
+            ),
+            (
+                "no end of the login known",
+                before(Some(later)),
+                grant("R9", soon, None),
+                false,
+            ),
+            ("no end known", before(None), grant("R9", soon, end), false),
+            (
+                "the clock was a day ahead",
+                before(Some(NOW + DAY)),
+                grant("R2", NOW + 8 * HOUR, end),
+                false,
+            ),
+        ] {
+            assert_eq!(put_back(Some(&before), &after, NOW), want, "{name}");
+        }
+        assert!(!put_back(None, &grant("R0", soon, end), NOW));
     }
 
     #[test]

@@ -299,7 +299,7 @@ fn cause(alert: &Alert) -> String {
         }
         "blanked" => "the server refused its refresh token, and Claude Code wiped the login".into(),
         "rejected" => "the server permanently refused the refresh token".into(),
-        "older_state" => "an older file was put back (by a backup or a sync tool). Its refresh token has been used up since and is not sent again; restore the newer file, or sign in again".into(),
+        "older_state" => "an older file was put back (by a backup or a sync tool), or another login's was copied. Its refresh token has been used up since and is not sent again; restore the newer file, or sign in again".into(),
         HEALED => format!(
             "{} had renewed it; if that agent is not signed in to the account you mean, sign in again",
             alert.detail.as_deref().map_or_else(|| "an agent".into(), name)

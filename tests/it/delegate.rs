@@ -294,6 +294,29 @@ fn a_cli_that_hangs_is_left_alone_and_not_started_again_beside_itself() {
     );
 }
 
+/// A directory that was copied: a `claude` for each would post the same token twice.
+#[test]
+fn a_token_that_two_logins_hold_is_handed_to_one_claude() {
+    for (body, patience) in [(REFRESH, 60), ("read x < \"$HOME/gate\"\n", 1)] {
+        let home = home();
+        let gate = std::process::Command::new("mkfifo").arg(home.at("gate")).status();
+        assert!(gate.unwrap().success());
+        install(&home, "2.1.330", body);
+        home.write(".claude-copy/.credentials.json", home.read(CREDENTIALS));
+        home.config(&format!(
+            "[renew]\nalways = true\npatience = \"{patience}s\"\n[[login]]\ndir = \"~/.claude\"\n[[login]]\ndir = \"~/.claude-copy\"\n"
+        ));
+        for _ in 0..2 {
+            let outcome = home.run(&["run"]);
+            assert_eq!(home.read("ran").lines().count(), 1, "{outcome:?}");
+        }
+        // what waits there goes on and ends
+        if patience == 1 {
+            fs::write(home.at("gate"), "go\n").unwrap();
+        }
+    }
+}
+
 /// The kernel ends a stopped process with SIGHUP when the last process of its session that could continue it goes away.
 #[cfg(target_os = "linux")]
 #[test]

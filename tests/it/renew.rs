@@ -1196,6 +1196,73 @@ fn an_older_state_that_is_put_back_is_healed_from_a_copy_that_is_not() {
     );
 }
 
+/// A backup may be older than anything that we ever saw.
+#[test]
+fn a_state_from_before_the_first_look_is_never_posted_and_healed_from_a_copy() {
+    for with_copy in [false, true] {
+        let server = Endpoint::start("1", vec![]);
+        let home = home(&server.config());
+        let copy = match with_copy {
+            true => oauth("1", now() + 3_600_000),
+            false => token("1", now() + 3_600_000),
+        };
+        home.login("1", now() + 3_600_000)
+            .store("main", json!({"anthropic:claude-cli": copy}));
+        pass(&home);
+        let (live, mut older) = (home.json(CREDENTIALS), home.json(CREDENTIALS));
+        let oauth = &mut older["claudeAiOauth"];
+        (oauth["accessToken"], oauth["refreshToken"]) = (access("0").into(), refresh("0").into());
+        oauth["expiresAt"] = (now() - 60_000).into();
+        home.write(CREDENTIALS, older.to_string());
+        for args in [&["refresh", "--dry-run"][..], &["run"], &["refresh", "--force"]] {
+            let ran = home.run(args);
+            assert_eq!(
+                server.seen().len(),
+                usize::from(with_copy && args[1..] == ["--force"]),
+                "{args:?}: {ran:?}"
+            );
+        }
+        if with_copy {
+            assert_eq!(server.live(), Some(refresh("r1")));
+            assert!(alerted(&home, "healed"));
+            continue;
+        }
+        assert!(alerted(&home, "older_state"));
+        // what was there before comes back, and is not taken for what was used up
+        home.write(CREDENTIALS, live.to_string());
+        home.run(&["refresh", "--force"]);
+        assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
+        pass(&home);
+        assert!(!alerted(&home, "older_state"));
+    }
+}
+
+/// A directory that was copied: to renew one login spends the token of both.
+#[test]
+fn a_token_that_two_logins_hold_is_posted_once() {
+    for (answer, live) in [(Answer::Good, "r1"), (Answer::HangUp, "r1")] {
+        let server = Endpoint::start("1", vec![answer.clone()]);
+        let home = home("");
+        home.write(".claude-copy/.credentials.json", home.read(CREDENTIALS));
+        home.config(&format!(
+            "{}always = true\n[[login]]\ndir = \"~/.claude\"\n[[login]]\ndir = \"~/.claude-copy\"\n",
+            server.config()
+        ));
+        for args in [
+            &["run"][..],
+            &["run"],
+            &["refresh", "--force", "--login", "claude-copy"],
+        ] {
+            let ran = home.run(args);
+            assert_eq!(
+                (server.seen().len(), server.live()),
+                (1, Some(refresh(live))),
+                "{answer:?} {args:?}: {ran:?}"
+            );
+        }
+    }
+}
+
 /// A copy is where an agent's renewal is seen first; it is also where an agent that was signed in elsewhere shows.
 #[test]
 fn a_login_is_not_handed_to_whom_a_copy_was_signed_in_for() {
