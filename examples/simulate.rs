@@ -26,22 +26,20 @@ use nolapse::edge::host::{Clock, Host};
 use nolapse::edge::http::Http;
 use nolapse::edge::progress;
 use nolapse::notify::{Channel, Receipt, SendCtx, SendError, read_channels, send};
-use nolapse::rules::agent;
-use nolapse::rules::agent::Agent;
-use nolapse::rules::agent::{Generation, StateDir};
+use nolapse::rules::agent::{Agent, Generation, StateDir};
 use nolapse::rules::health::{self, Hangs, Known};
-use nolapse::rules::heard;
 use nolapse::rules::lineage::Relation;
 use nolapse::rules::login::{Grant, Login, Place, Refresh, Source, State};
 use nolapse::rules::memory::{Ledger, Outgoing};
 use nolapse::rules::policy::AlertsConfig;
 use nolapse::rules::resolve::{self, AuthConfig, Candidate, Resolved, Rules};
 use nolapse::rules::view::{AgentView, LoginView, ProfileView, View};
-use nolapse::rules::{alert, causes, health::Verdict};
+use nolapse::rules::{agent, alert, causes, health::Verdict, heard};
 use nolapse::secret::Secret;
 use nolapse::table::{Source as TomlSource, Table};
-use nolapse::types::LockKind;
-use nolapse::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Moment, Ms, Profile, Severity, Status};
+use nolapse::types::{
+    AgentRef, Credential, DAY, Family, HOUR, Health, LockKind, MINUTE, Moment, Ms, Profile, Severity, Status,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -6,8 +6,6 @@ use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::locks::LockError;
 use crate::edge::replace::{self, NotPut, Over};
-use crate::history;
-use crate::ledger;
 use crate::look::World;
 use crate::rules::agent::StateDir;
 use crate::rules::login::SetupToken;
@@ -17,6 +15,7 @@ use crate::secret::Secret;
 use crate::stores::agent_entry::{self, Mode};
 use crate::stores::store::{self, Recorded};
 use crate::types::{DAY, Ms};
+use crate::{history, ledger};
 use std::path::PathBuf;
 use std::time::Duration;
 

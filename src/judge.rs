@@ -1,13 +1,12 @@
 //! Everything that needs a human, put together in one place.
 
 use crate::ctx::Ctx;
-use crate::remotes;
-use crate::rules;
 use crate::rules::alert::Alert;
 use crate::rules::memory::Ledger;
 use crate::rules::resolve::{key_names, normalise_provider};
 use crate::rules::view::View;
 use crate::types::{Moment, Problem};
+use crate::{remotes, rules};
 use std::borrow::Cow;
 
 /// The variable in the environment that serves a provider without any login or profile.

@@ -4,13 +4,11 @@
 use crate::edge::files::{self, ReadError};
 use crate::edge::locks::{self, LockError};
 use crate::edge::replace;
-use crate::rules::memory::Ledger;
-use crate::rules::memory::Passes;
+use crate::rules::memory::{Ledger, Passes};
 
 use crate::rules::renew::Record;
 use crate::secret::Fingerprint;
-use crate::types::Moment;
-use crate::types::Problem;
+use crate::types::{Moment, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};

@@ -260,8 +260,7 @@ pub(crate) fn count(counts: &mut Counts, done: &[Done]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Severity;
-    use crate::types::{MINUTE, Problem};
+    use crate::types::{MINUTE, Problem, Severity};
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
 

@@ -3,10 +3,7 @@
 use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::judge::key_in_env;
-use crate::layout;
 use crate::layout::one_line;
-use crate::look;
-use crate::rules::agent;
 use crate::rules::alert::Alert;
 use crate::rules::health::worst;
 use crate::rules::lineage::Relation;
@@ -14,10 +11,10 @@ use crate::rules::login::{Source, State};
 use crate::rules::memory::Ledger;
 use crate::rules::remote::KEY_CHANGED;
 use crate::rules::resolve::{self, Key, PassedOver, Resolved};
-use crate::rules::stopped;
-use crate::rules::view;
 use crate::rules::view::{AgentView, LoginView, ProfileView, View};
 use crate::rules::wording::span;
+use crate::rules::{agent, stopped, view};
+use crate::{layout, look};
 
 use crate::types::{DAY, HOUR, Health, Held, Moment, Ms, Problem, Reason, Severity};
 use std::fmt::Write;

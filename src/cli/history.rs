@@ -2,10 +2,7 @@
 
 use super::{Fatal, Setup, parse_time, print, unknown};
 use crate::ctx::Ctx;
-use crate::history;
-use crate::layout;
 use crate::layout::one_line;
-use crate::ledger;
 use crate::report::{self, Exit, Style};
 use crate::rules::memory::Entry;
 use crate::rules::story::{self, Mark, Scene};
@@ -13,6 +10,7 @@ use crate::rules::wording::span;
 use crate::sources::claude;
 use crate::table::parse_duration;
 use crate::types::{DAY, Moment, Ms};
+use crate::{history, layout, ledger};
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeSet;

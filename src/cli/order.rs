@@ -1,17 +1,15 @@
 //! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
 
 use super::{Fatal, Setup, agents_named, examples, say, until_signal};
-use crate::by_hand;
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::layout::one_line;
-use crate::ledger;
 use crate::look::{self, World};
-use crate::openclaw;
 use crate::report::Exit;
 use crate::rules::agent;
 use crate::rules::view::{AgentView, View};
 use crate::stores::{families, store};
+use crate::{by_hand, ledger, openclaw};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
 

@@ -3,12 +3,9 @@
 use super::{Fatal, Setup, block_on, install, print};
 use crate::cause::Cause;
 use crate::ctx::Ctx;
-use crate::doctor;
-use crate::judge;
 use crate::layout::{cells, cut, hang, one_line};
-use crate::ledger;
-use crate::look;
 use crate::notify::ChannelKind;
+use crate::{doctor, judge, ledger, look};
 
 use crate::report::{self, Exit, Row, Style};
 use crate::rules::alert::{Alert, Why};

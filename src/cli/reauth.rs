@@ -1,21 +1,14 @@
 //! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
 
 use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
-use crate::by_hand;
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
 use crate::edge::locks::{self, LockError};
-use crate::edge::replace;
 use crate::edge::subprocess::{self, Status as Ended};
 use crate::edge::terminal::{self, Input, Signals};
-use crate::edge::{self, files};
-use crate::history;
+use crate::edge::{self, files, replace};
 use crate::layout::one_line;
-use crate::ledger;
-use crate::look;
 use crate::notify::{self, Job as Sending, SendCtx};
-use crate::openclaw;
-use crate::outcome;
 use crate::pass::{self, Scope};
 use crate::phone::{SignIn, Stage};
 use crate::reauth::{self, CodeFile, Flow, Incomplete, Job, Outcome, Person, Said};
@@ -27,6 +20,7 @@ use crate::rules::view::View;
 use crate::secret::Secret;
 use crate::sources::claude;
 use crate::types::{Event, MINUTE, Moment, Ms, Severity, Status};
+use crate::{by_hand, history, ledger, look, openclaw, outcome};
 use clap::Args;
 use serde_json::{Value, json};
 use std::ffi::OsString;

@@ -2,8 +2,7 @@
 
 use super::{Fatal, Setup, block_on, run, say, unknown, until_signal};
 use crate::layout::one_line;
-use crate::outcome::{Asked, What};
-use crate::outcome::{Outcome, Report};
+use crate::outcome::{Asked, Outcome, Report, What};
 use crate::pass::{self, Scope};
 use crate::report::Exit;
 use clap::Args;

@@ -2,20 +2,18 @@
 
 use super::{Fatal, Setup, block_on, parse_time, print, say, until_signal};
 use crate::ctx::Ctx;
-use crate::heard;
 use crate::layout::one_line;
-use crate::ledger;
 use crate::notify::ChannelKind;
 use crate::outcome::{Done, Outcome, Report};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
 use crate::rules::agent::NotWritten;
 use crate::rules::alert::Why;
-use crate::rules::plan;
 use crate::rules::plan::Keep;
 use crate::rules::policy::Create;
-use crate::rules::{self, wording};
+use crate::rules::{self, plan, wording};
 use crate::types::{Moment, Problem};
+use crate::{heard, ledger};
 use clap::Args;
 use std::fmt::Write;
 

@@ -2,23 +2,17 @@
 
 use super::{Fatal, Setup, parse_time, print, print_with, say, watch};
 use crate::ctx::Ctx;
-use crate::deliver;
 use crate::edge::{files, replace};
-use crate::heard;
-use crate::history;
-use crate::judge;
-use crate::layout;
-use crate::ledger;
 use crate::look::{self, World};
 use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::memory::Ledger;
 use crate::rules::nagios::{self, PluginState};
-use crate::rules::story;
 use crate::rules::view::View;
-use crate::rules::wording;
+use crate::rules::{story, wording};
 use crate::types::{DAY, Moment, Ms, Problem};
+use crate::{deliver, heard, history, judge, layout, ledger};
 use clap::Args;
 use std::path::{Path, PathBuf};
 

@@ -6,9 +6,7 @@ use crate::ctx::Ctx;
 use crate::edge::progress;
 use crate::edge::screen::{self, Screen, Wish, Wishes};
 use crate::edge::wake::{Alarm, Watch};
-use crate::judge;
-use crate::ledger;
-use crate::look;
+use crate::{judge, ledger, look};
 
 use crate::report::frame::{self, Scene};
 use crate::report::{Exit, Style};

@@ -1,15 +1,12 @@
 //! What a pass would say at this moment.
 
 use crate::ctx::Ctx;
-use crate::deliver;
-use crate::judge;
 use crate::ledger::Loaded;
-use crate::look;
-use crate::report;
 use crate::rules::alert::Why;
 use crate::rules::doctor::Judged;
 use crate::rules::view::View;
 use crate::rules::wording;
+use crate::{deliver, judge, look, report};
 
 pub(super) fn gather(ctx: &Ctx, loaded: &Loaded, view: &View) -> Judged {
     let (ledger, now) = (&loaded.ledger, view.now);

@@ -15,15 +15,11 @@ mod telling;
 mod ways;
 
 use crate::ctx::Ctx;
-use crate::edge;
-use crate::install;
-use crate::ledger;
-use crate::look;
-use crate::pass;
 use crate::rules::doctor::{self as rule, Facts, Finding, Group, Runs, Spot};
 use crate::rules::login::Source;
 use crate::rules::view::{LoginView, View};
 use crate::table::ConfigError;
+use crate::{edge, install, ledger, look, pass};
 pub(crate) use repair::{Repaired, repair, repairs};
 use std::path::Path;
 use std::time::Duration;

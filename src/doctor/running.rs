@@ -2,9 +2,8 @@
 
 use super::{About, spot, stored, ways};
 use crate::ctx::Ctx;
-use crate::edge::files;
 use crate::edge::subprocess::{self, Status};
-use crate::edge::termux;
+use crate::edge::{files, termux};
 use crate::install::{self, Call, Done};
 use crate::ledger;
 use crate::notify::{self, ChannelKind};

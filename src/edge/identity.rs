@@ -4,10 +4,9 @@
 
 use super::whose::HOME_OWNER;
 use crate::edge::files;
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// The user that this process became.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,25 +2,19 @@
 
 use crate::ctx::Ctx;
 use crate::edge::files;
-use crate::rules::agent;
 use crate::rules::agent::StateDir;
-use crate::rules::claude_cli;
 use crate::rules::health::Verdict;
 use crate::rules::memory::Ledger;
-use crate::rules::view::LoginView;
-use crate::rules::view::ignored_words;
-use crate::rules::view::retired;
+use crate::rules::view::{LoginView, ignored_words, retired};
+use crate::rules::{agent, claude_cli};
 
 use crate::rules::resolve::{self, Candidate, Key, Rules, Unread, normalise_provider};
 use crate::rules::shape;
-use crate::rules::view::AgentView;
-use crate::rules::view::ProfileView;
+use crate::rules::view::{AgentView, ProfileView};
 use crate::secret::Secret;
 use crate::stores::dotenv::Dotenv;
-use crate::stores::families;
-use crate::stores::store;
-use crate::types::Flaw;
-use crate::types::{Credential, Family, Health, Held, Moment, Problem, Reason};
+use crate::stores::{families, store};
+use crate::types::{Credential, Family, Flaw, Health, Held, Moment, Problem, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -26,10 +26,9 @@ mod smtp;
 pub(crate) mod testing;
 
 use crate::cause::Cause;
-use crate::edge::files;
 use crate::edge::host::Host;
 use crate::edge::http::Http;
-use crate::edge::progress;
+use crate::edge::{files, progress};
 use crate::rules::alert::Alert;
 use crate::rules::text;
 use crate::secret::SecretUrl;

@@ -8,14 +8,12 @@
 
 use super::{Attempt, problem};
 use crate::ctx::Ctx;
-use crate::edge::files;
 use crate::edge::process::{Fate, Identity};
 use crate::edge::subprocess::{self, Spec, Status};
-use crate::edge::{locks, progress};
+use crate::edge::{files, locks, progress};
 use crate::json::Fields;
 use crate::ledger;
-use crate::rules::login;
-use crate::rules::login::{Place, State};
+use crate::rules::login::{self, Place, State};
 use crate::rules::memory::Ledger;
 use crate::rules::renew::{self as rule, Record, Stage};
 use crate::rules::view::LoginView;

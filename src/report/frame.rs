@@ -3,8 +3,7 @@
 //! Pure: what is drawn is decided here, how it reaches the terminal in `edge/screen`.
 
 use crate::ctx::Ctx;
-use crate::layout::one_line;
-use crate::layout::{cells, cut, fit, tail, wrap};
+use crate::layout::{cells, cut, fit, one_line, tail, wrap};
 use crate::report::{Row, Style, agent_rows, bar, health, health_word, login_rows, paint};
 use crate::rules::alert::Alert;
 use crate::rules::doctor::Runs;

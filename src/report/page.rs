@@ -3,8 +3,7 @@
 //! Pure. Everything foreign goes through `esc`, and the page's own policy forbids what could get past it.
 
 use crate::ctx::Ctx;
-use crate::layout::cut;
-use crate::layout::one_line;
+use crate::layout::{cut, one_line};
 use crate::report::{Row, Style, agent_rows, health, login_rows};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::memory::Ledger;

@@ -2,8 +2,7 @@
 
 use super::resolve::AuthConfig;
 use crate::secret::Secret;
-use crate::types::Flaw;
-use crate::types::{AgentRef, Family, LockKind, Moment, Profile};
+use crate::types::{AgentRef, Family, Flaw, LockKind, Moment, Profile};
 use std::fmt;
 use std::path::PathBuf;
 

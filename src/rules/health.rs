@@ -4,13 +4,11 @@
 //! reason to alert; the login's own deadline, about a month after sign-in, needs a human.
 
 use super::lineage::Relation;
-use crate::rules::login::SetupToken;
-use crate::rules::login::{Grant, Refresh, State};
+use crate::rules::login::{Grant, Refresh, SetupToken, State};
 use crate::rules::policy::AlertsConfig;
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
-use crate::types::Flaw;
-use crate::types::{Credential, DAY, Health, Held, Moment, Ms, Profile, Reason};
+use crate::types::{Credential, DAY, Flaw, Health, Held, Moment, Ms, Profile, Reason};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

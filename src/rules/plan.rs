@@ -8,16 +8,12 @@ use super::health::FARTHEST_END;
 use super::lineage::{LONGEST_ACCESS, Relation};
 use super::policy::SyncConfig;
 use super::view::{AgentView, LoginView, View, mirror_id, mirrored_login};
-use crate::rules::agent::Put;
-use crate::rules::agent::Store;
+use crate::rules::agent::{Put, Store};
 use crate::rules::login::Grant;
-use crate::rules::policy::Create;
-use crate::rules::policy::Share;
+use crate::rules::policy::{Create, Share};
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::Secret;
-use crate::types::Flaw;
-use crate::types::Reason;
-use crate::types::{Credential, Held, MINUTE, Moment, Ms, Profile};
+use crate::types::{Credential, Flaw, Held, MINUTE, Moment, Ms, Profile, Reason};
 
 /// Clawdbot's own sync leaves an oauth copy alone while it has more than 10 min left (2026.1.24-3).
 const NEAR_EXPIRY: Ms = 10 * MINUTE;

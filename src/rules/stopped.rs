@@ -2,11 +2,8 @@
 //! holds it back, or it does not read it.
 
 use super::resolve::{PassedOver, Resolved};
-use crate::rules::view::AgentView;
-use crate::rules::view::ProfileView;
-use crate::types::HOUR;
-use crate::types::Health;
-use crate::types::{Moment, Ms};
+use crate::rules::view::{AgentView, ProfileView};
+use crate::types::{HOUR, Health, Moment, Ms};
 use std::collections::BTreeSet;
 
 /// The agents hold a profile back for an hour at most after errors (clawdbot 2026.1.24-3, `calculateAuthProfileCooldownMs`); for

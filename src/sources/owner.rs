@@ -9,8 +9,7 @@
 //! `spent` is ours: the fingerprint of the token that is posted under this record. A record that outlives its process tells with
 //! it whether what the file holds was posted; without it only the file's age does.
 
-use crate::edge::files;
-use crate::edge::process;
+use crate::edge::{files, process};
 use crate::json::{Doc, Fields, Layout};
 use crate::secret::Fingerprint;
 use crate::types::Meta;

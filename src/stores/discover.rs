@@ -7,10 +7,8 @@
 use super::agent_config::{self, AgentConfig, AgentDir};
 use super::dotenv::Dotenv;
 use crate::edge::files::{self, ReadError};
-use crate::edge::host::Host;
-use crate::edge::host::expand_home;
-use crate::rules::agent::Agent;
-use crate::rules::agent::{Generation, StateDir};
+use crate::edge::host::{Host, expand_home};
+use crate::rules::agent::{Agent, Generation, StateDir};
 use crate::secret::Secret;
 use crate::stores::families::{self, FAMILIES, FamilyRow, Signs, normalise_agent_id};
 use crate::stores::store;

@@ -7,8 +7,7 @@
 use crate::edge::files::{self, ReadError};
 use crate::rules::shape;
 use crate::secret::Secret;
-use crate::types::Flaw;
-use crate::types::Problem;
+use crate::types::{Flaw, Problem};
 use std::collections::BTreeMap;
 use std::path::Path;
 

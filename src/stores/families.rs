@@ -3,11 +3,8 @@
 //! Source: clawdbot 2026.1.24-3, moltbot, openclaw 2026.1.29 to 2026.9.6 (`src/config/paths.ts`, `agent-paths.ts`), as
 //! run and read. Adding a family is one row of [`FAMILIES`].
 
-use crate::rules::agent;
-use crate::rules::agent::Generation;
-use crate::rules::agent::RefreshLocks;
-use crate::rules::agent::Version;
-use crate::rules::resolve;
+use crate::rules::agent::{Generation, RefreshLocks, Version};
+use crate::rules::{agent, resolve};
 
 use crate::edge::locks::{self, Terms};
 

@@ -7,16 +7,11 @@
 use super::aside;
 use crate::edge::files::{self, ReadError};
 use crate::json::{self, Doc, Fields, Layout, positive_ms};
-use crate::rules::agent;
-use crate::rules::agent::Edit;
-use crate::rules::agent::Put;
-use crate::rules::agent::Store;
+use crate::rules::agent::{self, Edit, Put, Store};
 use crate::rules::resolve::Aside;
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
-use crate::types::Flaw;
-use crate::types::Meta;
-use crate::types::{Credential, Held, LONGEST, Moment, Profile, SecretRef, bounded, is_cut};
+use crate::types::{Credential, Flaw, Held, LONGEST, Meta, Moment, Profile, SecretRef, bounded, is_cut};
 use std::path::Path;
 
 /// The file's name in an agent's folder.
