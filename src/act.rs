@@ -87,7 +87,7 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
                 Err(why) => Outcome::Failed(not_written(ctx, agent, &why)),
             };
             done.push(Done {
-                whom: agent.agent.agent.label(),
+                whom: agent.label(),
                 path: agent.path.clone(),
                 outcome,
             });
@@ -128,16 +128,13 @@ fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -
         Err(Refused::Busy) => Outcome::Failed(Problem::at(
             "store_locked",
             locks::lock_path(&agent.path),
-            format!(
-                "the store of {} stayed locked by another process",
-                agent.agent.agent.label()
-            ),
+            format!("the store of {} stayed locked by another process", agent.label()),
             "nothing to do if this goes away; otherwise find out which process holds the lock",
         )),
         Err(Refused::Other(why)) => Outcome::Failed(not_written(ctx, agent, &why)),
     };
     Some(Done {
-        whom: agent.agent.agent.label(),
+        whom: agent.label(),
         path: agent.path.clone(),
         outcome,
     })
@@ -245,7 +242,7 @@ pub(crate) async fn edit_store(
             Some(Ok(())) => {}
         }
         for id in ids {
-            tracing::info!(agent = %agent.agent.agent.label(), profile = %id, "brought up to date");
+            tracing::info!(agent = %agent.label(), profile = %id, "brought up to date");
             if !written.contains(&id) {
                 written.push(id);
             }
@@ -273,7 +270,7 @@ async fn heal(ctx: &Ctx, view: &View, dry_run: bool, done: &mut Vec<Done>) -> bo
             })
             .max_by_key(|(expires, ..)| *expires);
         let Some((_, agent, profile)) = newest else { continue };
-        let label = agent.agent.agent.label();
+        let label = agent.label();
         let outcome = if dry_run {
             Outcome::WouldHeal(label)
         } else {

@@ -103,7 +103,7 @@ pub(crate) async fn add(world: World<'_>, agent: &AgentView, wanted: &Wanted) ->
         note(
             world.ctx,
             "recorded",
-            &agent.agent.agent.label(),
+            &agent.label(),
             &format!("recorded {}", wanted.id),
         );
     }
@@ -128,12 +128,7 @@ pub(crate) async fn remove(world: World<'_>, agent: &AgentView, id: &str) -> Res
     .await
     .map_err(|refused| words(world.ctx, agent, refused))?;
     if !ids.is_empty() {
-        note(
-            world.ctx,
-            "removed",
-            &agent.agent.agent.label(),
-            &format!("removed {id}"),
-        );
+        note(world.ctx, "removed", &agent.label(), &format!("removed {id}"));
     }
     Ok(!ids.is_empty())
 }
@@ -173,7 +168,7 @@ pub(crate) async fn set_order(
             true => format!("cleared the order of {provider}"),
             false => format!("order of {provider}: {}", ids.join(", ")),
         };
-        note(world.ctx, "recorded", &agent.agent.agent.label(), &what);
+        note(world.ctx, "recorded", &agent.label(), &what);
     }
     Ok(changed)
 }

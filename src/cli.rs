@@ -502,7 +502,7 @@ fn agents_named<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result<Vec<&'v A
         if view.agents.iter().any(|agent| matches(glob, agent)) {
             continue;
         }
-        let labels: Vec<String> = view.agents.iter().map(|agent| agent.agent.agent.label()).collect();
+        let labels: Vec<String> = view.agents.iter().map(|agent| agent.label()).collect();
         let hint = match crate::table::nearest(glob.as_str(), labels.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if labels.is_empty() => "no agent was found at all; see `nolapse status`".into(),

@@ -92,7 +92,7 @@ pub(crate) async fn link(ctx: &Ctx, view: &View, wanted: &Wanted) -> Result<Vec<
                 wanted.id
             ));
         };
-        let (label, id) = (agent.agent.agent.label(), &wanted.id);
+        let (label, id) = (agent.label(), &wanted.id);
         lines.push(format!("{label}: {id} refers to {}", wanted.to(ctx)));
         if agent.resolved("anthropic").is_some_and(|resolved| !resolved.is(id)) {
             lines.push("  this agent does not use it yet: an order or its config names other profiles".into());

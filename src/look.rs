@@ -334,7 +334,7 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
         state_dirs,
         now,
     } = *around;
-    let label = view.agent.agent.label();
+    let label = view.label();
     let is_retired = retired(view);
     let state_dir = &state_dirs[view.agent.state_dir];
     let runtime = openclaw::runtime_profile(ctx, view, state_dir, logins);
@@ -478,7 +478,7 @@ pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
     }
     let mut copies = BTreeMap::new();
     for agent in &view.agents {
-        let label = agent.agent.agent.label();
+        let label = agent.label();
         for profile in &agent.profiles {
             let key = copy_key(&label, &profile.profile.id);
             let held = match (

@@ -104,7 +104,7 @@ fn forget_stuck(ledger: &mut Ledger, failing: &BTreeSet<String>) {
 
 /// The login that these profiles of an agent hang on.
 fn login_of(view: &View, label: &str, ids: &[String]) -> Option<String> {
-    let agent = view.agents.iter().find(|agent| agent.agent.agent.label() == label)?;
+    let agent = view.agents.iter().find(|agent| agent.label() == label)?;
     let mut profiles = agent.profiles.iter().filter(|one| ids.contains(&one.profile.id));
     let login = profiles.find_map(|profile| profile.login)?;
     Some(view.logins[login].id().to_owned())

@@ -63,9 +63,9 @@ pub(crate) async fn paste(
     let left = expires.map(|at| at - ctx.clock.now());
     let args = commands::paste_token(version, name, provider, id, left);
     let output = openclaw::run(&ctx.host, &program, of(state_dir), &args, Some(token)).await?;
-    let label = agent.agent.agent.label();
+    let label = agent.label();
     let after = look::look(ctx, ledger);
-    let there = after.agents.iter().find(|other| other.agent.agent.label() == label);
+    let there = after.agents.iter().find(|other| other.label() == label);
     match there.is_some_and(|agent| agent.holds(id, token)) {
         true => Ok(true),
         false => Err(format!(

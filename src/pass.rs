@@ -373,7 +373,7 @@ fn expected(ctx: &Ctx, ledger: &Ledger, view: &View, asked: &Asked) -> Repairs {
         let healed = plan.heal.map(|(login, _)| view.logins[login].id().to_owned());
         repairs.renewed.extend(healed);
         if !plan.edits.is_empty() && agent.writable.is_ok() {
-            repairs.written.insert(agent.agent.agent.label());
+            repairs.written.insert(agent.label());
         }
     }
     repairs
@@ -394,7 +394,7 @@ fn held(view: &View, whom: &str) -> Option<Fingerprint> {
         return login.login.grant()?.refresh.token().map(Secret::fingerprint);
     }
     let (label, id) = whom.split_once('#')?;
-    let agent = view.agents.iter().find(|agent| agent.agent.agent.label() == label)?;
+    let agent = view.agents.iter().find(|agent| agent.label() == label)?;
     let profile = agent.profiles.iter().find(|profile| profile.profile.id == id)?;
     profile.profile.credential.refresh_fingerprint()
 }

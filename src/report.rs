@@ -201,7 +201,7 @@ pub(crate) fn plain(view: &View, problems: &[Problem]) -> String {
             let _ = writeln!(
                 out,
                 "profile\t{}\t{}\t{}\t{}\t{}\t{}",
-                one_line(&agent.agent.agent.label()),
+                one_line(&agent.label()),
                 profile.verdict.health,
                 profile.clock,
                 word(profile.verdict.reason),
@@ -277,7 +277,7 @@ pub(crate) fn login_rows(ctx: &Ctx, view: &View) -> Vec<Row> {
 pub(crate) fn agent_rows(view: &View) -> Vec<Row> {
     let mut rows = Vec::new();
     for agent in &view.agents {
-        let label = one_line(&agent.agent.agent.label());
+        let label = one_line(&agent.label());
         if agent.profiles.is_empty() {
             let what = match &agent.store {
                 agent::Store::Malformed(_)

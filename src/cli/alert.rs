@@ -488,7 +488,7 @@ fn scope(ctx: &Ctx, args: &ScopeArgs) -> Result<Option<Scope>, Fatal> {
             false => Err(unknown("login", id, known)),
         };
     }
-    let labels: Vec<String> = view.agents.iter().map(|agent| agent.agent.agent.label()).collect();
+    let labels: Vec<String> = view.agents.iter().map(|agent| agent.label()).collect();
     let label = args.agent.as_deref().unwrap_or_default();
     match labels.iter().any(|known| known == label) {
         true => Ok(Some(Scope::Agent(label.to_owned()))),

@@ -184,16 +184,12 @@ fn wanted(ctx: &Ctx, view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
         let there = agent.profiles.iter().any(|profile| profile.profile.id == args.id);
         if there && !link::is_linked(agent, &args.id) {
             return Err(Fatal::Usage(
-                format!(
-                    "{} has a profile `{}` already",
-                    agent.agent.agent.label(),
-                    one_line(&args.id)
-                ),
+                format!("{} has a profile `{}` already", agent.label(), one_line(&args.id)),
                 "give another id with `--id`".into(),
             ));
         }
     }
-    let login = view::mirrored_login(&view.logins, &first.agent.agent.label()).map(|i| &view.logins[i]);
+    let login = view::mirrored_login(&view.logins, &first.label()).map(|i| &view.logins[i]);
     let Some(login) = login.filter(|login| login.verdict.fine()) else {
         return Err(Fatal::Usage(
             "there is no login that works".into(),

@@ -101,7 +101,7 @@ fn get(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
     let provider = by_hand::normalise_provider(&which.provider);
     let (mut out, mut exit) = (String::new(), Exit::Fine);
     for agent in chosen(&view, which)? {
-        let whom = one_line(&agent.agent.agent.label());
+        let whom = one_line(&agent.label());
         let order = match (elsewhere(&view, agent), store::read(&agent.path).1) {
             (None, _) if agent.sqlite => Ok(stored(agent, &provider)),
             (Some(why), _) => Err(format!("{why}; see `openclaw models auth order get`")),
@@ -142,8 +142,8 @@ async fn in_database(
     }
     openclaw::set_order(ctx, view, agent, provider, ids).await?;
     let after = look::look(ctx, ledger);
-    let label = agent.agent.agent.label();
-    let now = after.agents.iter().find(|other| other.agent.agent.label() == label);
+    let label = agent.label();
+    let now = after.agents.iter().find(|other| other.label() == label);
     let now = now.and_then(|agent| stored(agent, provider)).unwrap_or_default();
     // an order that is shared shows again where the agent's own was cleared
     match ids.is_empty() || now == ids {
@@ -159,7 +159,7 @@ async fn change(ctx: &Ctx, which: &Which, ids: &[String]) -> Result<Exit, Fatal>
     let provider = by_hand::normalise_provider(&which.provider);
     let (mut out, mut exit) = (String::new(), Exit::Fine);
     for agent in chosen(&view, which)? {
-        let whom = one_line(&agent.agent.agent.label());
+        let whom = one_line(&agent.label());
         let result = match elsewhere(&view, agent) {
             Some(why) => Err(format!("{why}; use `openclaw models auth order`")),
             None if agent.sqlite => in_database(world, agent, &provider, ids).await,

@@ -424,7 +424,7 @@ impl Target {
                     .map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
                 let chosen = token::for_writing(view, &args.agents)?;
                 for agent in &chosen {
-                    let label = one_line(&agent.agent.agent.label());
+                    let label = one_line(&agent.label());
                     let may = match agent.sqlite {
                         true => openclaw::may_paste(ctx, agent, &args.profile).map(drop),
                         false => agent.writable.clone().map_err(|NotWritten { why, .. }| why),
@@ -436,9 +436,7 @@ impl Target {
                         )
                     })?;
                 }
-                Ok(Self::Agents(
-                    chosen.iter().map(|agent| agent.agent.agent.label()).collect(),
-                ))
+                Ok(Self::Agents(chosen.iter().map(|agent| agent.label()).collect()))
             }
             Where::Env => {
                 let mut dirs: Vec<usize> = super::agents_named(view, &args.agents)?

@@ -113,7 +113,7 @@ fn kept(ctx: &Ctx, report: &Report) -> Vec<(String, Vec<(String, Keep)>)> {
     let written = agents.filter(|agent| ctx.config.sync.enabled && agent.writable.is_ok());
     written
         .map(|agent| {
-            let label = agent.agent.agent.label();
+            let label = agent.label();
             (
                 one_line(&label),
                 plan::store(&ctx.config.sync, &report.view, agent).kept,
@@ -141,7 +141,7 @@ fn not_changed(ctx: &Ctx, report: &Report) -> String {
                 let _ = writeln!(
                     out,
                     "{} not changed: {}",
-                    one_line(&agent.agent.agent.label()),
+                    one_line(&agent.label()),
                     one_line(&why.to_string())
                 );
             }

@@ -204,7 +204,7 @@ pub(super) async fn store_everywhere(
     }
     let mut state_dirs = Vec::new();
     for agent in chosen {
-        let label = one_line(&agent.agent.agent.label());
+        let label = one_line(&agent.label());
         match put(world, agent, wanted).await {
             Ok(changed) => {
                 let did = if changed { "recorded" } else { "has already" };
@@ -266,7 +266,7 @@ fn order_hint(agent: &AgentView, provider: &str, id: &str) -> String {
     match order {
         Some(ids) if !ids.iter().any(|known| known == id) => format!(
             "  its stored order does not name it, so it is not used\n  hint: run `nolapse order set --provider {provider} --agent {} {id} {}`\n",
-            one_line(&agent.agent.agent.label()),
+            one_line(&agent.label()),
             one_line(&ids.join(" "))
         ),
         _ => String::new(),
@@ -412,7 +412,7 @@ fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, Fatal> {
             let known = crate::rules::health::with_known_end(&profile.credential, &ledger.setup_tokens);
             rows.push(Row {
                 family: agent.agent.agent.family,
-                agent: agent.agent.agent.label(),
+                agent: agent.label(),
                 profile: profile.id.clone(),
                 provider: profile.provider.clone(),
                 kind: profile.credential.type_word(),
@@ -478,10 +478,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
             },
         ));
     }
-    let whom: Vec<String> = chosen
-        .iter()
-        .map(|agent| one_line(&agent.agent.agent.label()))
-        .collect();
+    let whom: Vec<String> = chosen.iter().map(|agent| one_line(&agent.label())).collect();
     if !args.yes {
         let question = format!("remove `{}` from {}?", one_line(&args.profile), whom.join(", "));
         if !terminal::stdin_is_terminal() {

@@ -63,7 +63,7 @@ fn copies(view: &View) -> Vec<CopyFact> {
             // those that do not fare well have an alert of their own
             if holds && profile.verdict.fine() && profile.relation != Relation::Same {
                 copies.push(CopyFact {
-                    agent: agent.agent.agent.label(),
+                    agent: agent.label(),
                     profile: profile.profile.id.clone(),
                     login: view.logins[login].id().to_owned(),
                     relation: profile.relation,
@@ -76,7 +76,7 @@ fn copies(view: &View) -> Vec<CopyFact> {
 
 fn fact(ctx: &Ctx, view: &View, agent: &AgentView) -> AgentFact {
     let generation = &view.state_dirs[agent.agent.state_dir].generation;
-    let label = agent.agent.agent.label();
+    let label = agent.label();
     let meant = ctx.config.sync.exclude_agents.iter().any(|glob| glob.matches(&label))
         || !ctx.config.sync.enabled
         || *generation == Generation::Sqlite;

@@ -42,7 +42,7 @@ fn holders(ctx: &Ctx, view: &View) -> Vec<Holder> {
             if let Some(token) = profile.profile.credential.refresh_fingerprint() {
                 holders.push(Holder {
                     token,
-                    who: Who::Profile(agent.agent.agent.label(), profile.profile.id.clone()),
+                    who: Who::Profile(agent.label(), profile.profile.id.clone()),
                     locked: locked.then_some(agent.agent.state_dir),
                 });
             }

@@ -58,7 +58,7 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
     }
     for agent in view.agents.iter().filter(|agent| !agent.sqlite) {
         let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
-        let of = LockOf::Store(agent.agent.agent.label());
+        let of = LockOf::Store(agent.label());
         let lock = locks::lock_path(&real);
         let record = login::owner_beside(&lock);
         look(lock, of, STORE_LOCK.stale_after, Some(record));

@@ -219,7 +219,7 @@ pub(super) fn store_problems(ctx: &Ctx, agent: &AgentView) -> Vec<Problem> {
                 &agent.path,
                 format!(
                     "`{id}` of {} holds no token or key, but {}",
-                    agent.agent.agent.label(),
+                    agent.label(),
                     flaw.words()
                 ),
                 flaw_hint(flaw, profile, agent),
@@ -289,7 +289,7 @@ fn flaw_hint(flaw: Flaw, profile: &ProfileView, agent: &AgentView) -> String {
         (_, Credential::ApiKey) => " --type api_key",
         _ => "",
     };
-    let agent = crate::rules::wording::option("--agent", &agent.agent.agent.label());
+    let agent = crate::rules::wording::option("--agent", &agent.label());
     format!("run `nolapse token add --provider {provider} --profile {id}{kind} {agent}` and paste all of it")
 }
 

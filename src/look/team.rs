@@ -60,7 +60,7 @@ pub(super) fn recognise(ctx: &Ctx, agents: &mut [AgentView], logins: &[LoginView
         let held = tokens_of(&other);
         let mut labels = Vec::new();
         for agent in agents.iter_mut() {
-            let label = agent.agent.agent.label();
+            let label = agent.label();
             for profile in &mut agent.profiles {
                 if holds(&profile.profile.credential, &held) {
                     profile.elsewhere = Some(ctx.host.tilde(&other.place.dir));
@@ -83,11 +83,7 @@ pub(crate) fn holders(login: &Login, agents: &[AgentView]) -> Vec<String> {
         let mut profiles = agent.profiles.iter();
         profiles.any(|profile| holds(&profile.profile.credential, &held))
     };
-    agents
-        .iter()
-        .filter(of_it)
-        .map(|agent| agent.agent.agent.label())
-        .collect()
+    agents.iter().filter(of_it).map(|agent| agent.label()).collect()
 }
 
 fn tokens_of(login: &Login) -> Vec<Fingerprint> {

@@ -43,7 +43,7 @@ struct StoreGrant<'a> {
 impl<'a> StoreGrant<'a> {
     fn new(view: &'a View, agent: &'a AgentView, profile: &'a Profile) -> Self {
         Self {
-            key: copy_key(&agent.agent.agent.label(), &profile.id),
+            key: copy_key(&agent.label(), &profile.id),
             agent,
             state_dir: &view.state_dirs[agent.agent.state_dir],
             profile,
@@ -209,7 +209,7 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
     let mut all = Vec::new();
     let mut taken_over = Vec::new();
     for agent in &view.agents {
-        let label = agent.agent.agent.label();
+        let label = agent.label();
         for profile in &agent.profiles {
             let key = copy_key(&label, &profile.profile.id);
             let named = asked.login.as_ref().is_none_or(|id| *id == key);
@@ -289,7 +289,7 @@ pub(super) fn due<'a>(
         .flat_map(|agent| agent.profiles.iter().map(move |one| (agent, one)));
     all.filter(|(_, one)| one.login.is_none() && providers::provider(&one.profile.provider).is_some())
         .filter_map(|(agent, one)| {
-            let key = copy_key(&agent.agent.agent.label(), &one.profile.id);
+            let key = copy_key(&agent.label(), &one.profile.id);
             let case = OwnCase {
                 credential: &one.profile.credential,
                 lead: ctx.config.renew.lead,

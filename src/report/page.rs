@@ -268,7 +268,7 @@ fn lanes(page: &Page<'_>) -> Vec<Lane> {
             let ends = profile.verdict.ends.filter(|ends| *ends <= view.now + HORIZON);
             if ends.is_some() {
                 lanes.push(Lane {
-                    name: format!("{} {}", agent.agent.agent.label(), profile.profile.id),
+                    name: format!("{} {}", agent.label(), profile.profile.id),
                     class: class(Some(profile.verdict.health)),
                     ends,
                     access: None,

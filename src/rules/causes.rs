@@ -175,7 +175,7 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
                 path: Some(tilde(&agent.path)),
                 detail: Some(why.clone()),
                 ..Alert::new(
-                    Cause::Renewal(format!("{}/{id}", agent.agent.agent.label())),
+                    Cause::Renewal(format!("{}/{id}", agent.label())),
                     kind,
                     Severity::Critical,
                 )
@@ -362,7 +362,7 @@ fn cause_of(view: &View, agent: &AgentView, profile: &ProfileView) -> Cause {
             },
         ) => Cause::Grant(refresh.fingerprint().to_string()),
         (_, Credential::Token { token: Some(token), .. }) => Cause::Token(Secret::fingerprint(token).to_string()),
-        _ => Cause::Profile(format!("{}/{}", agent.agent.agent.label(), profile.profile.id)),
+        _ => Cause::Profile(format!("{}/{}", agent.label(), profile.profile.id)),
     }
 }
 
@@ -448,7 +448,7 @@ fn store_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
             // whose directory it is decides; what is in it goes with it
             path: Some(tilde(agent.foreign.as_ref().unwrap_or(&agent.path))),
             detail: agent.store.unread().map(str::to_owned),
-            ..Alert::new(Cause::Store(agent.agent.agent.label()), kind, severity)
+            ..Alert::new(Cause::Store(agent.label()), kind, severity)
         })
     });
     broken.collect()
@@ -499,7 +499,7 @@ fn of_stopped(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Al
             .agents
             .iter()
             .find(|main| main.agent.state_dir == agent.agent.state_dir && main.agent.agent.id == "main");
-        let id = main.map(|main| of_agent(&main.agent.agent.label(), resolved));
+        let id = main.map(|main| of_agent(&main.label(), resolved));
         let cause = alerts
             .iter_mut()
             .find(|one| Some(&one.id) == id.as_ref() && one.kind == alert.kind);

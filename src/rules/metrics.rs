@@ -50,24 +50,23 @@ pub(crate) struct Facts<'a> {
 
 /// The page.
 pub(crate) fn text(facts: &Facts<'_>) -> String {
-    let mut page = Page(String::new());
-    page.family("build_info", "gauge", "The version that made this page.");
-    page.sample("build_info", &[("version", facts.version)], 1);
-    page.family("look_timestamp_seconds", "gauge", "When the files were read.");
-    page.sample("look_timestamp_seconds", &[], seconds(facts.view.now.ms()));
+    let mut page = Page::default();
+    page.family("build_info", "The version that made this page.");
+    page.sample(&[("version", facts.version)], 1);
+    page.family("look_timestamp_seconds", "When the files were read.");
+    page.sample(&[], seconds(facts.view.now.ms()));
     page.family(
         "check_exit_code",
-        "gauge",
         "What `nolapse check` exits with: 0 fine, 1 expired or missing, 2 expiring, 3 unknown.",
     );
-    page.sample("check_exit_code", &[], facts.exit);
+    page.sample(&[], facts.exit);
     logins(&mut page, facts);
     profiles(&mut page, facts.view);
     alerts(&mut page, facts);
     work(&mut page, facts);
     channels(&mut page, facts);
     remotes(&mut page, facts);
-    page.0
+    page.text
 }
 
 fn logins(page: &mut Page, facts: &Facts<'_>) {
@@ -82,40 +81,33 @@ fn logins(page: &mut Page, facts: &Facts<'_>) {
             logins.insert(name, login);
         }
     }
-    page.family(
-        "login_health",
-        "gauge",
-        "1 for the health that a login has, 0 for the others.",
-    );
+    page.family("login_health", "1 for the health that a login has, 0 for the others.");
     for (id, login) in &logins {
-        page.states("login_health", &[("login", id)], login.verdict.health);
+        page.states(&[("login", id)], login.verdict.health);
     }
-    page.family("login_reason", "gauge", "Why a login has its health.");
+    page.family("login_reason", "Why a login has its health.");
     for (id, login) in &logins {
         if let Some(reason) = login.verdict.reason {
-            page.sample("login_reason", &[("login", id), ("reason", reason.word())], 1);
+            page.sample(&[("login", id), ("reason", reason.word())], 1);
         }
     }
     page.family(
         "login_renews",
-        "gauge",
         "1 where a login's access token is renewed without a human.",
     );
     for (id, login) in &logins {
-        page.sample("login_renews", &[("login", id)], u8::from(login.renews()));
+        page.sample(&[("login", id)], u8::from(login.renews()));
     }
     page.family(
         "login_access_expiry_timestamp_seconds",
-        "gauge",
         "When a login's access token ends, which renews itself.",
     );
     for (id, login) in &logins {
         let end = login.login.grant().and_then(|grant| grant.expires);
-        page.moment("login_access_expiry_timestamp_seconds", &[("login", id)], end);
+        page.moment(&[("login", id)], end);
     }
     page.family(
         "login_deadline_timestamp_seconds",
-        "gauge",
         "When a login ends for good; the server may end it up to three days earlier.",
     );
     for (id, login) in &logins {
@@ -124,16 +116,15 @@ fn logins(page: &mut Page, facts: &Facts<'_>) {
             .grant()
             .and_then(|grant| health::deadline(grant, view.now))
             .or(login.verdict.ends.filter(|_| !login.renews()));
-        page.moment("login_deadline_timestamp_seconds", &[("login", id)], deadline);
+        page.moment(&[("login", id)], deadline);
     }
     page.family(
         "login_renewal_failures",
-        "gauge",
         "How often in a row the renewal of a login's present token has failed.",
     );
     for (id, login) in &logins {
         let failures = login.renewal.as_ref().map_or(0, |renewal| renewal.failures);
-        page.sample("login_renewal_failures", &[("login", id)], failures);
+        page.sample(&[("login", id)], failures);
     }
 }
 
@@ -147,23 +138,21 @@ struct Listed {
 
 fn profiles(page: &mut Page, view: &View) {
     let (counts, listed, omitted) = profiles_of(view);
-    page.family("agents", "gauge", "Agents found.");
-    page.sample("agents", &[], view.agents.len());
+    page.family("agents", "Agents found.");
+    page.sample(&[], view.agents.len());
     page.family(
         "profiles",
-        "gauge",
         "Profiles in all agents' stores, by health; those without an end are counted here alone.",
     );
     for health in HEALTHS {
         let count = counts.get(&health.badness()).copied().unwrap_or(0);
-        page.sample("profiles", &[("health", &health.to_string())], count);
+        page.sample(&[("health", &health.to_string())], count);
     }
     page.family(
         "profiles_omitted",
-        "gauge",
         "Profiles that are left out of the lists below, the best ones, where there are too many.",
     );
-    page.sample("profiles_omitted", &[], omitted);
+    page.sample(&[], omitted);
     let labels = |one: &Listed| -> [(&'static str, String); 3] {
         let [family, agent, profile] = one.names.clone();
         [("family", family), ("agent", agent), ("profile", profile)]
@@ -173,31 +162,25 @@ fn profiles(page: &mut Page, view: &View) {
     }
     page.family(
         "profile_health",
-        "gauge",
         "1 for the health that a profile has, 0 for the others.",
     );
     for one in &listed {
-        page.states("profile_health", &refs(&labels(one)), one.health);
+        page.states(&refs(&labels(one)), one.health);
     }
-    page.family("profile_reason", "gauge", "Why a profile has its health.");
+    page.family("profile_reason", "Why a profile has its health.");
     for one in &listed {
         if let Some(reason) = one.reason {
             let labels = labels(one);
             let [family, agent, profile] = refs(&labels);
-            page.sample(
-                "profile_reason",
-                &[family, agent, profile, ("reason", reason.word())],
-                1,
-            );
+            page.sample(&[family, agent, profile, ("reason", reason.word())], 1);
         }
     }
     page.family(
         "profile_expiry_timestamp_seconds",
-        "gauge",
         "When a profile's credential ends by the clock.",
     );
     for one in &listed {
-        page.moment("profile_expiry_timestamp_seconds", &refs(&labels(one)), one.expires);
+        page.moment(&refs(&labels(one)), one.expires);
     }
 }
 
@@ -206,7 +189,7 @@ fn profiles_of(view: &View) -> (BTreeMap<u8, u64>, Vec<Listed>, usize) {
     let mut counts: BTreeMap<u8, u64> = BTreeMap::new();
     let mut listed: Vec<Listed> = Vec::new();
     for agent in &view.agents {
-        let label = agent.agent.agent.label();
+        let label = agent.label();
         let (family, id) = label.split_once('/').unwrap_or((&label, ""));
         for profile in &agent.profiles {
             let (health, expires) = (profile.verdict.health, profile.profile.credential.expires());
@@ -236,20 +219,12 @@ fn profiles_of(view: &View) -> (BTreeMap<u8, u64>, Vec<Listed>, usize) {
 }
 
 fn alerts(page: &mut Page, facts: &Facts<'_>) {
-    page.family(
-        "alerts_firing",
-        "gauge",
-        "What needs a human, muted or not, by severity.",
-    );
+    page.family("alerts_firing", "What needs a human, muted or not, by severity.");
     for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
         let count = facts.alerts.iter().filter(|alert| alert.severity == severity).count();
-        page.sample("alerts_firing", &[("severity", severity.word())], count);
+        page.sample(&[("severity", severity.word())], count);
     }
-    page.family(
-        "alerts_muted",
-        "gauge",
-        "Those of them that somebody acknowledged or silenced.",
-    );
+    page.family("alerts_muted", "Those of them that somebody acknowledged or silenced.");
     let muted = |alert: &&Alert| {
         let ack = facts
             .ledger
@@ -258,57 +233,40 @@ fn alerts(page: &mut Page, facts: &Facts<'_>) {
             .and_then(|memory| memory.ack.as_ref());
         alert::mute(alert, ack, &facts.ledger.silences, facts.view.now).is_some()
     };
-    page.sample("alerts_muted", &[], facts.alerts.iter().filter(muted).count());
-    page.family("problems", "gauge", "Problems and notes, by kind.");
+    page.sample(&[], facts.alerts.iter().filter(muted).count());
+    page.family("problems", "Problems and notes, by kind.");
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for problem in facts.view.problems.iter().chain(facts.problems.iter().copied()) {
         *kinds.entry(problem.kind).or_default() += 1;
     }
     for (kind, count) in kinds {
-        page.sample("problems", &[("kind", kind)], count);
+        page.sample(&[("kind", kind)], count);
     }
 }
 
 fn work(page: &mut Page, facts: &Facts<'_>) {
     let (passes, counts) = (facts.passes, &facts.ledger.counts);
-    page.family(
-        "last_pass_timestamp_seconds",
-        "gauge",
-        "When the last whole pass ended.",
-    );
-    page.moment("last_pass_timestamp_seconds", &[], passes.last_at);
+    page.family("last_pass_timestamp_seconds", "When the last whole pass ended.");
+    page.moment(&[], passes.last_at);
     page.family(
         "last_good_pass_timestamp_seconds",
-        "gauge",
         "When the last pass ended that did its work and delivered its alerts.",
     );
-    page.moment("last_good_pass_timestamp_seconds", &[], passes.last_good_at);
-    page.family(
-        "last_pass_duration_seconds",
-        "gauge",
-        "How long the last whole pass took.",
-    );
+    page.moment(&[], passes.last_good_at);
+    page.family("last_pass_duration_seconds", "How long the last whole pass took.");
     if passes.last_at.is_some() {
-        page.sample("last_pass_duration_seconds", &[], seconds(passes.last_took));
+        page.sample(&[], seconds(passes.last_took));
     }
-    page.family(
-        "passes_total",
-        "counter",
-        "Whole passes, by whether they could do their work.",
-    );
-    page.sample("passes_total", &[("result", "good")], passes.good);
-    page.sample("passes_total", &[("result", "bad")], passes.bad);
-    page.family("renewals_total", "counter", "Renewals that were due, by how they went.");
-    page.sample("renewals_total", &[("outcome", "renewed")], counts.renewed);
-    page.sample("renewals_total", &[("outcome", "failed")], counts.not_renewed);
-    page.family(
-        "writes_total",
-        "counter",
-        "Writes of stores and logins, by what was done.",
-    );
-    page.sample("writes_total", &[("outcome", "store_written")], counts.stores_written);
-    page.sample("writes_total", &[("outcome", "login_healed")], counts.logins_healed);
-    page.sample("writes_total", &[("outcome", "failed")], counts.writes_failed);
+    page.family("passes_total", "Whole passes, by whether they could do their work.");
+    page.sample(&[("result", "good")], passes.good);
+    page.sample(&[("result", "bad")], passes.bad);
+    page.family("renewals_total", "Renewals that were due, by how they went.");
+    page.sample(&[("outcome", "renewed")], counts.renewed);
+    page.sample(&[("outcome", "failed")], counts.not_renewed);
+    page.family("writes_total", "Writes of stores and logins, by what was done.");
+    page.sample(&[("outcome", "store_written")], counts.stores_written);
+    page.sample(&[("outcome", "login_healed")], counts.logins_healed);
+    page.sample(&[("outcome", "failed")], counts.writes_failed);
 }
 
 fn channels(page: &mut Page, facts: &Facts<'_>) {
@@ -327,37 +285,24 @@ fn channels(page: &mut Page, facts: &Facts<'_>) {
         known.0.failed += counts.failed;
         known.1 |= failing;
     }
-    page.family(
-        "deliveries_total",
-        "counter",
-        "Attempts to notify a channel, by result.",
-    );
+    page.family("deliveries_total", "Attempts to notify a channel, by result.");
     for (channel, (counts, _)) in &channels {
         for (result, count) in [("delivered", counts.delivered), ("failed", counts.failed)] {
-            page.sample("deliveries_total", &[("channel", channel), ("result", result)], count);
+            page.sample(&[("channel", channel), ("result", result)], count);
         }
     }
-    page.family(
-        "channel_failing",
-        "gauge",
-        "1 where a channel does not get through any more.",
-    );
+    page.family("channel_failing", "1 where a channel does not get through any more.");
     for (channel, (_, failing)) in &channels {
-        page.sample("channel_failing", &[("channel", channel)], u8::from(*failing));
+        page.sample(&[("channel", channel)], u8::from(*failing));
     }
     let outbox = &facts.ledger.outbox;
-    page.family("outbox_events", "gauge", "Events that wait to be delivered.");
-    page.sample("outbox_events", &[], outbox.len());
+    page.family("outbox_events", "Events that wait to be delivered.");
+    page.sample(&[], outbox.len());
     page.family(
         "outbox_oldest_timestamp_seconds",
-        "gauge",
         "Since when the oldest of them waits; not there while nothing waits.",
     );
-    page.moment(
-        "outbox_oldest_timestamp_seconds",
-        &[],
-        outbox.iter().map(|out| out.queued_at).min(),
-    );
+    page.moment(&[], outbox.iter().map(|out| out.queued_at).min());
 }
 
 fn remotes(page: &mut Page, facts: &Facts<'_>) {
@@ -369,67 +314,69 @@ fn remotes(page: &mut Page, facts: &Facts<'_>) {
     };
     page.family(
         "remote_silent",
-        "gauge",
         "1 where another host did not answer when it was last asked.",
     );
     for (remote, memory) in memories() {
         let silent = u8::from(memory.silent_since.is_some());
-        page.sample("remote_silent", &[("remote", remote)], silent);
+        page.sample(&[("remote", remote)], silent);
     }
-    page.family(
-        "remote_asked_timestamp_seconds",
-        "gauge",
-        "When another host was last asked.",
-    );
+    page.family("remote_asked_timestamp_seconds", "When another host was last asked.");
     for (remote, memory) in memories() {
-        page.moment(
-            "remote_asked_timestamp_seconds",
-            &[("remote", remote)],
-            Some(memory.asked_at),
-        );
+        page.moment(&[("remote", remote)], Some(memory.asked_at));
     }
     page.family(
         "remote_alerts_firing",
-        "gauge",
         "What needs a human on another host, by its last answer.",
     );
     for (remote, memory) in memories() {
-        page.sample("remote_alerts_firing", &[("remote", remote)], memory.alerts.len());
+        page.sample(&[("remote", remote)], memory.alerts.len());
     }
 }
 
-struct Page(String);
+/// A page, and the family whose samples come next.
+#[derive(Default)]
+struct Page {
+    text: String,
+    family: &'static str,
+}
 
 impl Page {
-    /// What the samples of `name` mean. Printed even if there are none.
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP nolapse_{name} {help}\n# TYPE nolapse_{name} {kind}");
+    /// What the samples that follow are, and mean. Printed even if there are none.
+    fn family(&mut self, name: &'static str, help: &str) {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        let _ = writeln!(self.text, "# HELP nolapse_{name} {help}\n# TYPE nolapse_{name} {kind}");
+        self.family = name;
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.0, "nolapse_{name}");
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.text, "nolapse_{}", self.family);
         for (i, (key, value)) in labels.iter().enumerate() {
-            let _ = write!(self.0, "{}{key}=\"{}\"", if i == 0 { '{' } else { ',' }, escape(value));
+            let _ = write!(
+                self.text,
+                "{}{key}=\"{}\"",
+                if i == 0 { '{' } else { ',' },
+                escape(value)
+            );
         }
         if !labels.is_empty() {
-            self.0.push('}');
+            self.text.push('}');
         }
-        let _ = writeln!(self.0, " {value}");
+        let _ = writeln!(self.text, " {value}");
     }
 
     /// A moment; none where it is not known, or the file says 0.
-    fn moment(&mut self, name: &str, labels: &[(&str, &str)], at: Option<Moment>) {
+    fn moment(&mut self, labels: &[(&str, &str)], at: Option<Moment>) {
         if let Some(at) = at.filter(|at| *at > Moment::EPOCH) {
-            self.sample(name, labels, seconds(at.ms()));
+            self.sample(labels, seconds(at.ms()));
         }
     }
 
-    fn states(&mut self, name: &str, labels: &[(&str, &str)], is: Health) {
+    fn states(&mut self, labels: &[(&str, &str)], is: Health) {
         for health in HEALTHS {
             let word = health.to_string();
             let mut all = labels.to_vec();
             all.push(("health", &word));
-            self.sample(name, &all, u8::from(health == is));
+            self.sample(&all, u8::from(health == is));
         }
     }
 }

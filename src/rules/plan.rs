@@ -286,7 +286,7 @@ pub(crate) struct Plan {
 
 /// Plans one agent's store from what was seen.
 pub(crate) fn store(sync: &SyncConfig, view: &View, agent: &AgentView) -> Plan {
-    let label = agent.agent.agent.label();
+    let label = agent.label();
     let mut plan = Plan::default();
     let mirrored = mirrored_login(&view.logins, &label);
     let add = |plan: &mut Plan, id: &str, provider: &str, login: usize, decision: Decision| match decision {

@@ -71,7 +71,7 @@ impl<'a> Touched<'a> {
         let mut agents = BTreeMap::new();
         let mut providers: BTreeMap<usize, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
         for agent in &view.agents {
-            let label = agent.agent.agent.label();
+            let label = agent.label();
             let mut of_it = BTreeSet::new();
             // a login gives to profiles of its own provider alone
             if repairs.written.contains(&label) || mirrored_login(&view.logins, &label).is_some_and(renewed) {

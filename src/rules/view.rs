@@ -108,6 +108,11 @@ pub struct AgentView {
 }
 
 impl AgentView {
+    /// `family/agent`, how it is named to people.
+    pub(crate) fn label(&self) -> String {
+        self.agent.agent.label()
+    }
+
     /// What it uses for a provider, as spelled in a profile.
     pub(crate) fn resolved(&self, provider: &str) -> Option<&Resolved> {
         let provider = resolve::normalise_provider(provider);

@@ -99,7 +99,7 @@ impl<'a> Fresh<'a> {
         let chosen: Vec<_> = view
             .agents
             .iter()
-            .filter(|agent| labels.contains(&agent.agent.agent.label()))
+            .filter(|agent| labels.contains(&agent.label()))
             .collect();
         let wanted = Wanted {
             id: args.profile.clone(),
@@ -113,9 +113,8 @@ impl<'a> Fresh<'a> {
         self.fine = all;
         self.told.text(&text);
         let after = look::look(self.ctx, ledger);
-        let holds =
-            |agent: &&AgentView| labels.contains(&agent.agent.agent.label()) && agent.holds(&args.profile, self.token);
-        let labels = after.agents.iter().filter(holds).map(|agent| agent.agent.agent.label());
+        let holds = |agent: &&AgentView| labels.contains(&agent.label()) && agent.holds(&args.profile, self.token);
+        let labels = after.agents.iter().filter(holds).map(|agent| agent.label());
         self.stored.extend(labels);
     }
 
