@@ -186,6 +186,18 @@ pub(crate) fn list(names: &[String], most: usize, more: usize) -> String {
     }
 }
 
+/// `1 alert`, `2 alerts`.
+pub(crate) fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// With a capital letter.
+pub(crate) fn upper(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(chars).collect()
+}
+
 /// Foreign names may hold anything: see `crate::visible`.
 pub(crate) fn one_line(text: &str) -> String {
     crate::visible::line(text).into_owned()

@@ -131,12 +131,7 @@ fn spec(ctx: &Ctx, remote: &RemoteConfig) -> Spec {
             .chain([remote.ssh.as_str(), remote.command.as_str()])
             .map(Into::into)
             .collect(),
-        env: ctx
-            .host
-            .child_env()
-            .chain(agent)
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        env: ctx.host.child(agent),
         timeout: Duration::from_millis(remote.timeout.unsigned_abs()),
         max_output: LIMIT + 1,
         ..Spec::new("ssh")

@@ -24,6 +24,15 @@ pub(crate) mod frame;
 pub(crate) mod json;
 pub(crate) mod page;
 
+/// What needs a human, counted.
+fn needs_you(n: usize) -> String {
+    match n {
+        0 => "nothing needs you".to_owned(),
+        1 => "1 thing needs you".to_owned(),
+        n => format!("{n} things need you"),
+    }
+}
+
 /// What the process says with its exit code; the agents' own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -151,9 +160,7 @@ fn key_anywhere(ctx: &Ctx, view: &View) -> Option<(String, String)> {
 }
 
 fn counted(view: &View) -> impl Iterator<Item = &ProfileView> {
-    view.agents
-        .iter()
-        .flat_map(|agent| &agent.profiles)
+    view.profiles()
         .filter(|profile| profile.verdict.reason != Some(Reason::StoreRetired))
 }
 

@@ -456,7 +456,7 @@ impl<'a> Doing<'a> {
         let spec = Spec {
             args: args.iter().map(Into::into).collect(),
             env: match of_termux {
-                true => termux::env(host),
+                true => host.child([]),
                 false => host
                     .env
                     .iter()

@@ -169,7 +169,7 @@ fn status(setup: &Setup) -> Result<Exit, Fatal> {
         .map_or(("nolapse", &[][..]), |(a, b)| (a.as_str(), b));
     let spec = Spec {
         args: options.iter().map(Into::into).chain(["check".into()]).collect(),
-        env: termux::env(&ctx.host),
+        env: ctx.host.child([]),
         timeout: Duration::from_secs(60),
         ..Spec::new(program)
     };

@@ -552,10 +552,7 @@ async fn open(host: &Host, url: &str) {
     };
     let mut spec = subprocess::Spec {
         args: vec![url.into()],
-        env: host
-            .child_env()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        env: host.child([]),
         ..subprocess::Spec::new(program)
     };
     if let Some(display) = host.var("WAYLAND_DISPLAY") {

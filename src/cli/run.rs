@@ -2,7 +2,7 @@
 
 use super::{Fatal, Setup, block_on, parse_time, print, say, until_signal};
 use crate::ctx::Ctx;
-use crate::layout::one_line;
+use crate::layout::{counted, one_line};
 use crate::notify::ChannelKind;
 use crate::outcome::{Done, Outcome, Report};
 use crate::pass::{self, Scope};
@@ -264,7 +264,6 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
         out.push_str(&rehearsed(ctx, report));
     }
     let (logins, agents) = (report.view.logins.len(), report.view.agents.len());
-    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let state = match (report.alerts.len(), dry_run) {
         (0, _) => "nothing needs you".to_owned(),
         (n, false) => format!("{} firing", counted(n, "alert")),

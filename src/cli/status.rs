@@ -3,6 +3,7 @@
 use super::{Fatal, Setup, parse_time, print, print_with, say, watch};
 use crate::ctx::Ctx;
 use crate::edge::{files, replace};
+use crate::layout::counted;
 use crate::look::{self, World};
 use crate::report::page::{self, Page};
 use crate::report::{self, Exit};
@@ -202,7 +203,6 @@ fn plugin(ctx: &Ctx, view: &View, state: PluginState, mut lines: Vec<String>) ->
         PluginState::Critical => Exit::Expiring,
         PluginState::Unknown => Exit::Unknown,
     };
-    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let found = format!(
         "{}, {}",
         counted(view.logins.len(), "login"),

@@ -468,7 +468,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
         })
         .collect();
     if chosen.is_empty() {
-        let ids = view.agents.iter().flat_map(|agent| &agent.profiles);
+        let ids = view.profiles();
         let near = crate::table::nearest(&args.profile, ids.map(|profile| profile.profile.id.as_str()));
         return Err(Fatal::Usage(
             format!("none of these agents has a profile `{}`", one_line(&args.profile)),

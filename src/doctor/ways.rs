@@ -252,12 +252,7 @@ pub(super) fn spec(ctx: &Ctx, call: &Call) -> Spec {
     let more = more.filter_map(|name| Some((name, ctx.host.var(name)?)));
     Spec {
         args: args.iter().map(Into::into).collect(),
-        env: ctx
-            .host
-            .child_env()
-            .chain(more)
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        env: ctx.host.child(more),
         timeout: match program.starts_with("termux-") {
             true => TERMUX_PATIENCE,
             false => PATIENCE,

@@ -2,6 +2,7 @@
 
 use crate::types::Moment;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -50,6 +51,12 @@ impl Host {
     /// Whether this is Termux, told at run time as its own tools do: a static Linux build runs there too.
     pub(crate) fn termux(&self) -> bool {
         self.env.contains_key("TERMUX_VERSION") || self.var("PREFIX") == Some("/data/data/com.termux/files/usr")
+    }
+
+    /// These, and further ones, as a child is given them.
+    pub(crate) fn child<'a>(&'a self, more: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(OsString, OsString)> {
+        let all = self.child_env().chain(more);
+        all.map(|(name, value)| (name.into(), value.into())).collect()
     }
 
     /// The variables that a child needs, and no other: nothing that could hold a secret is handed on.

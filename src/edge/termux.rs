@@ -59,7 +59,7 @@ pub(crate) async fn call(host: &Host, program: &Path, args: &[String]) -> Result
     let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let spec = Spec {
         args: args.iter().map(Into::into).collect(),
-        env: env(host),
+        env: host.child([]),
         timeout: PATIENCE,
         ..Spec::new(program)
     };
@@ -79,11 +79,6 @@ pub(crate) async fn call(host: &Host, program: &Path, args: &[String]) -> Result
             files::io_words(&error)
         ))),
     }
-}
-
-/// The environment of every child that may call Termux's commands.
-pub(crate) fn env(host: &Host) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    host.child_env().map(|(n, v)| (n.into(), v.into())).collect()
 }
 
 /// What no answer within the deadline means. An app that is known to be installed is not said to be missing.

@@ -56,12 +56,7 @@ impl Command {
         ];
         let spec = Spec {
             args: args.iter().map(Into::into).collect(),
-            env: ctx
-                .host
-                .child_env()
-                .chain(own)
-                .map(|(n, v)| (n.into(), v.into()))
-                .collect(),
+            env: ctx.host.child(own),
             stdin: webhook::body(event),
             // the channel's own deadline is around this, and ends the group
             timeout: Duration::from_secs(120),

@@ -218,7 +218,6 @@ fn would(ctx: &Ctx, login: &LoginView, way: Way) -> What {
 fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &Asked) -> Case<'a> {
     let login = &view.logins[i];
     let place = &login.login.place;
-    let profiles = || view.agents.iter().flat_map(|agent| &agent.profiles);
     let token = login.login.grant().and_then(fingerprint);
     let record = of_token(ledger, login.id(), token);
     let killed = login
@@ -236,7 +235,9 @@ fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &
             || token.is_some_and(|token| ledger.spent.contains_key(&token)),
         abandoned: login.login.abandoned
             || killed && claude::begun_and_not_saved(place, &login.login.state, login.login.meta.as_ref()),
-        newer_copy: profiles().any(|profile| profile.login == Some(i) && profile.relation == Relation::Newer)
+        newer_copy: view
+            .profiles()
+            .any(|profile| profile.login == Some(i) && profile.relation == Relation::Newer)
             || view.agents.iter().any(|agent| {
                 crate::rules::plan::store(&ctx.config.sync, view, agent)
                     .heal
@@ -244,7 +245,8 @@ fn case<'a>(World { ctx, ledger, view }: World<'a>, i: usize, way: Way, asked: &
             }),
         wanted: asked.by_hand
             || ctx.config.renew.always
-            || profiles()
+            || view
+                .profiles()
                 .any(|profile| profile.login == Some(i) && profile.verdict.reason != Some(Reason::StoreRetired)),
         force: asked.force,
         record,

@@ -314,9 +314,7 @@ fn case<'a>(
 ) -> OwnCase<'a> {
     let token = credential.refresh_fingerprint();
     let holders = view
-        .agents
-        .iter()
-        .flat_map(|agent| &agent.profiles)
+        .profiles()
         .filter(|other| other.profile.credential.refresh_fingerprint() == token)
         .count();
     OwnCase {

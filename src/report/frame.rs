@@ -3,8 +3,8 @@
 //! Pure: what is drawn is decided here, how it reaches the terminal in `edge/screen`.
 
 use crate::ctx::Ctx;
-use crate::layout::{cells, cut, fit, one_line, tail, wrap};
-use crate::report::{Row, Style, agent_rows, bar, health, health_word, login_rows, paint};
+use crate::layout::{cells, counted, cut, fit, one_line, tail, wrap};
+use crate::report::{Row, Style, agent_rows, bar, health, health_word, login_rows, needs_you, paint};
 use crate::rules::alert::Alert;
 use crate::rules::doctor::Runs;
 use crate::rules::memory::Ledger;
@@ -63,17 +63,12 @@ fn header(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
         one_line(&scene.ctx.host.name)
     );
     let name = fit(&name, width.saturating_sub(cells(&time) + 1));
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let worst = health(scene.ctx, scene.view);
-    let state = match scene.alerts.len() {
-        0 => "nothing needs you".to_owned(),
-        1 => "1 thing needs you".to_owned(),
-        n => format!("{n} things need you"),
-    };
+    let state = needs_you(scene.alerts.len());
     let rest = format!(
         "{}, {}",
-        count(scene.view.logins.len(), "login"),
-        count(scene.view.agents.len(), "agent")
+        counted(scene.view.logins.len(), "login"),
+        counted(scene.view.agents.len(), "agent")
     );
     let summary = match cells(&state) + 2 + cells(&rest) <= width {
         true => format!("{}; {rest}", paint(&state, colour(worst, scene.alerts), style)),
@@ -243,8 +238,7 @@ fn told(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
     };
     let rest = scene.problems.iter().filter(|problem| !known(problem)).count();
     if rest > 0 {
-        let s = if rest == 1 { "" } else { "s" };
-        let text = format!("{rest} word{s} more: nolapse status");
+        let text = format!("{} more: nolapse status", counted(rest, "word"));
         lines.push(cut_painted(&text, width, "2", style));
     }
     lines

@@ -3,8 +3,8 @@
 //! Pure. Everything foreign goes through `esc`, and the page's own policy forbids what could get past it.
 
 use crate::ctx::Ctx;
-use crate::layout::{cut, one_line};
-use crate::report::{Row, Style, agent_rows, health, login_rows};
+use crate::layout::{counted, cut, one_line, upper};
+use crate::report::{Row, Style, agent_rows, health, login_rows, needs_you};
 use crate::rules::alert::{Alert, Why};
 use crate::rules::memory::Ledger;
 use crate::rules::story::{Mark, Scene};
@@ -139,10 +139,6 @@ fn time(ctx: &Ctx, at: Moment) -> String {
     format!("<time datetime=\"{machine}\">{}</time>", esc(&ctx.when(at)))
 }
 
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 fn class(health: Option<Health>) -> &'static str {
     match health {
         Some(Health::Ok | Health::Static | Health::Referenced) => "ok",
@@ -157,11 +153,7 @@ struct State {
 }
 
 fn state(page: &Page<'_>) -> State {
-    let words = match page.alerts.len() {
-        0 => "nothing needs you".to_owned(),
-        1 => "1 thing needs you".to_owned(),
-        n => format!("{n} things need you"),
-    };
+    let words = needs_you(page.alerts.len());
     let class = match health(page.ctx, page.view) {
         _ if page.alerts.iter().any(|alert| alert.lapsed) => "bad",
         Health::Ok | Health::Static | Health::Referenced if page.alerts.is_empty() => "ok",
@@ -176,22 +168,14 @@ fn header(out: &mut String, page: &Page<'_>, state: &State, host: &str) {
         "<header>\n<h1>{host}</h1>\n<p class=\"state {}\">{}</p>\n<p class=\"meta\">{}, {} · as of {}{}</p>\n</header>\n",
         state.class,
         upper(&state.words),
-        count(page.view.logins.len(), "login"),
-        count(page.view.agents.len(), "agent"),
+        counted(page.view.logins.len(), "login"),
+        counted(page.view.agents.len(), "agent"),
         time(page.ctx, page.view.now),
         match page.last_pass {
             Some(at) if at <= page.view.now => format!(" · last pass {} before", span(page.view.now - at)),
             _ => String::new(),
         }
     );
-}
-
-fn upper(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => String::new(),
-    }
 }
 
 fn section(out: &mut String, id: &str, title: &str) {

@@ -17,7 +17,7 @@ pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Momen
             ladder(ends);
         }
     }
-    for profile in view.agents.iter().flat_map(|agent| &agent.profiles) {
+    for profile in view.profiles() {
         if let Some(ends) = profile.verdict.ends {
             ladder(ends);
         }
@@ -30,7 +30,7 @@ pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Momen
             .map(|end| end - lead),
     );
     // a renewal that failed is tried again
-    let profiles = || view.agents.iter().flat_map(|agent| &agent.profiles);
+    let profiles = || view.profiles();
     let logins = view.logins.iter().filter_map(|login| login.renewal.as_ref());
     let again = logins.chain(profiles().filter_map(|profile| profile.renewal.as_deref()));
     moments.extend(again.map(|renewal| renewal.next_at));

@@ -107,6 +107,13 @@ pub struct AgentView {
     pub retires_claude_cli: bool,
 }
 
+impl View {
+    /// Those of all agents.
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = &ProfileView> + Clone {
+        self.agents.iter().flat_map(|agent| &agent.profiles)
+    }
+}
+
 impl AgentView {
     /// `family/agent`, how it is named to people.
     pub(crate) fn label(&self) -> String {

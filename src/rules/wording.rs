@@ -8,6 +8,7 @@ use super::causes::{
 use super::link::{RELOAD_FAILED, RELOAD_WARNINGS, RESTART_GATEWAY};
 use super::remote::KEY_CHANGED;
 use crate::cause::Cause;
+use crate::layout::upper;
 use crate::rules::text::{self, Count, clean, clip};
 use crate::types::{Affected, DAY, Family, HOUR, Health, MINUTE, Moment, Ms};
 
@@ -111,7 +112,7 @@ pub(crate) fn words(alert: &Alert, why: Why, since: Moment, here: Here<'_>) -> W
             lines.push(format!("was affected: {}", who(alert)));
         }
         return Words {
-            title: upper(format!("{subject} on {host} is fine again")),
+            title: upper(&format!("{subject} on {host} is fine again")),
             message: lines.join("\n"),
             commands: Vec::new(),
         };
@@ -155,7 +156,7 @@ pub(crate) fn words(alert: &Alert, why: Why, since: Moment, here: Here<'_>) -> W
     }
     let others = remedy.others.into_iter().map(|(_, command)| command);
     Words {
-        title: upper(title),
+        title: upper(&title),
         message: lines.join("\n"),
         commands: std::iter::once(remedy.first).chain(others).collect(),
     }
@@ -672,14 +673,6 @@ pub(crate) fn span(ms: Ms) -> String {
         (d, 0, _) => format!("{d} d"),
         (d, h, _) if d < 7 => format!("{d} d {h} h"),
         (d, _, _) => format!("{d} d"),
-    }
-}
-
-fn upper(text: String) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => text,
     }
 }
 

@@ -224,11 +224,6 @@ pub(super) fn join<S: AsRef<str>>(names: &[S]) -> String {
         .join(", ")
 }
 
-/// `1 alert`, `2 alerts`.
-pub(crate) fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,11 +17,12 @@ mod telling;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use crate::layout::counted;
 use crate::types::{Moment, Ms};
 pub(crate) use agents::{AgentFact, Agents, Behind, CopyFact};
 pub(crate) use configuration::ConfigFact;
 pub(crate) use files::{Files, Holds, ModeFact, StateFact};
-pub(crate) use finding::{Finding, Fix, Group, Level, Remedy, Spot, counted};
+pub(crate) use finding::{Finding, Fix, Group, Level, Remedy, Spot};
 use finding::{helped, join, private};
 pub(crate) use grants::{Grants, Holder, Who};
 pub(crate) use judged::Judged;
