@@ -221,11 +221,10 @@ pub(super) fn try_out<'c>(ctx: &Ctx, channel: &'c Channel, severity: Severity) -
     let close = sent.is_ok() && channel.keeps_open();
     let mut results = vec![(channel, sent)];
     if close {
+        let title = format!("The test of `{}` has ended", channel.name);
         let closing = Event {
-            event_id: format!("{}_end", firing.event_id),
-            status: Status::Resolved,
-            title: format!("The test of `{}` has ended", channel.name),
-            ..firing
+            title,
+            ..closing(&firing)
         };
         results.push((channel, send(ctx, channel, &closing)?));
     }
@@ -245,14 +244,17 @@ pub(super) async fn deliver(ctx: &Ctx, channel: &Channel, event: &Event) -> Resu
     let send_ctx = SendCtx::new(&ctx.host, &ctx.http, ctx.clock.now());
     let sent = notify::send(channel, event, &send_ctx).await?;
     if channel.keeps_open() {
-        let closing = Event {
-            event_id: format!("{}_end", event.event_id),
-            status: Status::Resolved,
-            ..event.clone()
-        };
-        notify::send(channel, &closing, &send_ctx).await?;
+        notify::send(channel, &closing(event), &send_ctx).await?;
     }
     Ok(sent)
+}
+
+fn closing(event: &Event) -> Event {
+    Event {
+        event_id: format!("{}_end", event.event_id),
+        status: Status::Resolved,
+        ..event.clone()
+    }
 }
 
 /// Sends one event and prints its receipt.
@@ -265,30 +267,20 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
         Status::Firing => event.severity.word(),
         Status::Resolved => "recovery",
     };
-    say(&match &result {
-        Ok(receipt) => format!(
-            "{name}: test {what} delivered in {took} ms: {}\n",
-            one_line(&receipt.detail)
+    let (did, why, hint) = match &result {
+        Ok(receipt) => ("delivered in", &receipt.detail, ""),
+        Err(SendError::Passing { why, .. }) => ("not delivered after", why, "; another try may get through"),
+        Err(SendError::Lost { why }) => ("perhaps delivered after", why, ""),
+        Err(SendError::Permanent { why }) => (
+            "refused after",
+            why,
+            "\n  hint: fix this channel in the file that `nolapse config path` names",
         ),
-        Err(SendError::Passing { why, .. }) => {
-            format!(
-                "{name}: test {what} not delivered after {took} ms: {}; another try may get through\n",
-                one_line(why)
-            )
-        }
-        Err(SendError::Lost { why }) => {
-            format!(
-                "{name}: test {what} perhaps delivered after {took} ms: {}\n",
-                one_line(why)
-            )
-        }
-        Err(SendError::Permanent { why }) => {
-            format!(
-                "{name}: test {what} refused after {took} ms: {}\n  hint: fix this channel in the file that `nolapse config path` names\n",
-                one_line(why)
-            )
-        }
-    })?;
+    };
+    say(&format!(
+        "{name}: test {what} {did} {took} ms: {}{hint}\n",
+        one_line(why)
+    ))?;
     Ok(result)
 }
 
