@@ -449,6 +449,34 @@ fn a_cli_is_not_started_while_somebody_renews_and_its_end_is_not_ours() {
     assert!(!ran(&home) && home.at(".claude/.oauth_refresh.lock").exists());
 }
 
+/// Its locks look old, and it may go on at any moment: a `claude` would take them over and post its token again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cli_is_not_started_beside_a_holder_that_is_only_stopped() {
+    let home = home();
+    install(&home, "2.1.330", REFRESH);
+    let said = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let space = fs::read_link("/proc/self/ns/pid").unwrap().display().to_string();
+    let record = json!({
+        "pid": std::process::id(),
+        "pidDomain": format!("linux:{}:{space}", said("/etc/machine-id")),
+        "pidSpace": format!("{}#{space}", said("/proc/sys/kernel/hostname")),
+    });
+    let owner = home.write(".claude/.oauth_refresh.lock.owner", record.to_string());
+    let lock = home.at(".claude/.oauth_refresh.lock");
+    fs::create_dir(&lock).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    for path in [&lock, &owner] {
+        fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    let outcome = home.run(&["run"]);
+    assert!(
+        outcome.stdout.contains("is being renewed by another program"),
+        "{outcome:?}"
+    );
+    assert!(!ran(&home) && lock.exists());
+}
+
 /// Runs `nolapse run` as somebody whom modes bind: root is made another user first.
 fn run_unprivileged(home: &Home) -> Ran {
     use std::os::unix::process::CommandExt;

@@ -307,6 +307,7 @@ fn a_process_that_is_killed_while_it_waits_leaves_an_outcome_that_is_alerted_and
     home.login("2", now() + 3_600_000);
     home.run(&["run"]);
     assert_eq!((record(&home), alerted(&home, "unknown_outcome")), (Value::Null, false));
+    assert!(!home.at(".claude/.oauth_refresh.lock.owner").exists());
 }
 
 #[test]
@@ -1228,6 +1229,10 @@ fn a_state_from_before_the_first_look_is_never_posted_and_healed_from_a_copy() {
             continue;
         }
         assert!(alerted(&home, "older_state"));
+        // a ledger that is lost does not lose that
+        fs::remove_file(home.at(".local/state/nolapse/ledger.json")).unwrap();
+        pass(&home);
+        assert_eq!(server.seen().len(), 0);
         // what was there before comes back, and is not taken for what was used up
         home.write(CREDENTIALS, live.to_string());
         home.run(&["refresh", "--force"]);
