@@ -425,8 +425,9 @@ def claude_point(step, modes):
         home.write(home.path / f"stop-at-{step}", "")
         first = home.start()
         note = home.path / "stopped"
-        wait_until(lambda: note.exists() or first.poll() is not None)
-        if not note.exists():
+        told = lambda: note.exists() and note.read_text()
+        wait_until(lambda: told() or first.poll() is not None)
+        if not told():
             return "ran through"
         pid = int(note.read_text())
         first.wait(timeout=120)
@@ -487,6 +488,9 @@ def stop_claude():
 
 
 def main():
+    unknown = [asked for asked in ASKED if not any(name.startswith(asked) for name in SWEEPS)]
+    if unknown:
+        sys.exit(f"SWEEP: no {unknown[0]}; there are {' '.join(SWEEPS)}")
     begun = time.time()
     results = []
     for sweep_name in (name for name in SWEEPS if any(name.startswith(asked) for asked in ASKED)):

@@ -1312,20 +1312,27 @@ fn without_its_own_lock_a_pass_renews_nothing() {
 }
 
 #[test]
-fn a_fence_outlives_a_login_that_cannot_be_read() {
-    let server = Endpoint::start("1", vec![Answer::Silent(Duration::from_secs(60))]);
-    let home = home(&server.config().replace("5s", "60s"));
-    let before = home.read(CREDENTIALS);
-    let mut child = home.spawn(&["run"]);
-    until("the request", || server.seen().len() == 1);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    home.write(CREDENTIALS, "{\"claudeAiOauth\":{\"accessTok");
-    home.run(&["run"]);
-    assert!(record(&home)["stage"]["sent"].is_object(), "{}", record(&home));
-    home.write(CREDENTIALS, before);
-    home.run(&["run"]);
-    assert!(record(&home)["stage"]["unknown"].is_object() && server.seen().len() == 1);
+fn a_fence_outlives_what_cannot_be_read() {
+    type Made = (fn(&str) -> Home, &'static str, fn(&Home) -> Value, &'static str);
+    let kinds: [Made; 2] = [
+        (home, CREDENTIALS, record, "{\"claudeAiOauth\":{\"accessTok"),
+        (own_home_of, STORE, own_record, "{\"version\":1,\"profiles\":{"),
+    ];
+    for (home, file, record, torn) in kinds {
+        let server = Endpoint::start("1", vec![Answer::Silent(Duration::from_secs(60))]);
+        let home = home(&server.config().replace("5s", "60s"));
+        let before = home.read(file);
+        let mut child = home.spawn(&["run"]);
+        until("the request", || server.seen().len() == 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        home.write(file, torn);
+        home.run(&["run"]);
+        assert!(record(&home)["stage"]["sent"].is_object(), "{}", record(&home));
+        home.write(file, before);
+        home.run(&["run"]);
+        assert!(record(&home)["stage"]["unknown"].is_object() && server.seen().len() == 1);
+    }
 }
 
 /// Stops a direct renewal that waits for its answer, lets a second one with another state directory find its locks old, and lets
