@@ -1041,6 +1041,187 @@ mod tests {
         assert_eq!(whom, [(40, 0), (1, 1)]);
     }
 
+    const TWO: &str = "[[channel]]\ntype = \"log\"\nname = \"a\"\n[[channel]]\ntype = \"log\"\nname = \"b\"\n";
+
+    #[test]
+    fn only_what_was_leased_for_nothing_is_given_back() {
+        let ctx = ctx(Path::new("/h"), TWO);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[of("h", 1), of("h", 2)], NOW);
+        let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW);
+        assert_eq!(leased.len(), 4);
+        // another pass leased them since
+        let whole = ledger.clone();
+        give_back(&mut ledger, &leased, NOW + 1);
+        assert_eq!(ledger.outbox, whole.outbox);
+        give_back(&mut ledger, &leased[..1], NOW);
+        let free = |out: &Outgoing| (out.attempts, out.next_at) == (0, NOW);
+        for out in &ledger.outbox {
+            let given = (&out.channel, &out.event.event_id) == (&leased[0].channel, &leased[0].event.event_id);
+            assert_eq!(free(out), given, "{out:?}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_works_again_hastens_its_own_alone() {
+        let ctx = ctx(Path::new("/h"), TWO);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[of("h", 1)], NOW);
+        for out in &mut ledger.outbox {
+            (out.next_at, out.last_error) = (NOW + HOUR, Some("503".into()));
+        }
+        hurry(&mut ledger, "a", NOW);
+        let next = |name: &str| {
+            ledger
+                .outbox
+                .iter()
+                .find(|out| out.channel == name)
+                .map(|out| out.next_at)
+        };
+        assert_eq!((next("a"), next("b")), (Some(NOW), Some(NOW + HOUR)));
+    }
+
+    #[test]
+    fn each_delivery_is_counted_and_a_digest_is_as_many_as_it_covers() {
+        let ctx = ctx(Path::new("/h"), TWO);
+        let channels = ctx.channels();
+        let alerts: Vec<Alert> = (0..40).map(|n| of("h", n)).collect();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &alerts, NOW);
+        let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW);
+        let to_a = |result: Result<Receipt, SendError>| -> Vec<_> {
+            let of_it = leased.iter().filter(|out| out.channel == "a");
+            of_it.map(|out| (out.clone(), result.clone())).collect()
+        };
+        let counted = |ledger: &Ledger| {
+            let count = &ledger.counts.deliveries["a"];
+            (count.delivered, count.failed)
+        };
+        let passing = SendError::Passing {
+            why: "503".into(),
+            retry_after: None,
+        };
+        record(&mut ledger, &channels, &to_a(Err(passing)), NOW);
+        assert_eq!((counted(&ledger), ledger.outbox.len()), ((0, 40), 80));
+        let receipt = Receipt {
+            handle: Some("thread".into()),
+            ..Receipt::of("ok")
+        };
+        record(&mut ledger, &channels, &to_a(Ok(receipt)), NOW);
+        assert_eq!(counted(&ledger), (40, 40));
+        // what the other channel is to get is its own
+        assert_eq!(ledger.outbox.iter().filter(|out| out.channel == "b").count(), 40);
+        assert_eq!(ledger.outbox.len(), 40);
+        // the receipt of a digest is the digest's own
+        let told = ledger.alerts.values().filter_map(|memory| memory.channels.get("a"));
+        let handles: Vec<bool> = told.map(|told| told.handle.is_some()).collect();
+        assert_eq!((handles.len(), handles.iter().filter(|has| **has).count()), (40, 19));
+    }
+
+    #[test]
+    fn how_a_channel_fared_is_what_it_did_last() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channel = &ctx.channels()[0];
+        let passing = || {
+            Err(SendError::Passing {
+                why: "503".into(),
+                retry_after: None,
+            })
+        };
+        let refused = || Err(SendError::Permanent { why: "401".into() });
+        let taken = || Ok(Receipt::of("ok"));
+        let mut ledger = Ledger::default();
+        for (results, failures, is_refused) in [
+            (vec![passing(), passing()], Some(1), false),
+            (vec![passing()], Some(2), false),
+            (vec![], Some(2), false),
+            (vec![passing(), taken()], None, false),
+            (vec![taken(), passing()], None, false),
+            (vec![taken(), refused()], Some(1), true),
+            (vec![refused(), passing()], Some(2), true),
+            (vec![taken()], None, false),
+        ] {
+            fared(&mut ledger, channel, results.iter(), NOW);
+            let trouble = ledger.troubles.get("log");
+            assert_eq!(
+                (
+                    trouble.map(|trouble| trouble.failures),
+                    trouble.is_some_and(|trouble| trouble.refused)
+                ),
+                (failures, is_refused),
+                "{results:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn retries_are_spread_over_a_tenth() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[of("h", 1)], NOW);
+        let mut out = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).remove(0);
+        let error = SendError::Passing {
+            why: "503".into(),
+            retry_after: None,
+        };
+        let least = gap(out.attempts);
+        let mut gaps: Vec<Ms> = (0..11)
+            .map(|n| {
+                again(&mut out, &error, NOW + n);
+                out.next_at - (NOW + n)
+            })
+            .collect();
+        gaps.sort_unstable();
+        gaps.dedup();
+        assert_eq!(gaps.len(), 11, "{gaps:?}");
+        assert_eq!((gaps[0], gaps[10]), (least, least + least / 10));
+    }
+
+    #[test]
+    fn a_week_is_the_end_of_an_event_and_of_a_wait() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let begin = || {
+            let mut ledger = Ledger::default();
+            queue(&ctx, &mut ledger, &channels, &[of("h", 1)], NOW);
+            ledger
+        };
+        for (wait, taken) in [(0, 1), (1, 0), (GIVE_UP - 1, 0), (GIVE_UP, 1)] {
+            let mut ledger = begin();
+            // ahead by more than any wait: the clock was set back
+            ledger.outbox[0].next_at = NOW + wait;
+            assert_eq!(
+                due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).len(),
+                taken,
+                "{wait}"
+            );
+        }
+        for (age, gone) in [(GIVE_UP - 1, 0), (GIVE_UP, 1)] {
+            let mut ledger = begin();
+            assert_eq!(given_up(&ledger, NOW + age).len(), gone, "{age}");
+            // nothing new is said of it
+            ledger.alerts.clear();
+            queue(&ctx, &mut ledger, &channels, &[], NOW + age);
+            assert_eq!(ledger.outbox.len(), 1 - gone, "{age}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_had_its_twenty_gets_nothing_more_in_that_pass() {
+        let ctx = ctx(Path::new("/h"), "[[channel]]\ntype = \"log\"\n");
+        let channels = ctx.channels();
+        let (mut ledger, mut room) = (Ledger::default(), Room::default());
+        let mut alerts: Vec<Alert> = (0..25).map(|n| of("a", n)).collect();
+        for wanted in [20, 0] {
+            queue(&ctx, &mut ledger, &channels, &alerts, NOW);
+            assert_eq!(due(&ctx, &mut ledger, &channels, &mut room, NOW).len(), wanted);
+            alerts.extend((0..5).map(|n| of("b", n)));
+        }
+    }
+
     #[test]
     fn an_event_keeps_its_id_until_a_receiver_accepted_it() {
         let home = tempfile::tempdir().unwrap();

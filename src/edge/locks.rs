@@ -966,6 +966,235 @@ mod tests {
         assert_eq!(leftovers(&lock), [dir.path().join("s.json.lock.77")]);
     }
 
+    /// What a peer does just before a lock is removed, and how often, and for how long, was waited.
+    struct Peer<F> {
+        acts: F,
+        waited: std::cell::RefCell<Vec<Duration>>,
+    }
+
+    impl<F: Fn()> crate::edge::step::hold::Hold for Peer<F> {
+        fn step(&self, at: At, _: &Path) -> crate::edge::step::hold::Next {
+            if at == At::Change {
+                (self.acts)();
+            }
+            crate::edge::step::hold::Next::Go
+        }
+        fn pause(&self, time: Duration) {
+            self.waited.borrow_mut().push(time);
+        }
+        fn ahead(&self) -> Duration {
+            self.waited.borrow().iter().sum()
+        }
+        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
+            unreachable!("locks ask nobody")
+        }
+    }
+
+    fn beside<T>(acts: impl Fn() + 'static, work: impl FnOnce() -> T) -> (T, Vec<Duration>) {
+        let peer = std::rc::Rc::new(Peer {
+            acts,
+            waited: std::cell::RefCell::default(),
+        });
+        let done = crate::edge::step::hold::of(peer.clone(), work).expect("nobody kills it");
+        (done, peer.waited.take())
+    }
+
+    #[test]
+    fn what_becomes_of_a_lock_just_before_it_is_removed_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let after = Duration::from_secs(30);
+        let vanish = |path: &Path| drop(fs::remove_dir(path).or_else(|_| fs::remove_file(path)));
+        let file = |path: &Path| fs::write(path, "theirs").unwrap();
+        let folder = |path: &Path| fs::create_dir(path).unwrap();
+        let full = |path: &Path| {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("in it"), "").unwrap();
+        };
+        type Act = fn(&Path);
+        let cases: [(bool, Act, Result<Cleared, ()>); 5] = [
+            (true, |_| {}, Ok(Cleared::Gone)),
+            (false, |_| {}, Ok(Cleared::Gone)),
+            (true, file, Ok(Cleared::Busy)),
+            // macOS says that it is not permitted
+            (
+                false,
+                folder,
+                if cfg!(target_os = "macos") {
+                    Err(())
+                } else {
+                    Ok(Cleared::Busy)
+                },
+            ),
+            (true, full, Err(())),
+        ];
+        for (is_dir, then, wanted) in cases {
+            match is_dir {
+                true => folder(&path),
+                false => file(&path),
+            }
+            age(&path, Duration::from_secs(400));
+            let seen = look(&path, after).unwrap().unwrap();
+            let there = path.clone();
+            let acts = move || {
+                vanish(&there);
+                then(&there);
+            };
+            let (done, _) = beside(acts, || remove_same(&path, &seen, after));
+            assert_eq!(done.map_err(drop), wanted, "{is_dir}");
+            assert_eq!(files::exists(&path), wanted != Ok(Cleared::Gone), "{is_dir}");
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        }
+    }
+
+    #[test]
+    fn only_a_stale_lock_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let terms = Terms {
+            heartbeat: Duration::from_secs(15),
+            ..TERMS
+        };
+        let clear = || {
+            beside(
+                || {},
+                || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    let mut watch = Watch::default();
+                    runtime.block_on(clear_watched(&path, terms, &mut watch)).unwrap()
+                },
+            )
+        };
+        assert_eq!(clear(), (Cleared::Gone, vec![]));
+        fs::create_dir(&path).unwrap();
+        assert_eq!(clear(), (Cleared::Busy, vec![]));
+        age(&path, Duration::from_secs(40));
+        let (done, waited) = clear();
+        assert_eq!((done, waited.len()), (Cleared::Removed, 1));
+        assert!(waited[0] <= terms.heartbeat && waited[0] > terms.heartbeat / 2);
+    }
+
+    #[test]
+    fn tries_come_ever_later_up_to_a_quarter_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let _held = take(&path, TERMS).unwrap().unwrap();
+        let patient = Terms {
+            wait: Duration::from_secs(2),
+            ..TERMS
+        };
+        let (got, waited) = beside(
+            || {},
+            || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(acquire(&path, patient)).map(drop)
+            },
+        );
+        assert!(matches!(got, Err(LockError::Busy(_))));
+        let begin: Vec<u128> = waited.iter().take(3).map(Duration::as_micros).collect();
+        assert_eq!(begin, [15_000, 22_500, 33_750]);
+        assert!(waited.iter().all(|pause| *pause <= Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn two_stale_locks_are_watched_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let terms = Terms {
+            heartbeat: Duration::from_secs(15),
+            ..TERMS
+        };
+        let mut watch = Watch::default();
+        let fresh = dir.path().join("fresh");
+        for (path, by) in [(&one, 40), (&two, 40), (&fresh, 0)] {
+            fs::create_dir(path).unwrap();
+            age(path, Duration::from_secs(by));
+            watch.begin(path, terms);
+        }
+        assert_eq!(watch.0.iter().map(|seen| &seen.path).collect::<Vec<_>>(), [&one, &two]);
+        // seen anew, each keeps the other's time
+        age(&one, Duration::from_secs(50));
+        watch.begin(&one, terms);
+        assert_eq!(watch.0.iter().map(|seen| &seen.path).collect::<Vec<_>>(), [&two, &one]);
+        for watched in &mut watch.0 {
+            watched.since -= terms.heartbeat;
+        }
+        for path in [&one, &two] {
+            assert!(try_acquire(path, terms, &mut watch).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn the_limits_of_age_and_number_are_as_they_are_said() {
+        const AFTER: Ms = 30_000;
+        for holder in [Holder::Dated, Holder::Gone] {
+            assert!(!is_stale(holder, AFTER, AFTER) && is_stale(holder, AFTER + 1, AFTER));
+        }
+        assert!(!is_stale(Holder::Torn, 10 * AFTER, AFTER) && is_stale(Holder::Torn, 10 * AFTER + 1, AFTER));
+        assert!(!is_stale(Holder::Torn, MINUTE, 1) && is_stale(Holder::Torn, MINUTE + 1, 1));
+        for (pid, wanted) in [
+            ("0", None),
+            ("1", Some(1)),
+            ("-1", None),
+            ("1.5", None),
+            ("2147483647", Some(i32::MAX)),
+            ("2147483648", None),
+        ] {
+            assert_eq!(pid_in(format!("{{\"pid\":{pid}}}").as_bytes()), wanted, "{pid}");
+        }
+        let ours = |pid: &str, start: &str| {
+            let text = format!("{{\"createdAt\":\"\",\"holder\":{{\"pid\":{pid},\"start\":{start}}}}}");
+            Record::parse(text.as_bytes())
+        };
+        for (pid, start, wanted) in [
+            ("7", "9000000000000000", Some(Some(9_000_000_000_000_000))),
+            ("7", "9000000000000002", Some(None)),
+            ("7", "-1", Some(None)),
+            ("7", "1.5", Some(None)),
+            ("1.5", "1", None),
+            ("-7", "1", None),
+        ] {
+            let start_of = match ours(pid, start) {
+                Some(Record::Ours(identity)) => Some(identity.start),
+                _ => None,
+            };
+            assert_eq!(start_of, wanted, "{pid} {start}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_believed_for_two_seconds_longer_than_its_process_is_old() {
+        // our own, and not in our record
+        assert_eq!(Record::Number(std::process::id()).holder(0), Holder::Torn);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let record = Record::Number(child.id());
+        if process::start(child.id()).is_some() {
+            loop {
+                let secs = process::age(child.id()).unwrap();
+                let limit = (secs + 2) as Ms * SECOND;
+                let said = [limit, limit + 1].map(|age| record.holder(age));
+                // looked at in the second that was asked about
+                if process::age(child.id()) == Some(secs) {
+                    assert_eq!(said, [Holder::Lives, Holder::Torn]);
+                    break;
+                }
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_an_error_and_no_free_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let after = Duration::from_secs(30);
+        let error = look(&dir.path().join("file/lock"), after).unwrap_err();
+        assert!(!is_obstacle(&error), "{error}");
+        let device = look(Path::new("/dev/null"), after).unwrap().unwrap();
+        assert_eq!(device.what, What::Obstacle("a device"));
+    }
+
     /// Many at once make, find stale, clear and release: what vanishes while being looked at is no error, and nobody holds it twice.
     #[test]
     fn a_lock_that_vanishes_while_it_is_judged_is_no_error() {
