@@ -496,6 +496,32 @@ pub(crate) fn is_json(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nesting_has_a_limit_of_either_kind() {
+        for (open, close) in [("[", "]"), ("{\"k\":", "}")] {
+            let nested = |deep: usize| format!("{}1{}", open.repeat(deep), close.repeat(deep));
+            assert!(Doc::parse(&nested(MAX_DEPTH)).is_ok(), "{open}");
+            assert_eq!(
+                Doc::parse(&nested(MAX_DEPTH + 1)),
+                Err("nested too deep".into()),
+                "{open}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_what_is_there() {
+        for (text, words) in [
+            ("{\"SECRET\":", "it ends too early, at line 1 column 10"),
+            ("[\"SECRET\"]", "not an object, at line 1 column 0"),
+            ("\"SECRET\"", "not an object, at line 1 column 8"),
+            ("SECRET", "not JSON, at line 1 column 1"),
+        ] {
+            assert_eq!(Fields::parse(text).map(drop), Err(words.into()), "{text}");
+        }
+        assert!(is_json(" [1] ") && !is_json("[1") && !is_json(""));
+    }
     use proptest::prelude::*;
 
     #[test]

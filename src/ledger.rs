@@ -340,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn why_it_cannot_be_read_is_said_without_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |text: &str| {
+            std::fs::write(path(dir.path()), text).unwrap();
+            let loaded = load(dir.path());
+            (loaded.newer, loaded.problem.unwrap().message)
+        };
+        // of this version, and torn
+        let (newer, why) = said(&format!("{{\"schema\":\"{SCHEMA}\",\"outbox\":\"SECRET\"}}"));
+        assert!(!newer && why.ends_with("cannot be read: line 1 column 46"), "{why}");
+        let (newer, why) = said("{\"schema\":\"nolapse.ledger/0\"}");
+        assert!(!newer && why.contains("its schema is `nolapse.ledger/0`"), "{why}");
+        assert!(said("{\"schema\":\"nolapse.ledger/99\",\"outbox\":7}").0);
+    }
+
+    #[test]
     fn a_lost_ledger_takes_no_fence_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut ledger = load(dir.path()).ledger;
