@@ -9,7 +9,6 @@ import argparse
 import collections
 import concurrent.futures
 import fnmatch
-import hashlib
 import json
 import os
 import pathlib
@@ -486,26 +485,18 @@ class Tests:
             shutil.rmtree(home, ignore_errors=True)
         return passed, time.monotonic() - begun
 
-    def look(self, jobs):
-        """What every test reaches, without any change."""
+    def look(self, tests, jobs):
+        """What each reaches without any change, whether it passes, and how long it takes."""
         def one(index):
             path = self.tree.reached / str(index + 1)
             path.touch()
             path.chmod(0o666)
-            passed, took = self.once(self.all[index], 400_001 + index, 240)
+            passed, took = self.once(tests[index], 400_001 + index, 240)
             data = path.read_bytes()
-            return index, passed, took, {n for (n,) in struct.iter_unpack("=I", data[: len(data) // 4 * 4])}
+            return tests[index], passed, took, {n for (n,) in struct.iter_unpack("=I", data[: len(data) // 4 * 4])}
 
-        reached, broken = collections.defaultdict(list), []
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            for index, passed, took, numbers in pool.map(one, range(len(self.all))):
-                if not passed:
-                    broken.append(self.all[index][1])
-                    continue
-                self.took[self.all[index]] = took
-                for number in numbers:
-                    reached[number].append(self.all[index])
-        return reached, broken
+            return list(pool.map(one, range(len(tests))))
 
     def fails(self, test, numbers):
         """Whether a test fails with these changes on; one that fails is asked twice."""
@@ -549,7 +540,7 @@ def alone(tests, wanted, jobs, budget, report):
             near, wide = notices[function].copy(), notices[mutant.file].copy()
         order = sorted(mutant.tests, key=lambda t: tests.took[t] / (1 + 4 * near[t] + wide[t]))
         begun = time.monotonic()
-        for test in order:
+        for test in (test for test in order if tests.took[test] <= budget):
             if time.monotonic() - begun > budget:
                 break
             mutant.asked.add(test)
@@ -611,29 +602,25 @@ def known():
     return found
 
 
-def looked(tests, tree, jobs):
-    """What the tests reach, from before where neither the program nor a test has changed."""
-    digest = hashlib.sha256()
-    for folder in ("src", "tests"):
-        for path in sorted((tree.dir / folder).rglob("*")):
-            if path.is_file() and path.name != "mutants.rs":
-                digest.update(path.read_bytes())
+def looked(tests, mutants, jobs, anew):
+    """What the tests reach. What is known of a test from before is kept, unless it is to be found anew: a change that it has come to
+    reach since is then not asked of it, which can only leave a change unnoticed."""
     file = WORK / "look.json"
+    said = {} if anew or not file.exists() else json.loads(file.read_text())
     by_name = {test[1]: test for test in tests.all}
-    if file.exists():
-        said = json.loads(file.read_text())
-        if said["of"] == digest.hexdigest():
-            tests.took = {by_name[name]: took for name, took in said["took"].items()}
-            return {int(n): {by_name[name] for name in names} for n, names in said["reached"].items()}, said["broken"]
-    reached, broken = tests.look(jobs)
-    said = {
-        "of": digest.hexdigest(),
-        "broken": broken,
-        "took": {test[1]: took for test, took in tests.took.items()},
-        "reached": {n: [test[1] for test in found] for n, found in reached.items()},
-    }
+    new = [name for name in by_name if name not in said]
+    by_number = {m.number: m.key() for m in mutants}
+    for test, passed, took, numbers in tests.look([by_name[name] for name in new], jobs):
+        said[test[1]] = {"passed": passed, "took": took, "reached": [by_number[n] for n in numbers]}
     file.write_text(json.dumps(said))
-    return {n: set(found) for n, found in reached.items()}, broken
+    by_key = {m.key(): m for m in mutants}
+    for name, one in said.items():
+        if name in by_name and one["passed"]:
+            tests.took[by_name[name]] = one["took"]
+            for key in one["reached"]:
+                if key in by_key:
+                    by_key[key].tests.add(by_name[name])
+    return [name for name in by_name if not said[name]["passed"]]
 
 
 def table(mutants, reasons):
@@ -657,6 +644,7 @@ def main():
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="every Nth change, from the Kth")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--alone", type=float, default=6, metavar="SECONDS", help="for each change by itself")
+    parser.add_argument("--resume", action="store_true", help="what the run before saw and noticed stands")
     args = parser.parse_args()
 
     mutants = listed(args.changed)
@@ -667,17 +655,20 @@ def main():
     built = [m for m in mutants if m.why is None]
     print(f"{len(built)} of {len(mutants)} changes built in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     begun = time.monotonic()
-    reached, broken = looked(tests, tree, args.jobs)
+    broken = looked(tests, built, args.jobs, not args.resume)
     print(
         f"{len(tests.all)} tests in {time.monotonic() - begun:.0f} s; not asked: {', '.join(broken) or 'none'}",
         file=sys.stderr, flush=True,
     )
     part, parts = (int(n) for n in args.shard.split("/"))
     wanted = [m for m in built if any(fnmatch.fnmatch(m.file, p) for p in args.file or DECIDES)][part - 1 :: parts]
-    for mutant in wanted:
-        mutant.tests = reached.get(mutant.number, set())
     begun = time.monotonic()
-    with open(WORK / "result.jsonl", "w") as out:
+    results = WORK / "result.jsonl"
+    if args.resume and results.exists():
+        noticed = {row["key"]: row["by"] for row in map(json.loads, results.read_text().splitlines()) if row["by"]}
+        for mutant in wanted:
+            mutant.caught = noticed.get(mutant.key())
+    with open(results, "a" if args.resume else "w") as out:
         count = 0
 
         def report(mutant):
@@ -690,7 +681,7 @@ def main():
             if count % 100 == 0:
                 print(f"{count} of {len(wanted)} in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
-        alone(tests, wanted, args.jobs, args.alone, report)
+        alone(tests, [m for m in wanted if m.caught is None], args.jobs, args.alone, report)
         left = sum(m.caught is None for m in wanted)
         print(f"alone: {left} of {len(wanted)} left after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         together(tests, wanted, args.jobs, report)

@@ -446,6 +446,139 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_stale_copy_is_that_and_nothing_more() {
+        let stale = Alert::new(Cause::Copies("claude".into()), "copy_stale", Severity::Warning);
+        assert!(stale.is_stale_copy());
+        for other in [
+            Alert {
+                kind: "expired".into(),
+                ..stale.clone()
+            },
+            Alert {
+                id: Cause::Login("claude".into()),
+                ..stale.clone()
+            },
+            Alert {
+                obstacle: Some(Obstacle::NotRenewed),
+                ..stale.clone()
+            },
+            Alert {
+                fix: Some("true".into()),
+                ..stale.clone()
+            },
+        ] {
+            assert!(!other.is_stale_copy(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_so_since_it_happened_where_that_is_known() {
+        let first = NOW - HOUR;
+        for (lapsed, ends, since) in [
+            (true, NOW - DAY, NOW - DAY),
+            (true, NOW, NOW),
+            (true, NOW + 1, first),
+            (false, NOW - DAY, first),
+        ] {
+            assert_eq!(alert(Severity::Warning, lapsed, ends).begun(first, NOW), since);
+        }
+        assert_eq!(
+            Alert::new("login:claude", "k", Severity::Warning).begun(first, NOW),
+            first
+        );
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_then_the_name() {
+        let one = |id: &str, severity| Alert::new(id, "k", severity);
+        let mut alerts = [
+            one("login:b", Severity::Info),
+            one("login:c", Severity::Critical),
+            one("login:a", Severity::Critical),
+            one("login:d", Severity::Warning),
+        ];
+        sort(&mut alerts);
+        let order: Vec<String> = alerts.iter().map(|alert| alert.id.to_string()).collect();
+        assert_eq!(order, ["login:a", "login:c", "login:d", "login:b"]);
+    }
+
+    #[test]
+    fn what_has_happened_has_passed_all_steps_whenever_that_was() {
+        let steps = [3 * DAY, DAY, HOUR];
+        for (lapsed, ends, passed) in [
+            (true, NOW + 9 * DAY, 3),
+            (false, NOW + 9 * DAY, 0),
+            (false, NOW + 3 * DAY, 1),
+            (false, NOW + DAY + 1, 1),
+            (false, NOW - DAY, 3),
+        ] {
+            assert_eq!(
+                steps_passed(&alert(Severity::Warning, lapsed, ends), &steps, NOW),
+                passed
+            );
+        }
+    }
+
+    #[test]
+    fn a_silence_from_the_future_is_none() {
+        let silence = |since| Silence {
+            scope: Scope::All,
+            until: Until::Recovered,
+            since,
+        };
+        assert!(silence(NOW + HOUR).active(NOW) && !silence(NOW + HOUR + 1).active(NOW));
+    }
+
+    #[test]
+    fn what_does_not_get_through_is_said_with_its_beginning_and_the_cause() {
+        let trouble = |refused, failures| Trouble {
+            since: NOW - HOUR,
+            failures,
+            refused,
+            why: "503".into(),
+            mark: 0,
+        };
+        for (refused, failures, word) in [
+            (false, 2, None),
+            (false, 3, Some("failing")),
+            (true, 1, Some("refused")),
+        ] {
+            let trouble = trouble(refused, failures);
+            let of_channel = channel_alerts(&BTreeMap::from([("phone".to_owned(), trouble.clone())])).pop();
+            let of_heartbeat = heartbeat_alert(Some(&trouble));
+            for (what, alert) in [("channel", of_channel), ("heartbeat", of_heartbeat)] {
+                assert_eq!(alert.is_some(), word.is_some());
+                if let (Some(alert), Some(word)) = (alert, word) {
+                    assert_eq!(alert.kind, format!("{what}_{word}"));
+                    assert_eq!((alert.ends, alert.detail.as_deref()), (Some(NOW - HOUR), Some("503")));
+                }
+            }
+        }
+        assert_eq!((heartbeat_alert(None), config_alert(None)), (None, None));
+        let broken = config_alert(Some("line 3")).unwrap();
+        assert_eq!(
+            (broken.kind.as_str(), broken.detail.as_deref()),
+            ("config_broken", Some("line 3"))
+        );
+    }
+
+    #[test]
+    fn what_was_told_of_its_end_bears_that_moment() {
+        let over = alert(Severity::Critical, true, NOW);
+        let firing = told(&over, None, Why::First, &[], NOW - HOUR);
+        let resolved = told_resolved(&firing, NOW);
+        assert_eq!((resolved.status, resolved.at), (Status::Resolved, NOW));
+        assert_eq!(
+            Told {
+                status: Status::Firing,
+                at: firing.at,
+                ..resolved
+            },
+            firing
+        );
+    }
+
     /// Walks through time in steps of a minute, telling whatever is due, and returns when and why.
     fn walk(ends: Moment, until: Moment) -> Vec<(Ms, Why)> {
         let steps = AlertsConfig::default().steps;
