@@ -521,6 +521,39 @@ fn a_store_on_a_read_only_mount_or_with_a_mark_is_said_and_written_once_it_is_op
     assert!(tried >= 2);
 }
 
+/// A file that a container was given by itself cannot be renamed onto: it is written in its place, whole.
+#[test]
+fn a_store_that_is_a_mount_by_itself_is_written_in_place() {
+    use std::os::unix::fs::MetadataExt;
+    let home = quiet();
+    home.login("1", now() + 8 * HOUR);
+    home.store(
+        "main",
+        json!({"anthropic:claude-cli": token("1", now() - HOUR), "x": {"type": "later", "n": 1}}),
+    );
+    let text = home.read(MAIN);
+    // longer than what will be there: nothing of it may be left behind
+    home.write("host.json", &format!("{text}{}", " ".repeat(4000)));
+    let inode = std::fs::metadata(home.at("host.json")).unwrap().ino();
+    let ran = apart(&home, &format!("mount --bind ~/host.json ~/{MAIN}"), &["sync"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let store = home.json("host.json");
+    assert_eq!(
+        store["profiles"]["anthropic:claude-cli"]["expires"],
+        home.json(LOGIN)["claudeAiOauth"]["expiresAt"]
+    );
+    assert_eq!(store["profiles"]["x"], json!({"type": "later", "n": 1}));
+    assert_eq!(std::fs::metadata(home.at("host.json")).unwrap().ino(), inode);
+    // what it covers is as it was, and nothing is left beside it
+    assert_eq!(home.read(MAIN), text);
+    let dir = home.at(MAIN).parent().unwrap().to_owned();
+    let beside: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(beside, ["auth-profiles.json"]);
+}
+
 /// What an administrator's settings put before a login is named with their file, which `/etc` alone may hold.
 #[test]
 fn what_managed_settings_put_before_a_login_is_named() {
