@@ -966,17 +966,15 @@ mod tests {
         assert_eq!(leftovers(&lock), [dir.path().join("s.json.lock.77")]);
     }
 
-    /// What a peer does just before a lock is removed, and how often, and for how long, was waited.
+    /// What a peer does just before each step, and for how long was waited.
     struct Peer<F> {
         acts: F,
         waited: std::cell::RefCell<Vec<Duration>>,
     }
 
-    impl<F: Fn()> crate::edge::step::hold::Hold for Peer<F> {
+    impl<F: Fn(At)> crate::edge::step::hold::Hold for Peer<F> {
         fn step(&self, at: At, _: &Path) -> crate::edge::step::hold::Next {
-            if at == At::Change {
-                (self.acts)();
-            }
+            (self.acts)(at);
             crate::edge::step::hold::Next::Go
         }
         fn pause(&self, time: Duration) {
@@ -990,7 +988,7 @@ mod tests {
         }
     }
 
-    fn beside<T>(acts: impl Fn() + 'static, work: impl FnOnce() -> T) -> (T, Vec<Duration>) {
+    fn beside<T>(acts: impl Fn(At) + 'static, work: impl FnOnce() -> T) -> (T, Vec<Duration>) {
         let peer = std::rc::Rc::new(Peer {
             acts,
             waited: std::cell::RefCell::default(),
@@ -1036,15 +1034,50 @@ mod tests {
             age(&path, Duration::from_secs(400));
             let seen = look(&path, after).unwrap().unwrap();
             let there = path.clone();
-            let acts = move || {
-                vanish(&there);
-                then(&there);
+            let acts = move |at| {
+                if at == At::Change {
+                    vanish(&there);
+                    then(&there);
+                }
             };
             let (done, _) = beside(acts, || remove_same(&path, &seen, after));
             assert_eq!(done.map_err(drop), wanted, "{is_dir}");
             assert_eq!(files::exists(&path), wanted != Ok(Cleared::Gone), "{is_dir}");
             let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
+    }
+
+    #[test]
+    fn what_becomes_of_a_lock_just_after_it_was_made_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let theirs = dir.path().join("theirs");
+        fs::write(&theirs, "theirs").unwrap();
+        for terms in [TERMS, FILE_TERMS] {
+            for linked in [false, true] {
+                let (there, theirs) = (path.clone(), theirs.clone());
+                let steps = std::cell::Cell::new(0);
+                let acts = move |at| {
+                    steps.set(steps.get() + usize::from(at == At::Lock));
+                    // it was made at the first, and is opened at the second
+                    if at == At::Lock && steps.get() == 2 {
+                        drop(fs::remove_dir(&there).or_else(|_| fs::remove_file(&there)));
+                        if linked {
+                            std::os::unix::fs::symlink(&theirs, &there).unwrap();
+                        }
+                    }
+                };
+                let (made, _) = beside(acts, || make(&path, terms.kind));
+                match linked {
+                    true => assert!(made.is_err(), "a link is not followed"),
+                    false => assert!(made.unwrap().is_none()),
+                }
+                let _ = fs::remove_file(&path);
+            }
+        }
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+        let nowhere = dir.path().join("absent/lock");
+        assert!(take(&nowhere, TERMS).is_err() && take(&nowhere, FILE_TERMS).is_err());
     }
 
     #[test]
@@ -1057,7 +1090,7 @@ mod tests {
         };
         let clear = || {
             beside(
-                || {},
+                |_| {},
                 || {
                     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                     let mut watch = Watch::default();
@@ -1084,7 +1117,7 @@ mod tests {
             ..TERMS
         };
         let (got, waited) = beside(
-            || {},
+            |_| {},
             || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(acquire(&path, patient)).map(drop)
