@@ -220,6 +220,50 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
+    async fn the_second_lock_is_done_without_only_where_nobody_can_make_it() {
+        let home = tempfile::tempdir().unwrap();
+        let soon = Duration::from_secs(1);
+        let dir = home.path().join(".claude");
+        fs::create_dir(&dir).unwrap();
+        let at = place(&dir);
+        std::os::unix::fs::symlink("/nonexistent", claude::dir_lock(&at)).unwrap();
+        let refused = lock(&at, soon).await.unwrap_err();
+        assert!(
+            matches!(&refused, LockError::Io(error) if locks::is_obstacle(error)),
+            "{refused:?}"
+        );
+        // no name may be that long
+        let dir = home.path().join("d".repeat(252));
+        fs::create_dir(&dir).unwrap();
+        assert!(lock(&place(&dir), soon).await.unwrap().are_ours());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_cannot_be_patched_is_said_and_left() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".claude");
+        fs::create_dir(&dir).unwrap();
+        let place = place(&dir);
+        let spent = Secret::new("R1").fingerprint();
+        for (text, patchable) in [("[1]", false), ("{\"claudeAiOauth\":7}", true), ("{}", true)] {
+            fs::write(place.file(), text).unwrap();
+            let locks = lock(&place, Duration::from_secs(1)).await.unwrap();
+            let saved = prepare(&place.file())
+                .unwrap()
+                .save(&place, &locks, spent, &new())
+                .await;
+            assert!(
+                matches!(
+                    (&saved, patchable),
+                    (Err(SaveError::NotPatchable(_)), false) | (Err(SaveError::Changed), true)
+                ),
+                "{text}: {saved:?}"
+            );
+            assert_eq!(fs::read_to_string(place.file()).unwrap(), text);
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
     async fn nothing_is_saved_once_a_lock_is_lost() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join(".claude");
