@@ -210,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_few_are_remembered_each_once() {
+        let print = |n: usize| Secret::new(n.to_string()).fingerprint();
+        let mut list = Vec::new();
+        for n in 0..REMEMBERED + 3 {
+            remember(&mut list, print(n));
+            assert_eq!(list.len(), (n + 1).min(REMEMBERED));
+        }
+        assert_eq!(list[0], print(3));
+        remember(&mut list, print(5));
+        assert_eq!((list.len(), list.last()), (REMEMBERED, Some(&print(5))));
+    }
+
+    #[test]
     fn a_rotation_keeps_the_lineage_and_a_new_sign_in_does_not() {
         let first = observe(None, &grant("A1", "R1", Some(DAY))).unwrap();
         let rotated = observe(Some(&first), &grant("A2", "R2", Some(DAY))).unwrap();
