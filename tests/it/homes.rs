@@ -533,7 +533,7 @@ fn a_store_that_is_a_mount_by_itself_is_written_in_place() {
     );
     let text = home.read(MAIN);
     // longer than what will be there: nothing of it may be left behind
-    home.write("host.json", &format!("{text}{}", " ".repeat(4000)));
+    home.write("host.json", format!("{text}{}", " ".repeat(4000)));
     let inode = std::fs::metadata(home.at("host.json")).unwrap().ino();
     let ran = apart(&home, &format!("mount --bind ~/host.json ~/{MAIN}"), &["sync"]);
     assert_eq!(ran.code, 0, "{ran:?}");
