@@ -1130,6 +1130,52 @@ mod tests {
     }
 
     #[test]
+    fn several_locks_are_ours_together_and_given_back_the_last_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let group = || {
+            let mut group = Group::default();
+            group.add(take(&one, TERMS).unwrap().unwrap());
+            group.add(take(&two, TERMS).unwrap().unwrap());
+            group
+        };
+        let released = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        struct Order(std::rc::Rc<std::cell::RefCell<Vec<PathBuf>>>);
+        impl crate::edge::step::hold::Hold for Order {
+            fn step(&self, at: At, path: &Path) -> crate::edge::step::hold::Next {
+                if at == At::Release {
+                    self.0.borrow_mut().push(path.to_owned());
+                }
+                crate::edge::step::hold::Next::Go
+            }
+            fn pause(&self, _: Duration) {}
+            fn ahead(&self) -> Duration {
+                Duration::ZERO
+            }
+            fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
+                unreachable!("locks ask nobody")
+            }
+        }
+        let held = group();
+        assert!(held.are_ours() && !held.were_taken_over());
+        let order = std::rc::Rc::new(Order(released.clone()));
+        crate::edge::step::hold::of(order, || drop(held)).unwrap();
+        let mut order = released.take();
+        order.dedup();
+        assert_eq!(order, [two.clone(), one.clone()]);
+        // one that was taken from us is enough, whichever it is
+        for lost in [&one, &two] {
+            let mut held = group();
+            assert!(held.touch());
+            fs::remove_dir(lost).unwrap();
+            assert!(!held.touch() && !held.are_ours());
+        }
+        fs::create_dir(&two).unwrap();
+        age(&two, Duration::from_secs(40));
+        assert!(group().were_taken_over());
+    }
+
+    #[test]
     fn two_stale_locks_are_watched_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));

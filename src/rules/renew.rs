@@ -473,6 +473,84 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_and_a_lead_end_in_their_moment() {
+        let plain = State::SignedIn(grant());
+        let until = |at: Moment| Record {
+            next_at: at,
+            ..Record::new(token())
+        };
+        for (at, wanted) in [(NOW, Ok(())), (NOW + 1, Err(Not::BackOff(NOW + 1)))] {
+            let record = until(at);
+            let case = Case {
+                record: Some(&record),
+                ..case(&plain)
+            };
+            assert_eq!(due(&case, NOW).map(drop), wanted);
+        }
+        let own = |expires: Moment| Credential::Oauth {
+            access: Some(Secret::new("A")),
+            refresh: Some(Secret::new("R")),
+            expires: Some(expires),
+        };
+        let (soon, ready, waits) = (NOW + LEAD, until(NOW), until(NOW + 1));
+        for (expires, record, force, wanted) in [
+            (soon, None, false, Ok(())),
+            (soon + 1, None, false, Err(Not::Fresh(soon + 1))),
+            (soon + 1, None, true, Ok(())),
+            (soon, Some(&ready), false, Ok(())),
+            (soon, Some(&waits), false, Err(Not::BackOff(NOW + 1))),
+            (soon, Some(&waits), true, Ok(())),
+        ] {
+            let credential = own(expires);
+            let case = OwnCase {
+                credential: &credential,
+                lead: LEAD,
+                shared: false,
+                writable: Ok(()),
+                known_locks: Ok(()),
+                rejected: &[],
+                spent: &NONE_SPENT,
+                force,
+                record,
+            };
+            assert_eq!(own_due(&case, NOW).map(drop), wanted);
+        }
+    }
+
+    #[test]
+    fn a_blanked_login_is_one_whatever_is_left_of_its_refresh_token() {
+        let blanked = State::SignedIn(Grant {
+            blanked: true,
+            ..grant()
+        });
+        assert_eq!(due(&case(&blanked), NOW).map(drop), Err(Not::Blanked));
+    }
+
+    #[test]
+    fn a_human_must_know_of_what_is_unknown_or_saved_elsewhere() {
+        let (at, why) = (NOW, String::new);
+        for (stage, stuck) in [
+            (Stage::Idle, false),
+            (Stage::Sent { expires: None, at }, false),
+            (
+                Stage::Unknown {
+                    expires: None,
+                    at,
+                    why: why(),
+                },
+                true,
+            ),
+            (Stage::Rescued { at, why: why() }, true),
+        ] {
+            let record = Record {
+                stage,
+                ..Record::new(token())
+            };
+            assert_eq!(record.stuck(), stuck, "{record:?}");
+        }
+    }
+
+    #[test]
     fn every_reason_not_to_renew_has_its_case() {
         let in_state = |change: &dyn Fn(&mut Grant)| {
             let mut grant = grant();

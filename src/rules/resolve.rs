@@ -770,6 +770,114 @@ mod tests {
         });
     }
 
+    #[test]
+    fn names_of_providers_and_of_their_keys_are_those_of_the_agents() {
+        for (spelled, name, keys) in [
+            (" Z.AI ", "zai", vec!["ZAI_API_KEY", "Z_AI_API_KEY"]),
+            ("z-ai", "zai", vec!["ZAI_API_KEY", "Z_AI_API_KEY"]),
+            (
+                "OpenCode-Zen",
+                "opencode",
+                vec!["OPENCODE_API_KEY", "OPENCODE_ZEN_API_KEY"],
+            ),
+            ("qwen", "qwen-portal", vec!["QWEN_OAUTH_TOKEN", "QWEN_PORTAL_API_KEY"]),
+            ("Anthropic", "anthropic", vec![OAUTH_VAR, KEY_VAR]),
+            (
+                "github-copilot",
+                "github-copilot",
+                vec!["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
+            ),
+            ("chutes", "chutes", vec!["CHUTES_OAUTH_TOKEN", "CHUTES_API_KEY"]),
+            ("google", "google", vec!["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+            ("vercel-ai-gateway", "vercel-ai-gateway", vec!["AI_GATEWAY_API_KEY"]),
+            ("kimi-code", "kimi-code", vec!["KIMICODE_API_KEY"]),
+            ("\u{c4}ther.Co-op", "\u{e4}ther.co-op", vec!["\u{c4}THER_CO_OP_API_KEY"]),
+        ] {
+            assert_eq!(normalise_provider(spelled), name);
+            assert_eq!(key_names(name), keys, "{name}");
+        }
+        // nothing is copied where nothing changes
+        assert!(matches!(normalise_provider(" openai"), Cow::Borrowed("openai")));
+    }
+
+    #[test]
+    fn modes_have_their_words() {
+        for (word, mode) in [
+            ("oauth", Mode::Oauth),
+            ("token", Mode::Token),
+            ("api_key", Mode::ApiKey),
+        ] {
+            assert_eq!((Mode::of(word), mode.word()), (mode, word));
+        }
+        assert_eq!((Mode::of("OAuth"), Mode::Other.word()), (Mode::Other, "another"));
+    }
+
+    #[test]
+    fn what_is_used_is_said_with_its_reason() {
+        let name = || "NAME".to_owned();
+        for (key, words) in [
+            (Key::Env(name()), "NAME in the environment"),
+            (Key::Dotenv(name()), "NAME in `.env`"),
+            (Key::ConfigEnv(name()), "NAME in the config's `env`"),
+            (Key::ConfigModels, "the key in the config's `models.providers`"),
+        ] {
+            assert_eq!(key.words(), words);
+        }
+        let resolved = |uses: Option<Uses>, by, over: &[(&str, PassedOver)]| Resolved {
+            provider: "anthropic".into(),
+            in_use: true,
+            uses,
+            key: None,
+            by,
+            passed_over: over.iter().map(|(id, why)| ((*id).to_owned(), why.clone())).collect(),
+            held_back_until: None,
+        };
+        let profile = || Some(Uses::Profile("a".into()));
+        let ended = [("b", PassedOver::Ended)];
+        for (uses, by, over, why) in [
+            (profile(), By::Nobody, &[][..], "the only one"),
+            (profile(), By::Nobody, &ended, "first that works by type and last use"),
+            (profile(), By::Store, &ended, "first that works by `order` in the store"),
+            (
+                profile(),
+                By::Config,
+                &ended,
+                "first that works by `auth.order` in the agents' config",
+            ),
+            (
+                profile(),
+                By::Named,
+                &ended,
+                "first that works by `auth.profiles` in the agents' config",
+            ),
+            (
+                Some(Uses::Key(Key::Env(name()))),
+                By::Nobody,
+                &ended,
+                "no profile works; NAME in the environment does",
+            ),
+            (None, By::Nobody, &[], "nothing is there"),
+        ] {
+            let one = resolved(uses, by, over);
+            assert_eq!(one.why(), why);
+            assert_eq!(
+                (one.is("a"), one.is("b")),
+                (matches!(&one.uses, Some(Uses::Profile(_))), false)
+            );
+        }
+        let why = resolved(None, By::Nobody, &ended).why();
+        assert!(why.contains("b: ended"), "{why}");
+    }
+
+    #[test]
+    fn an_access_token_is_over_in_the_moment_of_its_end() {
+        let new = Store::default;
+        assert_eq!(new().oauth("o", "a", NOW).said(), "nothing o:ended");
+        assert_eq!(new().oauth("o", "a", NOW + 1).said(), "o");
+        assert_eq!(new().token("t", Some(NOW)).said(), "nothing t:ended");
+        assert_eq!(new().token("t", Some(NOW + 1)).said(), "t");
+    }
+
     /// Kinds of stores as people have them, and what their agent uses.
     #[test]
     fn what_an_agent_uses() {
