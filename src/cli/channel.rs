@@ -39,13 +39,16 @@ pub(super) enum ChannelCommand {
 
 #[derive(Args, Debug)]
 pub(super) struct AddArgs {
-    /// The type, or TYPE=VALUE with its main value: ntfy, desktop, termux, telegram, slack, discord, email, webhook, gotify,
-    /// pagerduty, alertmanager, command, log
-    #[arg(value_name = "TYPE[=VALUE]")]
+    #[arg(value_name = "TYPE[=VALUE]", help = types())]
     spec: String,
     /// Further keys; `KEY=-` reads a secret from stdin, KEY_file=PATH and KEY_env=NAME say where it is
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
+}
+
+fn types() -> String {
+    let types: Vec<&str> = keys::OFFERS.iter().map(|offer| offer.word).collect();
+    format!("The type, or TYPE=VALUE with its main value: {}", types.join(", "))
 }
 
 pub(super) fn channel(setup: &Setup, command: &ChannelCommand) -> Result<Exit, Fatal> {

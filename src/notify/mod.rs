@@ -20,17 +20,20 @@ pub(crate) mod telegram;
 pub(crate) mod termux;
 pub(crate) mod webhook;
 
+mod receipt;
 mod reply;
 mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub use receipt::{Receipt, SendError};
 
 use crate::cause::Cause;
 use crate::edge::host::Host;
 use crate::edge::http::Http;
 use crate::edge::{files, progress};
 use crate::rules::alert::Alert;
-use crate::rules::text;
+use crate::rules::{keys, text};
 use crate::secret::SecretUrl;
 use crate::table::{self, ConfigError, Table, nearest};
 use crate::types::{Affected, Event, EventLogin, Moment, Ms, SECOND, Severity, Status};
@@ -150,79 +153,6 @@ impl<'a> SendCtx<'a> {
     }
 }
 
-/// The channel accepted the event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// What the receiver said, for people: its status and id. No secret.
-    pub detail: String,
-    /// What to pass as [`SendCtx::previous`] next time, if the channel can replace.
-    pub handle: Option<String>,
-    /// Recipients that are to be tried again by themselves: the server takes nothing for them yet.
-    pub deferred: Vec<String>,
-}
-
-impl Receipt {
-    /// With what the receiver said.
-    pub fn of(detail: impl Into<String>) -> Self {
-        Self {
-            detail: detail.into(),
-            handle: None,
-            deferred: Vec::new(),
-        }
-    }
-}
-
-/// The channel did not accept the event. `why` is for people, lower case, and holds no secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// Worth trying again with the same event id; it may have been delivered after all.
-    #[error("{why}")]
-    Passing {
-        /// What happened.
-        why: String,
-        /// When the receiver wants to be asked again, from now.
-        retry_after: Option<Ms>,
-    },
-    /// It was handed over and no answer came: it may have been delivered, and is tried again late.
-    #[error("{why}")]
-    Lost {
-        /// What happened.
-        why: String,
-    },
-    /// Retrying will not help: a person must change the configuration.
-    #[error("{why}")]
-    Permanent {
-        /// What happened.
-        why: String,
-    },
-}
-
-impl SendError {
-    fn passing(why: impl Into<String>) -> Self {
-        Self::Passing {
-            why: why.into(),
-            retry_after: None,
-        }
-    }
-
-    fn permanent(why: impl Into<String>) -> Self {
-        Self::Permanent { why: why.into() }
-    }
-
-    fn why_mut(&mut self) -> &mut String {
-        match self {
-            Self::Passing { why, .. } | Self::Lost { why } | Self::Permanent { why } => why,
-        }
-    }
-
-    /// What happened.
-    pub(crate) fn why(&self) -> &str {
-        match self {
-            Self::Passing { why, .. } | Self::Lost { why } | Self::Permanent { why } => why,
-        }
-    }
-}
-
 /// Reads `[[channel]]` tables. A disabled channel is one that is not there.
 ///
 /// # Errors
@@ -245,21 +175,6 @@ pub fn read_channels(tables: Vec<Table<'_>>) -> Result<Vec<Channel>, ConfigError
 }
 
 fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
-    const TYPES: [&str; 13] = [
-        "log",
-        "desktop",
-        "termux",
-        "email",
-        "webhook",
-        "command",
-        "slack",
-        "discord",
-        "ntfy",
-        "telegram",
-        "gotify",
-        "pagerduty",
-        "alertmanager",
-    ];
     let word = table.need_str("type")?;
     let kind = match word {
         "log" => ChannelKind::Log(log::Log::read(table)?),
@@ -276,9 +191,10 @@ fn read_channel(table: &Table<'_>) -> Result<Channel, ConfigError> {
         "pagerduty" => ChannelKind::Pagerduty(pagerduty::Pagerduty::read(table)?),
         "alertmanager" => ChannelKind::Alertmanager(alertmanager::Alertmanager::read(table)?),
         _ => {
-            let hint = match nearest(word, TYPES.into_iter()) {
+            let types: Vec<&str> = keys::OFFERS.iter().map(|offer| offer.word).collect();
+            let hint = match nearest(word, types.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("one of {}", TYPES.join(", ")),
+                None => format!("one of {}", types.join(", ")),
             };
             return Err(table.error("type", format!("is unknown: `{word}`"), hint));
         }

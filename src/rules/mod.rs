@@ -10,6 +10,7 @@ pub(crate) mod digest;
 pub(crate) mod doctor;
 pub mod health;
 pub mod heard;
+pub(crate) mod key;
 pub(crate) mod keys;
 pub mod lineage;
 pub(crate) mod link;
