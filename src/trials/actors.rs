@@ -42,6 +42,8 @@ pub(super) enum Act {
     Cli,
     /// A person signs in.
     SignIn,
+    /// Nobody is there.
+    Nothing,
 }
 
 /// Whether an actor came to its end.
@@ -64,6 +66,7 @@ pub(super) fn work(act: Act, world: &World) -> (Work, Finished) {
             let ctx = world.ctx("state", now);
             Box::new(move || end.store(block_on(record(&ctx)), Ordering::SeqCst))
         }
+        Act::Nothing => Box::new(|| ()),
         Act::Key(puts) => Box::new(move || {
             add_key(&store, puts);
             end.store(true, Ordering::SeqCst);

@@ -5,22 +5,18 @@
 
 use super::Tried;
 use super::actors::{Act, Finished, HAND, NEW, Puts, setup_token, work};
-use super::turns::{Manner, Ran, Schedule, Turns, Until};
+use super::turns::{Manner, Points, Ran, Schedule, Turns, Until, alone, key};
 use super::world::{LIFE, NOW, World, name, oauth, stored, token};
-use crate::edge::http::{HttpError, Reply};
 use crate::edge::step::At;
-use crate::edge::step::hold::{self, Hold, Next};
 use crate::ledger;
 use crate::pass::{self, Scope};
 use crate::types::{Event, HOUR, MINUTE, Moment, Severity, Status};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// What the home is like when both begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,31 +82,11 @@ const PAIRS: &[(Case, Act, Act)] = &[
     (Case::Sync, Act::Record, Act::Record),
 ];
 
-impl Hold for Solo {
-    fn step(&self, _: At, _: &Path) -> Next {
-        Next::Go
-    }
-
-    fn pause(&self, time: Duration) {
-        self.0.advance(self.0.ahead() + time);
-    }
-
-    fn ahead(&self) -> Duration {
-        self.0.ahead()
-    }
-
-    fn answer(&self, url: &str, body: &[u8]) -> Result<Reply, HttpError> {
-        self.0.answer(url, body)
-    }
-}
-
-struct Solo(Arc<super::world::Network>);
-
 fn quiet_pass(world: &World, state: &str, now: Moment) {
     let ctx = world.ctx(state, now);
-    let hold = Rc::new(Solo(Arc::clone(&world.network)));
-    let done = hold::of(hold, || super::actors::block_on(pass::run(&ctx, Scope::Whole)));
-    done.expect("nobody kills it");
+    alone(&world.network, || {
+        super::actors::block_on(pass::run(&ctx, Scope::Whole))
+    });
 }
 
 /// What there is once both have gone.
@@ -281,9 +257,13 @@ fn left(dir: &Path) -> Vec<String> {
 
 /// Tries one schedule: whether it is one of its own, and what is wrong.
 fn one(case: Case, acts: [Act; 2], schedule: &Schedule) -> (bool, Result<(), String>) {
+    at(case, acts, schedule, &None)
+}
+
+fn at(case: Case, acts: [Act; 2], schedule: &Schedule, points: &Points) -> (bool, Result<(), String>) {
     let world = case.world();
     let [a, b] = acts.map(|act| work(act, &world));
-    let ran = Turns::run(schedule, &world.network, [a.0, b.0]);
+    let ran = Turns::run(schedule, points, &world.network, [a.0, b.0]);
     let end = End {
         world: &world,
         acts,
@@ -341,7 +321,40 @@ fn one_switch(case: Case, acts: [Act; 2], manner: Manner, nth: usize, counted: &
     }
 }
 
+/// Where it matters who comes first: what both touch and one changes. What only one touches, or both only read, may as well be
+/// done before a switch as after it.
+fn points(case: Case, acts: [Act; 2]) -> Points {
+    let mut touched: [BTreeMap<String, bool>; 2] = Default::default();
+    for first in [0, 1] {
+        let world = case.world();
+        let [a, b] = acts.map(|act| work(act, &world));
+        let schedule = Schedule {
+            first,
+            legs: Vec::new(),
+        };
+        for (who, at, path) in Turns::run(&schedule, &None, &world.network, [a.0, b.0]).log {
+            *touched[who].entry(key(&path)).or_default() |= at != At::Look;
+        }
+    }
+    let [a, b] = &touched;
+    let both = a
+        .iter()
+        .filter(|(key, changed)| b.get(*key).is_some_and(|too| **changed || *too));
+    let mut points: BTreeSet<String> = both.map(|(key, _)| key.clone()).collect();
+    // who sweeps touches the temp files of the other one only where they are there
+    let all = a.keys().chain(b.keys());
+    let swept =
+        |key: &&String| key.ends_with("nolapse-tmp") && (key.starts_with("agent/") || key.starts_with(".claude/"));
+    if acts.iter().any(|act| matches!(act, Act::Pass(_)))
+        && acts.iter().all(|act| matches!(act, Act::Pass(_) | Act::Record))
+    {
+        points.extend(all.filter(swept).cloned());
+    }
+    Some(Arc::new(points))
+}
+
 fn two_switches(case: Case, acts: [Act; 2], counted: &mut Counted) {
+    let points = points(case, acts);
     for first in [0, 1] {
         for steps in 1.. {
             let mut any = false;
@@ -353,7 +366,7 @@ fn two_switches(case: Case, acts: [Act; 2], counted: &mut Counted) {
                         (Until::Steps(more), Manner::Brief),
                     ],
                 };
-                if !counted.count("two switches", one(case, acts, &schedule)) {
+                if !counted.count("two switches", at(case, acts, &schedule, &points)) {
                     break;
                 }
                 any = true;

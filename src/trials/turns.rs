@@ -4,7 +4,7 @@ use super::world::Network;
 use crate::edge::http::{HttpError, Reply};
 use crate::edge::step::At;
 use crate::edge::step::hold::{self, Hold, Killed, Next};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -39,6 +39,9 @@ pub(super) struct Schedule {
     pub(super) first: usize,
     pub(super) legs: Vec<(Until, Manner)>,
 }
+
+/// The files at which it matters who comes first, by [`key`]; every one where nothing is said.
+pub(super) type Points = Option<Arc<BTreeSet<String>>>;
 
 /// What became of it.
 pub(super) struct Ran {
@@ -75,6 +78,7 @@ pub(super) struct Turns {
     state: Mutex<State>,
     changed: Condvar,
     network: Arc<Network>,
+    points: Points,
 }
 
 /// What an actor does; its own thread and runtime are there.
@@ -82,7 +86,7 @@ pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 impl Turns {
     /// Lets both do their work by this schedule.
-    pub(super) fn run(schedule: &Schedule, network: &Arc<Network>, works: [Work; 2]) -> Ran {
+    pub(super) fn run(schedule: &Schedule, points: &Points, network: &Arc<Network>, works: [Work; 2]) -> Ran {
         let turns = Arc::new(Self {
             state: Mutex::new(State {
                 turn: schedule.first,
@@ -97,6 +101,7 @@ impl Turns {
             }),
             changed: Condvar::new(),
             network: Arc::clone(network),
+            points: points.clone(),
         });
         let threads: Vec<_> = works
             .into_iter()
@@ -150,6 +155,10 @@ impl Turns {
     fn step(&self, who: usize, at: At, path: &Path) -> Next {
         let mut state = self.lock();
         let other = 1 - who;
+        if self.points.as_ref().is_some_and(|points| !points.contains(&key(path))) {
+            state.log.push((who, at, path.to_owned()));
+            return Next::Go;
+        }
         let name = named(path);
         let before = |taken: &[(At, String)]| taken.iter().filter(|done| **done == (at, name.clone())).count() + 1;
         let is_over = |until: Until| match until {
@@ -193,6 +202,32 @@ impl Turns {
         if !state.done[other] && !state.stopped[other] {
             self.give(state, other);
         }
+    }
+}
+
+/// Does the work with nobody beside it: time passes as it waits.
+pub(super) fn alone<T>(network: &Arc<Network>, work: impl FnOnce() -> T) -> T {
+    let done = hold::of(Rc::new(Solo(Arc::clone(network))), work);
+    done.unwrap_or_else(|Killed| unreachable!("nobody kills it"))
+}
+
+struct Solo(Arc<Network>);
+
+impl Hold for Solo {
+    fn step(&self, _: At, _: &Path) -> Next {
+        Next::Go
+    }
+
+    fn pause(&self, time: Duration) {
+        self.0.advance(self.0.ahead() + time);
+    }
+
+    fn ahead(&self) -> Duration {
+        self.0.ahead()
+    }
+
+    fn answer(&self, url: &str, body: &[u8]) -> Result<Reply, HttpError> {
+        self.0.answer(url, body)
     }
 }
 
@@ -240,6 +275,20 @@ fn named(path: &Path) -> String {
         Some((target, _)) => format!("{target}.*.nolapse-tmp"),
         None => name.into_owned(),
     }
+}
+
+/// A file by its name and its directory's.
+pub(super) fn key(path: &Path) -> String {
+    let above = path
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
+    format!(
+        "{}/{}",
+        if above.starts_with(".tmp") { "~" } else { &above },
+        named(path)
+    )
 }
 
 /// Whether anybody changes it: of what all only read every order is the same.

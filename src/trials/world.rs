@@ -50,12 +50,12 @@ struct Inner {
     says: VecDeque<Says>,
     /// Tokens that we posted after they had been used up.
     replayed: Vec<String>,
-    posted: usize,
     /// The receiver takes nothing.
     deaf: bool,
     heard: Vec<Event>,
     ahead: Duration,
     somebody_died: bool,
+    lost: bool,
 }
 
 /// What the world outside the home does.
@@ -83,6 +83,16 @@ impl Network {
         self.lock().says.extend(says);
     }
 
+    /// It says what it says by itself.
+    pub(super) fn no_script(&self) {
+        self.lock().says.clear();
+    }
+
+    /// Whether an answer was lost since this was last asked.
+    pub(super) fn took_lost(&self) -> bool {
+        std::mem::take(&mut self.lock().lost)
+    }
+
     pub(super) fn deaf(&self, deaf: bool) {
         self.lock().deaf = deaf;
     }
@@ -100,11 +110,6 @@ impl Network {
 
     pub(super) fn replayed(&self) -> Vec<String> {
         self.lock().replayed.clone()
-    }
-
-    /// How often we posted a token.
-    pub(super) fn posted(&self) -> usize {
-        self.lock().posted
     }
 
     /// What the receiver heard since it was last asked.
@@ -166,7 +171,6 @@ impl Inner {
         if says == Says::NotSent {
             return Err(HttpError::NotSent("no route".into()));
         }
-        self.posted += 1;
         if says == Says::Error {
             return Ok(reply(500, &json!({})));
         }
@@ -174,7 +178,8 @@ impl Inner {
         if self
             .families
             .iter()
-            .any(|family| family.spent.iter().any(|spent| spent == name))
+            // where all are revoked already it harms nobody
+            .any(|family| !family.revoked && family.spent.iter().any(|spent| spent == name))
         {
             self.replayed.push(name.to_owned());
         }
@@ -183,7 +188,10 @@ impl Inner {
         };
         let mut tokens = json!({"access_token": access(&new), "expires_in": 28_800});
         match says {
-            Says::Lost => return Err(HttpError::Unknown("the connection broke".into())),
+            Says::Lost => {
+                self.lost = true;
+                return Err(HttpError::Unknown("the connection broke".into()));
+            }
             Says::SameRefresh => {}
             _ => tokens["refresh_token"] = refresh(&new).into(),
         }
@@ -286,7 +294,7 @@ impl World {
             home: self.home().to_owned(),
             env: BTreeMap::new(),
             cwd: self.home().to_owned(),
-            name: "host".into(),
+            name: state.to_owned(),
             macos: false,
             own: vec!["nolapse".into()],
         };

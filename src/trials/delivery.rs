@@ -1,0 +1,410 @@
+//! Long random histories of delivery beside a small model: what each receiver was shown, and what fires. The model is the promise to a
+//! person; it knows no outbox, no lease and no back-off. A pass may die between any two of its steps, and a delivery may take so
+//! long that other passes are made meanwhile.
+
+use super::world::{NOW, World};
+use super::{Tried, histories};
+use crate::ctx::{Clock, Ctx};
+use crate::deliver::{self, Room};
+use crate::ledger;
+use crate::notify::{Channel, Receipt, SendError, testing};
+use crate::rules::alert::{Ack, Alert, Silence, Until};
+use crate::rules::memory::Outgoing;
+use crate::rules::{alert, heard};
+use crate::types::{DAY, Event, HOUR, MINUTE, Moment, Ms, Severity, Status};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const CAUSES: [&str; 3] = ["login:claude", "copies:claude", "store:clawdbot/main"];
+const CHANNELS: [&str; 2] = ["phone", "mail"];
+
+/// How things stand with one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Well,
+    /// It ends in two days.
+    Ahead,
+    Lapsed,
+}
+
+/// The last that a pass does: it may be killed before it does the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Last {
+    Decides,
+    Saves,
+    Sends,
+    Ends,
+}
+
+/// What a receiver makes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receives {
+    Shows,
+    /// It cannot be reached.
+    Down,
+    /// It refuses for good.
+    Refuses,
+    /// It shows it, and its answer is lost.
+    Mute,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The world changes.
+    Becomes(usize, Stands),
+    /// A pass is made.
+    Pass(Last),
+    /// One that takes its messages along and delivers them later.
+    Slow,
+    /// What was taken along is delivered and recorded.
+    Lands,
+    /// Minutes go by.
+    Wait(Ms),
+    Receiver(usize, Receives),
+    /// A person says that they know.
+    Ack(usize),
+    /// A person wants silence for so many hours.
+    Silence(Ms),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let stands = prop::sample::select(vec![Stands::Well, Stands::Ahead, Stands::Lapsed]);
+    let last = vec![Last::Decides, Last::Saves, Last::Sends];
+    let receives = vec![
+        Receives::Shows,
+        Receives::Shows,
+        Receives::Down,
+        Receives::Refuses,
+        Receives::Mute,
+    ];
+    prop_oneof![
+        4 => (0..CAUSES.len(), stands).prop_map(|(which, stands)| Step::Becomes(which, stands)),
+        10 => Just(Step::Pass(Last::Ends)),
+        3 => prop::sample::select(last).prop_map(Step::Pass),
+        2 => Just(Step::Slow),
+        2 => Just(Step::Lands),
+        8 => prop::sample::select(vec![1, 4, 10, 60, 7 * 60, 30 * 60]).prop_map(Step::Wait),
+        3 => (0..CHANNELS.len(), prop::sample::select(receives)).prop_map(|(which, how)| Step::Receiver(which, how)),
+        1 => (0..CAUSES.len()).prop_map(Step::Ack),
+        1 => (1_i64..30).prop_map(Step::Silence),
+    ]
+}
+
+/// What a person saw last of one cause in one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Saw {
+    Firing(Severity),
+    Over,
+}
+
+/// The promise.
+#[derive(Default)]
+struct Model {
+    saw: BTreeMap<(usize, usize), Saw>,
+    /// How often each event was shown, by channel, and how often it may be.
+    shown: BTreeMap<(usize, String), usize>,
+    may: BTreeMap<(usize, String), usize>,
+    silent_until: Moment,
+    /// What a person knows of, as it stood then.
+    acked: BTreeMap<usize, bool>,
+}
+
+struct History {
+    _home: World,
+    ctx: Ctx,
+    channels: Vec<Channel>,
+    stands: [Stands; 3],
+    ends: [Moment; 3],
+    receives: [Receives; 2],
+    /// Taken along and not delivered yet.
+    under_way: Vec<(Vec<Outgoing>, Moment)>,
+    model: Model,
+    now: Moment,
+    messages: usize,
+}
+
+impl History {
+    fn begin() -> Self {
+        let home = World::new();
+        let mut ctx = home.ctx("state", NOW);
+        let text =
+            CHANNELS.map(|name| format!("[[channel]]\ntype = \"command\"\nname = \"{name}\"\ncommand = [\"true\"]\n"));
+        ctx.config.channels = testing::channels(&text.concat()).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::create_dir_all(&ctx.state_dir).expect("a directory");
+        Self {
+            channels: ctx.channels(),
+            ctx,
+            _home: home,
+            stands: [Stands::Well; 3],
+            ends: [NOW; 3],
+            receives: [Receives::Shows; 2],
+            under_way: Vec::new(),
+            model: Model::default(),
+            now: NOW,
+            messages: 0,
+        }
+    }
+
+    fn alerts(&self) -> Vec<Alert> {
+        let all = CAUSES
+            .iter()
+            .enumerate()
+            .filter(|(which, _)| self.stands[*which] != Stands::Well);
+        let alert = |(which, id): (usize, &&str)| {
+            let lapsed = self.stands[which] == Stands::Lapsed || self.ends[which] <= self.now;
+            Alert {
+                lapsed,
+                ends: Some(self.ends[which]),
+                severity: if lapsed { Severity::Critical } else { Severity::Warning },
+                ..Alert::new(*id, "login_ended", Severity::Warning)
+            }
+        };
+        all.map(alert).collect()
+    }
+
+    fn next(&mut self, step: Step) -> Result<(), String> {
+        match step {
+            Step::Becomes(which, stands) if self.stands[which] != stands => {
+                self.stands[which] = stands;
+                self.ends[which] = match stands {
+                    Stands::Ahead => self.now + 2 * DAY,
+                    _ => self.now,
+                };
+            }
+            Step::Becomes(..) => {}
+            Step::Wait(minutes) => {
+                self.now = self.now + minutes * MINUTE;
+                // no delivery takes longer than this
+                while self
+                    .under_way
+                    .first()
+                    .is_some_and(|(_, at)| self.now - *at > 5 * MINUTE)
+                {
+                    let (leased, at) = self.under_way.remove(0);
+                    let now = std::mem::replace(&mut self.now, at + 5 * MINUTE);
+                    self.send(leased, Last::Ends)?;
+                    self.now = now;
+                }
+            }
+            Step::Receiver(which, how) => self.receives[which] = how,
+            Step::Ack(which) => self.ack(which),
+            Step::Silence(hours) => self.silence(hours),
+            Step::Pass(last) => return self.pass(last),
+            Step::Slow => {
+                let leased = self.lease(Last::Ends);
+                self.under_way.push((leased, self.now));
+            }
+            Step::Lands => {
+                if let Some((leased, _)) = self.under_way.pop() {
+                    self.send(leased, Last::Ends)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `nolapse alert ack`, by what the ledger shows.
+    fn ack(&mut self, which: usize) {
+        let mut ledger = ledger::load(&self.ctx.state_dir).ledger;
+        if let Some(memory) = ledger.alerts.get_mut(&CAUSES[which].into()) {
+            memory.ack = Some(Ack::of(&memory.last, self.now));
+            self.model.acked.insert(which, memory.last.lapsed);
+            ledger::save(&self.ctx.state_dir, &ledger).expect("saved");
+        }
+    }
+
+    fn silence(&mut self, hours: Ms) {
+        let mut ledger = ledger::load(&self.ctx.state_dir).ledger;
+        let until = self.now + hours * HOUR;
+        ledger.silences.push(Silence {
+            scope: alert::Scope::All,
+            until: Until::Time(until),
+            since: self.now,
+        });
+        ledger::save(&self.ctx.state_dir, &ledger).expect("saved");
+        self.model.silent_until = self.model.silent_until.max(until);
+    }
+
+    /// Decides and leases, as a pass does under its lock.
+    fn lease(&mut self, last: Last) -> Vec<Outgoing> {
+        self.ctx.clock = Clock::Fixed(self.now);
+        let mut ledger = ledger::load(&self.ctx.state_dir).ledger;
+        deliver::queue(&self.ctx, &mut ledger, &self.channels, &self.alerts(), self.now);
+        let leased = deliver::due(&self.ctx, &mut ledger, &self.channels, &mut Room::default(), self.now);
+        if last == Last::Decides {
+            return Vec::new();
+        }
+        ledger::save(&self.ctx.state_dir, &ledger).expect("saved");
+        // what was acknowledged and has changed since is news
+        let alerts = self.alerts();
+        let as_it_was = |which: usize, lapsed: bool| {
+            let now = alerts.iter().find(|alert| alert.id == CAUSES[which].into());
+            now.is_some_and(|alert| alert.lapsed == lapsed)
+        };
+        self.model.acked.retain(|which, lapsed| as_it_was(*which, *lapsed));
+        leased
+    }
+
+    fn pass(&mut self, last: Last) -> Result<(), String> {
+        let leased = self.lease(last);
+        if last <= Last::Saves {
+            return Ok(());
+        }
+        let silent = self.now < self.model.silent_until;
+        if silent && leased.iter().any(|out| out.event.status == Status::Firing) {
+            return Err("it rings in a silence".into());
+        }
+        self.send(leased, last)?;
+        match last {
+            Last::Ends => self.is_heard(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets receivers have it, and records what they said.
+    fn send(&mut self, leased: Vec<Outgoing>, last: Last) -> Result<(), String> {
+        let mut tried = Vec::new();
+        for out in leased {
+            let channel = CHANNELS
+                .iter()
+                .position(|name| *name == out.channel)
+                .expect("a channel");
+            let receives = self.receives[channel];
+            if matches!(receives, Receives::Shows | Receives::Mute) {
+                self.messages += 1;
+                self.model.show(channel, &out.event)?;
+            }
+            // nobody can know whether it arrived
+            if receives == Receives::Mute || last < Last::Ends {
+                *self.model.may.entry((channel, out.event.event_id.clone())).or_insert(1) += 1;
+            }
+            let why = "w".to_owned();
+            let result = match receives {
+                Receives::Shows => Ok(Receipt::of("ok")),
+                Receives::Mute => Err(SendError::Lost { why }),
+                Receives::Refuses => Err(SendError::Permanent { why }),
+                Receives::Down => Err(SendError::Passing { why, retry_after: None }),
+            };
+            tried.push((out, result));
+        }
+        if last == Last::Ends {
+            let mut ledger = ledger::load(&self.ctx.state_dir).ledger;
+            deliver::record(&mut ledger, &self.channels, &tried, self.now);
+            ledger::save(&self.ctx.state_dir, &ledger).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// What has lapsed was shown to somebody, or the pass says that it was not.
+    fn is_heard(&self) -> Result<(), String> {
+        let ledger = ledger::load(&self.ctx.state_dir).ledger;
+        let names = CHANNELS.map(str::to_owned);
+        for (id, unheard) in heard::lapses(&ledger, &self.alerts(), &names, self.now) {
+            let which = CAUSES.iter().position(|cause| *cause == id).expect("a cause");
+            let saw = (0..CHANNELS.len())
+                .any(|channel| self.model.saw.get(&(which, channel)) == Some(&Saw::Firing(Severity::Critical)));
+            if !saw && !unheard {
+                return Err(format!("nobody saw {id}, and the pass did not end with 3"));
+            }
+        }
+        Ok(())
+    }
+
+    /// All receivers work again and nobody wants silence: within two days everybody knows how things stand, and then it is quiet but
+    /// for reminders that become rarer.
+    fn settles(&mut self) -> Result<(), String> {
+        self.receives = [Receives::Shows; 2];
+        while let Some((leased, _)) = self.under_way.pop() {
+            self.send(leased, Last::Ends)?;
+        }
+        self.now = self.now.max(self.model.silent_until);
+        // what is ahead lapses in that time, or is well
+        for which in 0..CAUSES.len() {
+            if self.stands[which] == Stands::Ahead {
+                self.next(Step::Becomes(which, Stands::Lapsed))?;
+            }
+        }
+        for _ in 0..24 {
+            self.now = self.now + 2 * HOUR;
+            self.pass(Last::Ends)?;
+        }
+        for (which, cause) in CAUSES.iter().enumerate() {
+            for (channel, name) in CHANNELS.iter().enumerate() {
+                let saw = self.model.saw.get(&(which, channel));
+                let fine = match self.stands[which] {
+                    Stands::Well => !matches!(saw, Some(Saw::Firing(_))),
+                    _ => saw == Some(&Saw::Firing(Severity::Critical)) || self.model.acked.contains_key(&which),
+                };
+                if !fine {
+                    return Err(format!("{cause} is {:?}, and {name} saw {saw:?}", self.stands[which]));
+                }
+            }
+        }
+        let (before, firing) = (self.messages, self.alerts().len());
+        for _ in 0..40 {
+            self.now = self.now + 18 * HOUR;
+            self.pass(Last::Ends)?;
+        }
+        // at most: 6 h, 1, 2, 4, 8 and 16 days after the last one
+        let more = self.messages - before;
+        match more <= firing * CHANNELS.len() * 6 {
+            true => Ok(()),
+            false => Err(format!("{more} messages in a month about {firing} that did not change")),
+        }
+    }
+}
+
+impl Model {
+    fn show(&mut self, channel: usize, event: &Event) -> Result<(), String> {
+        let which = CAUSES.iter().position(|cause| event.alert_id == (*cause).into());
+        let Some(which) = which else {
+            return Ok(());
+        };
+        let id = (channel, event.event_id.clone());
+        let times = self.shown.entry(id.clone()).or_default();
+        *times += 1;
+        if *times > *self.may.entry(id).or_insert(1) {
+            return Err(format!("{} was shown {times} times", event.title));
+        }
+        self.saw.insert(
+            (which, channel),
+            match event.status {
+                Status::Firing => Saw::Firing(event.severity),
+                Status::Resolved => Saw::Over,
+            },
+        );
+        Ok(())
+    }
+}
+
+fn live(steps: &[Step]) -> Result<(), String> {
+    let mut history = History::begin();
+    for (n, step) in steps.iter().enumerate() {
+        history.next(*step).map_err(|why| format!("{why}, at step {n}"))?;
+    }
+    history.settles()
+}
+
+/// What failed once.
+fn kept() -> Vec<Vec<Step>> {
+    Vec::new()
+}
+
+#[test]
+fn what_failed_once_does_not_fail_again() {
+    for steps in kept() {
+        live(&steps).unwrap_or_else(|why| panic!("{why}: {steps:?}"));
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_repeated_on_its_way() {
+    let (seeds, length) = match super::tried() {
+        Tried::Some => (0..40, 60),
+        Tried::More => (0..2_000, 200),
+        Tried::All => (0..20_000, 200),
+    };
+    histories("delivery", seeds, prop::collection::vec(step(), 1..length), |steps| {
+        live(steps)
+    });
+}
