@@ -640,4 +640,233 @@ mod tests {
             [".spared.nolapse-tmp", ".store.json.other-tmp"]
         );
     }
+
+    /// What a peer does just before each step.
+    struct Peer<F>(F);
+
+    impl<F: Fn(At, &Path)> step::hold::Hold for Peer<F> {
+        fn step(&self, at: At, path: &Path) -> step::hold::Next {
+            (self.0)(at, path);
+            step::hold::Next::Go
+        }
+
+        fn pause(&self, _: std::time::Duration) {}
+
+        fn ahead(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+
+        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
+            unreachable!("nothing is asked")
+        }
+    }
+
+    fn beside<T>(acts: impl Fn(At, &Path) + 'static, work: impl FnOnce() -> T) -> T {
+        step::hold::of(std::rc::Rc::new(Peer(acts)), work).expect("nobody kills it")
+    }
+
+    #[test]
+    fn a_temp_file_is_made_anew_a_few_times_and_no_more() {
+        use rustix::fs::{FlockOperation, flock};
+        use std::cell::{Cell, RefCell};
+        let make = |path: &Path| File::create_new(path).unwrap();
+        let take = |path: &Path| {
+            let file = File::open(path).unwrap();
+            fs::remove_file(path).unwrap();
+            file
+        };
+        let lock = |path: &Path| {
+            let file = File::open(path).unwrap();
+            flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+            file
+        };
+        type Act = fn(&Path) -> File;
+        // when and how often somebody does what, and how many names that takes
+        let cases: [(At, usize, Act, Option<io::ErrorKind>, usize); 9] = [
+            (At::Change, 0, make, None, 1),
+            (At::Change, 1, make, None, 2),
+            (At::Change, 8, make, None, 9),
+            (At::Change, 20, make, Some(io::ErrorKind::AlreadyExists), 9),
+            (At::Lock, 1, take, None, 2),
+            (At::Lock, 8, take, None, 9),
+            // what is taken away even then is seen before it is renamed
+            (At::Lock, 20, take, None, 9),
+            (At::Lock, 1, lock, None, 2),
+            (At::Lock, 20, lock, None, 9),
+        ];
+        for (i, (when, often, act, error, wanted)) in cases.into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let names = std::rc::Rc::new(Cell::new(0));
+            let (counted, held) = (names.clone(), RefCell::new(Vec::new()));
+            let acts = move |at, path: &Path| {
+                counted.set(counted.get() + usize::from(at == At::Change));
+                if at == when && held.borrow().len() < often {
+                    held.borrow_mut().push(act(path));
+                }
+            };
+            let made = beside(acts, || Temp::beside(&dir.path().join("store.json")));
+            assert_eq!((made.err().map(|e| e.kind()), names.get()), (error, wanted), "case {i}");
+        }
+        // what another name would not mend is not tried again
+        let dir = tempfile::tempdir().unwrap();
+        let names = std::rc::Rc::new(Cell::new(0));
+        let counted = names.clone();
+        let acts = move |_, _: &Path| counted.set(counted.get() + 1);
+        let made = beside(acts, || Temp::beside(&dir.path().join("none/store.json")));
+        let error = made.err().map(|error| error.kind());
+        assert_eq!((error, names.get()), (Some(io::ErrorKind::NotFound), 1));
+    }
+
+    #[test]
+    fn a_new_file_is_the_directory_owners_where_root_makes_it_and_else_ours() {
+        use std::os::unix::fs::chown;
+        let ours = (files::our_uid(), rustix::process::getegid().as_raw());
+        let own = tempfile::tempdir().unwrap();
+        // only root may, and where not all users are known not even root
+        let _ = chown(own.path(), Some(1234), Some(1235));
+        for dir in [own.path().to_owned(), std::env::temp_dir()] {
+            let above = files::stat(&dir).unwrap();
+            let staged = stage(&dir.join("nolapse-test"), None).unwrap();
+            let made = files::stat(&staged.temp.path).unwrap();
+            let wanted = if files::is_root() { (above.uid, above.gid) } else { ours };
+            assert_eq!((made.uid, made.gid, made.mode), (wanted.0, wanted.1, 0o600), "{dir:?}");
+        }
+    }
+
+    #[test]
+    fn mode_and_owner_are_kept_and_a_group_where_that_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "").unwrap();
+        let now = files::stat(&path).unwrap();
+        for mode in [0o600, 0o644, 0o400, 0o177, 0o4600, 0o4640] {
+            let staged = stage(&path, Some(&Meta { mode, ..now })).unwrap();
+            assert_eq!(files::stat(&staged.temp.path).unwrap().mode, mode & 0o777, "{mode:o}");
+        }
+        let staged = stage(&path, Some(&Meta { gid: 1, ..now })).unwrap();
+        assert_eq!(files::stat(&staged.temp.path).unwrap().uid, now.uid);
+        if !files::is_root() {
+            let refused = stage(&path, Some(&Meta { uid: 0, ..now })).err().map(|e| e.kind());
+            assert_eq!(refused, Some(io::ErrorKind::PermissionDenied));
+        }
+    }
+
+    /// More is asked for than a file system in memory may hold, which that answers without setting anything aside.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_full_disk_has_no_room_for_is_refused_beforehand() {
+        const TMPFS: i128 = 0x0102_1994;
+        const HUGE: u64 = 1 << 50;
+        let memory = Path::new("/dev/shm");
+        let in_memory = rustix::fs::statfs(memory).is_ok_and(|fs| i128::from(fs.f_type) == TMPFS);
+        let size = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_blocks * fs.f_frsize);
+        let limited = in_memory && size > 0 && size < HUGE;
+        let Some(dir) = limited.then(|| tempfile::tempdir_in(memory).ok()).flatten() else {
+            return;
+        };
+        let staged = stage(&dir.path().join("store.json"), None).unwrap();
+        let refused = staged.reserve(HUGE).err().map(|error| error.kind());
+        assert_eq!(refused, Some(io::ErrorKind::StorageFull));
+        staged.reserve(1).unwrap();
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn what_fails_just_then_for_another_reason_is_no_change_by_somebody() {
+        let outer = tempfile::tempdir().unwrap();
+        for taken in ["temp", "directory"] {
+            let dir = outer.path().join(taken);
+            let target = dir.join("store.json");
+            fs::create_dir(&dir).unwrap();
+            let (over, wanted) = match taken {
+                "temp" => (Over::Absent, io::ErrorKind::NotFound),
+                _ => (Over::Content(b"old"), io::ErrorKind::NotADirectory),
+            };
+            if let Over::Content(old) = over {
+                fs::write(&target, old).unwrap();
+            }
+            let mut staged = stage(&target, None).unwrap();
+            staged.write(b"new").unwrap();
+            let temp = staged.temp.path.clone();
+            let acts = move |at, path: &Path| match taken {
+                _ if at != At::Change || path != target => {}
+                "temp" => fs::remove_file(&temp).unwrap(),
+                _ => {
+                    fs::rename(&dir, dir.with_extension("gone")).unwrap();
+                    fs::write(&dir, "").unwrap();
+                }
+            };
+            match beside(acts, || staged.put(over, &|| true)) {
+                Err(NotPut::Io(error)) => assert_eq!(error.kind(), wanted),
+                other => panic!("{taken}: {other:?}"),
+            }
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn what_two_others_wrote_at_once_leaves_the_newer_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        fs::write(&path, "old").unwrap();
+        let mut staged = stage(&path, None).unwrap();
+        staged.write(b"new").unwrap();
+        let (there, news) = (path.clone(), std::cell::RefCell::new(vec!["newer", "theirs"]));
+        let acts = move |at, at_path: &Path| {
+            let first = news.borrow().len() == 2;
+            // one just before the exchange, the other just after it
+            if at_path == there
+                && (first && at == At::Change || !first && at == At::Look)
+                && let Some(text) = news.borrow_mut().pop()
+            {
+                fs::write(there.with_extension("x"), text).unwrap();
+                fs::rename(there.with_extension("x"), &there).unwrap();
+            }
+        };
+        let done = beside(acts, || staged.put(Over::Content(b"old"), &|| true));
+        assert!(matches!(done, Err(NotPut::Changed)), "{done:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+        assert_eq!(files::list(dir.path()), ["store.json"]);
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn where_the_system_cannot_exchange_it_renames() {
+        use rustix::io::Errno;
+        for (errno, wanted) in [
+            (Errno::INVAL, true),
+            (Errno::NOSYS, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::NOENT, false),
+            (Errno::EXIST, false),
+            (Errno::BUSY, false),
+            (Errno::ACCESS, false),
+        ] {
+            assert_eq!(swap::unknown(&errno.into()), wanted, "{errno:?}");
+        }
+        // such a name is answered with `EINVAL`, as an exchange is where there is none; the plain rename says it in words of its own
+        let dir = tempfile::tempdir().unwrap();
+        for over in [Over::Absent, Over::Content(b"")] {
+            let mut staged = stage(&dir.path().join("store.json"), None).unwrap();
+            staged.target = dir.path().join("a\0b");
+            let Err(NotPut::Io(error)) = staged.rename(over) else {
+                panic!("{over:?}: renamed");
+            };
+            assert_eq!(
+                (error.raw_os_error(), error.kind()),
+                (None, io::ErrorKind::InvalidInput),
+                "{over:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_with_a_temp_files_name_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("theirs"), "").unwrap();
+        let names = [".store.json.0123456789abcdef.nolapse-tmp", "theirs"];
+        std::os::unix::fs::symlink(dir.path().join(names[1]), dir.path().join(names[0])).unwrap();
+        sweep(dir.path(), |_| false);
+        assert_eq!(files::list(dir.path()), names);
+    }
 }

@@ -606,4 +606,154 @@ mod tests {
         .unwrap();
         assert_eq!(out, patch(None, &[Edit { put, ..token_edit() }]).unwrap());
     }
+
+    #[test]
+    fn what_is_no_store_is_told_from_one_with_a_byte_order_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        for text in ["\u{feff}{}", "\u{feff}{", "{", "{}"] {
+            std::fs::write(&path, text).unwrap();
+            // nobody is writing it
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            let state = look(&path).state;
+            let right = match text {
+                "{}" => matches!(state, Store::Read(_)),
+                "{" => matches!(state, Store::Malformed(_)),
+                _ => matches!(state, Store::ByteOrderMark),
+            };
+            assert!(right, "{text}: {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_under_a_wrong_name_is_told_where_none_is_under_the_right_one() {
+        for (entry, wanted) in [
+            (r#""type":"api_key","apiKey":"K""#, Some(("apiKey", "key"))),
+            (r#""type":"token","token":" ","value":"T""#, Some(("value", "token"))),
+            (r#""type":"oauth","token":"T""#, Some(("token", "access"))),
+            (r#""type":"oauth","refresh":"R","token":"T""#, None),
+            (r#""type":"oauth","access":"A","token":"T""#, None),
+            (r#""type":"api_key","key":"K","apiKey":"K""#, None),
+            (r#""type":"api_key","keyRef":{},"apiKey":"K""#, None),
+            (r#""type":"api_key""#, None),
+        ] {
+            let text = format!(r#"{{"profiles":{{"a":{{"provider":"p",{entry}}}}}}}"#);
+            let (profiles, aside) = parse_all(&text).unwrap();
+            let told: Vec<_> = aside.ignored.into_iter().map(|ignored| ignored.why).collect();
+            let wanted: Vec<_> = wanted
+                .map(|(found, wanted)| crate::rules::resolve::Unread::Misnamed { found, wanted })
+                .into_iter()
+                .collect();
+            assert_eq!(told, wanted, "{entry}");
+            if !wanted.is_empty() {
+                assert_eq!(profiles[0].held, Held::Flawed(Flaw::Empty), "{entry}");
+            }
+        }
+    }
+
+    fn only(entry: &str) -> Profile {
+        let read = parse(&format!(r#"{{"profiles":{{"a":{{{entry}}}}}}}"#));
+        read.unwrap().remove(0)
+    }
+
+    #[test]
+    fn an_account_is_that_of_a_login_of_ours() {
+        let of = |text: &str| Some(Secret::new(text).fingerprint());
+        for (entry, wanted) in [
+            (r#""type":"oauth","provider":"anthropic","email":"e""#, of("e\n")),
+            (r#""type":"oauth","provider":"claude-cli","accountId":"i""#, of("\ni")),
+            (
+                r#""type":"oauth","provider":"anthropic","email":"e","accountId":"i""#,
+                of("e\ni"),
+            ),
+            (r#""type":"oauth","provider":"anthropic""#, None),
+            (r#""type":"oauth","provider":"p","email":"e""#, None),
+            (r#""type":"token","provider":"anthropic","email":"e""#, None),
+        ] {
+            assert_eq!(only(entry).account, wanted, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_judged_where_its_agent_uses_it_as_it_stands() {
+        let cut = "sk-ant-oat01-abcdefghij";
+        let referenced = Held::Referenced(SecretRef {
+            source: "env".into(),
+            provider: String::new(),
+            id: "X".into(),
+        });
+        let reference = r#"{"source":"env","id":"X"}"#;
+        for (entry, wanted) in [
+            // what others' logins have is renewed by their own programs
+            (
+                r#""oauth","provider":"p","access":"a b","refresh":"R""#.to_owned(),
+                Held::Inline,
+            ),
+            (
+                r#""oauth","provider":"p","access":"a b""#.to_owned(),
+                Held::Flawed(Flaw::Broken),
+            ),
+            (
+                r#""oauth","provider":"anthropic","access":"a b","refresh":"R""#.to_owned(),
+                Held::Flawed(Flaw::Broken),
+            ),
+            (
+                r#""oauth","provider":"claude-cli","access":"a b","refresh":"R""#.to_owned(),
+                Held::Flawed(Flaw::Broken),
+            ),
+            // a login's tokens have had other lengths
+            (
+                format!(r#""oauth","provider":"anthropic","access":"{cut}""#),
+                Held::Inline,
+            ),
+            (
+                format!(r#""token","provider":"anthropic","token":"{cut}""#),
+                Held::Flawed(Flaw::Cut),
+            ),
+            // a blank is no secret, and a reference beside it is one
+            (
+                r#""api_key","provider":"p","key":" ""#.to_owned(),
+                Held::Flawed(Flaw::Empty),
+            ),
+            (
+                format!(r#""api_key","provider":"p","key":" ","keyRef":{reference}"#),
+                referenced.clone(),
+            ),
+            (format!(r#""token","provider":"p","token":{reference}"#), referenced),
+        ] {
+            assert_eq!(only(&format!(r#""type":{entry}"#)).held, wanted, "{entry}");
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_is_of_the_kind_that_it_says() {
+        for recorded in [
+            Recorded::Token(Secret::new("T"), Some(Moment::at(7))),
+            Recorded::Token(Secret::new("T"), None),
+            Recorded::ApiKey(Secret::new("K")),
+        ] {
+            let text = record(None, "a", "p", &recorded).unwrap();
+            let wanted = (recorded.type_word().to_owned(), "p".to_owned());
+            assert_eq!(kind_of(&text, "a").unwrap(), Some(wanted));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_out_takes_along_what_named_it_alone() {
+        let compact = |text: &str| Doc::parse(text).unwrap().to_text(Layout::Compact);
+        for (beside, left) in [
+            (r#","order":{"p":["a"]},"lastGood":{"p":"a"},"usageStats":{"a":{}}"#, ""),
+            (
+                r#","order":{"p":["a","b"]},"lastGood":{"p":"b"},"usageStats":{"a":{},"b":{}}"#,
+                r#","order":{"p":["b"]},"lastGood":{"p":"b"},"usageStats":{"b":{}}"#,
+            ),
+            // what was empty before is left as it was
+            (r#","order":{},"lastGood":{}"#, r#","order":{},"lastGood":{}"#),
+        ] {
+            let text = format!(r#"{{"profiles":{{"a":{{}},"b":{{}}}}{beside}}}"#);
+            let wanted = format!(r#"{{"profiles":{{"b":{{}}}}{left}}}"#);
+            assert_eq!(compact(&take_out(&text, "a").unwrap()), compact(&wanted), "{beside}");
+        }
+    }
 }
