@@ -263,7 +263,8 @@ impl History {
                 ));
             }
             self.next(Step::Alone(Act::SignIn))?;
-        } else if self.world.now - self.begun > 12 * DAY {
+        } else if self.world.now - self.begun > 12 * DAY || self.model.kills > 0 && !self.fire().is_empty() {
+            // nobody can know what a killed one had posted: that is for a person, who was asked
             self.next(Step::Alone(Act::SignIn))?;
         }
         for _ in 0..10 {
