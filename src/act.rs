@@ -537,4 +537,142 @@ mod tests {
             let _ = std::fs::remove_dir(&lock);
         }
     }
+
+    /// A store with a key before the copy of the login.
+    fn store_of(copy: &str, end: Moment) -> String {
+        format!(
+            r#"{{"version":1,"profiles":{{"other:key":{{"type":"api_key","provider":"other","key":"K"}},"anthropic:claude-cli":{{"type":"oauth","provider":"anthropic","access":"{copy}","refresh":"{copy}","expires":{end}}}}}}}"#
+        )
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_login_is_healed_from_the_copy_that_moved_on_where_that_is_wanted() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir(home.path().join(".claude")).unwrap();
+        let (file, store) = (
+            home.path().join(".claude/.credentials.json"),
+            dir.join(store::FILE_NAME),
+        );
+        let end = NOW + HOUR;
+        let login = format!(
+            r#"{{"claudeAiOauth":{{"accessToken":"R1","refreshToken":"R1","expiresAt":{end},"scopes":["a"]}}}}"#
+        );
+        std::fs::write(&file, &login).unwrap();
+        std::fs::write(&store, store_of("R1", end)).unwrap();
+        let (mut ctx, mut ledger) = (ctx(home.path()), Ledger::default());
+        let mut view = look::look(&ctx, &ledger);
+        look::remember(&view, &mut ledger);
+        assert!(!heals(&ctx, &view));
+        assert!(heal_logins(&ctx, &ledger, &mut view, false).await.is_empty());
+
+        std::fs::write(&store, store_of("R2", end + HOUR)).unwrap();
+        for (enabled, dry_run) in [(false, false), (true, true), (true, false)] {
+            ctx.config.sync.enabled = enabled;
+            let mut view = look::look(&ctx, &ledger);
+            assert_eq!(heals(&ctx, &view), enabled);
+            let done = heal_logins(&ctx, &ledger, &mut view, dry_run).await;
+            let right = match (enabled, dry_run) {
+                (false, _) => done.is_empty(),
+                (_, true) => matches!(
+                    &done[..],
+                    [Done {
+                        outcome: Outcome::WouldHeal(_),
+                        ..
+                    }]
+                ),
+                _ => matches!(
+                    &done[..],
+                    [Done {
+                        outcome: Outcome::Healed(_),
+                        ..
+                    }]
+                ),
+            };
+            assert!(right, "{enabled} {dry_run}: {done:?}");
+            let healed = enabled && !dry_run;
+            assert_eq!(std::fs::read_to_string(&file).unwrap() != login, healed);
+            // it was looked at again
+            assert_eq!(heals(&ctx, &view), enabled && !healed);
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_still_there_after_it_was_written_is_not_written_again() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(store::FILE_NAME), r#"{"profiles":{}}"#).unwrap();
+        let (ctx, ledger) = (ctx(home.path()), Ledger::default());
+        let view = look::look(&ctx, &ledger);
+        let planned = std::cell::Cell::new(0);
+        let done = edit_store(
+            World::of(&ctx, &ledger, &view),
+            &view.agents[0],
+            Duration::ZERO,
+            |_, _| {
+                planned.set(planned.get() + 1);
+                Ok(Some(Change {
+                    text: r#"{"profiles":{},"ours":1}"#.into(),
+                    ids: vec!["x".into()],
+                }))
+            },
+        );
+        assert_eq!(done.await, Ok(vec!["x".to_owned()]));
+        assert_eq!(planned.get(), 1);
+    }
+
+    #[test]
+    fn what_killed_passes_left_is_swept_wherever_they_write() {
+        let home = tempfile::tempdir().unwrap();
+        let old = home.path().join(".clawdbot/agents/main/agent");
+        let new = home.path().join(".openclaw/agents/main/agent");
+        let claude = home.path().join(".claude");
+        let state = home.path().join("state");
+        for dir in [&old, &new, &claude, &state] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        for dir in [&old, &new] {
+            std::fs::write(dir.join(store::FILE_NAME), r#"{"profiles":{}}"#).unwrap();
+        }
+        std::fs::write(new.join("auth-state.json"), "{}").unwrap();
+        let login = r#"{"claudeAiOauth":{"accessToken":"a","refreshToken":"R1","expiresAt":1,"scopes":["a"]}}"#;
+        std::fs::write(claude.join(".credentials.json"), login).unwrap();
+        let left = ".x.0123456789abcdef.nolapse-tmp";
+        let lock = format!("{}.lock.77", store::FILE_NAME);
+        let mut there = Vec::new();
+        for (dir, name) in [
+            (&old, left),
+            (&new, left),
+            (&claude, left),
+            (&state, left),
+            (&new, &lock),
+            (&old, &lock),
+        ] {
+            let path = dir.join(name);
+            let file = std::fs::File::create(&path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            there.push(path);
+        }
+        let ctx = ctx(home.path());
+        sweep(&ctx.state_dir, &look::look(&ctx, &Ledger::default()));
+        there.retain(|path| files::exists(path));
+        // where a lock is a directory, such a file is not ours
+        assert_eq!(there, [old.join(&lock)]);
+    }
+
+    #[test]
+    fn every_text_is_shown_as_its_fingerprint_but_what_is_known_to_be_harmless() {
+        let text =
+            r#"{"type":"token","token":"T","expires":7,"whole":true,"none":null,"more":["T",1],"order":{"p":["a"]}}"#;
+        let mut doc = Doc::parse(text).unwrap();
+        redact(&mut doc);
+        let wanted = format!("\"#{}\"", Secret::new("T").fingerprint());
+        let wanted = text.replace(r#""T""#, &wanted);
+        assert_eq!(
+            doc.to_text(Layout::Compact),
+            Doc::parse(&wanted).unwrap().to_text(Layout::Compact)
+        );
+    }
 }

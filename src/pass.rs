@@ -514,3 +514,50 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::at(1_769_000_000_000);
+
+    fn done(whom: &str, outcome: Outcome) -> Done {
+        Done {
+            whom: whom.into(),
+            path: whom.into(),
+            outcome,
+        }
+    }
+
+    #[test]
+    fn what_would_be_healed_renewed_or_written_would_be_repaired() {
+        let repairs = repaired(&[
+            done("healed", Outcome::WouldHeal("a".into())),
+            done("renewed", Outcome::WouldRenew("so".into())),
+            done("written", Outcome::WouldWrite(String::new())),
+            done("other", Outcome::Written(Vec::new())),
+        ]);
+        assert!(repairs.renewed.iter().eq(["healed", "renewed"]));
+        assert!(repairs.written.iter().eq(["written"]));
+    }
+
+    #[test]
+    fn whose_copy_healed_a_login_is_news_for_a_day() {
+        let mut ledger = Ledger::default();
+        for (whom, at) in [("old", NOW - DAY), ("fresh", NOW - DAY + 1), ("ahead", NOW + 1)] {
+            let from = "a".into();
+            ledger.healed.insert(whom.into(), Healed { at, from });
+        }
+        let healed = [
+            done("now", Outcome::Healed("b".into())),
+            done("not", Outcome::WouldHeal("b".into())),
+        ];
+        note_healed(&mut ledger, &healed, NOW);
+        let left: Vec<_> = ledger
+            .healed
+            .iter()
+            .map(|(whom, healed)| (whom.as_str(), healed.at))
+            .collect();
+        assert_eq!(left, [("fresh", NOW - DAY + 1), ("now", NOW)]);
+    }
+}
