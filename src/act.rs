@@ -390,7 +390,7 @@ fn redact(doc: &mut Doc) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::Config;
     use crate::edge::host::{Clock, Host};
@@ -400,7 +400,7 @@ mod tests {
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
 
-    fn ctx(home: &Path) -> Ctx {
+    pub(crate) fn ctx(home: &Path) -> Ctx {
         let host = Host {
             home: home.into(),
             env: BTreeMap::new(),

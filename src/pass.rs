@@ -518,6 +518,9 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::tests::ctx;
+    use crate::types::HOUR;
+    use std::fs;
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
 
@@ -559,5 +562,113 @@ mod tests {
             .map(|(whom, healed)| (whom.as_str(), healed.at))
             .collect();
         assert_eq!(left, [("fresh", NOW - DAY + 1), ("now", NOW)]);
+    }
+
+    fn token(text: &str) -> Fingerprint {
+        Secret::new(text).fingerprint()
+    }
+
+    /// A login, an agent whose copy of it is out of date, and one whose copy is not and that has grants of others.
+    fn home() -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let access = |n: u8| format!("sk-ant-oat01-{n:a<90}");
+        let end = NOW + 8 * HOUR;
+        let copy = |n: u8, end: Moment| {
+            let token = access(n);
+            format!(
+                r#""anthropic:claude-cli":{{"type":"token","provider":"anthropic","token":"{token}","expires":{end}}}"#
+            )
+        };
+        let grant = |id: &str| format!(r#""{id}":{{"type":"oauth","provider":"p","access":"A","refresh":"R{id}"}}"#);
+        for (agent, profiles) in [
+            ("main", copy(1, NOW - HOUR)),
+            ("other", format!("{},{},{}", grant("x"), copy(2, end), grant("y"))),
+        ] {
+            let dir = home.path().join(".clawdbot/agents").join(agent).join("agent");
+            fs::create_dir_all(&dir).unwrap();
+            let text = format!(r#"{{"version":1,"profiles":{{{profiles}}}}}"#);
+            fs::write(dir.join("auth-profiles.json"), text).unwrap();
+        }
+        let login = format!(
+            r#"{{"claudeAiOauth":{{"accessToken":"{}","refreshToken":"R2","expiresAt":{end},"scopes":["a"]}}}}"#,
+            access(2)
+        );
+        fs::create_dir(home.path().join(".claude")).unwrap();
+        fs::write(home.path().join(".claude/.credentials.json"), login).unwrap();
+        home
+    }
+
+    #[test]
+    fn a_refresh_token_is_found_by_the_key_of_its_renewals() {
+        let home = home();
+        let mut ledger = Ledger::default();
+        let view = look::look(&ctx(home.path()), &ledger);
+        let login = view.logins[0].id().to_owned();
+        let other = view
+            .agents
+            .iter()
+            .map(|agent| agent.label())
+            .find(|label| label.ends_with("other"));
+        let other = other.unwrap();
+        for (whom, wanted) in [
+            (login.clone(), Some("R2")),
+            (format!("{other}#x"), Some("Rx")),
+            (format!("{other}#y"), Some("Ry")),
+            (format!("{other}#anthropic:claude-cli"), None),
+            (format!("{other}#z"), None),
+            (format!("{other}x#x"), None),
+            (other, None),
+        ] {
+            assert_eq!(held(&view, &whom), wanted.map(token), "{whom}");
+        }
+        for (posted, used) in [("R2", false), ("R1", true)] {
+            used_up(&mut ledger, &view, &login, token(posted));
+            assert_eq!(ledger.spent.contains_key(&token(posted)), used, "{posted}");
+        }
+    }
+
+    #[test]
+    fn what_is_half_done_or_out_of_date_is_expected_to_be_repaired() {
+        let home = home();
+        let mut ctx = ctx(home.path());
+        let mut ledger = Ledger::default();
+        let view = look::look(&ctx, &ledger);
+        look::remember(&view, &mut ledger);
+        let login = view.logins[0].id();
+        let unknown = || renewal::Stage::Unknown {
+            expires: None,
+            at: NOW,
+            why: "why".into(),
+        };
+        let rescued = renewal::Stage::Rescued {
+            at: NOW,
+            why: "why".into(),
+        };
+        for (stage, of, half_done) in [
+            (renewal::Stage::Idle, "R1", false),
+            (renewal::Stage::Idle, "R2", false),
+            (unknown(), "R1", true),
+            (unknown(), "R2", false),
+            (rescued, "R2", true),
+        ] {
+            let mut record = renewal::Record::new(token(of));
+            record.stage = stage.clone();
+            ledger.renewals.insert(login.to_owned(), record);
+            let begun = under_way(&ledger);
+            let wanted = (stage != renewal::Stage::Idle).then(|| (login.to_owned(), token(of)));
+            assert_eq!(begun, Vec::from_iter(wanted));
+            for enabled in [true, false] {
+                ctx.config.sync.enabled = enabled;
+                let repairs = expected(&ctx, &ledger, &view, &Asked::default());
+                let login = half_done.then(|| login.to_owned());
+                assert_eq!(
+                    Vec::from_iter(repairs.renewed),
+                    Vec::from_iter(login),
+                    "{stage:?} of {of}"
+                );
+                let written: Vec<_> = repairs.written.iter().map(|label| label.ends_with("main")).collect();
+                assert_eq!(written, if enabled { vec![true] } else { vec![] });
+            }
+        }
     }
 }
