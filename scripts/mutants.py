@@ -500,7 +500,7 @@ class Tests:
 
     def fails(self, test, numbers):
         """Whether a test fails with these changes on; one that fails is asked twice."""
-        limit = 20 + 10 * self.took[test]
+        limit = 15 + 5 * self.took[test]
         with self.lock:
             self.sets += 1
             value = 600_001 + self.sets % 190_000
@@ -538,7 +538,7 @@ def alone(tests, wanted, jobs, budget, report):
         function = (mutant.file, (mutant.said["function"] or {}).get("function_name"))
         with tests.lock:
             near, wide = notices[function].copy(), notices[mutant.file].copy()
-        order = sorted(mutant.tests, key=lambda t: tests.took[t] / (1 + 4 * near[t] + wide[t]))
+        order = sorted(mutant.tests - mutant.asked, key=lambda t: tests.took[t] / (1 + 4 * near[t] + wide[t]))
         begun = time.monotonic()
         for test in (test for test in order if tests.took[test] <= budget):
             if time.monotonic() - begun > budget:
@@ -663,11 +663,14 @@ def main():
     part, parts = (int(n) for n in args.shard.split("/"))
     wanted = [m for m in built if any(fnmatch.fnmatch(m.file, p) for p in args.file or DECIDES)][part - 1 :: parts]
     begun = time.monotonic()
-    results = WORK / "result.jsonl"
+    results, asked, passed = WORK / "result.jsonl", WORK / "asked.json", {}
     if args.resume and results.exists():
         noticed = {row["key"]: row["by"] for row in map(json.loads, results.read_text().splitlines()) if row["by"]}
+        passed = json.loads(asked.read_text()) if asked.exists() else {}
+        by_name = {test[1]: test for test in tests.all}
         for mutant in wanted:
             mutant.caught = noticed.get(mutant.key())
+            mutant.asked = {by_name[name] for name in passed.get(mutant.key(), ()) if name in by_name}
     with open(results, "a" if args.resume else "w") as out:
         count = 0
 
@@ -685,6 +688,8 @@ def main():
         left = sum(m.caught is None for m in wanted)
         print(f"alone: {left} of {len(wanted)} left after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         together(tests, wanted, args.jobs, report)
+    survived = {m.key(): sorted(test[1] for test in m.tests | m.asked) for m in wanted if m.caught is None}
+    asked.write_text(json.dumps({**passed, **survived}))
     print(f"{len(wanted)} changes in {time.monotonic() - begun:.0f} s", file=sys.stderr)
     reasons = known()
     table(wanted, reasons)
