@@ -312,6 +312,146 @@ mod tests {
         }
     }
 
+    /// A network that gives these answers in turn, and remembers what it was asked.
+    struct Network {
+        answers: std::cell::RefCell<Vec<Reply>>,
+        asked: std::cell::RefCell<Vec<String>>,
+    }
+
+    impl crate::edge::step::hold::Hold for Network {
+        fn step(&self, _: crate::edge::step::At, _: &std::path::Path) -> crate::edge::step::hold::Next {
+            crate::edge::step::hold::Next::Go
+        }
+        fn pause(&self, _: Duration) {}
+        fn ahead(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn answer(&self, _: &str, body: &[u8]) -> Result<Reply, HttpError> {
+            self.asked.borrow_mut().push(String::from_utf8_lossy(body).into_owned());
+            Ok(self.answers.borrow_mut().remove(0))
+        }
+    }
+
+    /// A refusal that spent nothing is answered by asking for the other scopes, once, and nothing else is.
+    #[test]
+    fn the_other_scopes_are_asked_for_once_and_only_where_the_first_are_refused() {
+        use crate::edge::host::{Clock, Host};
+        let ctx = Ctx {
+            host: Host {
+                home: "/h".into(),
+                cwd: "/h".into(),
+                ..crate::notify::testing::host(&[])
+            },
+            clock: Clock::System,
+            config: Default::default(),
+            state_dir: "/h/state".into(),
+            http: crate::edge::http::Http::new(&Default::default()),
+        };
+        let (refresh, url) = (Secret::new("R"), SecretUrl::new("http://token.invalid/"));
+        let provider = crate::sources::providers::provider("anthropic").unwrap();
+        let refused = || reply(400, r#"{"error":"invalid_scope"}"#);
+        let good = || reply(200, r#"{"access_token":"A"}"#);
+        for (scope, other, answers, posts, renewed) in [
+            (Some("a b"), Some("a"), vec![refused(), good()], 2, true),
+            (Some("a b"), Some("a"), vec![refused(), refused()], 2, false),
+            (Some("a"), Some("a"), vec![refused()], 1, false),
+            (Some("a b"), None, vec![refused()], 1, false),
+            (
+                Some("a b"),
+                Some("a"),
+                vec![reply(400, r#"{"error":"invalid_grant"}"#)],
+                1,
+                false,
+            ),
+            (
+                Some("a b"),
+                Some("a"),
+                vec![reply(403, r#"{"error":"invalid_scope"}"#)],
+                1,
+                false,
+            ),
+            (Some("a b"), Some("a"), vec![good()], 1, true),
+        ] {
+            let network = std::rc::Rc::new(Network {
+                answers: answers.into(),
+                asked: Default::default(),
+            });
+            let ask = Exchange {
+                provider,
+                url: &url,
+                client_id: "c",
+                refresh: &refresh,
+                scope,
+                other_scope: other,
+                timeout: Duration::from_secs(1),
+            };
+            let answer = crate::edge::step::hold::of(network.clone(), || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(exchange(&ctx, &ask))
+            });
+            let asked = network.asked.take();
+            assert_eq!(asked.len(), posts, "{asked:?}");
+            assert_eq!(matches!(answer.unwrap(), Answer::Tokens(_)), renewed);
+            for (body, scope) in asked.iter().zip([scope, other]) {
+                assert!(body.contains(&format!("\"scope\":\"{}\"", scope.unwrap())), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_none_and_spans_have_their_bounds() {
+        let mut broken = reply(200, r#"{"access_token":"A"}"#);
+        broken.whole = false;
+        assert!(matches!(read(&broken), Answer::Unknown(_)));
+        let lives = |seconds: &str| {
+            let body = format!("{{\"access_token\":\"A\",\"expires_in\":{seconds}}}");
+            tokens(body.as_bytes()).unwrap().expires_in
+        };
+        let hour = 3600 * SECOND;
+        for (seconds, span) in [
+            ("1", SECOND),
+            ("0.5", SECOND / 2),
+            ("0", hour),
+            ("-1", hour),
+            ("null", hour),
+            ("315360000", 315_360_000 * SECOND),
+            ("315360001", hour),
+        ] {
+            assert_eq!(lives(seconds), span, "{seconds}");
+        }
+        assert_eq!(tokens(br#"{"access_token":"A"}"#).unwrap().expires_in, hour);
+        let word = |word: &str| error_word(format!("{{\"error\":\"{word}\"}}").as_bytes());
+        for (text, kept) in [
+            ("a_b", true),
+            ("", false),
+            ("A", false),
+            ("a b", false),
+            (&"a".repeat(40), true),
+            (&"a".repeat(41), false),
+        ] {
+            assert_eq!(word(text).is_some(), kept, "{text}");
+        }
+        let kinds = |name: &str| -> Vec<String> {
+            let headers = headers(crate::sources::providers::provider(name).unwrap());
+            let text = |text: &HeaderText| match text {
+                HeaderText::Plain(text) => text.clone(),
+                HeaderText::Secret(_) => unreachable!("no header is secret"),
+            };
+            headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", text(value)))
+                .collect()
+        };
+        assert_eq!(
+            kinds("anthropic"),
+            ["content-type: application/json", "accept: application/json"]
+        );
+        assert_eq!(
+            kinds("qwen-portal")[0],
+            "content-type: application/x-www-form-urlencoded"
+        );
+    }
+
     #[test]
     fn an_absent_refresh_token_keeps_the_old_one() {
         let got = tokens(br#"{"access_token":"A","expires_in":"60","refresh_token_expires_in":7}"#).unwrap();

@@ -118,3 +118,59 @@ fn parse(text: &str) -> Option<Rescue> {
         until: ms("until").filter(|at| *at > Moment::EPOCH),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rescue(deadline: Option<Moment>, until: Option<Moment>) -> Rescue {
+        Rescue {
+            whom: "claude".into(),
+            spent: Secret::new("R1").fingerprint(),
+            until,
+            new: NewTokens {
+                access: Secret::new("A2"),
+                refresh: Secret::new("R2"),
+                expires: Moment::at(7),
+                deadline,
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_rescued_comes_back_as_it_was_and_what_is_no_tokens_is_swept() {
+        let home = tempfile::tempdir().unwrap();
+        let spent = Secret::new("R1").fingerprint();
+        for (deadline, until) in [
+            (None, None),
+            (Some(Moment::at(1)), None),
+            (None, Some(Moment::at(1))),
+            (Some(Moment::at(9)), Some(Moment::at(8))),
+        ] {
+            let rescue = rescue(deadline, until);
+            open(home.path(), spent).unwrap().write(&rescue).unwrap();
+            let found = all(home.path());
+            assert_eq!(found.len(), 1);
+            let back = &found[0].1;
+            assert_eq!(
+                (&found[0].0, &back.whom, back.spent),
+                (&path(home.path(), spent), &rescue.whom, spent)
+            );
+            assert_eq!(
+                (back.until, back.new.deadline, back.new.expires),
+                (until, deadline, Moment::at(7))
+            );
+            assert_eq!(back.new.refresh.expose(), "R2");
+        }
+        // a killed writer's: one with tokens in it stays, an empty one goes
+        let left = |name: &str| {
+            home.path()
+                .join(format!("rescue/.{name}.json.0123456789abcdef.nolapse-tmp"))
+        };
+        std::fs::copy(path(home.path(), spent), left("whole")).unwrap();
+        std::fs::write(left("empty"), "").unwrap();
+        sweep(home.path());
+        assert!(files::exists(&left("whole")) && !files::exists(&left("empty")));
+        assert_eq!(all(home.path()).len(), 2);
+    }
+}
