@@ -675,4 +675,49 @@ pub(crate) mod tests {
             Doc::parse(&wanted).unwrap().to_text(Layout::Compact)
         );
     }
+
+    /// Lets time pass where somebody waits, and notes it.
+    #[derive(Default)]
+    struct Waited(std::cell::Cell<Duration>);
+
+    impl crate::edge::step::hold::Hold for Waited {
+        fn step(&self, _: crate::edge::step::At, _: &Path) -> crate::edge::step::hold::Next {
+            crate::edge::step::hold::Next::Go
+        }
+
+        fn pause(&self, time: Duration) {
+            self.0.set(self.0.get() + time);
+        }
+
+        fn ahead(&self) -> Duration {
+            self.0.get()
+        }
+
+        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
+            unreachable!("nothing is asked")
+        }
+    }
+
+    #[test]
+    fn a_held_store_is_waited_for_no_longer_than_was_said() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(store::FILE_NAME), r#"{"profiles":{}}"#).unwrap();
+        let (ctx, ledger) = (ctx(home.path()), Ledger::default());
+        let view = look::look(&ctx, &ledger);
+        std::fs::create_dir(dir.join("auth-profiles.json.lock")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let waited = std::rc::Rc::new(Waited::default());
+        let done = crate::edge::step::hold::of(waited.clone(), || {
+            runtime.block_on(write_store(
+                World::of(&ctx, &ledger, &view),
+                &view.agents[0],
+                Duration::ZERO,
+            ))
+        });
+        // nothing is to be written, which is known only under the lock
+        assert_eq!(done.unwrap(), Err(Refused::Busy));
+        assert_eq!(waited.0.get(), Duration::ZERO);
+    }
 }

@@ -671,4 +671,33 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_is_only_ahead_or_only_said_makes_no_bad_pass() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        let renewal = || Cause::Renewal("claude".into());
+        let other = || Cause::Login("claude".into());
+        for (cause, lapsed, severity, bad) in [
+            (other(), true, Severity::Critical, true),
+            (other(), true, Severity::Info, false),
+            (other(), false, Severity::Critical, false),
+            (renewal(), false, Severity::Warning, true),
+            (renewal(), false, Severity::Info, false),
+        ] {
+            let alert = Alert {
+                lapsed,
+                ..Alert::new(cause, "login_ended", severity)
+            };
+            let report = Report {
+                view: look::look(&ctx, &Ledger::default()),
+                done: Vec::new(),
+                alerts: vec![alert.clone()],
+                told: Vec::new(),
+                problems: Vec::new(),
+                renewals: Vec::new(),
+            };
+            assert_eq!(!bad_news(&ctx, &report).is_empty(), bad, "{alert:?}");
+        }
+    }
 }
