@@ -1044,6 +1044,42 @@ mod tests {
     const TWO: &str = "[[channel]]\ntype = \"log\"\nname = \"a\"\n[[channel]]\ntype = \"log\"\nname = \"b\"\n";
 
     #[test]
+    fn two_events_of_one_moment_have_their_own_ids() {
+        let ctx = ctx(Path::new("/h"), TWO);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let ids = |ledger: &Ledger| -> BTreeSet<String> {
+            let outbox = ledger.outbox.iter();
+            outbox.map(|out| out.event.event_id.clone()).collect()
+        };
+        queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW);
+        let first = ids(&ledger);
+        queue(
+            &ctx,
+            &mut ledger,
+            &channels,
+            &[alert(Severity::Critical, true, NOW)],
+            NOW,
+        );
+        let second = ids(&ledger);
+        assert_eq!((first.len(), second.len()), (1, 1), "one id for all channels");
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_recipient_who_is_refused_for_good_counts_as_one_that_failed() {
+        let ctx = ctx(Path::new("/h"), PHONE);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[of("h", 1)], NOW);
+        ledger.outbox[0].only = vec!["full@h".into()];
+        let sent = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).remove(0);
+        let refused = SendError::Permanent { why: "550".into() };
+        record(&mut ledger, &channels, &[(sent, Err(refused))], NOW);
+        assert_eq!((ledger.outbox.len(), ledger.counts.deliveries["phone"].failed), (0, 1));
+    }
+
+    #[test]
     fn only_what_was_leased_for_nothing_is_given_back() {
         let ctx = ctx(Path::new("/h"), TWO);
         let channels = ctx.channels();

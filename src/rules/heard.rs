@@ -168,6 +168,38 @@ mod tests {
     }
 
     #[test]
+    fn a_lapse_is_unheard_until_one_of_the_channels_told_it_as_it_is() {
+        use crate::rules::memory::AlertMemory;
+        let channels = ["phone".to_owned()];
+        let ledger = |alert: &Alert, heard: Option<Told>| {
+            let mut memory = AlertMemory {
+                since: NOW - HOUR,
+                last: alert.clone(),
+                channels: Default::default(),
+                ack: None,
+            };
+            if let Some(told) = heard {
+                memory.channels.insert("phone", told);
+            }
+            Ledger {
+                alerts: [(alert.id.clone(), Box::new(memory))].into(),
+                ..Ledger::default()
+            }
+        };
+        let over = alert(Severity::Critical, true);
+        let said = |alert: &Alert, heard| lapses(&ledger(alert, heard), std::slice::from_ref(alert), &channels, NOW);
+        let name = || "login:claude".to_owned();
+        assert_eq!(said(&over, None), [(name(), true)]);
+        let firing = told(Severity::Critical, true, Status::Firing);
+        assert_eq!(said(&over, Some(firing)), [(name(), false)]);
+        assert_eq!(said(&alert(Severity::Warning, true), None), [(name(), true)]);
+        for other in [alert(Severity::Critical, false), alert(Severity::Info, true)] {
+            assert_eq!(said(&other, None), []);
+        }
+        assert_eq!(lapses(&Ledger::default(), &[over], &channels, NOW), []);
+    }
+
+    #[test]
     fn an_alert_is_heard_once_people_were_told_of_it_as_it_is_now() {
         use Severity::{Critical, Info, Warning};
         let mail = || taker("mail", Reach::People, HoldsBack::No);

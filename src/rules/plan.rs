@@ -379,6 +379,30 @@ mod tests {
     }
 
     #[test]
+    fn what_never_ended_or_has_no_access_token_is_no_offer() {
+        use crate::rules::login::{Grant, Refresh};
+        let grant = |expires, access: Option<&str>| Grant {
+            access: access.map(Secret::new),
+            refresh: Refresh::None,
+            expires,
+            deadline: None,
+            ended_by_limit: false,
+            scopes: None,
+            client_id: None,
+            subscription: None,
+            blanked: false,
+        };
+        for (expires, access, is_one) in [
+            (Some(Moment::at(1)), Some("A"), true),
+            (Some(Moment::EPOCH), Some("A"), false),
+            (None, Some("A"), false),
+            (Some(NOW), None, false),
+        ] {
+            assert_eq!(Offer::of(&grant(expires, access)).is_some(), is_one, "{expires:?}");
+        }
+    }
+
+    #[test]
     fn every_rule_has_its_case() {
         use Relation::{Newer, Older, Same, Unknown};
         let (access, refresh) = (Secret::new("A"), Secret::new("R"));

@@ -92,6 +92,20 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_is_no_longer_ahead_tells_nothing() {
+        for (deadline, until) in [
+            (None, NOW + LIFE),
+            (Some(NOW), NOW + LIFE),
+            (Some(NOW + 1), NOW + 1),
+            (Some(NOW + LIFE + 1), NOW + LIFE),
+        ] {
+            let mut spent = Spent::new();
+            note(&mut spent, token("R"), deadline, NOW);
+            assert_eq!(spent[&token("R")], until, "{deadline:?}");
+        }
+    }
+
+    #[test]
     fn a_state_from_before_the_first_look_is_known_by_its_earlier_end() {
         let end = Some(NOW + 20 * DAY);
         let before = |ends: Option<Moment>| LoginMemory {
