@@ -692,10 +692,6 @@ pub(crate) mod tests {
         fn ahead(&self) -> Duration {
             self.0.get()
         }
-
-        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
-            unreachable!("nothing is asked")
-        }
     }
 
     #[test]

@@ -983,9 +983,6 @@ mod tests {
         fn ahead(&self) -> Duration {
             self.waited.borrow().iter().sum()
         }
-        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
-            unreachable!("locks ask nobody")
-        }
     }
 
     fn beside<T>(acts: impl Fn(At) + 'static, work: impl FnOnce() -> T) -> (T, Vec<Duration>) {
@@ -1147,13 +1144,6 @@ mod tests {
                     self.0.borrow_mut().push(path.to_owned());
                 }
                 crate::edge::step::hold::Next::Go
-            }
-            fn pause(&self, _: Duration) {}
-            fn ahead(&self) -> Duration {
-                Duration::ZERO
-            }
-            fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
-                unreachable!("locks ask nobody")
             }
         }
         let held = group();

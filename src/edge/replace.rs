@@ -478,16 +478,6 @@ mod tests {
             }
             step::hold::Next::Go
         }
-
-        fn pause(&self, _: std::time::Duration) {}
-
-        fn ahead(&self) -> std::time::Duration {
-            std::time::Duration::ZERO
-        }
-
-        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
-            unreachable!("nothing is asked")
-        }
     }
 
     #[test]
@@ -648,16 +638,6 @@ mod tests {
         fn step(&self, at: At, path: &Path) -> step::hold::Next {
             (self.0)(at, path);
             step::hold::Next::Go
-        }
-
-        fn pause(&self, _: std::time::Duration) {}
-
-        fn ahead(&self) -> std::time::Duration {
-            std::time::Duration::ZERO
-        }
-
-        fn answer(&self, _: &str, _: &[u8]) -> Result<crate::edge::http::Reply, crate::edge::http::HttpError> {
-            unreachable!("nothing is asked")
         }
     }
 

@@ -322,10 +322,6 @@ mod tests {
         fn step(&self, _: crate::edge::step::At, _: &std::path::Path) -> crate::edge::step::hold::Next {
             crate::edge::step::hold::Next::Go
         }
-        fn pause(&self, _: Duration) {}
-        fn ahead(&self) -> Duration {
-            Duration::ZERO
-        }
         fn answer(&self, _: &str, body: &[u8]) -> Result<Reply, HttpError> {
             self.asked.borrow_mut().push(String::from_utf8_lossy(body).into_owned());
             Ok(self.answers.borrow_mut().remove(0))
