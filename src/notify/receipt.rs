@@ -7,7 +7,7 @@ use crate::types::Ms;
 pub struct Receipt {
     /// What the receiver said, for people: its status and id. No secret.
     pub detail: String,
-    /// What to pass as [`SendCtx::previous`] next time, if the channel can replace.
+    /// What to pass as [`super::SendCtx::previous`] next time, if the channel can replace.
     pub handle: Option<String>,
     /// Recipients that are to be tried again by themselves: the server takes nothing for them yet.
     pub deferred: Vec<String>,
