@@ -791,7 +791,7 @@ mod tests {
             ("google", "google", vec!["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
             ("vercel-ai-gateway", "vercel-ai-gateway", vec!["AI_GATEWAY_API_KEY"]),
             ("kimi-code", "kimi-code", vec!["KIMICODE_API_KEY"]),
-            ("\u{c4}ther.Co-op", "\u{e4}ther.co-op", vec!["\u{c4}THER_CO_OP_API_KEY"]),
+            ("\u{d6}l.Co-op", "\u{f6}l.co-op", vec!["\u{d6}L_CO_OP_API_KEY"]),
         ] {
             assert_eq!(normalise_provider(spelled), name);
             assert_eq!(key_names(name), keys, "{name}");
