@@ -159,11 +159,10 @@ fn ask(repairs: &[(Fix, String)]) -> Result<bool, Fatal> {
         let _ = writeln!(out, "  {}", one_line(shown));
     }
     out.push_str("do this? [y/N] ");
+    // stdin is taken over first, which throws away what was typed before: an answer that comes at once is none of that
+    let mut input = Input::open()?;
     print(&out)?;
-    let line = block_on(async {
-        let mut input = Input::open()?;
-        Ok::<_, std::io::Error>(input.line().await)
-    })??;
+    let line = block_on(input.shown_line())?;
     let yes = match &line {
         Line::Text(text) => matches!(text.expose().trim().to_lowercase().as_str(), "y" | "yes"),
         Line::Closed | Line::Interrupted => false,
