@@ -171,7 +171,8 @@ pub(crate) fn profiles_again(agent: &AgentView) -> Vec<Profile> {
 fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Moment) -> LoginView {
     let before = ledger.logins.get(&login.place.id);
     let spent = login.grant().is_some_and(|grant| {
-        is_spent(ledger, grant.refresh.token().map(Secret::fingerprint)) || spent::put_back(before, grant, now)
+        is_spent(ledger, grant.refresh.token().map(Secret::fingerprint))
+            || spent::put_back(before, grant, &ledger.spent, now)
     });
     let memory = match login.grant() {
         // what was put back is not what became of the login: what it had reached stays known

@@ -49,7 +49,8 @@ pub(crate) fn rotated(before: Option<&LoginMemory>, after: &LoginMemory, spent: 
 /// Whether a login was put back to a state that it had before we first saw it: the tokens of the same sign-in are others, and their
 /// access token ends before the one that was there. No renewal brings that, but for one after a clock that was wrong by hours: then
 /// the former end lies further ahead than an access token lives.
-pub(crate) fn put_back(before: Option<&LoginMemory>, grant: &Grant, now: Moment) -> bool {
+/// What follows a token that is known to be used up is its successor, however soon that ends.
+pub(crate) fn put_back(before: Option<&LoginMemory>, grant: &Grant, spent: &Spent, now: Moment) -> bool {
     let Some(before) = before else { return false };
     let (Some(old), Some(new)) = (before.refresh, grant.refresh.token().map(Secret::fingerprint)) else {
         return false;
@@ -59,7 +60,7 @@ pub(crate) fn put_back(before: Option<&LoginMemory>, grant: &Grant, now: Moment)
         Some(end < then && then - now <= LIFE_OF_ACCESS)
     };
     let same_sign_in = || Some((before.deadline? - grant.deadline?).abs() <= MINUTE);
-    old != new && same_sign_in() == Some(true) && ends_earlier() == Some(true)
+    old != new && !spent.contains_key(&old) && same_sign_in() == Some(true) && ends_earlier() == Some(true)
 }
 
 /// The token that a renewal of ours has used up: another one stands in its place now.
@@ -148,9 +149,17 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(put_back(Some(&before), &after, NOW), want, "{name}");
+            assert_eq!(put_back(Some(&before), &after, &Spent::new(), NOW), want, "{name}");
         }
-        assert!(!put_back(None, &grant("R0", soon, end), NOW));
+        assert!(!put_back(None, &grant("R0", soon, end), &Spent::new(), NOW));
+        // renewed before its time, for less time than was left
+        let spent = Spent::from([(token("R1"), NOW + DAY)]);
+        assert!(!put_back(
+            Some(&before(Some(later))),
+            &grant("R2", soon, end),
+            &spent,
+            NOW
+        ));
     }
 
     #[test]
