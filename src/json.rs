@@ -64,11 +64,6 @@ impl<'a> Loose<'a> {
                 .collect(),
         )
     }
-
-    /// Whether this is `null`.
-    pub(crate) fn is_null(self) -> bool {
-        self.0 == "null"
-    }
 }
 
 /// The fields of one object in their order. A repeated key counts as JavaScript counts it: the last one wins.
@@ -554,6 +549,18 @@ mod tests {
         assert_eq!(fields.get("s").unwrap().str(), None);
         assert_eq!(fields.get("i").unwrap().number(), None);
         assert_eq!(fields.get("i").unwrap().number_or_numeric_string(), Some(17.0));
+    }
+
+    #[test]
+    fn one_reading_suffices_for_what_agents_write() {
+        let text = r#"{"version":1,"profiles":{"a":{"n":1},"b":{},"a":{"n":2}},"order":{}}"#;
+        let (found, rest) = entries(text, "profiles").unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(id, fields)| (id.as_ref(), fields.get("n").and_then(Loose::number)))
+            .collect();
+        assert_eq!(found, [("b", None), ("a", Some(2.0))]);
+        assert!(rest.iter().map(|(key, _)| key).eq(["version", "order"]));
     }
 
     #[test]

@@ -191,7 +191,7 @@ fn held(fields: &Fields<'_>, provider: &str, credential: &Credential) -> Held {
         }
         Credential::Oauth { .. } => ("access", "accessRef", KeptAs::Token),
     };
-    let value = fields.get(key).filter(|value| !value.is_null());
+    let value = fields.get(key);
     match value.map(|value| (value.str(), value)) {
         Some((Some(text), _)) if !text.trim().is_empty() => match shape::flaw(provider, kept_as, &text) {
             Some(Flaw::Cut) if matches!(credential, Credential::Oauth { .. }) => Held::Inline,
