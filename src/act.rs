@@ -598,6 +598,37 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn each_copy_of_a_login_is_followed_whatever_its_name() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir(home.path().join(".claude")).unwrap();
+        let login = |n: u8| {
+            let end = NOW + i64::from(n) * HOUR;
+            let text = format!(
+                r#"{{"claudeAiOauth":{{"accessToken":"A{n}","refreshToken":"R{n}","expiresAt":{end},"scopes":["a"]}}}}"#
+            );
+            std::fs::write(home.path().join(".claude/.credentials.json"), text).unwrap();
+        };
+        let copy = format!(
+            r#"{{"type":"oauth","provider":"anthropic","access":"A1","refresh":"R1","expires":{}}}"#,
+            NOW + HOUR
+        );
+        let text = format!(r#"{{"profiles":{{"anthropic:claude-cli":{copy},"mine":{copy}}}}}"#);
+        std::fs::write(dir.join(store::FILE_NAME), text).unwrap();
+        let (ctx, mut ledger) = (ctx(home.path()), Ledger::default());
+        for (n, edited) in [(1, &[][..]), (2, &["anthropic:claude-cli", "mine"])] {
+            login(n);
+            let view = look::look(&ctx, &ledger);
+            look::remember(&view, &mut ledger);
+            let view = look::look(&ctx, &ledger);
+            let plan = plan::store(&ctx.config.sync, &view, &view.agents[0]);
+            let ids: Vec<&str> = plan.edits.iter().map(|edit| edit.id.as_str()).collect();
+            assert_eq!((&ids[..], plan.kept.len()), (edited, 2 - edited.len()), "{plan:?}");
+        }
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_still_there_after_it_was_written_is_not_written_again() {
         let home = tempfile::tempdir().unwrap();

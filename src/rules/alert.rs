@@ -716,6 +716,38 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_is_about_what_is_in_its_scope() {
+        let store = Alert {
+            login: None,
+            ..with_agents("store:clawdbot/main", &[])
+        };
+        let of_store = Alert {
+            login: None,
+            ..with_agents("renew:clawdbot/main#p", &["main"])
+        };
+        for (alert, of_login, of_agent) in [
+            // a login is more than its agents
+            (with_agents("login:claude", &["main"]), true, false),
+            (with_agents("renew:claude", &["main"]), true, false),
+            (with_agents("copies:claude", &["work", "main"]), true, true),
+            (with_agents("copies:claude", &["work"]), true, false),
+            (of_store, false, true),
+            (store, false, true),
+        ] {
+            for (scope, wanted) in [
+                (Scope::All, true),
+                (Scope::Login("claude".into()), of_login),
+                (Scope::Login("other".into()), false),
+                (Scope::Agent("clawdbot/main".into()), of_agent),
+                (Scope::Agent("clawdbot/other".into()), false),
+            ] {
+                let silence = silence(scope, Until::Recovered);
+                assert_eq!(silence.touches(&alert), wanted, "{:?} {}", silence.scope, alert.id);
+            }
+        }
+    }
+
+    #[test]
     fn a_silence_mutes_also_what_is_worse_by_scope_and_time() {
         let login = with_agents("login:claude", &["main"]);
         let copies = with_agents("copies:claude", &["main", "work"]);

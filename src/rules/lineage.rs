@@ -90,7 +90,7 @@ pub(crate) fn observe(before: Option<&LoginMemory>, grant: &Grant) -> Option<Log
             signed_in: true,
         },
     };
-    if refresh.is_some() && memory.refresh != refresh {
+    if memory.refresh != refresh {
         if let Some(old) = memory.refresh {
             remember(&mut memory.past, old);
         }

@@ -270,7 +270,7 @@ pub(crate) fn offer(login: &LoginView) -> Option<Offer<'_>> {
     if grant.access.as_ref().and_then(flaw).is_some() {
         return None;
     }
-    (!grant.blanked && !put_back).then(|| Offer::of(grant)).flatten()
+    (!put_back).then(|| Offer::of(grant)).flatten()
 }
 
 /// What to do with one agent's store.
@@ -399,6 +399,28 @@ mod tests {
             (Some(NOW), None, false),
         ] {
             assert_eq!(Offer::of(&grant(expires, access)).is_some(), is_one, "{expires:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_gives_its_token_unless_it_is_none_or_an_older_state() {
+        use crate::rules::health::Verdict;
+        use crate::rules::login::{Grant, Login, Place, Refresh, Source, State};
+        for (access, reason, given) in [
+            ("sk-ant-oat01-A", None, true),
+            ("sk-ant-oat01-A", Some(Reason::Rejected), true),
+            ("sk-ant-oat01-A", Some(Reason::OlderState), false),
+            ("${TOKEN}", None, false),
+        ] {
+            let grant = Grant::new(Secret::new(access), Refresh::Blank, Some(NOW));
+            let login = Login::new(Place::new("claude", "/c", false), Source::File, State::SignedIn(grant));
+            let verdict = Verdict {
+                health: crate::types::Health::Ok,
+                reason,
+                ends: None,
+            };
+            let login = LoginView::new(login, verdict);
+            assert_eq!(offer(&login).is_some(), given, "{access} {reason:?}");
         }
     }
 
