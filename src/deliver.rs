@@ -1067,6 +1067,51 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_into_a_digest_waits_without_its_words_and_of_such_a_channel_alone() {
+        let two = "[[channel]]\ntype = \"log\"\n[[channel]]\ntype = \"pagerduty\"\nrouting_key = \"R\"\n";
+        let ctx = ctx(Path::new("/h"), two);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        let alerts: Vec<Alert> = (0..40).map(|n| of("h", n)).collect();
+        queue(&ctx, &mut ledger, &channels, &alerts, NOW);
+        let brief = |channel: &str| {
+            let of_it = ledger.outbox.iter().filter(|out| out.channel == channel);
+            of_it.filter(|out| out.brief && out.event.message.is_empty()).count()
+        };
+        assert_eq!((brief("log"), brief("pagerduty")), (40 - (digest::MOST - 1), 0));
+    }
+
+    #[test]
+    fn a_reminder_that_nobody_heard_has_the_id_of_its_own_event_alone() {
+        let ctx = ctx(Path::new("/h"), TWO);
+        let channels = ctx.channels();
+        let mut ledger = Ledger::default();
+        queue(&ctx, &mut ledger, &channels, &[of("h", 1), of("h", 2)], NOW);
+        let later = NOW + HOUR;
+        for alert in [of("h", 1), of("h", 2)] {
+            let mut memory = ledger.alerts[&alert.id].as_ref().clone();
+            let outbox = ledger.outbox.iter();
+            let first = outbox.rev().find(|out| out.event.alert_id == alert.id).unwrap();
+            let (first, told) = (first.event.event_id.clone(), first.told.clone());
+            // an end that somebody is still to hear of is another event
+            ledger.outbox[0].event.event_id = "over".into();
+            ledger.outbox[0].event.status = Status::Resolved;
+            for (why, heard, same) in [
+                (Why::Reminder, false, true),
+                (Why::Worse, false, false),
+                (Why::Recovered, false, false),
+                (Why::Reminder, true, false),
+            ] {
+                if heard {
+                    memory.channels.insert("a", told.clone());
+                }
+                let event = event(&ctx, &mut ledger, &memory, why, later);
+                assert_eq!(event.event_id == first, same, "{why:?} of {}", alert.id);
+            }
+        }
+    }
+
+    #[test]
     fn a_recipient_who_is_refused_for_good_counts_as_one_that_failed() {
         let ctx = ctx(Path::new("/h"), PHONE);
         let channels = ctx.channels();

@@ -672,6 +672,44 @@ mod tests {
         }
     }
 
+    /// Only its fences survive a power cut for certain, or a ledger that is lost.
+    #[tokio::test]
+    async fn what_was_used_up_since_is_put_down_for_good() {
+        let home = home();
+        let ctx = ctx(home.path());
+        let mut pass = Pass::open(&ctx, &mut None).await.unwrap();
+        for used in [false, true] {
+            if used {
+                pass.ledger.spent.insert(token("R1"), NOW);
+            }
+            pass.put_down().unwrap();
+            assert_eq!(files::exists(&ctx.state_dir.join("fences.json")), used);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_pass_could_not_save_is_saved_and_looked_at_again() {
+        let home = home();
+        let ctx = ctx(home.path());
+        let rescue = ctx.state_dir.join("rescue");
+        files::make_dirs(&rescue).unwrap();
+        let (posted, end) = (token("R2"), NOW + 8 * HOUR);
+        let text = format!(
+            r#"{{"schema":"nolapse.rescue/1","whom":"claude","spent":"{posted}","access":"A3","refresh":"R3","expires":{end}}}"#
+        );
+        files::publish(&rescue.join(format!("{posted}.json")), text.as_bytes(), 0o600).unwrap();
+        let mut pass = Pass::open(&ctx, &mut None).await.unwrap();
+        let mut record = renewal::Record::new(posted);
+        record.stage = renewal::Stage::Rescued {
+            at: NOW,
+            why: "why".into(),
+        };
+        pass.ledger.renewals.insert("claude".into(), record);
+        pass.settle().await;
+        assert_eq!(held(&pass.view, "claude"), Some(token("R3")), "{:?}", pass.done);
+        assert!(pass.ledger.spent.contains_key(&posted));
+    }
+
     #[test]
     fn what_is_only_ahead_or_only_said_makes_no_bad_pass() {
         let home = tempfile::tempdir().unwrap();

@@ -788,6 +788,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_directory_is_as_new_as_its_peers_make_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.json.lock");
+        let before = SystemTime::now();
+        let mut held = take(&path, TERMS).unwrap().unwrap();
+        for touched in [false, true] {
+            assert!(!touched || held.touch());
+            let at = fs::metadata(&path).unwrap().modified().unwrap();
+            assert_eq!(at.duration_since(UNIX_EPOCH).unwrap().subsec_millis(), 5);
+            assert!(at > before && at < SystemTime::now() + Duration::from_secs(2));
+        }
+    }
+
     fn take(path: &Path, terms: Terms) -> io::Result<Option<LockGuard>> {
         try_acquire(path, terms, &mut Watch::default())
     }

@@ -172,6 +172,7 @@ mod tests {
     use crate::secret::Secret;
     use crate::types::Moment;
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
     fn place(dir: &Path) -> Place {
@@ -330,5 +331,25 @@ mod tests {
             Err(LockError::Busy(_))
         ));
         assert!(!files::exists(&place.refresh_lock()) && files::exists(&claude::dir_lock(&place)));
+        // nor is the first one waited for any longer
+        fs::create_dir(place.refresh_lock()).unwrap();
+        let wait = Duration::from_millis(50);
+        match lock(&place, wait).await {
+            Err(LockError::Busy(waited)) => assert!(waited <= wait, "{waited:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn room_is_set_aside_for_what_is_there_and_new_tokens() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("s.json");
+        fs::write(&file, vec![b' '; 3 * ROOM as usize]).unwrap();
+        let ready = prepare(&file).unwrap();
+        let temp = files::list(home.path()).into_iter().find(|name| name != "s.json");
+        let room = fs::metadata(home.path().join(temp.unwrap())).unwrap().blocks() * 512;
+        // none where the file system cannot
+        assert!(room == 0 || (4 * ROOM..8 * ROOM).contains(&room), "{room}");
+        drop(ready);
     }
 }
