@@ -1,6 +1,6 @@
 //! Who works in a home: our own code as it is, and the programs beside it as they write.
 
-use super::turns::Work;
+use super::turns::{Ran, Work};
 use super::world::{LIFE, World, access, name, oauth, refresh, stored};
 use crate::by_hand::{self, Wanted};
 use crate::ctx::Ctx;
@@ -48,6 +48,14 @@ pub(super) enum Act {
 
 /// Whether an actor came to its end.
 pub(super) type Finished = Arc<AtomicBool>;
+
+/// Whether this actor was killed with an answer in hand that is nowhere else.
+pub(super) fn lost_an_answer(ran: &Ran, who: usize, act: Act) -> bool {
+    let last = ran.log.iter().rev().find(|(one, ..)| *one == who);
+    // other programs keep it there until they have saved it
+    let in_hand = matches!(act, Act::Cli | Act::Renew) || last.is_some_and(|(_, at, _)| *at == At::Ask);
+    ran.killed[who] && in_hand
+}
 
 /// What an actor does in this home.
 pub(super) fn work(act: Act, world: &World) -> (Work, Finished) {

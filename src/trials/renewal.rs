@@ -2,11 +2,10 @@
 //! token the endpoint would take, which alerts somebody was shown, which keys were written. It knows no lock, fence, rescued token or
 //! ledger, and decides nothing as our code does.
 
-use super::actors::{Act, HAND, NEW, Puts, block_on, work};
+use super::actors::{Act, HAND, NEW, Puts, block_on, lost_an_answer, work};
 use super::turns::{Manner, Schedule, Turns, Until, alone};
 use super::world::{Says, World, name, stored, token};
 use super::{Tried, histories};
-use crate::edge::step::At;
 use crate::ledger;
 use crate::outcome::Report;
 use crate::pass::{self, Scope};
@@ -143,10 +142,7 @@ impl History {
         };
         let ran = Turns::run(&schedule, &None, &self.world.network, [a.0, b.0]);
         self.model.kills += usize::from(ran.killed != [false; 2]);
-        // with the answer in hand and nowhere else; Claude Code keeps it there until it has saved it
-        let last = ran.log.iter().rev().find(|(who, ..)| *who == 0);
-        let in_hand = last.is_some_and(|(_, at, _)| *at == At::Ask) || acts[0] == Act::Cli;
-        let killed = ran.killed[0] && in_hand;
+        let killed = lost_an_answer(&ran, 0, acts[0]);
         if profiles(&self.world).is_none() {
             // its own writer died over it, and a person puts a new one there
             let (access, _, expires) = stored(&self.world.credentials()).unwrap_or_default();

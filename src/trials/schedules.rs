@@ -4,7 +4,7 @@
 //! `scripts/trials` runs all of them and prints the counts.
 
 use super::Tried;
-use super::actors::{Act, Finished, HAND, NEW, Puts, setup_token, work};
+use super::actors::{Act, Finished, HAND, NEW, Puts, lost_an_answer, setup_token, work};
 use super::turns::{Manner, Points, Ran, Schedule, Turns, Until, alone, key};
 use super::world::{LIFE, NOW, World, name, oauth, stored, token};
 use crate::edge::step::At;
@@ -141,6 +141,12 @@ impl End<'_> {
         }
     }
 
+    /// Its own writer was killed over the store.
+    fn half_written(&self) -> bool {
+        let half = |who: usize| self.acts[who] == Act::Key(Puts::InPlace) && self.ran.killed[who];
+        half(0) || half(1)
+    }
+
     fn intact(&self) -> Result<(), String> {
         let world = self.world;
         let replayed = world.network.replayed();
@@ -150,13 +156,10 @@ impl End<'_> {
         if stored(&world.credentials()).is_none_or(|(access, refresh, _)| access.is_empty() || refresh.is_empty()) {
             return Err("the login was emptied".into());
         }
-        let half = |who: usize| matches!(self.acts[who], Act::Key(Puts::InPlace)) && self.ran.killed[who];
         let Some(store) = profiles(world) else {
-            // what its own writer left half written
-            return if half(0) || half(1) {
-                Ok(())
-            } else {
-                Err("the store was emptied".into())
+            return match self.half_written() {
+                true => Ok(()),
+                false => Err("the store was emptied".into()),
             };
         };
         let wanted = [
@@ -190,7 +193,9 @@ impl End<'_> {
         heard.extend(world.network.heard());
         if !world.network.is_live(&refresh) {
             // who takes over from one that is gone, or seems to be, may post what that one posted
-            let excused = killed || self.ran.stopped && self.acts.contains(&Act::Cli);
+            let taken_over = (killed || self.ran.stopped) && self.acts.contains(&Act::Cli);
+            let lost = (0..2).any(|who| lost_an_answer(self.ran, who, self.acts[who])) || self.half_written();
+            let excused = taken_over || lost;
             quiet_pass(world, "state", NOW + LIFE);
             heard.extend(world.network.heard());
             let told = heard.iter().any(|event| event.status == Status::Firing);
