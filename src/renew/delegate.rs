@@ -256,7 +256,7 @@ fn judge(
     let expires = login.login.grant().and_then(|grant| grant.expires);
     let after = claude::look(&ctx.host, place);
     match &after.state {
-        State::SignedIn(grant) if grant.blanked || grant.refresh == login::Refresh::Blank => {
+        State::SignedIn(grant) if grant.refresh == login::Refresh::Blank => {
             return Attempt::failed(problem(
                 "login_wiped",
                 place.file(),
@@ -318,4 +318,178 @@ pub(super) fn child_alive(record: Option<&Record>, now: Moment) -> bool {
         namespace: None,
     };
     (0..rule::CHILD_LIFE).contains(&(now - *at)) && child.fate() == Fate::Lives
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::tests::ctx;
+    use crate::look;
+    use crate::secret::Secret;
+    use crate::types::{HOUR, Ms};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// The CLI as its own installer puts it.
+    fn install(home: &Path, version: &str, body: &str) -> PathBuf {
+        let bin = home.join(".local/bin");
+        let program = home.join(".local/share/claude/versions").join(version);
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(&program, format!("#!/bin/sh\n{body}")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let link = bin.join("claude");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&program, &link).unwrap();
+        link
+    }
+
+    /// What a login's file holds, whose access token ends so long after now.
+    fn login(ctx: &Ctx, refresh: &str, ends: Ms) {
+        let expires = ctx.clock.now() + ends;
+        let text = format!(
+            r#"{{"claudeAiOauth":{{"accessToken":"A","refreshToken":"{refresh}","expiresAt":{expires},"scopes":[]}}}}"#
+        );
+        fs::create_dir_all(ctx.host.home.join(".claude")).unwrap();
+        fs::write(ctx.host.home.join(".claude/.credentials.json"), text).unwrap();
+    }
+
+    fn looked(ctx: &Ctx) -> LoginView {
+        look::look(ctx, &Ledger::default()).logins.remove(0)
+    }
+
+    #[test]
+    fn a_cli_is_found_that_is_known_to_be_safe_and_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        let mut ctx = ctx(home.path());
+        let not = |ctx: &Ctx| find(ctx, "claude").unwrap_err();
+        assert_eq!(not(&ctx).kind, "cli_not_found");
+        for (version, kind) in [
+            ("2.0.999", Some("cli_too_old")),
+            ("2.1.180", Some("cli_too_old")),
+            ("2.1.181", None),
+            ("2.2.0", None),
+            ("3.0.0", None),
+            ("2.1.330-beta.1", Some("cli_version_unknown")),
+            ("2.1.330.1", Some("cli_version_unknown")),
+        ] {
+            let program = install(home.path(), version, "");
+            match kind {
+                None => assert_eq!(find(&ctx, "claude").unwrap(), program, "{version}"),
+                Some(kind) => assert_eq!(not(&ctx).kind, kind, "{version}"),
+            }
+        }
+        install(home.path(), "2.1.112", "");
+        let message = not(&ctx).message;
+        for said in ["`claude` 2.1.112 is not used", "2.1.181 and later are safe"] {
+            assert!(message.contains(said), "{message}");
+        }
+        // named by its path it must be a program
+        let program = install(home.path(), "2.1.330", "");
+        ctx.config.renew.claude = program.clone();
+        assert_eq!(find(&ctx, "claude").unwrap(), program);
+        ctx.config.renew.claude = home.path().join("gone");
+        assert_eq!(not(&ctx).kind, "cli_not_found");
+    }
+
+    #[test]
+    fn the_cli_is_given_its_login_and_what_leads_to_the_network() {
+        const SECURE: &str = "CLAUDE_SECURESTORAGE_CONFIG_DIR";
+        const DIR: &str = "CLAUDE_CONFIG_DIR";
+        let home = tempfile::tempdir().unwrap();
+        for (of_login, ours, given) in [
+            (None, &[][..], &[][..]),
+            (Some("/a"), &[], &[(DIR, "/a")]),
+            (Some("/a"), &[(DIR, "/a")], &[(DIR, "/a")]),
+            (Some("/a"), &[(DIR, "/b")], &[(DIR, "/a")]),
+            // the environment's own is given as it stands there
+            (None, &[(SECURE, ""), (DIR, "/b")], &[(SECURE, ""), (DIR, "/b")]),
+            (
+                Some("/a"),
+                &[(SECURE, "/a"), (DIR, "/b")],
+                &[(SECURE, "/a"), (DIR, "/b")],
+            ),
+            (Some("/c"), &[(SECURE, "/a"), (DIR, "/b")], &[(DIR, "/c")]),
+        ] {
+            let mut ctx = ctx(home.path());
+            let more = [
+                ("HOME", "/elsewhere"),
+                ("PATH", "/bin"),
+                ("NO_PROXY", "x"),
+                ("TOKEN", "secret"),
+            ];
+            let env = ours
+                .iter()
+                .chain(&more)
+                .map(|(name, value)| ((*name).into(), (*value).into()));
+            ctx.host.env = env.collect();
+            let place = Place {
+                dir_var: of_login.map(Into::into),
+                ..Place::new("claude", "/a", true)
+            };
+            let mut found = environment(&ctx, &place);
+            found.sort();
+            let here = home.path().to_str().unwrap();
+            let mut wanted = [given, &[("HOME", here), ("PATH", "/bin"), ("NO_PROXY", "x")]].concat();
+            wanted.sort_unstable();
+            let wanted: Vec<_> = wanted
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            assert_eq!(found, wanted, "{of_login:?} {ours:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn it_is_started_in_the_home_or_where_a_relative_directory_means_what_it_does_to_us() {
+        let home = tempfile::tempdir().unwrap();
+        let mut ctx = ctx(home.path());
+        ctx.host.cwd = home.path().join("work");
+        fs::create_dir_all(&ctx.host.cwd).unwrap();
+        install(home.path(), "2.1.330", "pwd -P > \"$HOME/pwd\"\n");
+        login(&ctx, "R1", -HOUR);
+        for (dir_var, cwd) in [(None, ""), (Some("/a"), ""), (Some("a"), "work")] {
+            let mut view = looked(&ctx);
+            view.login.place.dir_var = dir_var.map(Into::into);
+            delegate(&ctx, &mut Ledger::default(), &view).await;
+            let there = fs::read_to_string(home.path().join("pwd")).unwrap();
+            let wanted = files::real(&home.path().join(cwd)).unwrap();
+            assert_eq!(Path::new(there.trim()), wanted, "{dir_var:?}");
+        }
+    }
+
+    #[test]
+    fn the_outcome_is_told_by_what_the_file_holds_then_by_how_the_cli_ended() {
+        const NOT: Option<Status> = None;
+        let ended = |code| Some(Status::Exit(code));
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        login(&ctx, "R1", 0);
+        let before = looked(&ctx);
+        let token = Secret::new("R1").fingerprint();
+        for (refresh, ends, ended, want) in [
+            ("", 0, ended(0), "login_wiped: the server refused"),
+            ("", HOUR, NOT, "login_wiped: the server refused"),
+            ("R2", 0, ended(1), "renewed"),
+            ("R1", HOUR, ended(0), "renewed"),
+            ("R2", HOUR, NOT, "renewed"),
+            ("R1", 0, NOT, "cli_slow: `claude` had not renewed the login after 60 s"),
+            ("R1", 0, ended(0), "not_renewed: `claude` ran and did not renew"),
+            ("R1", 0, ended(7), "not_renewed: `claude` ended with code 7"),
+            (
+                "R1",
+                0,
+                Some(Status::Signal(9)),
+                "not_renewed: `claude` was ended (Signal(9))",
+            ),
+        ] {
+            login(&ctx, refresh, ends);
+            let said = match judge(&ctx, &before, Path::new("/c"), ended, token) {
+                Attempt::Renewed { .. } => "renewed".to_owned(),
+                Attempt::Failed(failed) => format!("{}: {}", failed.problem.kind, failed.problem.message),
+                Attempt::Not(why) => format!("{why:?}"),
+            };
+            assert!(said.starts_with(want), "{refresh} {ends} {ended:?}: {said}");
+        }
+    }
 }

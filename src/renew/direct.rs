@@ -155,3 +155,45 @@ pub(super) async fn direct(ctx: &Ctx, ledger: &mut Ledger, id: &str, place: &Pla
     };
     engine::renew(ctx, ledger, &target, locks, spend).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::tests::ctx;
+    use crate::secret::Secret;
+    use crate::types::Moment;
+    use std::fs;
+
+    #[test]
+    fn what_a_place_holds_is_told_from_a_place_that_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        let place = Place::new("claude", home.path().join(".claude"), true);
+        let grant = Login::new("claude", &place);
+        let unreadable = |now: &Now| matches!(now, Now::Unreadable(_));
+        assert!(unreadable(&grant.now(&ctx)), "it may come back, as a mount does");
+        fs::create_dir(&place.dir).unwrap();
+        assert_eq!(grant.now(&ctx), Now::Gone);
+        let held = Now::Holds(Secret::new("R1").fingerprint(), Some(Moment::at(7)));
+        for (text, want) in [
+            (
+                r#"{"claudeAiOauth":{"accessToken":"A","refreshToken":"R1","expiresAt":7}}"#,
+                Some(held),
+            ),
+            (
+                r#"{"claudeAiOauth":{"accessToken":"","refreshToken":""}}"#,
+                Some(Now::Blank),
+            ),
+            (r#"{"claudeAiOauth":{"accessToken":"A"}}"#, Some(Now::Gone)),
+            ("{}", Some(Now::Gone)),
+            (r#"{"claudeAiO"#, None),
+        ] {
+            fs::write(place.file(), text).unwrap();
+            let now = grant.now(&ctx);
+            match want {
+                Some(want) => assert_eq!(now, want, "{text}"),
+                None => assert!(unreadable(&now), "{text}"),
+            }
+        }
+    }
+}

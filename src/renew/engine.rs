@@ -38,6 +38,7 @@ use std::time::Duration;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What a grant's place holds now.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Now {
     /// This refresh token, whose access token is good until then.
     Holds(Fingerprint, Option<Moment>),
@@ -386,6 +387,7 @@ fn forget(ctx: &Ctx, spent: Fingerprint) {
 }
 
 /// How it stands with rescued tokens.
+#[derive(Debug, PartialEq, Eq)]
 enum Completed {
     /// Saved now.
     Saved,
@@ -532,4 +534,230 @@ fn settle_fence<G: Grant>(ctx: &Ctx, ledger: &mut Ledger, grant: &G) -> Option<O
     record.stage = Stage::Unknown { expires, at, why };
     ledger.renewals.insert(grant.key().to_owned(), record);
     Some(Outcome::NotRenewed(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::tests::ctx;
+    use crate::renew::direct::Login;
+    use crate::rules::login::Place;
+    use crate::secret::Secret;
+    use std::fs;
+
+    const UNTIL: i64 = 1_000;
+    const NEXT: i64 = 9_000;
+
+    fn print(token: &str) -> Fingerprint {
+        Secret::new(token).fingerprint()
+    }
+
+    /// Tokens that R1 was spent for.
+    fn rescue(whom: &str) -> Rescue {
+        Rescue {
+            whom: whom.into(),
+            spent: print("R1"),
+            until: Some(Moment::at(UNTIL)),
+            new: NewTokens {
+                access: Secret::new("A2"),
+                refresh: Secret::new("R2"),
+                expires: Moment::at(NEXT),
+                deadline: None,
+            },
+        }
+    }
+
+    struct Held {
+        home: tempfile::TempDir,
+        place: Place,
+    }
+
+    impl Held {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let place = Place::new("claude", home.path().join(".claude"), true);
+            fs::create_dir(&place.dir).unwrap();
+            fs::create_dir(home.path().join("state")).unwrap();
+            Self { home, place }
+        }
+
+        fn ctx(&self) -> Ctx {
+            ctx(self.home.path())
+        }
+
+        fn login(&self) -> Login<'_> {
+            Login::new("claude", &self.place)
+        }
+
+        /// A login with this refresh token, whose access token ends then.
+        fn holds(&self, refresh: &str, end: i64) -> &Self {
+            let end = if end == 0 { "null".into() } else { end.to_string() };
+            let access = if refresh.is_empty() { "" } else { "A" };
+            self.file(&format!(
+                r#"{{"claudeAiOauth":{{"accessToken":"{access}","refreshToken":"{refresh}","expiresAt":{end},"scopes":[]}}}}"#
+            ))
+        }
+
+        fn file(&self, text: &str) -> &Self {
+            fs::write(self.place.file(), text).unwrap();
+            self
+        }
+    }
+
+    #[test]
+    fn rescued_tokens_are_told_from_what_stands_in_their_place() {
+        let not = |why: &str| Completed::Not(why.into());
+        let (spent, older) = ("it was not written", "an older state of the file was restored");
+        let held = Held::new();
+        for (token, end, want) in [
+            ("R2", NEXT, Completed::There),
+            ("R2", NEXT + 1, Completed::There),
+            // with an older access token it is one of before
+            ("R2", UNTIL, not(older)),
+            ("R2", 0, not(older)),
+            ("R1", UNTIL, not(spent)),
+            ("R1", UNTIL + 1, not(spent)),
+            ("R3", UNTIL, not(older)),
+            ("R3", UNTIL + 1, Completed::Superseded),
+            ("R3", NEXT + 1, Completed::Superseded),
+            ("", 0, not("it was wiped")),
+        ] {
+            held.holds(token, end);
+            let found = stands(&held.ctx(), &held.login(), &rescue("claude"));
+            assert_eq!(found, want, "{token} {end}");
+        }
+        held.file("{}");
+        let found = |held: &Held| stands(&held.ctx(), &held.login(), &rescue("claude"));
+        assert_eq!(found(&held), Completed::Superseded);
+        held.file("{");
+        assert!(matches!(found(&held), Completed::Not(_)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn rescued_tokens_are_saved_for_their_own_grant_and_end_the_record_of_the_token_they_were_given_for() {
+        for (whom, recorded, saved, stays) in [
+            ("claude", "R1", true, false),
+            ("claude", "R9", true, true),
+            ("other", "R1", false, true),
+        ] {
+            let held = Held::new();
+            held.holds("R1", UNTIL);
+            let (ctx, mut ledger) = (held.ctx(), Ledger::default());
+            let spent = print("R1");
+            rescue::open(&ctx.state_dir, spent)
+                .unwrap()
+                .write(&rescue(whom))
+                .unwrap();
+            ledger.renewals.insert("claude".into(), Record::new(print(recorded)));
+            let said = settle(&ctx, &mut ledger, &held.login(), &rescue::all(&ctx.state_dir)).await;
+            assert_eq!(
+                matches!(said[..], [Outcome::Renewed(_)]),
+                saved,
+                "{whom} {recorded}: {said:?}"
+            );
+            assert_eq!(ledger.renewals.contains_key("claude"), stays, "{whom} {recorded}");
+            assert_eq!(rescue::all(&ctx.state_dir).is_empty(), saved, "{whom} {recorded}");
+            let now = held.login().now(&ctx);
+            let wanted = match saved {
+                true => Now::Holds(print("R2"), Some(Moment::at(NEXT))),
+                false => Now::Holds(spent, Some(Moment::at(UNTIL))),
+            };
+            assert_eq!(now, wanted, "{whom} {recorded}");
+        }
+    }
+
+    #[test]
+    fn a_fence_is_settled_by_what_its_place_holds_now() {
+        #[derive(Debug, PartialEq)]
+        enum Left {
+            Nothing,
+            AsItWas,
+            Unknown,
+        }
+        use Left::{AsItWas, Nothing, Unknown};
+        let at = Moment::at(1);
+        let expires = Some(Moment::at(UNTIL));
+        let why = String::new;
+        let sent = || Stage::Sent { expires, at };
+        let rescued = || Stage::Rescued { at, why: why() };
+        let unknown = || Stage::Unknown {
+            expires,
+            at,
+            why: why(),
+        };
+        let running = || Stage::Running {
+            pid: 1,
+            start: None,
+            boot: None,
+            at,
+        };
+        let held = Held::new();
+        let ctx = held.ctx();
+        let left = |stage: &Stage| {
+            let (mut ledger, mut record) = (Ledger::default(), Record::new(print("R1")));
+            record.stage = stage.clone();
+            ledger.renewals.insert("claude".into(), record.clone());
+            let said = settle_fence(&ctx, &mut ledger, &held.login());
+            let left = match ledger.renewals.get("claude") {
+                None => Nothing,
+                Some(now) if *now == record => AsItWas,
+                Some(now) if matches!(now.stage, Stage::Unknown { .. }) && now.last.is_some() => Unknown,
+                Some(now) => panic!("{now:?}"),
+            };
+            assert_eq!(said.is_some(), left == Unknown, "{stage:?}");
+            left
+        };
+        for (token, end, stage, want) in [
+            // nothing was posted
+            ("R2", NEXT, Stage::Idle, AsItWas),
+            ("R2", NEXT, running(), AsItWas),
+            ("R1", UNTIL, sent(), Unknown),
+            ("R1", UNTIL, unknown(), AsItWas),
+            // somebody saved an answer without a new refresh token
+            ("R1", NEXT, sent(), Nothing),
+            ("R1", UNTIL - 1, sent(), Nothing),
+            ("R1", NEXT, unknown(), Nothing),
+            ("R2", NEXT, sent(), Nothing),
+            ("R2", NEXT, unknown(), Nothing),
+            // put back from before
+            ("R0", UNTIL, sent(), Unknown),
+            ("R0", UNTIL - 1, sent(), Unknown),
+            ("R0", UNTIL - 1, unknown(), AsItWas),
+            ("R1", NEXT, rescued(), Unknown),
+            ("R0", UNTIL - 1, rescued(), Nothing),
+            ("", 0, sent(), Nothing),
+        ] {
+            held.holds(token, end);
+            assert_eq!(left(&stage), want, "{token} {end} {stage:?}");
+        }
+        held.file("{}");
+        assert_eq!(left(&sent()), Nothing);
+        held.file("{");
+        assert_eq!(left(&sent()), AsItWas);
+    }
+
+    #[test]
+    fn what_blocks_the_way_is_a_matter_for_a_person_and_a_bad_answer_for_later() {
+        let held = Held::new();
+        for (kind, stands_between) in [("endpoint_blocked", true), ("server_error", false)] {
+            let answer = Answer::NoVerdict {
+                kind,
+                why: "403".into(),
+                retry_after: Some(7),
+            };
+            let mut fence = Fence {
+                key: "claude".into(),
+                record: Record::new(print("R1")),
+                expires: None,
+                sent_at: Moment::at(1),
+            };
+            let attempt = without_tokens(&mut Ledger::default(), &mut fence, answer, &held.login());
+            let Attempt::Failed(failed) = attempt else {
+                panic!("{kind}")
+            };
+            assert_eq!((failed.problem.kind, failed.retry_after), (kind, Some(7)));
+            assert_eq!(failed.problem.hint.contains("a proxy"), stands_between, "{kind}");
+            assert!(!fence.record.stuck(), "{kind}: its token is kept");
+        }
+    }
 }

@@ -110,11 +110,7 @@ pub(crate) fn due(ctx: &Ctx, ledger: &Ledger, view: &View, asked: &Asked) -> BTr
         return BTreeSet::new();
     };
     let named = |whom: &str| asked.login.as_ref().is_none_or(|id| id == whom);
-    let near = |i: &usize| {
-        let expires = view.logins[*i].login.grant().and_then(|grant| grant.expires);
-        asked.force || expires.is_some_and(|at| at - ctx.config.renew.lead <= view.now)
-    };
-    let logins = (0..view.logins.len()).filter(near).filter(|i| {
+    let logins = (0..view.logins.len()).filter(|i| {
         named(view.logins[*i].id()) && rule::due(&case(World::of(ctx, ledger, view), *i, way, asked), view.now).is_ok()
     });
     let mut due: BTreeSet<String> = logins.map(|i| view.logins[i].id().to_owned()).collect();
@@ -133,10 +129,7 @@ async fn attempt(ctx: &Ctx, ledger: &mut Ledger, login: &LoginView, way: Way, as
     };
     match outcome {
         Attempt::Renewed { expires, by } => {
-            let stuck = ledger.renewals.get(id).is_some_and(Record::stuck);
-            if !stuck {
-                ledger.renewals.remove(id);
-            }
+            ledger.renewals.remove(id);
             used_up(ctx, ledger, login);
             What::Renewed { expires, by }
         }
@@ -291,4 +284,263 @@ fn fingerprint(grant: &login::Grant) -> Option<Fingerprint> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn must_hold_for_an_answer(reply: &crate::edge::http::Reply) {
     exchange::must_hold(reply);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look;
+    use crate::rules::lineage::Relation;
+    use crate::rules::policy::LoginConfig;
+    use crate::trials::world::{NOW, World as Home, access, oauth, refresh, token};
+    use crate::types::MINUTE;
+    use serde_json::{Value, json};
+
+    const KEY: &str = "clawdbot/main#anthropic:work";
+
+    fn print(name: &str) -> Fingerprint {
+        Secret::new(refresh(name)).fingerprint()
+    }
+
+    /// A login that ends so long after now, and what stands in an agent's store.
+    fn home(ends: Ms, profiles: &Value) -> Home {
+        let home = Home::new();
+        home.login("0001", NOW + ends);
+        Home::write(&home.store(), &json!({"version": 1, "profiles": profiles}));
+        home
+    }
+
+    #[test]
+    fn whose_renewal_is_due_is_told_before_it_is_done() {
+        const DUE: Ms = 15 * MINUTE;
+        let copied = |ends: Ms| json!({"anthropic:claude-cli": token("0001", NOW + ends)});
+        let own = |ends: Ms| json!({"anthropic:work": oauth("0002", NOW + ends)});
+        let both = |ends: Ms| json!({"anthropic:claude-cli": token("0001", NOW + ends), "anthropic:work": oauth("0002", NOW + ends)});
+        let asked = |login: Option<&str>, force: bool| Asked {
+            login: login.map(Into::into),
+            force,
+            ..Asked::default()
+        };
+        let direct = RenewMode::Direct;
+        for (ends, store, mode, asked, want) in [
+            (DUE, both(DUE), direct, asked(None, false), &["claude", KEY][..]),
+            (DUE + 1, both(DUE + 1), direct, asked(None, false), &[]),
+            (DUE + 1, both(DUE + 1), direct, asked(None, true), &["claude", KEY]),
+            (DUE, both(DUE), direct, asked(Some("claude"), false), &["claude"]),
+            (DUE, both(DUE), direct, asked(Some(KEY), false), &[KEY]),
+            (DUE, both(DUE), direct, asked(Some("x"), false), &[]),
+            (DUE, both(DUE), RenewMode::Delegate, asked(None, false), &["claude"]),
+            (DUE, both(DUE), RenewMode::Off, asked(None, false), &[]),
+            // nobody needs it
+            (DUE, own(DUE + 1), direct, asked(None, false), &[]),
+            (DUE, copied(DUE), direct, asked(None, false), &["claude"]),
+        ] {
+            let home = home(ends, &store);
+            let mut ctx = home.ctx("state", NOW);
+            ctx.config.renew.mode = mode;
+            let ledger = Ledger::default();
+            let view = look::look(&ctx, &ledger);
+            let found = due(&ctx, &ledger, &view, &asked);
+            assert!(found.iter().eq(want), "{ends} {mode:?} {asked:?}: {found:?}");
+        }
+    }
+
+    /// One login and its copy, another login that nobody uses, and what a pass holds of them.
+    struct Held {
+        home: Home,
+        ctx: Ctx,
+        ledger: Ledger,
+        view: View,
+        asked: Asked,
+    }
+
+    impl Held {
+        fn new(store: &Value) -> Self {
+            let home = home(-MINUTE, store);
+            std::fs::create_dir(home.at(".claude-b")).unwrap();
+            std::fs::copy(home.credentials(), home.at(".claude-b/.credentials.json")).unwrap();
+            let mut ctx = home.ctx("state", NOW);
+            ctx.config.logins = vec![LoginConfig {
+                dir: home.at(".claude-b"),
+                name: None,
+                agents: Some(Vec::new()),
+                profile: None,
+            }];
+            let mut ledger = Ledger::default();
+            look::remember(&look::look(&ctx, &ledger), &mut ledger);
+            let view = look::look(&ctx, &ledger);
+            Self {
+                home,
+                view,
+                ctx,
+                ledger,
+                asked: Asked::default(),
+            }
+        }
+
+        /// That somebody began to renew the first login.
+        fn begun(&self) {
+            let record = self.view.logins[0].login.place.owner_record();
+            std::fs::write(record, "{}").unwrap();
+        }
+
+        fn dead(&mut self, lock: fn(&crate::rules::login::Place) -> PathBuf) {
+            let login = &mut self.view.logins[0].login;
+            login.dead_lock = Some((lock(&login.place), NOW));
+        }
+    }
+
+    #[test]
+    fn a_login_is_put_before_the_rule_as_it_stands() {
+        type Row = (&'static str, fn(&mut Held), fn(&Case<'_>) -> bool, [bool; 2]);
+        let put_back: fn(&Case<'_>) -> bool = |case| case.put_back;
+        let abandoned: fn(&Case<'_>) -> bool = |case| case.abandoned;
+        let newer: fn(&Case<'_>) -> bool = |case| case.newer_copy;
+        let wanted: fn(&Case<'_>) -> bool = |case| case.wanted;
+        let rows: [Row; 18] = [
+            ("as it is", |_| (), put_back, [false, false]),
+            (
+                "put back",
+                |held| held.view.logins[0].verdict.reason = Some(Reason::OlderState),
+                put_back,
+                [true, false],
+            ),
+            (
+                "another reason",
+                |held| held.view.logins[0].verdict.reason = Some(Reason::Rejected),
+                put_back,
+                [false, false],
+            ),
+            // renewed in this pass, with the other one that holds the same
+            (
+                "spent since",
+                |held| held.ledger.spent.extend([(print("0001"), NOW)]),
+                put_back,
+                [true, true],
+            ),
+            ("as it is", |_| (), abandoned, [false, false]),
+            (
+                "looked abandoned",
+                |held| held.view.logins[0].login.abandoned = true,
+                abandoned,
+                [true, false],
+            ),
+            ("begun since", |held| held.begun(), abandoned, [false, false]),
+            (
+                "a dead lock",
+                |held| held.dead(|place| place.refresh_lock()),
+                abandoned,
+                [false, false],
+            ),
+            (
+                "a dead lock and begun",
+                |held| {
+                    held.begun();
+                    held.dead(|place| place.refresh_lock());
+                },
+                abandoned,
+                [true, false],
+            ),
+            (
+                "the directory's lock and begun",
+                |held| {
+                    held.begun();
+                    held.dead(claude::dir_lock);
+                },
+                abandoned,
+                [false, false],
+            ),
+            ("as it is", |_| (), newer, [false, false]),
+            (
+                "another token",
+                |held| held.view.agents[0].profiles[0].relation = Relation::Newer,
+                newer,
+                [true, false],
+            ),
+            (
+                "the same token, saved later",
+                |held| {
+                    let mut copy = oauth("0001", NOW + MINUTE);
+                    copy["access"] = access("0002").into();
+                    let store = json!({"version": 1, "profiles": {"anthropic:claude-cli": copy}});
+                    Home::write(&held.home.store(), &store);
+                    held.view = look::look(&held.ctx, &held.ledger);
+                },
+                newer,
+                [true, false],
+            ),
+            ("as it is", |_| (), wanted, [true, false]),
+            ("asked", |held| held.asked.by_hand = true, wanted, [true, true]),
+            (
+                "always",
+                |held| held.ctx.config.renew.always = true,
+                wanted,
+                [true, true],
+            ),
+            (
+                "nobody reads the copy",
+                |held| held.view.agents[0].profiles[0].verdict.reason = Some(Reason::StoreRetired),
+                wanted,
+                [false, false],
+            ),
+            (
+                "an agent of its own",
+                |held| held.view.agents[0].profiles[0].login = None,
+                wanted,
+                [false, false],
+            ),
+        ];
+        for (what, change, get, want) in rows {
+            let mut held = Held::new(&json!({"anthropic:claude-cli": oauth("0001", NOW - MINUTE)}));
+            assert_eq!(held.view.logins.len(), 2);
+            change(&mut held);
+            let world = World::of(&held.ctx, &held.ledger, &held.view);
+            let found = [0, 1].map(|i| get(&case(world, i, Way::Direct, &held.asked)));
+            assert_eq!(found, want, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_with_a_token_is_known_of_every_login_that_holds_it() {
+        let record = |token: &str, under_way: bool| {
+            let mut record = Record::new(print(token));
+            if under_way {
+                record.stage = Stage::Sent { expires: None, at: NOW };
+            }
+            record
+        };
+        let (idle, sent) = (|token| record(token, false), |token| record(token, true));
+        let (own, other) = (Some("claude"), Some("copy"));
+        for (ours, theirs, token, want) in [
+            (None, None, Some("1"), None),
+            (Some(idle("1")), None, Some("1"), own),
+            (Some(idle("1")), Some(idle("1")), Some("1"), own),
+            (None, Some(idle("1")), Some("1"), None),
+            (None, Some(sent("1")), Some("1"), other),
+            (Some(idle("1")), Some(sent("1")), Some("1"), other),
+            (Some(sent("1")), Some(sent("1")), Some("1"), own),
+            (Some(sent("0")), None, Some("1"), own),
+            (Some(idle("1")), Some(sent("2")), Some("1"), own),
+            (None, Some(sent("2")), Some("1"), None),
+            (None, Some(sent("2")), None, None),
+        ] {
+            let mut ledger = Ledger::default();
+            for (id, record) in [("claude", &ours), ("copy", &theirs)] {
+                ledger
+                    .renewals
+                    .extend(record.clone().map(|record| (id.to_owned(), record)));
+            }
+            let found = of_token(&ledger, "claude", token.map(print));
+            let which = found.map(|found| {
+                let is = |id: &&str| {
+                    ledger
+                        .renewals
+                        .get(*id)
+                        .is_some_and(|record| std::ptr::eq(record, found))
+                };
+                ["claude", "copy"].into_iter().find(is).unwrap()
+            });
+            assert_eq!(which, want, "{ours:?} {theirs:?} {token:?}");
+        }
+    }
 }

@@ -252,9 +252,7 @@ pub(super) async fn renew(ctx: &Ctx, ledger: &mut Ledger, view: &View, asked: &A
                 .await
                 {
                     Attempt::Renewed { expires, by } => {
-                        if !ledger.renewals.get(&key).is_some_and(Record::stuck) {
-                            ledger.renewals.remove(&key);
-                        }
+                        ledger.renewals.remove(&key);
                         What::Renewed { expires, by }
                     }
                     Attempt::Not(why) => {
@@ -322,7 +320,10 @@ fn case<'a>(
         lead: ctx.config.renew.lead,
         shared: holders > 1,
         writable: agent.writable.as_ref().copied(),
-        known_locks: known_locks(&view.state_dirs[agent.agent.state_dir]),
+        known_locks: known_locks(
+            &view.state_dirs[agent.agent.state_dir],
+            || neighbours::seen(&openclaw()),
+        ),
         rejected: &ledger.rejected,
         spent: &ledger.spent,
         force: asked.force,
@@ -343,32 +344,23 @@ fn remember(ledger: &mut Ledger, key: &str, token: Fingerprint, why: &Not, now: 
 }
 
 /// Whether it is known what this store's agents lock, and whether a holder can be told from a dead one.
-fn known_locks(state_dir: &StateDir) -> Result<(), &str> {
+fn known_locks(state_dir: &StateDir, seen: impl FnOnce() -> Result<(), &'static str>) -> Result<(), &str> {
     state_dir.refresh_locks.as_ref().map_err(String::as_str)?;
     match state_dir.generation {
-        Generation::Json(LockKind::File) => neighbours::seen(openclaw()),
+        Generation::Json(LockKind::File) => seen(),
         _ => Ok(()),
     }
 }
 
-/// What the process list shows of OpenClaw, by the names that its processes have: `openclaw`, `openclaw-gateway`, or node with the
-/// package's own file.
+/// What the process list shows of OpenClaw.
 fn openclaw() -> Neighbours {
-    let levels = process::levels(|command| {
-        let mut words = command.split(|byte| *byte == 0).take(2).map(String::from_utf8_lossy);
-        words.any(|word| {
-            let name = word.rsplit('/').next().unwrap_or_default();
-            name.starts_with("openclaw") || word.contains("/node_modules/openclaw/")
-        })
-    });
     Neighbours {
         place: match (process::place(), process::others_are_hidden()) {
             (process::PidSpace::Below, _) => Sight::Container,
             (process::PidSpace::Host, true) => Sight::HostHidden,
             (process::PidSpace::Host, false) => Sight::Host,
         },
-        here: levels.iter().filter(|level| **level == 0).count(),
-        below: levels.iter().filter(|level| **level > 0).count(),
+        levels: process::levels(neighbours::is_openclaw),
     }
 }
 
@@ -460,9 +452,6 @@ pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View, rescues:
         }
         for profile in &agent.profiles {
             let grant = StoreGrant::new(view, agent, &profile.profile);
-            if !ledger.renewals.contains_key(&grant.key) && rescues.iter().all(|(_, rescue)| rescue.whom != grant.key) {
-                continue;
-            }
             let outcomes = engine::settle(ctx, ledger, &grant, rescues).await;
             done.extend(outcomes.into_iter().map(|outcome| Done {
                 whom: grant.key.clone(),
@@ -472,4 +461,344 @@ pub(super) async fn settle(ctx: &Ctx, ledger: &mut Ledger, view: &View, rescues:
         }
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::http::{HttpError, Reply};
+    use crate::edge::step::hold::{self, Hold, Next};
+    use crate::secret::Secret;
+    use crate::sources::claude::NewTokens;
+    use crate::trials::actors::block_on;
+    use crate::trials::turns::alone;
+    use crate::trials::world::{NOW, World as Home, oauth, refresh};
+    use crate::types::{HOUR, MINUTE, Ms, SECOND};
+    use serde_json::{Value, json};
+    use std::cell::Cell;
+    use std::fs;
+    use std::rc::Rc;
+    use std::time::SystemTime;
+
+    const WORK: &str = "clawdbot/main#anthropic:work";
+    const OTHER: &str = "clawdbot/main#anthropic:other";
+
+    fn home(profiles: &Value) -> Home {
+        let home = Home::new();
+        Home::write(&home.store(), &json!({"version": 1, "profiles": profiles}));
+        home
+    }
+
+    fn print(name: &str) -> Fingerprint {
+        Secret::new(refresh(name)).fingerprint()
+    }
+
+    /// An agent of OpenClaw with one grant of its own.
+    fn openclaw_home(version: Option<&str>, ends: Ms) -> Home {
+        let home = Home::new();
+        let config = version.map_or(json!({}), |version| json!({"meta": {"lastTouchedVersion": version}}));
+        Home::write(&home.at(".openclaw/openclaw.json"), &config);
+        let store = json!({"version": 1, "profiles": {"anthropic:work": oauth("0001", NOW + ends)}});
+        Home::write(&home.at(".openclaw/agents/main/agent/auth-profiles.json"), &store);
+        home
+    }
+
+    fn grant(view: &View) -> StoreGrant<'_> {
+        let agent = &view.agents[0];
+        let work = agent.profiles.iter().find(|one| one.profile.id == "anthropic:work");
+        StoreGrant::new(view, agent, &work.unwrap().profile)
+    }
+
+    /// How it went with each grant, by its key.
+    fn renewed(home: &Home, ledger: &mut Ledger, asked: &Asked, dry_run: bool) -> Vec<(String, String)> {
+        let ctx = home.ctx("state", NOW);
+        fs::create_dir_all(&ctx.state_dir).unwrap();
+        let view = look::look(&ctx, ledger);
+        let all = alone(&home.network, || block_on(renew(&ctx, ledger, &view, asked, dry_run)));
+        all.into_iter().map(|seen| (seen.whom, said(&seen.what))).collect()
+    }
+
+    fn said(what: &What) -> String {
+        match what {
+            What::Renewed { .. } => "renewed".into(),
+            What::Would(_) => "would".into(),
+            What::Not(why) => format!("{why:?}"),
+            What::Off => "off".into(),
+            What::Failed(problem) => problem.kind.into(),
+        }
+    }
+
+    fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
+        all.iter()
+            .map(|(whom, what)| ((*whom).into(), (*what).into()))
+            .collect()
+    }
+
+    #[test]
+    fn of_a_stores_grants_those_are_renewed_that_are_its_own_and_asked_for() {
+        let [login, work, other, strange] = ["0001", "0002", "0003", "0004"];
+        let due = NOW - MINUTE;
+        let mut unknown = oauth(strange, due);
+        unknown["provider"] = "mystery".into();
+        let home = home(&json!({
+            "anthropic:claude-cli": oauth(login, due), "anthropic:other": oauth(other, due),
+            "anthropic:work": oauth(work, due), "mystery:x": unknown,
+        }));
+        for name in [login, work, other, strange] {
+            assert_eq!(home.network.sign_in(), name);
+        }
+        home.login(login, due);
+        let (ctx, mut ledger) = (home.ctx("state", NOW), Ledger::default());
+        let view = look::look(&ctx, &ledger);
+        look::remember(&view, &mut ledger);
+        let (view, none) = (look::look(&ctx, &ledger), Asked::default());
+        assert!(due_keys(&ctx, &ledger, &view).eq([OTHER, WORK]));
+        assert_eq!(
+            renewed(&home, &mut ledger, &none, true),
+            pairs(&[(OTHER, "would"), (WORK, "would")])
+        );
+        let of = |key: &str| Asked {
+            login: Some(key.into()),
+            ..Asked::default()
+        };
+        for key in [
+            "claude",
+            "clawdbot/main#anthropic:claude-cli",
+            "clawdbot/main#mystery:x",
+        ] {
+            assert_eq!(renewed(&home, &mut ledger, &of(key), false), [], "{key}");
+        }
+        let live = |name: &str| home.network.is_live(name);
+        assert!([login, work, other, strange].into_iter().all(live));
+        assert_eq!(
+            renewed(&home, &mut ledger, &of(WORK), false),
+            pairs(&[(WORK, "renewed")])
+        );
+        assert!(!live(work) && live(other));
+        let again = renewed(&home, &mut ledger, &none, false);
+        assert_eq!(again[0], (OTHER.to_owned(), "renewed".to_owned()));
+        assert!(again[1].1.starts_with("Fresh") && again.len() == 2, "{again:?}");
+        assert!(ledger.renewals.is_empty() && !live(other) && live(login));
+    }
+
+    fn due_keys<'a>(ctx: &'a Ctx, ledger: &'a Ledger, view: &'a View) -> impl Iterator<Item = String> + 'a {
+        static NONE: std::sync::LazyLock<Asked> = std::sync::LazyLock::new(Asked::default);
+        due(ctx, ledger, view, &NONE)
+    }
+
+    #[test]
+    fn what_cannot_be_saved_is_not_posted_and_counts_as_a_failure_unless_it_was_only_asked() {
+        for dry_run in [true, false] {
+            let home = home(&json!({"anthropic:work": oauth("0001", NOW - MINUTE)}));
+            assert_eq!(home.network.sign_in(), "0001");
+            let (ctx, mut ledger) = (home.ctx("state", NOW), Ledger::default());
+            let view = look::look(&ctx, &ledger);
+            // since it was looked at
+            fs::remove_file(home.store()).unwrap();
+            fs::create_dir(home.store()).unwrap();
+            let work = || block_on(renew(&ctx, &mut ledger, &view, &Asked::default(), dry_run));
+            let seen = alone(&home.network, work);
+            assert_eq!((seen.len(), said(&seen[0].what)), (1, "store_not_written".to_owned()));
+            assert_eq!(ledger.renewals.contains_key(WORK), !dry_run);
+            assert!(home.network.is_live("0001"));
+        }
+    }
+
+    #[test]
+    fn what_the_last_holder_of_a_stores_lock_may_have_posted_waits_for_the_next_pass() {
+        let due = NOW - MINUTE;
+        let home = home(&json!({"anthropic:other": oauth("0001", due), "anthropic:work": oauth("0002", due)}));
+        let names = [home.network.sign_in(), home.network.sign_in()];
+        let lock = locks::lock_path(&home.store());
+        fs::create_dir(&lock).unwrap();
+        let old = SystemTime::now() - Duration::from_secs(90);
+        fs::File::open(&lock).unwrap().set_modified(old).unwrap();
+        let (mut ledger, none) = (Ledger::default(), Asked::default());
+        for (how, live) in [("TakenOver", true), ("renewed", false)] {
+            let all = renewed(&home, &mut ledger, &none, false);
+            assert_eq!(all, pairs(&[(OTHER, how), (WORK, how)]));
+            assert!(names.iter().all(|name| home.network.is_live(name) == live), "{how}");
+        }
+    }
+
+    #[test]
+    fn that_locks_are_not_known_is_remembered_once_a_grant_is_due() {
+        const LEAD: Ms = 15 * MINUTE;
+        for (ends, remembered) in [(LEAD + 1, false), (LEAD, true), (0, true), (-HOUR, true)] {
+            let home = openclaw_home(None, ends);
+            let mut ledger = Ledger::default();
+            let all = renewed(&home, &mut ledger, &Asked::default(), false);
+            assert!(all[0].1.starts_with("OtherLock"), "{all:?}");
+            let last = ledger.renewals.values().next().and_then(|record| record.last.as_ref());
+            assert_eq!(
+                last.map(|last| &*last.kind),
+                remembered.then_some("locks_not_seen"),
+                "{ends}"
+            );
+        }
+    }
+
+    #[test]
+    fn why_a_grant_is_not_renewed_is_remembered_from_when_it_was_first_so() {
+        let (mut ledger, token) = (Ledger::default(), print("0001"));
+        let other = |why: &str| Not::OtherLock(why.into());
+        for (at, why, since) in [
+            (1, Not::Shared, None),
+            (2, other("one"), Some(2)),
+            (3, other("one"), Some(2)),
+            (4, other("two"), Some(4)),
+            (5, Not::Shared, Some(4)),
+        ] {
+            remember(&mut ledger, WORK, token, &why, Moment::at(at));
+            let last = ledger.renewals.get(WORK).and_then(|record| record.last.as_ref());
+            assert_eq!(last.map(|last| last.at.ms()), since, "{at}");
+        }
+    }
+
+    #[test]
+    fn who_locks_with_files_must_be_seen() {
+        let home = home(&json!({}));
+        let view = look::look(&home.ctx("state", NOW), &Ledger::default());
+        let (store, unseen) = (Ok(RefreshLocks::Store), Err("hidden"));
+        for (locks, generation, seen, want) in [
+            (store.clone(), Generation::Json(LockKind::File), Ok(()), Ok(())),
+            (store.clone(), Generation::Json(LockKind::File), unseen, Err("hidden")),
+            (store, Generation::Json(LockKind::Directory), unseen, Ok(())),
+            (Err("new".into()), Generation::Json(LockKind::File), Ok(()), Err("new")),
+        ] {
+            let state_dir = StateDir {
+                refresh_locks: locks,
+                generation,
+                ..view.state_dirs[0].clone()
+            };
+            assert_eq!(known_locks(&state_dir, || seen), want, "{state_dir:?}");
+        }
+    }
+
+    #[test]
+    fn new_tokens_go_into_the_profile_that_holds_the_spent_one_or_an_older_end_of_theirs() {
+        const NEXT: Moment = Moment::at(NOW.ms() + 8 * HOUR);
+        let home = home(&json!({"anthropic:work": oauth("0001", NOW)}));
+        let view = look::look(&home.ctx("state", NOW), &Ledger::default());
+        let rescue = Rescue {
+            whom: WORK.into(),
+            spent: print("0001"),
+            until: Some(NOW),
+            new: NewTokens {
+                access: Secret::new("A2"),
+                refresh: Secret::new(refresh("0002")),
+                expires: NEXT,
+                deadline: None,
+            },
+        };
+        #[derive(Debug, PartialEq)]
+        enum Plan {
+            There,
+            Write,
+            Changed,
+            NotPatchable,
+        }
+        let planned = || match grant(&view).planned(&home.store(), &rescue) {
+            Ok(None) => Plan::There,
+            Ok(Some(plan)) => {
+                assert!(plan.after.contains("REFRESH-0002") && plan.after.contains(&NEXT.ms().to_string()));
+                Plan::Write
+            }
+            Err(SaveError::Changed) => Plan::Changed,
+            Err(_) => Plan::NotPatchable,
+        };
+        for (id, name, ends, want) in [
+            ("work", "0001", NOW, Plan::Write),
+            ("work", "0001", NEXT, Plan::Write),
+            ("work", "0002", NEXT, Plan::There),
+            ("work", "0002", NEXT + 1, Plan::There),
+            ("work", "0002", NEXT - 1, Plan::Write),
+            ("work", "0003", NEXT, Plan::Changed),
+            ("work", "0003", NOW, Plan::Changed),
+            ("else", "0001", NOW, Plan::Changed),
+        ] {
+            let profiles = json!({format!("anthropic:{id}"): oauth(name, ends), "anthropic:third": oauth("0009", NOW)});
+            Home::write(&home.store(), &json!({"version": 1, "profiles": profiles}));
+            assert_eq!(planned(), want, "{id} {name} {ends}");
+        }
+        fs::write(home.store(), "{").unwrap();
+        assert_eq!(planned(), Plan::NotPatchable);
+    }
+
+    /// Time that passes as it is waited, until something happens.
+    struct Waits<F> {
+        waited: Cell<Duration>,
+        at: Duration,
+        then: F,
+    }
+
+    impl<F: Fn()> Hold for Waits<F> {
+        fn step(&self, _: step::At, _: &Path) -> Next {
+            Next::Go
+        }
+
+        fn pause(&self, time: Duration) {
+            self.waited.set(self.waited.get() + time);
+            if self.waited.get() >= self.at {
+                (self.then)();
+            }
+        }
+
+        fn ahead(&self) -> Duration {
+            self.waited.get()
+        }
+
+        fn answer(&self, _: &str, _: &[u8]) -> Result<Reply, HttpError> {
+            unreachable!("nothing is asked")
+        }
+    }
+
+    #[test]
+    fn a_recorded_holder_and_its_locks_are_waited_for_and_no_longer_than_patience() {
+        const EVER: Ms = HOUR;
+        const NEITHER: &[&str] = &[];
+        let by_file = Some("2026.5.12");
+        for (version, ends, held, taken) in [
+            (None, 3 * SECOND, NEITHER, true),
+            (None, EVER, NEITHER, false),
+            (None, 15 * SECOND, &["store"], false),
+            (by_file, 3 * SECOND, NEITHER, true),
+            (by_file, 15 * SECOND, &["store"], false),
+            (by_file, 15 * SECOND, &["grant"], false),
+        ] {
+            let what = format!("{version:?} {ends} {held:?}");
+            let home = match version {
+                None => self::home(&json!({"anthropic:work": oauth("0001", NOW)})),
+                version => openclaw_home(version, 0),
+            };
+            let view = look::look(&home.ctx("state", NOW), &Ledger::default());
+            let grant = grant(&view);
+            // whoever started this test lives as long as it
+            let holder = owner::tests::of(std::os::unix::process::parent_id());
+            fs::write(grant.owner_record(), &holder).unwrap();
+            for lock in held {
+                let lock = match *lock {
+                    "grant" => grant.grant_lock(),
+                    _ => locks::lock_path(&grant.target().unwrap()),
+                };
+                fs::create_dir_all(lock.parent().unwrap()).unwrap();
+                match version {
+                    None => fs::create_dir(lock).unwrap(),
+                    Some(_) => fs::write(lock, &holder).unwrap(),
+                }
+            }
+            let record = grant.owner_record();
+            let waits = Rc::new(Waits {
+                waited: Cell::default(),
+                at: Duration::from_millis(ends.unsigned_abs()),
+                then: move || drop(fs::remove_file(&record)),
+            });
+            let hold: Rc<dyn Hold> = Rc::clone(&waits) as _;
+            let locks = hold::of(hold, || block_on(grant.lock())).unwrap();
+            assert_eq!(locks.is_ok(), taken, "{what}");
+            let waited = waits.waited.get();
+            assert!(waited <= PATIENCE + Duration::from_secs(2), "{what}: {waited:?}");
+            assert!(taken || waited >= PATIENCE / 2, "{what}: {waited:?}");
+        }
+    }
 }

@@ -98,7 +98,7 @@ pub(super) fn work(act: Act, world: &World) -> (Work, Finished) {
     (work, finished)
 }
 
-pub(super) fn block_on<F: Future>(work: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().expect("a runtime").block_on(work)
 }

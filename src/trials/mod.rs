@@ -1,12 +1,12 @@
 //! The real code on temporary homes in one process, in every order of its steps and through long random histories. `edge/step` is
 //! where a trial takes hold of it; CONTRIBUTING.md says how all of it is run, and how what failed is kept.
 
-mod actors;
+pub(crate) mod actors;
 mod delivery;
 mod renewal;
 mod schedules;
-mod turns;
-mod world;
+pub(crate) mod turns;
+pub(crate) mod world;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};

@@ -206,7 +206,7 @@ impl Turns {
 }
 
 /// Does the work with nobody beside it: time passes as it waits.
-pub(super) fn alone<T>(network: &Arc<Network>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn alone<T>(network: &Arc<Network>, work: impl FnOnce() -> T) -> T {
     let done = hold::of(Rc::new(Solo(Arc::clone(network))), work);
     done.unwrap_or_else(|Killed| unreachable!("nobody kills it"))
 }

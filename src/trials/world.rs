@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-pub(super) const NOW: Moment = Moment::at(1_769_000_000_000);
+pub(crate) const NOW: Moment = Moment::at(1_769_000_000_000);
 
 /// How the endpoint answers a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub(crate) enum Says {
     /// New tokens.
     Good,
     /// A new access token; the refresh token stays.
@@ -60,7 +60,7 @@ struct Inner {
 
 /// What the world outside the home does.
 #[derive(Default)]
-pub(super) struct Network(Mutex<Inner>);
+pub(crate) struct Network(Mutex<Inner>);
 
 impl Network {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -68,7 +68,7 @@ impl Network {
     }
 
     /// A person signs in: a token of a family of its own.
-    pub(super) fn sign_in(&self) -> String {
+    pub(crate) fn sign_in(&self) -> String {
         let mut inner = self.lock();
         let name = inner.name();
         inner.families.push(Family {
@@ -79,62 +79,62 @@ impl Network {
     }
 
     /// What is said to the next requests.
-    pub(super) fn script(&self, says: impl IntoIterator<Item = Says>) {
+    pub(crate) fn script(&self, says: impl IntoIterator<Item = Says>) {
         self.lock().says.extend(says);
     }
 
     /// It says what it says by itself.
-    pub(super) fn no_script(&self) {
+    pub(crate) fn no_script(&self) {
         self.lock().says.clear();
     }
 
     /// Whether an answer was lost since this was last asked.
-    pub(super) fn took_lost(&self) -> bool {
+    pub(crate) fn took_lost(&self) -> bool {
         std::mem::take(&mut self.lock().lost)
     }
 
-    pub(super) fn deaf(&self, deaf: bool) {
+    pub(crate) fn deaf(&self, deaf: bool) {
         self.lock().deaf = deaf;
     }
 
     /// Another program posts a refresh token: the name of the new one.
-    pub(super) fn exchange(&self, name: &str) -> Option<String> {
+    pub(crate) fn exchange(&self, name: &str) -> Option<String> {
         self.lock().exchange(name, true)
     }
 
     /// Whether this token is good now.
-    pub(super) fn is_live(&self, name: &str) -> bool {
+    pub(crate) fn is_live(&self, name: &str) -> bool {
         let families = &self.lock().families;
         families.iter().any(|family| !family.revoked && family.live == name)
     }
 
-    pub(super) fn replayed(&self) -> Vec<String> {
+    pub(crate) fn replayed(&self) -> Vec<String> {
         self.lock().replayed.clone()
     }
 
     /// What the receiver heard since it was last asked.
-    pub(super) fn heard(&self) -> Vec<Event> {
+    pub(crate) fn heard(&self) -> Vec<Event> {
         std::mem::take(&mut self.lock().heard)
     }
 
     /// A process of this home was killed.
-    pub(super) fn dies(&self) {
+    pub(crate) fn dies(&self) {
         self.lock().somebody_died = true;
     }
 
-    pub(super) fn somebody_died(&self) -> bool {
+    pub(crate) fn somebody_died(&self) -> bool {
         self.lock().somebody_died
     }
 
-    pub(super) fn ahead(&self) -> Duration {
+    pub(crate) fn ahead(&self) -> Duration {
         self.lock().ahead
     }
 
-    pub(super) fn advance(&self, to: Duration) {
+    pub(crate) fn advance(&self, to: Duration) {
         self.lock().ahead = to;
     }
 
-    pub(super) fn answer(&self, url: &str, body: &[u8]) -> Result<Reply, HttpError> {
+    pub(crate) fn answer(&self, url: &str, body: &[u8]) -> Result<Reply, HttpError> {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         match url.contains("token") {
             true => self.lock().token(body["refresh_token"].as_str().unwrap_or_default()),
@@ -217,25 +217,25 @@ fn reply(status: u16, body: &Value) -> Reply {
     }
 }
 
-pub(super) fn access(name: &str) -> String {
+pub(crate) fn access(name: &str) -> String {
     format!("sk-ant-oat01-ACCESS-{name:-<88}")
 }
 
-pub(super) fn refresh(name: &str) -> String {
+pub(crate) fn refresh(name: &str) -> String {
     format!("sk-ant-ort01-REFRESH-{name}")
 }
 
 /// A home that is gone when dropped.
-pub(super) struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
-    pub(super) network: Arc<Network>,
+    pub(crate) network: Arc<Network>,
     /// What everybody's clock says.
-    pub(super) now: Moment,
+    pub(crate) now: Moment,
 }
 
 impl World {
     /// With one agent of clawdbot, which has a key of its own.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // thousands of homes: in memory where there is such a place
         let memory = Path::new("/dev/shm");
         let dir = match memory.is_dir() {
@@ -249,30 +249,30 @@ impl World {
         }
     }
 
-    pub(super) fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(super) fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.home().join(path)
     }
 
-    pub(super) fn credentials(&self) -> PathBuf {
+    pub(crate) fn credentials(&self) -> PathBuf {
         self.at(".claude/.credentials.json")
     }
 
-    pub(super) fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.at(".clawdbot/agents/main/agent/auth-profiles.json")
     }
 
-    pub(super) fn write(path: &Path, value: &Value) {
+    pub(crate) fn write(path: &Path, value: &Value) {
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, format!("{value:#}\n")).expect("written");
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
     /// A login with this refresh token, whose access token ends then.
-    pub(super) fn login(&self, name: &str, expires: Moment) {
+    pub(crate) fn login(&self, name: &str, expires: Moment) {
         let oauth = json!({
             "accessToken": access(name), "refreshToken": refresh(name), "expiresAt": expires,
             "scopes": ["user:inference", "user:profile"], "subscriptionType": "max",
@@ -282,14 +282,14 @@ impl World {
     }
 
     /// A store whose copy of the login is this, beside a key of the agent's.
-    pub(super) fn copy(&self, profile: Value) {
+    pub(crate) fn copy(&self, profile: Value) {
         let own = json!({"type": "api_key", "provider": "openai", "key": "sk-proj-0123456789abcdef0123456789abcdef"});
         let profiles = json!({"anthropic:claude-cli": profile, "openai:own": own});
         Self::write(&self.store(), &json!({"version": 1, "profiles": profiles}));
     }
 
     /// What a pass works with whose state is in this directory, at this moment.
-    pub(super) fn ctx(&self, state: &str, now: Moment) -> Ctx {
+    pub(crate) fn ctx(&self, state: &str, now: Moment) -> Ctx {
         let host = Host {
             home: self.home().to_owned(),
             env: BTreeMap::new(),
@@ -315,7 +315,7 @@ impl World {
 }
 
 /// The access and refresh tokens' names in a credentials file, and its access token's end.
-pub(super) fn stored(path: &Path) -> Option<(String, String, Moment)> {
+pub(crate) fn stored(path: &Path) -> Option<(String, String, Moment)> {
     let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let oauth = &value["claudeAiOauth"];
     Some((
@@ -326,18 +326,18 @@ pub(super) fn stored(path: &Path) -> Option<(String, String, Moment)> {
 }
 
 /// The name in a made-up token.
-pub(super) fn name(token: &Value) -> String {
+pub(crate) fn name(token: &Value) -> String {
     let token = token.as_str().unwrap_or_default();
     let after = token.split_once("ACCESS-").or_else(|| token.split_once("REFRESH-"));
     after.map_or("", |(_, name)| name).trim_end_matches('-').to_owned()
 }
 
-pub(super) fn token(name: &str, expires: Moment) -> Value {
+pub(crate) fn token(name: &str, expires: Moment) -> Value {
     json!({"type": "token", "provider": "anthropic", "token": access(name), "expires": expires})
 }
 
-pub(super) fn oauth(name: &str, expires: Moment) -> Value {
+pub(crate) fn oauth(name: &str, expires: Moment) -> Value {
     json!({"type": "oauth", "provider": "anthropic", "access": access(name), "refresh": refresh(name), "expires": expires})
 }
 
-pub(super) const LIFE: Ms = 8 * HOUR;
+pub(crate) const LIFE: Ms = 8 * HOUR;
