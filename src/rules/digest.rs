@@ -107,6 +107,7 @@ mod tests {
             one.message
         );
         assert_eq!((one.severity, one.status), (Severity::Critical, Status::Firing));
+        assert!(!digest(&all[..NAMED], "h", Moment::at(9)).message.contains("more"));
         assert_eq!(events[29].event_id, "msg_4", "what is over goes last");
         assert_eq!(digest(&all, "h", Moment::at(10)).event_id, one.event_id);
         assert_ne!(digest(&all[1..], "h", Moment::at(9)).event_id, one.event_id);

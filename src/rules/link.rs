@@ -98,3 +98,83 @@ pub(crate) fn alerts(links: &BTreeMap<String, Link>) -> Vec<Alert> {
     };
     links.iter().filter_map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::at(1_769_000_000_000);
+
+    #[test]
+    fn what_a_gateway_did_not_load_is_an_alert_and_louder_the_second_time() {
+        for (reloaded, first, second) in [
+            (Reloaded::Done, None, None),
+            (Reloaded::NoGateway, None, None),
+            (
+                Reloaded::Warnings(1),
+                Some((RELOAD_WARNINGS, Severity::Warning, "a warning is in its log")),
+                Some(Severity::Warning),
+            ),
+            (
+                Reloaded::Warnings(2),
+                Some((RELOAD_WARNINGS, Severity::Warning, "2 warnings are in its log")),
+                Some(Severity::Warning),
+            ),
+            (
+                Reloaded::Failed("why".into()),
+                Some((RELOAD_FAILED, Severity::Warning, "why")),
+                Some(Severity::Warning),
+            ),
+            (
+                Reloaded::Restart("why".into()),
+                Some((RESTART_GATEWAY, Severity::Info, "why")),
+                Some(Severity::Warning),
+            ),
+        ] {
+            let of = |before: Option<&Trouble>| {
+                let trouble = Trouble::of(&reloaded, NOW, before);
+                let link = Link {
+                    login: "claude".into(),
+                    id: "p".into(),
+                    agents: Vec::new(),
+                    before: false,
+                    reloaded: None,
+                    trouble: trouble.clone(),
+                };
+                let alert = alerts(&BTreeMap::from([("~/.openclaw".to_owned(), link)])).pop();
+                if let Some(alert) = &alert {
+                    let lapsed = alert.severity == Severity::Warning;
+                    assert_eq!((alert.lapsed, alert.ends), (lapsed, lapsed.then_some(NOW)));
+                    assert_eq!(alert.path.as_deref(), Some("~/.openclaw"));
+                    assert_eq!(alert.id, Cause::Reload("~/.openclaw".into()));
+                }
+                (trouble, alert)
+            };
+            let (trouble, alert) = of(None);
+            let said = alert.as_ref().map(|alert| {
+                let detail = alert.detail.as_deref().unwrap_or_default();
+                (alert.kind.as_str(), alert.severity, detail)
+            });
+            assert_eq!(said, first);
+            assert_eq!(
+                of(trouble.as_ref()).1.map(|alert| alert.severity),
+                second,
+                "{reloaded:?}"
+            );
+            // something else was the matter before
+            let other = Trouble {
+                what: match trouble.as_ref().map(|trouble| trouble.what) {
+                    Some(What::NotTold) => What::Warns,
+                    _ => What::NotTold,
+                },
+                at: NOW,
+                why: String::new(),
+                again: false,
+            };
+            assert_eq!(
+                of(Some(&other)).1.map(|alert| alert.severity),
+                alert.map(|alert| alert.severity)
+            );
+        }
+    }
+}

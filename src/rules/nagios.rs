@@ -144,7 +144,33 @@ mod tests {
     }
 
     #[test]
+    fn the_state_is_the_worse_of_what_is_judged_and_what_fires() {
+        use PluginState::{Critical, Ok, Unknown, Warning};
+        for (exit, firing, wanted) in [
+            (0, None, Ok),
+            (0, Some(Severity::Info), Ok),
+            (0, Some(Severity::Warning), Warning),
+            (0, Some(Severity::Critical), Critical),
+            (1, Some(Severity::Warning), Critical),
+            (2, None, Warning),
+            (2, Some(Severity::Critical), Critical),
+            (3, None, Unknown),
+            (3, Some(Severity::Warning), Unknown),
+            (3, Some(Severity::Critical), Unknown),
+        ] {
+            let alerts: Vec<Alert> = firing
+                .into_iter()
+                .flat_map(|severity| [severity, Severity::Info])
+                .map(|severity| Alert::new("login:claude", "missing", severity))
+                .collect();
+            assert_eq!(state(exit, &alerts), wanted, "{exit} {firing:?}");
+        }
+    }
+
+    #[test]
     fn long_text_is_bounded() {
+        let said = |count: usize| text(PluginState::Ok, &vec!["x".to_owned(); count], &[], DAY, NOW);
+        assert!(!said(LINES + 1).contains("more") && said(LINES + 2).ends_with("and 1 more\n"));
         let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
         let text = text(PluginState::Critical, &many, &[], DAY, NOW);
         assert_eq!(text.lines().count(), 1 + LINES + 1);

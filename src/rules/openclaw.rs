@@ -294,6 +294,41 @@ mod tests {
     }
 
     #[test]
+    fn each_command_is_called_as_it_is_documented() {
+        for (args, line) in [
+            (
+                order("work", "p", &[]),
+                "models auth order clear --provider p --agent work",
+            ),
+            (
+                order("work", "p", &["p:a".into(), "p:b".into()]),
+                "models auth order set --provider p --agent work p:a p:b",
+            ),
+            (logout("work", "p:a"), "models auth logout p:a --yes --agent work"),
+            (apply("/plan", false), "secrets apply --from /plan --json"),
+            (apply("/plan", true), "secrets apply --from /plan --json --allow-exec"),
+            (reload(), "secrets reload --json"),
+        ] {
+            assert_eq!(args.join(" "), line);
+        }
+        let hours = |left| paste_token(AUGUST, "a", "p", "p:a", Some(left)).join(" ");
+        for (left, wanted) in [(1, "1h"), (HOUR * 3 / 2, "2h"), (HOUR * 3 / 2 - 1, "1h")] {
+            assert!(
+                hours(left).ends_with(&format!("--expires-in {wanted} --agent a")),
+                "{left}"
+            );
+        }
+        assert_eq!(
+            (unlinkable(AUGUST), unlinkable(Version(2026, 7, 99)).is_some()),
+            (None, true)
+        );
+        assert_eq!(
+            unlink_plan(),
+            json!({"version": 1, "protocolVersion": 1, "providerDeletes": ["nolapse"], "targets": []})
+        );
+    }
+
+    #[test]
     fn a_program_is_asked_by_protocol_and_answers_by_it() {
         let way = Way::Exec {
             command: ["/b/nolapse", "token", "print"].map(String::from).into(),

@@ -447,6 +447,75 @@ mod tests {
     }
 
     #[test]
+    fn profiles_that_hang_on_nothing_are_alerts_of_their_own_and_a_flood_is_one() {
+        let profile = |id: &str, health: &str, reason: &str, left: Ms| {
+            format!(
+                r#"{{"id": "{id}", "health": "{health}", "reason": "{reason}", "expires_at": {}, "login": null}}"#,
+                NOW + left
+            )
+        };
+        let said = |profiles: &[String]| {
+            let body = body("ok", "renews_itself");
+            let (before, rest) = body.split_once(r#""profiles": ["#).unwrap();
+            let (_, after) = rest.split_once(']').unwrap();
+            let text = format!(r#"{before}"profiles": [{}]{after}"#, profiles.join(","));
+            let mut memory = RemoteMemory::default();
+            note(&mut memory, "gw", Ok(parse(text.as_bytes()).unwrap()), NOW);
+            memory.alerts
+        };
+        for (health, reason, left, wanted) in [
+            (
+                "expiring",
+                "no_refresh_token",
+                6 * HOUR + 1,
+                Some((false, Severity::Warning)),
+            ),
+            (
+                "expiring",
+                "no_refresh_token",
+                6 * HOUR,
+                Some((false, Severity::Critical)),
+            ),
+            (
+                "expired",
+                "no_refresh_token",
+                9 * HOUR,
+                Some((true, Severity::Critical)),
+            ),
+            ("expired", "store_retired", -HOUR, None),
+            ("static", "issue_date_unknown", -HOUR, None),
+        ] {
+            let alerts = said(&[profile("p:q", health, reason, left)]);
+            let got = alerts.first().map(|alert| (alert.lapsed, alert.severity));
+            assert_eq!(
+                (got, alerts.len()),
+                (wanted, usize::from(wanted.is_some())),
+                "{health} {reason}"
+            );
+            for alert in alerts {
+                assert_eq!(alert.id.to_string(), "remote:gw:profile:clawdbot/main/p:q");
+                assert_eq!((alert.kind.as_str(), alert.ends), (reason, Some(NOW + left)));
+                assert_eq!((alert.affected.len(), alert.affected[0].profile.as_str()), (1, "p:q"));
+            }
+        }
+        let many = |count: usize, health: &str| -> Vec<String> {
+            (0..count)
+                .map(|n| profile(&format!("p:{n}"), health, "no_refresh_token", DAY))
+                .collect()
+        };
+        assert_eq!(said(&many(MOST, "expired")).len(), MOST);
+        for (health, lapsed) in [("expired", true), ("expiring", false)] {
+            let alerts = said(&many(MOST + 1, health));
+            let rest = alerts.last().unwrap();
+            assert_eq!((alerts.len(), rest.id.to_string().as_str()), (MOST, "remote:gw:rest"));
+            assert_eq!(
+                (rest.lapsed, rest.detail.as_deref()),
+                (lapsed, Some("2 more alerts there"))
+            );
+        }
+    }
+
+    #[test]
     fn silence_counts_after_its_grace_and_takes_nothing_back() {
         let mut memory = RemoteMemory::default();
         note(&mut memory, "gw", answer("expired", "login_ended"), NOW);

@@ -336,6 +336,96 @@ mod tests {
     }
 
     #[test]
+    fn each_entry_has_its_mark_and_its_sentence() {
+        let one = |what| entry(NOW, what, "claude", "so");
+        let until = |what| Entry {
+            until: Some(NOW + 8 * HOUR),
+            ..one(what)
+        };
+        let since = |what, ago| Entry {
+            since: Some(NOW - ago),
+            ..one(what)
+        };
+        for (entry, wanted) in [
+            (one("lapsed"), "Lapsed so"),
+            (
+                Entry {
+                    severity: Some(Severity::Info),
+                    ..one("lapsed")
+                },
+                "Trouble so",
+            ),
+            (since("lapsed", TOGETHER), "Lapsed so"),
+            (
+                since("lapsed", TOGETHER + MINUTE),
+                "Lapsed so | it had happened 6 min before it was seen",
+            ),
+            (since("ahead", HOUR), "Trouble so"),
+            (
+                Entry {
+                    agents: vec!["a".into()],
+                    more: 2,
+                    ..since("ahead", HOUR)
+                },
+                "Trouble so | affected: a and 2 more",
+            ),
+            (one("eased"), "Trouble so | it had lapsed, and works again for now"),
+            (one("failed"), "Trouble claude: so"),
+            (one("not_renewed"), "Trouble `claude` was not renewed: so"),
+            (one("not_delivered"), "Trouble claude could not be notified: so"),
+            (one("given_up"), "Trouble claude: so"),
+            (one("recovered"), "Fine so"),
+            (since("recovered", HOUR), "Fine so; it was out for 1 h"),
+            (one("averted"), "Fine so, before it lapsed"),
+            (one("heal"), "Done `claude` was so"),
+            (one("renewed"), "Done `claude` was so"),
+            (until("renewed"), "Done `claude` was so, good until +8h"),
+            (one("delivered"), "Told notified claude: so"),
+            (one("acked"), "Hand `claude` was so"),
+            (one("silenced"), "Hand claude: so"),
+            (entry(NOW, "unsilenced", "--all", "so"), "Hand so"),
+            (one("reauth"), "Hand `claude`: so"),
+            (until("reauth"), "Hand so, good until +8h"),
+            (one("tested"), "Hand claude: so"),
+            (
+                Entry {
+                    detail: Some("why".into()),
+                    ..one("tested")
+                },
+                "Hand claude: so: why",
+            ),
+            (
+                told(NOW, "given_up", "mail", "m", None),
+                "Told Claude login `claude` has ended on gw | mail was never notified: answered 404",
+            ),
+            (
+                told(NOW, "delivered", "mail", "m", Some(NOW - TOGETHER)),
+                "Told Claude login `claude` has ended on gw | notified mail",
+            ),
+        ] {
+            assert_eq!(lines(std::slice::from_ref(&entry)), [wanted], "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn what_happened_is_counted_by_kind() {
+        let of = |whats: &[&'static str]| -> Vec<Entry> {
+            whats.iter().map(|what| entry(NOW, what, "claude", "so")).collect()
+        };
+        for (whats, wanted) in [
+            (&[][..], ""),
+            (&["acked"], ""),
+            (&["sync", "lapsed", "sync"], "1 lapse, 2 syncs"),
+            (
+                &["recovered", "renewed", "not_renewed", "delivered"],
+                "1 recovery, 1 renewal, 1 failed renewal, 1 message delivered",
+            ),
+        ] {
+            assert_eq!(counted(&of(whats)), wanted);
+        }
+    }
+
+    #[test]
     fn lines_of_older_and_newer_versions_are_told_as_they_are() {
         let got = lines(&[
             entry(NOW, "sync", "clawdbot/main", "brought up to date: anthropic:claude-cli"),

@@ -362,6 +362,89 @@ mod tests {
     }
 
     #[test]
+    fn every_placeholder_is_filled_with_what_it_names() {
+        let mut event = event();
+        event.affected.push(event.affected[1].clone());
+        for (name, wanted) in PLACEHOLDERS.into_iter().zip([
+            event.title.as_str(),
+            &event.message,
+            "critical",
+            "firing",
+            "login_ended",
+            "gw",
+            "claude",
+            "claude auth login",
+            "claude auth login\nnolapse reauth claude",
+            "clawdbot/main, clawdbot/<b>&*x*",
+            "login:claude",
+            "msg_2b1f",
+            &rfc3339(event.at),
+        ]) {
+            assert_eq!(fill(&format!("{{{name}}}"), &event), wanted, "{name}");
+        }
+        assert_eq!(
+            fill("{status} {login}", &crate::notify::testing::recovered()),
+            "resolved claude"
+        );
+        assert_eq!(fill("} {other} {", &event), "}  {");
+        assert_eq!(
+            rfc3339(crate::types::Moment::at(1_769_000_000_000)),
+            "2026-01-21T12:53:20Z"
+        );
+    }
+
+    #[test]
+    fn what_is_all_a_person_needs_is_said_alone() {
+        let mut event = event();
+        event.message = String::new();
+        event.commands = vec!["a".into()];
+        assert_eq!(plain(&event), "run: a");
+        event.commands.clear();
+        assert_eq!((plain(&event), parts(&event)), (String::new(), Vec::new()));
+        let severities = [Severity::Info, Severity::Warning, Severity::Critical].map(|severity| {
+            event.severity = severity;
+            heading(&event)
+        });
+        assert_eq!(severities, ["Info", "Warning", "Critical"]);
+        assert_eq!(heading(&crate::notify::testing::recovered()), "Recovered");
+    }
+
+    #[test]
+    fn what_fits_is_whole_and_what_does_not_is_cut_or_left_out() {
+        let style = Style {
+            escape: as_is,
+            escape_code: as_is,
+            open: "<",
+            close: ">",
+        };
+        let (text, command) = (
+            |text: &str| Part::Text(text.into()),
+            |command: &str| Part::Command(command.into()),
+        );
+        for (parts, budget, wanted) in [
+            (vec![text("aaaa"), command("bb"), text("cccc")], 15, "aaaa\n<bb>\ncccc"),
+            (vec![text("aaaa"), command("bb"), text("cccc")], 13, "aaaa\n<bb>\nc…"),
+            // its line break counts too: half of the budget, and no more
+            (vec![text("aaaa"), command("bb")], 10, "aaaa\n<bb>"),
+            (vec![text("aaaa"), command("bb")], 9, "aaaa"),
+            // the first ones go first
+            (
+                vec![command("aa"), command("bb"), command("cc"), text("d")],
+                13,
+                "<aa>\n<bb>\nd",
+            ),
+            (vec![text("aa"), text("b")], 3, "aa"),
+            (vec![text("a"), text("bb")], 4, "a\n…"),
+        ] {
+            assert_eq!(
+                assemble(&parts, budget, Count::Chars, &style),
+                wanted,
+                "{parts:?} in {budget}"
+            );
+        }
+    }
+
+    #[test]
     fn foreign_text_loses_what_could_deceive() {
         assert_eq!(clean("a\r\nb\u{1b}[31m\u{202e}c\td", false), r"a b\u001b[31m\u202ec d");
         assert_eq!(clean("a\r\nb", true), "a\nb");
