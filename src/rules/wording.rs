@@ -222,7 +222,7 @@ fn subject(alert: &Alert) -> String {
             format!("Claude login `{login}`")
         }
         Cause::Copies(_) => match agents(alert) {
-            1 => format!("an agent's copy of Claude login `{login}`"),
+            1 => format!("An agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
         Cause::Reload(dir) => format!("the OpenClaw gateway in {}", name(alert.path.as_deref().unwrap_or(dir))),
@@ -793,6 +793,369 @@ mod tests {
             (store, Why::First, "The auth store of clawdbot/main is broken on h"),
         ] {
             assert_eq!(words(&alert, why, Moment::EPOCH, here("h", 2 * DAY)).title, title);
+        }
+    }
+
+    /// Id, kind, title, how the cause begins, first command.
+    const SAID: &str = r#"
+login:claude | race_logout | Claude login `claude` was logged out | Claude Code was logged out long before | nolapse login --login claude
+login:claude | rejected | Claude login `claude` was refused by the server | the server permanently refused | nolapse login --login claude
+login:claude | older_state | Claude login `claude` was set back to an older state | an older file was put back | nolapse login --login claude
+login:claude | missing | Claude login `claude` is signed out | there was a login here | nolapse login --login claude
+login:claude | blanked | Claude login `claude` was logged out | the server refused its refresh token | nolapse login --login claude
+login:claude | no_scopes | Claude login `claude` does not count as signed in | it has no `scopes` | nolapse login --login claude
+login:claude | no_access_token | Claude login `claude` does not count as signed in | it has a refresh token and no access token | nolapse login --login claude
+login:claude | unreadable | Claude login `claude` cannot be read | it exists but cannot be read: why | nolapse login --login claude
+login:claude | directory_in_place | Claude login `claude` cannot be read | signing in now seems to work but saves nothing | rmdir ~/'a b'
+login:claude | not_a_file | Claude login `claude` cannot be read | signing in now seems to work but saves nothing | mv ~/'a b' ~/'a b'.old
+login:claude | foreign_owner | Claude login `claude` cannot be read | it belongs to another user: why | sudo chown -R "$(id -un)" ~/'a b'
+login:claude | byte_order_mark | Claude login `claude` cannot be read | it is intact except for its first three bytes: why | sed -i '1s/^\xef\xbb\xbf//' ~/'a b'
+login:claude | not_readable | Claude login `claude` cannot be read | it exists but cannot be read: why | chmod u+rw ~/'a b'
+login:claude | no_token | Claude login `claude` holds no token | this is not a usable token or key; it is why | nolapse login --login claude
+login:claude | not_renewed | Claude login `claude` was not renewed | its access token has expired and nothing has renewed it: why | nolapse refresh --login claude --force
+login:claude | abandoned_refresh | Claude login `claude` has ended | a renewal began and was never saved | nolapse login --login claude
+renew:claude | unknown_outcome | Claude login `claude` may have been lost in a renewal | its single-use token was sent and no answer came | nolapse login --login claude
+renew:claude | rescue | Claude login `claude` was renewed, and its new tokens could not be saved | the new tokens are kept aside | nolapse refresh
+healed:claude | healed | Claude login `claude` was updated from an agent's copy | why had renewed it | nolapse history
+heal:claude | not_healed | Claude login `claude` could not be updated | an agent renewed it | claude setup-token
+copies:claude | copy_stale | 2 agents' copies of Claude login `claude` have expired | the login is fine, but its copy was not updated: why | nolapse sync
+copies:claude | copy_diverged | 2 agents' copies of Claude login `claude` have expired | the login is fine, but this profile has its own token | nolapse sync
+copies:claude | no_token | 2 agents' copies of Claude login `claude` holds no token | this is not a usable token or key; it is why | claude setup-token
+copies:claude | missing | 2 agents' copies of Claude login `claude` have expired | the profile holds nothing usable | nolapse sync
+copies:claude | profile_retired | 2 agents' copies of Claude login `claude` is refused by OpenClaw | OpenClaw no longer accepts this profile id | nolapse sync
+grant:0 | copy_stale | `anthropic:claude-cli` of clawdbot/main has ended | its own token was not renewed: why | claude setup-token
+token:0 | no_refresh_token | `anthropic:claude-cli` of clawdbot/main has ended | nothing can renew this token | claude setup-token
+profile:a | missing | `anthropic:claude-cli` of clawdbot/main has ended | the profile holds nothing usable | claude setup-token
+profile:a | no_key | `anthropic:claude-cli` of clawdbot/main holds no API key | this is not a usable token or key; it is why | nolapse token add --provider anthropic --profile anthropic:claude-cli --agent clawdbot/main --type api_key
+profile:a | login_not_configured | `anthropic:claude-cli` of clawdbot/main has ended | it holds the tokens of a login that is not configured | printf %b '[[login]]'\\'ndir = "why"'\\'nagents = ["clawdbot/main", "clawdbot/work"]'\\'n' >> "$(nolapse config path)"
+profile:a | expires_in_seconds | `anthropic:claude-cli` of clawdbot/main looks as if it had ended | its `expires` is in seconds | sed -i 's/"expires": *1769000000\b/&000/' ~/'a b'
+store:clawdbot/main | store_malformed | The auth store of clawdbot/main is broken | the agent treats it as empty | mv ~/'a b' ~/'a b'.broken
+store:clawdbot/main | directory_in_place | The auth store of clawdbot/main cannot be read | its agent can neither read nor save it: why | mv ~/'a b' ~/'a b'.broken
+store:clawdbot/main | unreadable | The auth store of clawdbot/main cannot be read | it exists but cannot be read: why | ls -l ~/'a b'
+agent:clawdbot/main#p | not_in_order | Clawdbot/main for p has no usable credential | a working credential is skipped | nolapse order set --provider p --agent clawdbot/main anthropic:claude-cli anthropic:claude-cli
+agent:clawdbot/main#p | mode_refused | Clawdbot/main for p has no usable credential | a working credential is refused because of its mode | clawdbot config set 'auth.profiles[anthropic:claude-cli].mode' oauth
+agent:clawdbot/main#p | key_refused | Clawdbot/main for p has no usable credential | a working credential is refused because of its mode | clawdbot config set 'auth.profiles[anthropic:claude-cli].mode' api_key
+agent:clawdbot/main#p | other_provider | Clawdbot/main for p has no usable credential | a working credential is assigned to another provider | clawdbot config set 'auth.profiles[anthropic:claude-cli].provider' p
+agent:clawdbot/main#p | held_back | Clawdbot/main for p is waiting: all its credentials are held back | the agent will try again then | nolapse status
+agent:clawdbot/main#p | entries_ignored | Clawdbot/main for p has no usable credential | its store: why | nolapse token add --provider p --agent clawdbot/main
+reload:d | reload_failed | The OpenClaw gateway in ~/a b did not get a login's new token | it keeps using the old token until that expires: why | openclaw secrets reload
+reload:d | reload_warnings | The OpenClaw gateway in ~/a b has had warnings since it got a login's new token | it may keep using the old token | openclaw secrets audit
+reload:d | restart_gateway | The OpenClaw gateway in ~/a b must be restarted once to use a login's new token | it keeps using the old token | openclaw gateway restart
+channel:phone | channel_failing | The alert channel `phone` does not get through | its alerts do not arrive | nolapse alert test phone
+channel:phone | channel_refused | The alert channel `phone` does not get through | its receiver refuses the alerts | nolapse alert test phone
+heartbeat | heartbeat_failing | The heartbeat does not get through | its service may think that nolapse has stopped | nolapse doctor
+heartbeat | heartbeat_refused | The heartbeat does not get through | its service does not know the URL | nolapse doctor
+config | config_broken | Nolapse's configuration is broken | the last valid one is used until it is fixed: why | nolapse config check
+host | silent | Nolapse does not answer | the state of its logins is unknown: why | ssh ~/a b
+host | host_key_changed | Nolapse does not answer | the state of its logins is unknown: why | ssh-keygen -R ~/'a b'
+rest | more | `anthropic:claude-cli` of clawdbot/main has more alerts than can be listed | more: why | claude setup-token
+"#;
+
+    #[test]
+    fn every_kind_has_its_title_its_cause_and_its_command() {
+        let mut rows = 0;
+        for row in SAID.trim().lines() {
+            let [id, kind, title, cause, command] = row.split(" | ").collect::<Vec<_>>()[..] else {
+                panic!("{row}")
+            };
+            let mut alert = Alert {
+                id: id.into(),
+                kind: kind.into(),
+                path: Some("~/a b".into()),
+                detail: Some("why".into()),
+                ..ended()
+            };
+            alert.affected[0].expires_at = Some(Moment::at(1_769_000_000));
+            let words = words(&alert, Why::First, Moment::EPOCH, here("h", HOUR));
+            assert_eq!(words.title, format!("{title} on h"), "{row}");
+            assert!(words.message.starts_with(cause), "{row}: {}", words.message);
+            assert_eq!(words.commands[0], command, "{row}");
+            let asks = [
+                "to fix it",
+                "to see how it goes on",
+                "to see what happened",
+                "to see why",
+            ];
+            let ask = match (id, kind) {
+                ("host", _) => 3,
+                (_, HEALED) => 2,
+                (_, "held_back") => 1,
+                _ => 0,
+            };
+            assert!(words.message.contains(asks[ask]), "{row}: {}", words.message);
+            rows += 1;
+        }
+        assert!(rows > 50);
+    }
+
+    #[test]
+    fn what_is_known_beside_the_kind_is_said_and_decides_the_command() {
+        let of = |id: &str, kind: &str| Alert {
+            id: id.into(),
+            kind: kind.into(),
+            path: Some("~/a".into()),
+            ..ended()
+        };
+        let with = |alert: Alert, obstacle| Alert {
+            obstacle: Some(obstacle),
+            ..alert
+        };
+        let ahead = |alert: Alert, left: Ms| Alert {
+            lapsed: false,
+            ends: Some(Moment::at(HOUR + left)),
+            ..alert
+        };
+        let alone = |alert: Alert| Alert {
+            affected: vec![affected("main")],
+            ..alert
+        };
+        let nobody = |alert: Alert| Alert {
+            affected: Vec::new(),
+            ..alert
+        };
+        let nameless = |alert: Alert| Alert { login: None, ..alert };
+        let outside = |id: &str| {
+            let mut alert = of("login:env", "login_ended");
+            let login = alert.login.as_mut().unwrap();
+            (login.id, login.dir) = (id.into(), String::new());
+            alert
+        };
+        let ssh = |way: &str| Alert {
+            path: Some(way.into()),
+            ..of("host", "silent")
+        };
+        let mut order = of("agent:clawdbot/main#p", "not_in_order");
+        order.affected[0].health = Health::Expired;
+        order.affected[1].profile = "p:b c".into();
+        let fixed = Alert {
+            fix: Some("true".into()),
+            ..ended()
+        };
+        for (alert, said, command) in [
+            (fixed, "has ended", "true"),
+            (
+                alone(of("copies:claude", "copy_stale")),
+                "An agent's copy of Claude login `claude` has expired",
+                "nolapse sync",
+            ),
+            (
+                with(of("copies:claude", "copy_stale"), Obstacle::NobodyRenews),
+                LOGIN_OVER,
+                "claude -p /cost --safe-mode --no-session-persistence",
+            ),
+            (
+                with(of("copies:claude", "copy_diverged"), Obstacle::NobodyRenews),
+                LOGIN_OVER,
+                "claude -p /cost --safe-mode --no-session-persistence",
+            ),
+            (
+                with(of("copies:claude", "copy_diverged"), Obstacle::NotRenewed),
+                "the login's access token has expired as well",
+                "nolapse refresh --login claude --force",
+            ),
+            (
+                nameless(with(of("copies:claude", "copy_stale"), Obstacle::NotRenewed)),
+                "of Claude login `?`",
+                "nolapse refresh",
+            ),
+            (
+                nobody(of("copies:claude", "no_token")),
+                "0 agents' copies",
+                "nolapse sync",
+            ),
+            (
+                with(of("agent:a#p", "held_back"), Obstacle::Billing),
+                "for lack of payment",
+                "nolapse status",
+            ),
+            (
+                ahead(of("agent:a#p", "held_back"), 2 * HOUR),
+                "until: Thu 01:00 (in 2 h)",
+                "nolapse status",
+            ),
+            (
+                nobody(with(of("agent:a#p", "entries_ignored"), Obstacle::OutsideProfiles)),
+                "its store",
+                "mv ~/a ~/a.ignored",
+            ),
+            (
+                with(of("agent:a#p", "entries_ignored"), Obstacle::OutsideProfiles),
+                "its store",
+                "nolapse token add --provider p --agent a",
+            ),
+            (
+                nobody(of("agent:a#p", "entries_ignored")),
+                "its store",
+                "nolapse token add --provider p --agent a",
+            ),
+            (
+                order,
+                "order does not name it",
+                "nolapse order set --provider p --agent clawdbot/main 'p:b c' anthropic:claude-cli",
+            ),
+            (
+                nobody(of("agent:a#p", "not_in_order")),
+                "order does not name it",
+                "nolapse order get --provider p --agent a",
+            ),
+            (
+                nobody(of("agent:a#p", "mode_refused")),
+                "because of its mode",
+                "nolapse status",
+            ),
+            (
+                nobody(of("profile:a", "no_key")),
+                "Profile:a holds no API key",
+                "nolapse status",
+            ),
+            (
+                of("profile:a", "no_key"),
+                "not a usable token or key\n",
+                "nolapse token add --provider anthropic --profile anthropic:claude-cli --agent clawdbot/main --type api_key",
+            ),
+            (
+                nobody(of("profile:a", "missing")),
+                "Profile:a has ended",
+                "nolapse status",
+            ),
+            (
+                outside("env"),
+                "The token in `CLAUDE_CODE_OAUTH_TOKEN` has ended",
+                "nolapse reauth --setup-token",
+            ),
+            (
+                outside("mine"),
+                "The setup token in `mine` has ended",
+                "nolapse reauth --setup-token",
+            ),
+            (
+                nameless(of("renew:a", "unknown_outcome")),
+                "`anthropic:claude-cli` of clawdbot/main may have been lost",
+                "claude setup-token",
+            ),
+            (
+                ahead(of("login:claude", "unreadable"), 0),
+                "cannot be read",
+                "ls -l ~/a",
+            ),
+            (
+                ahead(of("login:claude", "login_ends_soon"), 0),
+                "may end any moment now",
+                "nolapse login --login claude",
+            ),
+            (
+                ahead(of("login:claude", "login_ends_soon"), HOUR),
+                "ends in 1 h",
+                "nolapse login --login claude",
+            ),
+            (
+                ahead(of("login:claude", "login_ends_soon"), HOUR),
+                "ends: Thu 01:00 (in 1 h)",
+                "nolapse login --login claude",
+            ),
+            (
+                of("healed:claude", HEALED),
+                "an agent had renewed it",
+                "nolapse history",
+            ),
+            (of("rest", "more"), "more\n", "claude setup-token"),
+            (
+                ssh("u@gw nolapse status --json"),
+                "does not answer",
+                "ssh u@gw nolapse status --json",
+            ),
+            (ssh("u@gw"), "does not answer", "ssh u@gw nolapse status"),
+            (
+                ssh("u@gw ~/bin/nolapse status"),
+                "does not answer",
+                "ssh u@gw '~/bin/nolapse status'",
+            ),
+            (ssh("u@gw it's"), "does not answer", r"ssh u@gw 'it'\''s'"),
+        ] {
+            let words = words(&alert, Why::First, Moment::EPOCH, here("h", HOUR));
+            let text = format!("{}\n{}", words.title, words.message);
+            assert!(text.contains(said), "{said}: {text}");
+            assert_eq!(words.commands[0], command, "{text}");
+        }
+        assert_eq!(
+            sync_again("exclude_agents", "a b"),
+            "nolapse config set sync.exclude_agents 'a b' && nolapse sync"
+        );
+        let begun = |alert: &Alert, since| words(alert, Why::First, Moment::at(since), here("h", HOUR)).message;
+        let quiet = Alert {
+            lapsed: false,
+            ends: None,
+            ..ended()
+        };
+        assert!(begun(&quiet, 0).contains("since: ") && !begun(&quiet, HOUR).contains("since: "));
+        let seven = Alert {
+            affected: (0..8).map(|n| affected(&format!("a{}", n % 7))).collect(),
+            ..ended()
+        };
+        assert!(begun(&seven, 0).contains("a5 and 1 more\n"));
+    }
+
+    #[test]
+    fn a_credential_of_its_own_is_set_anew_by_its_agents_command() {
+        let of = |family, agent: &str, profile: &str, named: Option<&str>| {
+            let one = Affected {
+                family,
+                named: named.map(str::to_owned),
+                profile: profile.into(),
+                ..affected(agent)
+            };
+            let remedy = own(&one);
+            remedy
+                .others
+                .last()
+                .map_or(remedy.first, |(_, command)| command.clone())
+        };
+        use Family::{Clawdbot, Openclaw};
+        for (family, agent, profile, named, wanted) in [
+            (
+                Clawdbot,
+                "main",
+                "anthropic:a",
+                None,
+                "clawdbot models auth paste-token --provider anthropic --profile-id anthropic:a",
+            ),
+            (
+                Clawdbot,
+                "work",
+                "anthropic:a",
+                None,
+                "nolapse token add --provider anthropic --profile anthropic:a --agent clawdbot/work --replace",
+            ),
+            (
+                Clawdbot,
+                "main",
+                "anthropic:a",
+                Some("n"),
+                "nolapse token add --provider anthropic --profile anthropic:a --agent clawdbot-n/main --replace",
+            ),
+            (
+                Openclaw,
+                "work",
+                "anthropic:a",
+                None,
+                "nolapse token add --agent openclaw/work --profile anthropic:a",
+            ),
+            (
+                Openclaw,
+                "work",
+                "anthropic:claude-cli",
+                None,
+                "nolapse token add --agent openclaw/work --profile anthropic:nolapse",
+            ),
+            (
+                Openclaw,
+                "work",
+                "openai:a",
+                None,
+                "openclaw models auth login --provider openai",
+            ),
+        ] {
+            assert_eq!(of(family, agent, profile, named), wanted);
         }
     }
 
