@@ -465,7 +465,7 @@ fn pair((case, a, b): (Case, Act, Act), tried: Tried) -> Counted {
             case,
             [a, b],
             manner,
-            if tried == Tried::Some { 13 } else { 1 },
+            if tried == Tried::Some { 29 } else { 1 },
             &mut counted,
         );
     }

@@ -182,7 +182,7 @@ impl Home {
                 "it does not wait for {}",
                 lock.display()
             );
-            std::thread::yield_now();
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
         child.expect("strace is needed: `apt-get install strace`")
     }

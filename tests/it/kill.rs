@@ -22,9 +22,8 @@ fn store(agent: &str) -> String {
     format!(".clawdbot/agents/{agent}/agent/auth-profiles.json")
 }
 
-/// The system calls by which a pass changes anything, or opens what it changes.
-const CHANGES: [&str; 14] = [
-    "openat",
+/// The system calls by which a pass changes anything. What it opened or made before one of them is there at each.
+const CHANGES: [&str; 13] = [
     "write",
     "fsync",
     "rename",
@@ -102,7 +101,7 @@ fn a_kill_at_any_call_tears_nothing_and_the_next_pass_heals() {
         );
     }
     println!("killed at {points} points");
-    assert!(points > 80, "only {points} points");
+    assert!(points > 40, "only {points} points");
     assert_eq!(seen.len(), 2, "some were killed before a write and some after");
 }
 
@@ -177,7 +176,7 @@ fn a_store_that_appears_while_we_wait_is_not_clobbered() {
     fs::create_dir(&lock).unwrap();
     let child = home.spawn(&["sync"]);
     while !home.at(".local/state/nolapse/pass.lock").exists() {
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
     home.store("main", json!({"anthropic:own": token("9", now() + HOUR)}));
     fs::remove_dir(&lock).unwrap();

@@ -18,27 +18,27 @@ fn in_step(home: &Home) -> bool {
     home.read(MAIN).contains(&access("2"))
 }
 
-/// A peer of the directory kind: holds the lock for 5 s, touching it, as proper-lockfile does.
-fn hold_directory(lock: &Path) -> Child {
-    let script = "mkdir \"$0\" && echo held && for i in 1 2 3 4 5; do sleep 1; touch \"$0\"; done; rmdir \"$0\"";
-    started(Command::new("sh").args(["-c", script]).arg(lock))
+/// A peer of the directory kind: holds the lock for 5 s, touching it, as proper-lockfile does; says at last what the store is.
+fn hold_directory(lock: &Path, store: &Path) -> Child {
+    let script =
+        "mkdir \"$0\" && echo held && for i in 1 2 3 4 5; do sleep 1; touch \"$0\"; done; cat \"$1\"; rmdir \"$0\"";
+    started(Command::new("sh").args(["-c", script]).args([lock, store]))
 }
 
-/// A peer of the file kind: holds `{"pid","createdAt"}` for 5 s.
-fn hold_file(lock: &Path) -> Child {
-    let script = "set -C; printf '{\"pid\":%d,\"createdAt\":\"2026-01-01T00:00:00Z\"}' $$ > \"$0\" && echo held && sleep 5; rm \"$0\"";
-    started(Command::new("sh").args(["-c", script]).arg(lock))
+/// A peer of the file kind: holds `{"pid","createdAt"}` for 5 s; says at last what the store is.
+fn hold_file(lock: &Path, store: &Path) -> Child {
+    let script = "set -C; printf '{\"pid\":%d,\"createdAt\":\"2026-01-01T00:00:00Z\"}' $$ > \"$0\" && echo held && sleep 5; \
+        cat \"$1\"; rm \"$0\"";
+    started(Command::new("sh").args(["-c", script]).args([lock, store]))
 }
 
 /// Waits until the peer says that it holds its lock.
 fn started(command: &mut Command) -> Child {
-    use std::io::{BufRead, BufReader};
+    use std::io::Read;
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert_eq!(line, "held\n");
+    let mut line = [0; 5];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"held\n");
     child
 }
 
@@ -48,35 +48,40 @@ fn lock_of(home: &Home) -> std::path::PathBuf {
 
 #[test]
 fn a_live_holder_of_either_kind_is_waited_for() {
-    for hold in [hold_directory, hold_file] {
-        for version in [None, Some("2026.3.1")] {
-            let home = stale_home();
-            if let Some(version) = version {
-                // the same store under the generation that locks with a file
-                fs::rename(home.at(".clawdbot"), home.at(".openclaw")).unwrap();
-                home.write(
-                    ".openclaw/openclaw.json",
-                    json!({"meta": {"lastTouchedVersion": version}}).to_string(),
-                );
+    std::thread::scope(|scope| {
+        for hold in [hold_directory, hold_file] {
+            for version in [None, Some("2026.3.1")] {
+                scope.spawn(move || a_live_holder_is_waited_for(hold, version));
             }
-            let store = MAIN.replace(".clawdbot", if version.is_some() { ".openclaw" } else { ".clawdbot" });
-            let lock = home.at(&format!("{store}.lock"));
-            let mut peer = hold(&lock);
-            let begun = Instant::now();
-            let before = home.read(&store);
-            let child = home.spawn(&["sync"]);
-            // while the peer lives, nothing is written: looked at a moment before it lets go
-            while begun.elapsed() < Duration::from_millis(4000) {
-                assert_eq!(home.read(&store), before);
-                std::thread::yield_now();
-            }
-            let ran = Ran::of(child.wait_with_output().unwrap());
-            assert!(peer.wait().unwrap().success(), "the peer's own lock was taken from it");
-            assert_eq!(ran.code, 0, "{ran:?}");
-            assert!(home.read(&store).contains(&access("2")), "{ran:?}");
-            assert!(!lock.exists());
         }
+    });
+}
+
+fn a_live_holder_is_waited_for(hold: fn(&Path, &Path) -> Child, version: Option<&str>) {
+    let home = stale_home();
+    if let Some(version) = version {
+        // the same store under the generation that locks with a file
+        fs::rename(home.at(".clawdbot"), home.at(".openclaw")).unwrap();
+        home.write(
+            ".openclaw/openclaw.json",
+            json!({"meta": {"lastTouchedVersion": version}}).to_string(),
+        );
     }
+    let store = MAIN.replace(".clawdbot", if version.is_some() { ".openclaw" } else { ".clawdbot" });
+    let lock = home.at(&format!("{store}.lock"));
+    let peer = hold(&lock, &home.at(&store));
+    let before = home.read(&store);
+    let ran = home.run(&["sync"]);
+    let peer = peer.wait_with_output().unwrap();
+    assert!(peer.status.success(), "the peer's own lock was taken from it");
+    assert_eq!(
+        String::from_utf8_lossy(&peer.stdout),
+        before,
+        "written while the peer held it"
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(home.read(&store).contains(&access("2")), "{ran:?}");
+    assert!(!lock.exists());
 }
 
 fn aged(lock: &Path, secs: u64) {
@@ -125,7 +130,7 @@ fn a_holder_that_wakes_up_keeps_its_lock() {
     let child = home.spawn(&["sync"]);
     // it waits at the lock: its pass lock is there
     while !home.at(".local/state/nolapse/pass.lock").exists() {
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
     let script = "sleep 8; for i in 1 2 3 4 5 6 7 8 9 10; do touch \"$0\"; sleep 1; done; rmdir \"$0\" && echo kept";
     let holder = Command::new("sh").args(["-c", script]).arg(&lock).output().unwrap();
@@ -199,7 +204,7 @@ fn a_fresh_lock_of_an_unknown_number_is_held_and_old_temp_files_go() {
 }
 
 #[test]
-fn two_hundred_syncs_at_once_lose_nothing() {
+fn eighty_syncs_at_once_lose_nothing() {
     let home = Home::new();
     home.login("2", now() + 8 * HOUR);
     let profiles = json!({
@@ -216,7 +221,7 @@ fn two_hundred_syncs_at_once_lose_nothing() {
         .unwrap()
         .set_times(FileTimes::new().set_modified(long_ago))
         .unwrap();
-    let children: Vec<_> = (0..200).map(|_| home.spawn(&["sync"])).collect();
+    let children: Vec<_> = (0..80).map(|_| home.spawn(&["sync"])).collect();
     let mut wrote = 0;
     for child in children {
         let ran = Ran::of(child.wait_with_output().unwrap());

@@ -87,7 +87,7 @@ impl Phone {
                 return shown;
             }
             assert!(Instant::now() < until, "no `{title}`; shown is {shown:?}");
-            std::thread::yield_now();
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
 
