@@ -565,7 +565,7 @@ impl Machine {
         self.view.logins[0].verdict = login;
         let agent = &mut self.view.agents[0];
         agent.uses = vec![uses(&agent.profiles[0], now)];
-        let mut alerts = causes::collect(&self.view, false, policy.grace, &|path| path.display().to_string());
+        let mut alerts = causes::collect(&self.view, policy.grace, &|path| path.display().to_string());
         alerts.extend(alert::channel_alerts(&self.ledger.troubles));
         deliver::queue(ctx, &mut self.ledger, channels, &alerts, now);
         let due = deliver::due(ctx, &mut self.ledger, channels, &mut Room::default(), now);

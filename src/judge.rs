@@ -17,8 +17,7 @@ pub(crate) fn key_in_env(ctx: &Ctx, provider: &str) -> Option<Cow<'static, str>>
 
 /// What needs a human, as of this view.
 pub(crate) fn alerts(ctx: &Ctx, view: &View) -> Vec<Alert> {
-    let env_key = key_in_env(ctx, "anthropic").is_some();
-    let mut alerts = rules::causes::collect(view, env_key, ctx.config.alerts.grace, &|path| ctx.host.tilde(path));
+    let mut alerts = rules::causes::collect(view, ctx.config.alerts.grace, &|path| ctx.host.tilde(path));
     if !ctx.config.sync.enabled {
         for alert in alerts.iter_mut().filter(|alert| alert.is_stale_copy()) {
             alert.detail = Some("`sync.enabled` is false".into());

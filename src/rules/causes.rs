@@ -3,7 +3,7 @@
 use super::alert::{Alert, Obstacle, sort};
 use super::lineage::Relation;
 use super::renew::{Record, Stage};
-use super::resolve::{PassedOver, Resolved, Unread, key_names, normalise_provider};
+use super::resolve::{PassedOver, Resolved, Unread, normalise_provider};
 use super::shape::{self, KeptAs};
 use super::stopped;
 use crate::cause::Cause;
@@ -12,17 +12,16 @@ use crate::rules::login::{Fault, Grant, Source, State};
 use crate::rules::view::{self, AgentView, LoginView, ProfileView, View, ignored_words};
 use crate::secret::Secret;
 use crate::types::{Affected, Credential, EventLogin, Flaw, HOUR, Health, Held, Moment, Ms, Reason, Severity};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Everything that needs a human, the worst first.
-pub fn collect(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+pub fn collect(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = login_alerts(view, tilde);
     alerts.extend(renewal_alerts(view, tilde));
     alerts.extend(healed_alerts(view, tilde));
     alerts.extend(unhealed_alerts(view, tilde));
-    alerts.extend(profile_alerts(view, env_key, grace, tilde));
+    alerts.extend(profile_alerts(view, grace, tilde));
     alerts.extend(of_stopped(view, grace, tilde));
     alerts.extend(store_alerts(view, tilde));
     sort(&mut alerts);
@@ -250,12 +249,9 @@ pub(super) fn urgency(ends: Option<Moment>, now: Moment) -> Severity {
     }
 }
 
-fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
+fn profile_alerts(view: &View, grace: Ms, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut groups: BTreeMap<Cause, Alert> = BTreeMap::new();
     for agent in &view.agents {
-        let state_dir = &view.state_dirs[agent.agent.state_dir];
-        let in_dotenv = |name: &Cow<'_, str>| state_dir.dotenv.iter().any(|set| set == name);
-        let key_in_env = env_key || key_names("anthropic").iter().any(in_dotenv);
         // once for each provider: a store may hold thousands of profiles
         let stopped: BTreeSet<&str> = agent
             .uses
@@ -275,7 +271,7 @@ fn profile_alerts(view: &View, env_key: bool, grace: Ms, tilde: &dyn Fn(&Path) -
             if unread.is_some() && stopped.contains(provider.as_ref()) {
                 continue;
             }
-            let covered = covered(agent, profile, key_in_env) || stopped.contains(provider.as_ref());
+            let covered = covered(agent, profile) || stopped.contains(provider.as_ref());
             let id = cause_of(view, agent, profile);
             let lapsed = matches!(verdict.health, Health::Expired | Health::Missing);
             let severity = match lapsed {
@@ -340,15 +336,10 @@ fn said_elsewhere(view: &View, profile: &ProfileView) -> bool {
 
 /// Whether the agent has another way to the same provider, so that it has not stopped. What never worked is no news beside what has
 /// ended.
-fn covered(agent: &AgentView, profile: &ProfileView, key_in_env: bool) -> bool {
-    let (id, provider) = (&profile.profile.id, &profile.profile.provider);
-    let other =
-        |other: &ProfileView| other.profile.id != *id && other.profile.provider == *provider && other.verdict.fine();
-    let covered = match agent.resolved(provider) {
-        Some(resolved) => stands_in(agent, resolved, id),
-        None => agent.profiles.iter().any(other) || provider == "anthropic" && key_in_env,
-    };
-    covered || profile.verdict.reason == Some(Reason::NoToken) && another_ended(agent, profile)
+fn covered(agent: &AgentView, profile: &ProfileView) -> bool {
+    let resolved = agent.resolved(&profile.profile.provider);
+    resolved.is_some_and(|resolved| stands_in(agent, resolved, &profile.profile.id))
+        || profile.verdict.reason == Some(Reason::NoToken) && another_ended(agent, profile)
 }
 
 /// What all have in common that hang on the same.
@@ -575,5 +566,320 @@ fn stopped(
             _ => None,
         },
         ..Alert::new(of_agent(&of.label(), resolved), why.kind(), severity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::agent::{Agent, Binds, NotWritten};
+    use crate::rules::health::Verdict;
+    use crate::rules::login::{Login, Place, Refresh};
+    use crate::rules::renew::Failure;
+    use crate::rules::resolve::{By, Ignored};
+    use crate::types::{AgentRef, DAY, Family, Profile};
+
+    const NOW: Moment = Moment::at(1_769_000_000_000);
+    const GRACE: Ms = HOUR / 2;
+
+    fn verdict(health: Health, reason: Option<Reason>) -> Verdict {
+        let ends = None;
+        Verdict { health, reason, ends }
+    }
+
+    /// Its access token has ended.
+    fn login(health: Health, renewal: Option<Record>) -> LoginView {
+        let grant = Grant::new(Secret::new("A"), Refresh::Token(Secret::new("R")), Some(NOW));
+        let place = Place::new("claude", "/c", false);
+        let verdict = verdict(health, Some(Reason::RenewsItself));
+        LoginView {
+            renewal,
+            ..LoginView::new(Login::new(place, Source::File, State::SignedIn(grant)), verdict)
+        }
+    }
+
+    fn token(text: &str) -> Credential {
+        Credential::Token {
+            token: Some(Secret::new(text)),
+            expires: Some(NOW - DAY),
+        }
+    }
+
+    fn profile(id: &str, credential: Credential, verdict: Verdict) -> ProfileView {
+        ProfileView {
+            profile: Profile {
+                account: None,
+                id: id.into(),
+                provider: "anthropic".into(),
+                credential,
+                held: Held::Inline,
+            },
+            clock: verdict.health,
+            verdict,
+            login: None,
+            relation: Relation::Unknown,
+            renewal: None,
+            elsewhere: None,
+        }
+    }
+
+    fn agent(profiles: Vec<ProfileView>) -> AgentView {
+        AgentView {
+            agent: Agent {
+                agent: AgentRef {
+                    family: Family::Clawdbot,
+                    named: None,
+                    id: "main".into(),
+                    dir: "/a".into(),
+                },
+                state_dir: 0,
+            },
+            path: "/a/auth-profiles.json".into(),
+            sqlite: false,
+            store: agent::Store::Absent,
+            meta: None,
+            writable: Ok(()),
+            profiles,
+            aside: Default::default(),
+            uses: Vec::new(),
+            foreign: None,
+            retires_claude_cli: false,
+        }
+    }
+
+    fn alerts(login: LoginView, agent: AgentView) -> Vec<Alert> {
+        let view = View {
+            now: NOW,
+            logins: vec![login],
+            agents: vec![agent],
+            state_dirs: Vec::new(),
+            problems: Vec::new(),
+            looked_at: Vec::new(),
+        };
+        collect(&view, GRACE, &|path| path.display().to_string())
+    }
+
+    #[test]
+    fn a_renewal_that_is_stuck_is_said_of_its_login_or_its_profile() {
+        let at = NOW - HOUR;
+        let unknown = || Stage::Unknown {
+            expires: None,
+            at,
+            why: "why".into(),
+        };
+        let rescued = || Stage::Rescued { at, why: "why".into() };
+        for (stage, health, kind) in [
+            (Stage::Idle, Health::Ok, None),
+            (unknown(), Health::Ok, Some("unknown_outcome")),
+            (rescued(), Health::Ok, Some("rescue")),
+            // that it has lapsed is said already
+            (unknown(), Health::Expired, None),
+            (rescued(), Health::Expired, Some("rescue")),
+        ] {
+            let mut record = Record::new(Secret::new("R").fingerprint());
+            record.stage = stage;
+            let of_renewal = |alerts: Vec<Alert>| -> Vec<Alert> {
+                let is = |alert: &Alert| matches!(alert.id, Cause::Renewal(_));
+                alerts.into_iter().filter(is).collect()
+            };
+            let found = of_renewal(alerts(login(health, Some(record.clone())), agent(Vec::new())));
+            assert_eq!(found.first().map(|alert| alert.kind.as_str()), kind);
+            for alert in found {
+                assert_eq!((alert.id.to_string().as_str(), alert.ends), ("renew:claude", Some(at)));
+                assert_eq!(alert.path.as_deref(), Some("/c/.credentials.json"));
+                assert_eq!(
+                    (alert.detail.as_deref(), alert.severity),
+                    (Some("why"), Severity::Critical)
+                );
+            }
+            let mut own = profile("p:q", token("T"), verdict(Health::Ok, None));
+            own.renewal = Some(Box::new(record));
+            let found = of_renewal(alerts(login(Health::Ok, None), agent(vec![own])));
+            let wanted = kind.filter(|_| health == Health::Ok);
+            for alert in &found {
+                assert_eq!(alert.id.to_string(), "renew:clawdbot/main/p:q");
+                assert_eq!((alert.ends, alert.detail.as_deref()), (Some(at), Some("why")));
+                assert_eq!(alert.path.as_deref(), Some("/a/auth-profiles.json"));
+                assert_eq!((alert.affected.len(), alert.login.is_none()), (1, true));
+            }
+            if health == Health::Ok {
+                assert_eq!(found.first().map(|alert| alert.kind.as_str()), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_profile_hangs_on_and_what_stands_against_it_are_said() {
+        let stale = |reason| {
+            profile(
+                "anthropic:claude-cli",
+                token("T"),
+                verdict(Health::Expired, Some(reason)),
+            )
+        };
+        let hangs = |reason, relation| ProfileView {
+            login: Some(0),
+            relation,
+            ..stale(reason)
+        };
+        let elsewhere = ProfileView {
+            elsewhere: Some("~/.claude-x".into()),
+            ..hangs(Reason::CopyStale, Relation::Unknown)
+        };
+        let flawed = |profile: ProfileView| ProfileView {
+            profile: Profile {
+                held: Held::Flawed(Flaw::Empty),
+                ..profile.profile
+            },
+            ..profile
+        };
+        let failed = {
+            let mut record = Record::new(Secret::new("R").fingerprint());
+            record.last = Some(Failure {
+                kind: "endpoint_blocked".into(),
+                why: "blocked".into(),
+                at: NOW,
+            });
+            record
+        };
+        let own = ProfileView {
+            renewal: Some(Box::new(failed.clone())),
+            ..stale(Reason::CopyStale)
+        };
+        let fingerprint = Secret::new("T").fingerprint();
+        let (copies, of_token) = ("copies:claude".to_owned(), format!("token:{fingerprint}"));
+        for (profile, renewal, id, kind, obstacle, detail) in [
+            (
+                elsewhere,
+                None,
+                &of_token,
+                NOT_CONFIGURED,
+                None,
+                Some("~/.claude-x".to_owned()),
+            ),
+            (
+                hangs(Reason::NoRefreshToken, Relation::Unknown),
+                None,
+                &copies,
+                "no_refresh_token",
+                None,
+                Some(OWN_TOKEN.to_owned()),
+            ),
+            (
+                hangs(Reason::NoRefreshToken, Relation::Same),
+                None,
+                &copies,
+                "no_refresh_token",
+                None,
+                None,
+            ),
+            (
+                hangs(Reason::CopyStale, Relation::Same),
+                None,
+                &copies,
+                "copy_stale",
+                Some(Obstacle::NobodyRenews),
+                Some(LOGIN_OVER.to_owned()),
+            ),
+            (
+                hangs(Reason::CopyStale, Relation::Same),
+                Some(failed),
+                &copies,
+                "copy_stale",
+                Some(Obstacle::NotRenewed),
+                Some("it could not be renewed: blocked".to_owned()),
+            ),
+            (
+                own,
+                None,
+                &of_token,
+                "copy_stale",
+                Some(Obstacle::NotRenewed),
+                Some("it could not be renewed: blocked".to_owned()),
+            ),
+            (
+                stale(Reason::NoRefreshToken),
+                None,
+                &of_token,
+                "no_refresh_token",
+                None,
+                None,
+            ),
+            (
+                flawed(stale(Reason::NoToken)),
+                None,
+                &of_token,
+                "no_token",
+                None,
+                Some(Flaw::Empty.words().to_owned()),
+            ),
+        ] {
+            let found = alerts(login(Health::Ok, renewal), agent(vec![profile.clone()]));
+            let [alert] = &found[..] else {
+                panic!("{profile:?}: {found:?}")
+            };
+            assert_eq!((alert.id.to_string(), alert.kind.as_str()), (id.clone(), kind));
+            assert_eq!((alert.obstacle, &alert.detail), (obstacle, &detail), "{kind} of {id}");
+            let warning = kind == NOT_CONFIGURED;
+            assert_eq!(alert.severity == Severity::Warning, warning, "{kind} of {id}");
+        }
+        // under a name that agents do not read
+        let mut misnamed = agent(vec![flawed(stale(Reason::NoToken))]);
+        let why = Unread::Misnamed {
+            found: "apiKey",
+            wanted: "token",
+        };
+        misnamed.aside.ignored.push(Ignored {
+            id: "anthropic:claude-cli".into(),
+            why: why.clone(),
+        });
+        let found = alerts(login(Health::Ok, None), misnamed);
+        assert_eq!(found[0].detail, Some(format!("it {}", why.words())));
+        // where it is not written, whatever else is the matter
+        let mut locked = agent(vec![hangs(Reason::CopyStale, Relation::Same)]);
+        locked.writable = Err(NotWritten {
+            why: "so".into(),
+            fix: Some("true".into()),
+            binds: Binds::Everybody,
+        });
+        let found = alerts(login(Health::Ok, None), locked);
+        assert_eq!((found[0].fix.as_deref(), found[0].obstacle), (Some("true"), None));
+        let detail = found[0].detail.as_deref().unwrap_or_default();
+        assert!(detail.starts_with("the store is not written: "), "{detail}");
+    }
+
+    #[test]
+    fn what_would_work_is_named_first_and_a_wait_counts_after_its_grace() {
+        let resolved = |passed_over: Vec<(String, PassedOver)>, held_back_until| Resolved {
+            provider: "anthropic".into(),
+            in_use: true,
+            uses: None,
+            key: None,
+            by: By::Nobody,
+            passed_over,
+            held_back_until,
+        };
+        let not_in = |id: &str| (id.to_owned(), PassedOver::NotIn(By::Store));
+        let mut one = agent(vec![
+            profile("a", token("T"), verdict(Health::Expired, Some(Reason::NoRefreshToken))),
+            profile("b", token("U"), verdict(Health::Expiring, Some(Reason::NoRefreshToken))),
+        ]);
+        one.uses = vec![resolved(vec![not_in("a"), not_in("b")], None)];
+        let found = alerts(login(Health::Ok, None), one.clone());
+        let stopped = found.iter().find(|alert| alert.kind == "not_in_order").unwrap();
+        let named: Vec<&str> = stopped.affected.iter().map(|one| one.profile.as_str()).collect();
+        assert_eq!(named, ["b", "a"]);
+        for (left, severity) in [
+            (GRACE, None),
+            (GRACE + 1, Some(Severity::Warning)),
+            (stopped::LONGEST_COOLDOWN, Some(Severity::Warning)),
+            (stopped::LONGEST_COOLDOWN + 1, Some(Severity::Critical)),
+        ] {
+            let held = ("b".to_owned(), PassedOver::HeldBack(NOW + left, None));
+            one.uses = vec![resolved(vec![held], Some(NOW + left))];
+            let found = alerts(login(Health::Ok, None), one.clone());
+            let stopped = found.iter().find(|alert| alert.kind == "held_back");
+            assert_eq!(stopped.map(|alert| alert.severity), severity, "{left}");
+        }
     }
 }

@@ -88,6 +88,17 @@ mod tests {
     }
 
     #[test]
+    fn a_model_without_a_provider_is_one_of_anthropics() {
+        for (model, provider, id) in [
+            (" openai / gpt ", "openai", "gpt"),
+            ("opus", "anthropic", "opus"),
+            (" /opus", "anthropic", "/opus"),
+        ] {
+            assert_eq!(split(model), (provider.to_owned(), id));
+        }
+    }
+
+    #[test]
     fn the_nearest_policy_decides() {
         const OPUS: &str = "anthropic/claude-opus-5";
         for (model, own, shared, catalogue, providers, expected) in [

@@ -675,6 +675,17 @@ mod tests {
                 R::IssueDateUnknown,
             ),
             (
+                "an end that is none",
+                Grant {
+                    refresh: Refresh::None,
+                    expires: Some(Moment::EPOCH),
+                    ..grant()
+                },
+                none,
+                Static,
+                R::IssueDateUnknown,
+            ),
+            (
                 "no scopes is signed out",
                 Grant {
                     scopes: None,
@@ -732,6 +743,7 @@ mod tests {
         let ended = Verdict::new(Expired, R::LoginEnded, None);
         let soon = Verdict::new(Expiring, R::LoginEndsSoon, None);
         let bare = Verdict::new(Ok, R::NoRefreshToken, None);
+        let unread = Verdict::new(Missing, R::Unreadable, None);
         let hangs = |login, relation| Some(Hangs { login, relation });
         let token = |expires| Credential::Token {
             token: Some(Secret::new("sk-ant-oat01-T")),
@@ -856,6 +868,30 @@ mod tests {
                 false,
                 Expired,
                 Some(R::CopyDiverged),
+            ),
+            (
+                "beside a login that cannot be read",
+                oauth(just),
+                hangs(&unread, Relation::Unknown),
+                false,
+                Ok,
+                Some(R::RenewsItself),
+            ),
+            (
+                "beside a login that cannot be read, over",
+                oauth(over),
+                hangs(&unread, Relation::Unknown),
+                false,
+                Expired,
+                Some(R::Unreadable),
+            ),
+            (
+                "beside a login that cannot be read, idle",
+                oauth(over),
+                hangs(&unread, Relation::Unknown),
+                true,
+                Ok,
+                Some(R::RenewsItself),
             ),
             (
                 "copy of a bare token",

@@ -283,3 +283,37 @@ pub(crate) struct Entry {
 fn is_zero(n: &usize) -> bool {
     *n == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_later_release_than_the_one_before_is_an_upgrade() {
+        const NOW: Moment = Moment::at(1_769_000_000_000);
+        for (before, version, passed, upgraded) in [
+            (Some("0.1.9"), "0.2.0", true, true),
+            (Some("0.1.9"), "0.2.0", false, false),
+            (None, "0.2.0", true, true),
+            (Some("0.2.0"), "0.2.0", true, false),
+            (Some("0.2.0"), "0.2.0-rc.1", true, false),
+            (Some("0.2.0"), "0.1.9", true, false),
+            (Some("0.2.0"), "0.2", true, false),
+            (Some("0.2"), "0.2.0", true, true),
+        ] {
+            let mut passes = Passes {
+                version: before.map(str::to_owned),
+                last_at: passed.then_some(NOW - 1),
+                ..Passes::default()
+            };
+            passes.made_by(version, NOW);
+            let wanted = upgraded.then(|| Upgrade {
+                from: before.map(str::to_owned),
+                to: version.to_owned(),
+                at: NOW,
+            });
+            assert_eq!(passes.upgrade, wanted, "{before:?} {version}");
+            assert_eq!(passes.version.as_deref(), Some(version));
+        }
+    }
+}

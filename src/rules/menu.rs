@@ -20,15 +20,14 @@ pub(crate) fn take_apart(spec: &str, keys: &dyn Fn(&str) -> Vec<String>) -> (Str
             .then(|| (key.to_owned(), text.to_owned()))
     };
     let mut found: Vec<(String, String)> = Vec::new();
-    for (n, part) in rest.split(',').enumerate() {
+    for part in rest.split(',') {
         match (key_of(part), found.last_mut()) {
             (Some(pair), _) => found.push(pair),
             (None, Some((_, text))) => {
                 text.push(',');
                 text.push_str(part);
             }
-            (None, None) if n == 0 => found.push((main.unwrap_or("value").to_owned(), part.to_owned())),
-            (None, None) => {}
+            (None, None) => found.push((main.unwrap_or("value").to_owned(), part.to_owned())),
         }
     }
     (word.to_owned(), found)

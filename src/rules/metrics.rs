@@ -461,9 +461,13 @@ mod tests {
     }
 
     fn page(agents: Vec<AgentView>) -> String {
+        page_of(Vec::new(), agents)
+    }
+
+    fn page_of(logins: Vec<crate::rules::view::LoginView>, agents: Vec<AgentView>) -> String {
         let view = View {
             now: NOW,
-            logins: Vec::new(),
+            logins,
             agents,
             state_dirs: Vec::new(),
             problems: Vec::new(),
@@ -480,6 +484,42 @@ mod tests {
             remotes: &[],
             exit: 3,
         })
+    }
+
+    #[test]
+    fn of_two_logins_that_look_alike_the_worse_one_counts() {
+        use crate::rules::login::{Login, Place, Source, State};
+        use crate::rules::view::LoginView;
+        let login = |end: &str, health| {
+            let place = Place::new("x".repeat(NAME) + end, "/c", false);
+            let (reason, ends) = (None, None);
+            let verdict = Verdict { health, reason, ends };
+            LoginView::new(Login::new(place, Source::File, State::Absent), verdict)
+        };
+        let (fine, soon, over) = (
+            || login("a", Health::Ok),
+            || login("b", Health::Expiring),
+            || login("c", Health::Expired),
+        );
+        for (logins, worst) in [
+            (vec![fine(), soon(), over()], "expired"),
+            (vec![over(), soon(), fine()], "expired"),
+            (vec![soon(), fine()], "expiring"),
+        ] {
+            let page = page_of(logins, Vec::new());
+            no_series_twice(&page);
+            let is = |line: &&str| line.contains("login_health{") && line.ends_with(" 1");
+            let found: Vec<&str> = page.lines().filter(is).collect();
+            assert!(
+                found.len() == 1 && found[0].contains(&format!("\"{worst}\"")),
+                "{found:?}"
+            );
+        }
+        // of two that are as bad the first
+        let alike = |one: LoginView, other: LoginView| page_of(vec![one, other], Vec::new());
+        let mut late = over();
+        late.verdict.reason = Some(Reason::LoginEnded);
+        assert!(alike(late.clone(), over()).contains("login_ended") && !alike(over(), late).contains("login_ended"));
     }
 
     /// Every sample once: a collector refuses a page with two of one name.

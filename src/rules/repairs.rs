@@ -136,3 +136,53 @@ impl<'a> Touched<'a> {
         beside.is_some_and(|agents| agents.values().any(|of_it| of_it.contains(provider)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{EventLogin, Family, Health, Severity};
+
+    #[test]
+    fn what_is_left_once_it_is_repaired() {
+        let affected = |agent: &str| Affected {
+            family: Family::Clawdbot,
+            named: None,
+            agent: agent.into(),
+            profile: "p:q".into(),
+            health: Health::Expired,
+            expires_at: None,
+        };
+        let login = |id: &str| EventLogin {
+            id: id.into(),
+            dir: "/c".into(),
+            health: Health::Ok,
+            reason: None,
+            access_expires_at: None,
+            login_ends_at: None,
+        };
+        let repairs = Repairs {
+            renewed: ["renewed", "clawdbot/own#p:q"].map(str::to_owned).into(),
+            written: ["clawdbot/written".to_owned()].into(),
+        };
+        for (id, of, agents, left) in [
+            ("login:renewed", "renewed", &["main"][..], None),
+            ("login:other", "other", &["written"], Some(1)),
+            ("copies:renewed", "renewed", &["main"], None),
+            ("copies:other", "other", &["written"], None),
+            ("copies:other", "other", &["written", "main"], Some(1)),
+            ("grant:0", "", &["own"], None),
+            ("grant:0", "", &["main", "own"], None),
+            ("grant:0", "", &["main", "written"], Some(2)),
+            ("token:0", "", &["own"], Some(1)),
+            ("heal:renewed", "renewed", &[], Some(0)),
+        ] {
+            let alert = Alert {
+                login: (!of.is_empty()).then(|| login(of)),
+                affected: agents.iter().map(|agent| affected(agent)).collect(),
+                ..Alert::new(id, "copy_stale", Severity::Critical)
+            };
+            let after = after(vec![alert], &repairs);
+            assert_eq!(after.first().map(|alert| alert.affected.len()), left, "{id} {agents:?}");
+        }
+    }
+}

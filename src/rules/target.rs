@@ -251,6 +251,22 @@ mod tests {
             Unfit::Directory.remedy("~/.claude/.credentials.json"),
             "run `rmdir ~/.claude/.credentials.json` before signing in"
         );
-        assert_eq!(Unfit::DirLocked.remedy("~/a b/c"), "run `sudo chattr -ia ~/'a b'`");
+        for (unfit, command) in [
+            (Unfit::Immutable, "sudo chattr -i ~/'a b/c'"),
+            (Unfit::AppendOnly, "sudo chattr -a ~/'a b/c'"),
+            (Unfit::DirLocked, "sudo chattr -ia ~/'a b'"),
+            (Unfit::Denied, "chmod u+wx ~/'a b'"),
+            (Unfit::DirOfAnother, "sudo chown -R \"$(id -un)\" ~/'a b'"),
+        ] {
+            assert_eq!(unfit.remedy("~/a b/c"), format!("run `{command}`"));
+        }
+        assert_eq!(Unfit::Special.remedy("~/c"), "run `mv ~/c ~/c.old` before signing in");
+        for (unfit, shown) in [
+            (Unfit::ReadOnly, "findmnt -T ~/c"),
+            (Unfit::DirReadOnly, "findmnt -T '~'"),
+        ] {
+            assert_eq!(unfit.fix("~/c"), shown);
+            assert!(unfit.remedy("~/c").starts_with("mount "), "{unfit:?}");
+        }
     }
 }

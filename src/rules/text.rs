@@ -434,6 +434,7 @@ mod tests {
                 "<aa>\n<bb>\nd",
             ),
             (vec![text("aa"), text("b")], 3, "aa"),
+            (vec![text("aa"), text("b")], 4, "aa"),
             (vec![text("a"), text("bb")], 4, "a\n…"),
         ] {
             assert_eq!(

@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn how_long_ago_it_was_is_said() {
+        for (ago, words) in [(0, "just now"), (59_999, "just now"), (60_000, "1 min ago")] {
+            let mut facts = facts();
+            facts.running.upgrade = Some(Upgrade {
+                from: None,
+                to: "0.2.0".into(),
+                at: NOW - ago,
+            });
+            let wanted = format!("upgraded from an earlier version to 0.2.0 {words}");
+            assert_eq!(said(&facts), Some(wanted));
+        }
+    }
+
+    #[test]
     fn an_upgrade_is_told_for_a_while_and_only_what_it_brought() {
         let of = |from: Option<&str>, to: &str, ago| {
             let mut facts = facts();

@@ -63,6 +63,7 @@ mod tests {
         early.running.last_pass = Some(Moment::EPOCH);
         early.running.last_good = Some(Moment::EPOCH);
         assert_eq!(kinds(&early), one("clock_wrong", Level::Broken));
+        assert_eq!(judge(&Facts { now: EARLIEST, ..early }), []);
         let ahead = Facts {
             ahead: vec![("`a`".into(), HOUR), ("`b`".into(), DAY)],
             ..facts()

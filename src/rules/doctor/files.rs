@@ -226,6 +226,21 @@ mod tests {
                 "sudo chown -R 1000 ~/f",
                 None,
             ),
+            // ours, in a directory of somebody else's
+            (
+                fact(Holds::Login, 0o600, 1000, 5),
+                "wrong_owner",
+                Level::Broken,
+                "sudo chown -R \"$(id -un)\" '~'",
+                None,
+            ),
+            (
+                fact(Holds::Memory, 0o600, 1000, 5),
+                "wrong_owner",
+                Level::Broken,
+                "sudo chown 5 ~/f",
+                None,
+            ),
             (
                 fact(Holds::Login, 0o644, 1000, 1000),
                 "readable_by_others",
@@ -302,7 +317,9 @@ mod tests {
         };
         let one = |level| vec![("disk_full".to_owned(), level)];
         assert_eq!(room(1 << 30), []);
-        assert_eq!(room(1 << 20), one(Level::Warning));
-        assert_eq!(room(0), one(Level::Broken));
+        assert_eq!(room(LITTLE_ROOM), []);
+        assert_eq!(room(LITTLE_ROOM - 1), one(Level::Warning));
+        assert_eq!(room(NO_ROOM), one(Level::Warning));
+        assert_eq!(room(NO_ROOM - 1), one(Level::Broken));
     }
 }

@@ -169,3 +169,169 @@ fn of_alert(facts: &Facts, alert: &Alert, words: &Words) -> Option<Finding> {
 pub(super) fn alerted(facts: &Facts, cause: &Cause) -> bool {
     facts.judged.alerts.iter().any(|(alert, _)| alert.id == *cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    const FILE: &str = "/h/.claude/.credentials.json";
+
+    fn problem(kind: &'static str, path: &str) -> Problem {
+        Problem::at(kind, Path::new(path), "message", "run `true`")
+    }
+
+    fn found(judged: Judged) -> Vec<Finding> {
+        judge(&Facts {
+            judged,
+            ..with_login(login("claude"))
+        })
+    }
+
+    #[test]
+    fn each_problem_has_its_group_and_its_level() {
+        use Group::{Agents, Files, Logins};
+        use Level::{Broken, Unknown, Warning};
+        for (kind, wanted) in [
+            ("dead_lock", None),
+            ("wrong_owner", None),
+            ("readable_by_others", None),
+            ("literal_tilde", Some((Logins, Warning))),
+            ("entries_ignored", Some((Agents, Warning))),
+            ("store_misplaced", Some((Agents, Warning))),
+            ("state_dir_unread", Some((Agents, Warning))),
+            ("no_token", Some((Agents, Warning))),
+            ("byte_order_mark", Some((Agents, Broken))),
+            ("foreign_owner", Some((Agents, Broken))),
+            ("expires_in_seconds", Some((Logins, Warning))),
+            ("shadowed_by_env", Some((Logins, Warning))),
+            ("unreadable", Some((Agents, Unknown))),
+            ("store_malformed", Some((Agents, Broken))),
+            ("json_beside_sqlite", Some((Agents, Warning))),
+            ("legacy_store", Some((Agents, Warning))),
+            ("agent_config_malformed", Some((Agents, Warning))),
+            ("ledger_corrupt", Some((Files, Warning))),
+            ("pass_running", Some((Files, Warning))),
+        ] {
+            for path in ["/h/store.json", FILE] {
+                // what is wrong with a login's file has its alert
+                let alerted = matches!(kind, "unreadable" | "no_scopes" | "foreign_owner" | "byte_order_mark");
+                let wanted = wanted.filter(|_| path != FILE || !alerted);
+                let found = found(Judged {
+                    problems: vec![problem(kind, path)],
+                    ..Judged::default()
+                });
+                let got = found.first().map(|one| (one.group, one.level));
+                assert_eq!(got, wanted, "{kind} of {path}");
+                assert!(
+                    found
+                        .iter()
+                        .all(|one| one.kind == kind && one.path.as_deref() == Some(Path::new(path)))
+                );
+                assert!(found.iter().all(|one| !one.why.is_empty()));
+            }
+        }
+        let why = |kind| {
+            let problems = vec![problem(kind, "/h/s")];
+            let judged = Judged {
+                problems,
+                ..Judged::default()
+            };
+            found(judged)[0].why.clone()
+        };
+        assert_ne!(why("ledger_corrupt"), why("pass_running"));
+    }
+
+    #[test]
+    fn each_alert_has_its_group_and_its_level() {
+        use Group::{Agents, Logins, Remotes, Telling};
+        use Level::{Broken, Note, Unknown, Warning};
+        use Severity as S;
+        for (id, kind, severity, lapsed, wanted) in [
+            ("login:claude", "login_ended", S::Critical, true, Some((Logins, Broken))),
+            (
+                "login:claude",
+                "login_ends_soon",
+                S::Warning,
+                false,
+                Some((Logins, Warning)),
+            ),
+            ("login:claude", "login_ended", S::Warning, true, Some((Logins, Broken))),
+            ("login:claude", "unreadable", S::Warning, true, Some((Logins, Unknown))),
+            ("login:claude", "missing", S::Info, true, Some((Logins, Note))),
+            ("renew:claude", "rescue", S::Critical, false, Some((Logins, Broken))),
+            ("copies:claude", "copy_stale", S::Critical, true, Some((Agents, Broken))),
+            ("profile:a", "missing", S::Critical, true, Some((Agents, Broken))),
+            ("agent:a#p", "not_in_order", S::Critical, false, Some((Agents, Broken))),
+            ("agent:a#p", "entries_ignored", S::Critical, false, None),
+            ("store:a", "store_malformed", S::Critical, true, None),
+            (
+                "channel:a",
+                "channel_failing",
+                S::Warning,
+                false,
+                Some((Telling, Warning)),
+            ),
+            (
+                "heartbeat",
+                "heartbeat_failing",
+                S::Warning,
+                false,
+                Some((Telling, Warning)),
+            ),
+            ("config", "config_broken", S::Warning, false, Some((Telling, Warning))),
+            (
+                "remote:gw:login:claude",
+                "login_ended",
+                S::Critical,
+                true,
+                Some((Remotes, Broken)),
+            ),
+        ] {
+            let alert = Alert {
+                lapsed,
+                ..Alert::new(id, kind, severity)
+            };
+            let words = Words {
+                title: "title".into(),
+                message: "cause\naffected: a".into(),
+                commands: vec!["true".into()],
+            };
+            let of = |problems| {
+                found(Judged {
+                    problems,
+                    alerts: vec![(alert.clone(), words.clone())],
+                    ..Judged::default()
+                })
+            };
+            let found = of(Vec::new());
+            assert_eq!(
+                found.first().map(|one| (one.group, one.level)),
+                wanted,
+                "{kind} of {id}"
+            );
+            let is_login = id == "login:claude";
+            for one in &found {
+                assert_eq!(
+                    (one.kind.as_str(), one.what.as_str(), one.why.as_str()),
+                    (kind, "title", "cause; affected: a")
+                );
+                assert_eq!(one.path.as_deref(), is_login.then_some(Path::new(FILE)));
+            }
+            // the cause is clearer there, where it is of the same file
+            let clearer = of(vec![problem("unreadable", FILE)]);
+            if let Some(one) = clearer.first() {
+                assert_eq!(
+                    one.what == "message",
+                    kind == "unreadable" && is_login,
+                    "{kind} of {id}"
+                );
+            }
+            let other = of(vec![problem("no_scopes", "/h/other")]);
+            assert!(
+                other.iter().all(|one| one.kind != kind || one.what == "title"),
+                "{other:?}"
+            );
+        }
+    }
+}

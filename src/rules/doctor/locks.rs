@@ -187,6 +187,7 @@ mod tests {
             (lock(true, true, HOUR, Some((7, true))), "lock_stopped", false),
             (lock(true, false, 0, None), "lock_held", false),
             (lock(true, false, -HOUR, None), "lock_from_the_future", false),
+            (lock(true, false, -MINUTE, None), "lock_held", false),
             (lock(false, true, HOUR, Some((7, false))), "dead_lock", true),
             (lock(false, true, HOUR, None), "dead_lock", true),
             (lock(false, false, DAY, Some((7, true))), "lock_held", false),

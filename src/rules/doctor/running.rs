@@ -468,7 +468,9 @@ mod tests {
             (of(vec![], vec![7], None), ""),
             (of(vec![timer()], vec![], Some(HOUR)), ""),
             (of(vec![timer()], vec![], Some(3 * HOUR)), "last_pass_old warning"),
-            (of(vec![timer()], vec![], Some(3 * DAY)), "last_pass_old broken"),
+            (of(vec![timer()], vec![], Some(patience(false))), ""),
+            (of(vec![timer()], vec![], Some(DAY)), "last_pass_old warning"),
+            (of(vec![timer()], vec![], Some(DAY + 1)), "last_pass_old broken"),
             (
                 of(vec![way("systemd", false, On::No)], vec![], Some(3 * DAY)),
                 "not_running broken",
@@ -503,8 +505,9 @@ mod tests {
             on,
         };
         for (ways, daemons, idle, wanted) in [
-            (vec![job(On::Yes)], vec![], 30 * MINUTE, vec![]),
-            (vec![job(On::Yes)], vec![], 2 * HOUR, vec!["job_held_back"]),
+            (vec![job(On::Yes)], vec![], HOUR, vec![]),
+            (vec![job(On::Yes)], vec![], HOUR + 1, vec!["job_held_back"]),
+            (vec![job(On::Yes)], vec![], 6 * HOUR, vec!["job_held_back"]),
             (vec![job(On::Yes)], vec![], 9 * HOUR, vec!["last_pass_old"]),
             (vec![job(On::Yes)], vec![7], 2 * HOUR, vec!["two_installs"]),
         ] {
@@ -537,6 +540,20 @@ mod tests {
     }
 
     #[test]
+    fn when_the_last_pass_was_is_said() {
+        for (idle, words) in [
+            (MINUTE - 1, "the last pass was just now, by hand"),
+            (MINUTE, "the last pass was 1 min ago, by hand"),
+        ] {
+            let mut facts = facts();
+            facts.running.ways.clear();
+            facts.running.last_pass = Some(NOW - idle);
+            let found = super::super::examine(&facts);
+            assert!(found[0].what.ends_with(words), "{found:?}");
+        }
+    }
+
+    #[test]
     fn only_what_runs_by_itself_counts() {
         let way = |on| Way {
             platform: "systemd",
@@ -565,8 +582,11 @@ mod tests {
     fn passes_that_fail_for_long_are_told() {
         for (good, wanted) in [
             (Some(NOW - MINUTE), vec![]),
-            (Some(NOW - HOUR), vec![]),
-            (Some(NOW - 3 * HOUR), vec![("passes_fail".to_owned(), Level::Warning)]),
+            (Some(NOW - patience(false)), vec![]),
+            (
+                Some(NOW - patience(false) - 1),
+                vec![("passes_fail".to_owned(), Level::Warning)],
+            ),
             (None, vec![("passes_fail".to_owned(), Level::Warning)]),
         ] {
             let mut facts = facts();

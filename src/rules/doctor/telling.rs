@@ -147,6 +147,16 @@ mod tests {
         let not = || Probe::Not("refused".into());
         let of = |channels| kinds(&Facts { channels, ..facts() });
         let one = |kind: &str, level| vec![(kind.to_owned(), level)];
+        let channels = vec![
+            channel("desk", "desktop", Probe::Reached),
+            channel("b", "ntfy", Probe::Reached),
+            channel("c", "ntfy", not()),
+            channel("d", "log", Probe::Untried("writes a line")),
+        ];
+        assert_eq!(
+            checked(&Facts { channels, ..facts() }).as_deref(),
+            Some("desk has its notification server, b reached, c not reached, d (writes a line)")
+        );
         assert_eq!(
             of(vec![channel("a", "slack", not())]),
             one("channel_unreachable", Level::Broken)
