@@ -393,6 +393,25 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_that_of_claude_codes_own_package_or_of_a_platforms() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("bin")).unwrap();
+        let program = home.path().join("bin/claude.exe");
+        fs::write(&program, "").unwrap();
+        for (name, text, known) in [
+            (PACKAGE, "2.1.330", true),
+            ("@anthropic-ai/claude-code-linux-x64", "2.1.330", true),
+            ("@anthropic-ai/claude-codex", "2.1.330", false),
+            ("claude", "2.1.330", false),
+            (PACKAGE, "latest", false),
+        ] {
+            let package = format!(r#"{{"name":"{name}","version":"{text}"}}"#);
+            fs::write(home.path().join("package.json"), package).unwrap();
+            assert_eq!(version(&program), known.then_some(Version(2, 1, 330)), "{name} {text}");
+        }
+    }
+
+    #[test]
     fn the_cli_is_given_its_login_and_what_leads_to_the_network() {
         const SECURE: &str = "CLAUDE_SECURESTORAGE_CONFIG_DIR";
         const DIR: &str = "CLAUDE_CONFIG_DIR";

@@ -172,5 +172,6 @@ mod tests {
         sweep(home.path());
         assert!(files::exists(&left("whole")) && !files::exists(&left("empty")));
         assert_eq!(all(home.path()).len(), 2);
+        assert!(crate::renew::rescued(home.path()).contains(&left("whole")));
     }
 }
