@@ -126,16 +126,6 @@ fn a_cli_that_is_not_known_to_be_safe_is_never_run() {
     type Setup<'a> = Box<dyn Fn(&Home) + 'a>;
     let table: Vec<(&str, Setup<'_>, &str)> = vec![
         (
-            "2.0.77",
-            Box::new(|home| install(home, "2.0.77", REFRESH)),
-            "cli_too_old",
-        ),
-        (
-            "2.1.150",
-            Box::new(|home| install(home, "2.1.150", REFRESH)),
-            "cli_too_old",
-        ),
-        (
             "2.1.180",
             Box::new(|home| install(home, "2.1.180", REFRESH)),
             "cli_too_old",
@@ -148,22 +138,6 @@ fn a_cli_that_is_not_known_to_be_safe_is_never_run() {
         (
             "beta",
             Box::new(|home| install(home, "2.1.330-beta.1", REFRESH)),
-            "cli_version_unknown",
-        ),
-        (
-            "garbage",
-            Box::new(|home| install(home, "latest", REFRESH)),
-            "cli_version_unknown",
-        ),
-        (
-            "another package",
-            Box::new(|home| {
-                install(home, "9.9.9", REFRESH);
-                home.write(
-                    "lib/node_modules/@anthropic-ai/claude-code/package.json",
-                    r#"{"name":"claude","version":"9.9.9"}"#,
-                );
-            }),
             "cli_version_unknown",
         ),
         (

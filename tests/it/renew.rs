@@ -753,39 +753,17 @@ fn a_grant_that_somebody_signed_in_anew_during_the_exchange_stays_as_it_is() {
 /// A lock that looks stale may be of a holder that is stopped in its own exchange.
 #[test]
 fn what_a_stopped_holder_may_have_posted_is_not_posted_in_the_pass_that_takes_its_lock() {
-    let stale = |home: &Home, lock: &str| {
-        fs::create_dir(home.at(lock)).unwrap();
-        let old = std::time::SystemTime::now() - Duration::from_secs(90);
-        fs::File::open(home.at(lock)).unwrap().set_modified(old).unwrap();
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let server = Endpoint::start("1", vec![]);
-            let home = own_home(&server);
-            let due = |n| crate::home::oauth(n, now() - 60_000);
-            home.store("main", json!({"anthropic:work": due("1"), "anthropic:other": due("9")}));
-            stale(&home, &format!("{STORE}.lock"));
-            let ran = home.run(&["refresh"]);
-            assert_eq!(
-                ran.stdout.matches("that held its lock has stopped").count(),
-                2,
-                "{ran:?}"
-            );
-            assert_eq!(server.seen().len(), 0);
-            home.run(&["refresh"]);
-            assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
-        });
-        scope.spawn(|| {
-            let server = Endpoint::start("1", vec![]);
-            let home = home(&server.config());
-            stale(&home, ".claude/.oauth_refresh.lock");
-            let ran = home.run(&["refresh"]);
-            assert!(ran.stdout.contains("that held its lock has stopped"), "{ran:?}");
-            assert_eq!(server.seen().len(), 0);
-            home.run(&["refresh"]);
-            assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
-        });
-    });
+    let server = Endpoint::start("1", vec![]);
+    let home = home(&server.config());
+    let lock = home.at(".claude/.oauth_refresh.lock");
+    fs::create_dir(&lock).unwrap();
+    let old = std::time::SystemTime::now() - Duration::from_secs(90);
+    fs::File::open(&lock).unwrap().set_modified(old).unwrap();
+    let ran = home.run(&["refresh"]);
+    assert!(ran.stdout.contains("that held its lock has stopped"), "{ran:?}");
+    assert_eq!(server.seen().len(), 0);
+    home.run(&["refresh"]);
+    assert_eq!((server.made(), server.live()), (1, Some(refresh("r1"))));
 }
 
 #[test]
