@@ -284,6 +284,111 @@ fn note(ctx: &Ctx, what: &'static str, whom: &str, text: &str) {
 mod tests {
     use super::*;
 
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_a_person_records_is_written_once_and_noted() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(store::FILE_NAME);
+        std::fs::write(&path, r#"{"version":1,"profiles":{}}"#).unwrap();
+        let ctx = crate::act::tests::ctx(home.path());
+        let ledger = Default::default();
+        let view = crate::look::look(&ctx, &ledger);
+        let (world, agent) = (World::of(&ctx, &ledger, &view), &view.agents[0]);
+        let mut noted = Vec::new();
+        let mut check = |changed: bool, what: &'static str, text: &str| {
+            if changed {
+                noted.push((what, text.to_owned()));
+            }
+            let read = history::read(&ctx.state_dir, ctx.clock.now()).unwrap().entries;
+            let got: Vec<_> = read.iter().map(|one| (one.what.as_ref(), one.text.clone())).collect();
+            assert_eq!(got, noted);
+            assert!(
+                read.iter()
+                    .all(|one| one.whom == "clawdbot/main" && one.agents == ["clawdbot/main"])
+            );
+        };
+        let key = |text: &str| Recorded::ApiKey(Secret::new(text));
+        let token = || Recorded::Token(Secret::new("T"), None);
+        for (credential, provider, replace, outcome) in [
+            (key("K"), "p", false, Ok(true)),
+            (key("K"), "p", false, Ok(false)),
+            (key("L"), "p", false, Ok(true)),
+            (token(), "p", false, Err(())),
+            (key("L"), "q", false, Err(())),
+            (token(), "p", true, Ok(true)),
+        ] {
+            let wanted = Wanted {
+                id: "p:a".into(),
+                provider: provider.into(),
+                credential,
+                replace,
+            };
+            let before = std::fs::read_to_string(&path).unwrap();
+            let added = add(world, agent, &wanted).await.map_err(drop);
+            assert_eq!(added, outcome, "{wanted:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap() != before, outcome == Ok(true));
+            check(outcome == Ok(true), "recorded", "recorded p:a");
+        }
+        let ids = |ids: &[&str]| -> Vec<String> { ids.iter().map(|id| (*id).to_owned()).collect() };
+        for (provider, ordered, outcome, text) in [
+            ("p", &["p:a"][..], Ok(true), "order of p: p:a"),
+            ("p", &["p:a"], Ok(false), ""),
+            ("p", &["p:b"], Err("there is no profile `p:b`; did you mean `p:a`?"), ""),
+            ("q", &["p:a"], Err("`p:a` is a profile of `p`, not of `q`"), ""),
+            ("p", &[], Ok(true), "cleared the order of p"),
+        ] {
+            let set = set_order(world, agent, provider, &ids(ordered)).await;
+            assert_eq!(set, outcome.map_err(str::to_owned), "{ordered:?}");
+            check(outcome == Ok(true), "recorded", text);
+        }
+        for (id, there) in [("p:b", false), ("p:a", true), ("p:a", false)] {
+            assert_eq!(remove(world, agent, id).await, Ok(there), "{id}");
+            check(there, "removed", "removed p:a");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_setup_token_that_ended_a_year_ago_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = crate::act::tests::ctx(home.path());
+        let now = ctx.clock.now();
+        let token = |n: usize| Secret::new(n.to_string());
+        let ends = [now - SETUP_LIFE, now - SETUP_LIFE + 1, now + SETUP_LIFE];
+        for (n, expires_at) in ends.into_iter().enumerate() {
+            let setup = SetupToken {
+                issued_at: now,
+                expires_at,
+                kept: None,
+            };
+            remember(&ctx, &token(n), setup).await.unwrap();
+        }
+        let known = ledger::load(&ctx.state_dir).ledger.setup_tokens;
+        let known = [0, 1, 2].map(|n| known.contains_key(&token(n).fingerprint()));
+        assert_eq!(known, [false, true, true]);
+    }
+
+    #[test]
+    fn the_config_names_the_mode_of_what_is_recorded() {
+        let ctx = crate::act::tests::ctx(std::path::Path::new("/h"));
+        let mode = |id: &str, credential| {
+            let (provider, replace) = ("anthropic".to_owned(), false);
+            let id = id.to_owned();
+            let wanted = Wanted {
+                id,
+                provider,
+                credential,
+                replace,
+            };
+            wanted.mode(&ctx)
+        };
+        let token = || Recorded::Token(Secret::new("T"), None);
+        assert!(matches!(mode(&ctx.config.sync.profile, token()), Mode::Oauth));
+        assert!(matches!(mode("anthropic:a", token()), Mode::Token));
+        let key = Recorded::ApiKey(Secret::new("K"));
+        assert!(matches!(mode(&ctx.config.sync.profile, key), Mode::ApiKey));
+    }
+
     #[test]
     fn profile_ids_are_provider_and_name() {
         for (id, provider, fine) in [

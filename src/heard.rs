@@ -159,3 +159,103 @@ pub(crate) fn standing_words(standing: &Standing) -> &'static str {
 
 const NO_TAKER: &str = "this alert fires and no channel takes it";
 const LOG_ALONE: &str = "only the log has it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::testing::channels;
+    use crate::types::Severity::{Critical, Warning};
+
+    const NOW: Moment = Moment::at(1_769_000_000_000);
+
+    fn ctx(text: &str) -> Ctx {
+        let mut ctx = crate::act::tests::ctx(std::path::Path::new("/h"));
+        ctx.config.channels = channels(text).unwrap();
+        ctx
+    }
+
+    fn channel(kind: &str, more: &str) -> String {
+        format!("[[channel]]\ntype = \"{kind}\"\n{more}\n")
+    }
+
+    const PHONE: &str = "name = \"phone\"\ncommand = [\"true\"]";
+
+    fn alert(id: &str, severity: Severity) -> Alert {
+        Alert {
+            lapsed: true,
+            ..Alert::new(id, "login_ended", severity)
+        }
+    }
+
+    #[test]
+    fn who_takes_an_alert_and_when() {
+        let minute = ctx("").minute_of_day(NOW);
+        let at = |minute: u16| format!("{:02}:{:02}", minute % 1440 / 60, minute % 60);
+        let quiet = format!("quiet_hours = \"{}-{}\"", at(minute), at(minute + 60));
+        let text = channel("log", "") + &channel("command", &format!("{PHONE}\n{quiet}"));
+        let ctx = ctx(&text);
+        let log = || ("log".to_owned(), Reach::Log, HoldsBack::No);
+        let phone = |holds_back| ("phone".to_owned(), Reach::People, holds_back);
+        for (alert, wanted) in [
+            (alert("login:claude", Critical), vec![log(), phone(HoldsBack::No)]),
+            (alert("login:claude", Warning), vec![log(), phone(HoldsBack::Quiet)]),
+            (alert("login:claude", Severity::Info), vec![]),
+            // that it fails is no news by itself
+            (alert("channel:phone", Critical), vec![log()]),
+            (alert("channel:other", Critical), vec![log(), phone(HoldsBack::No)]),
+        ] {
+            let takers = takers(&ctx, &ctx.channels(), &alert, NOW);
+            let got: Vec<_> = takers
+                .into_iter()
+                .map(|one| (one.name, one.reach, one.holds_back))
+                .collect();
+            assert_eq!(got, wanted, "{} {:?}", alert.id, alert.severity);
+        }
+        assert_eq!(whom(&ctx.channels()), "log, phone (command)");
+    }
+
+    #[test]
+    fn of_what_nobody_hears_is_said_with_the_cause() {
+        let (log, phone) = (channel("log", ""), channel("command", PHONE));
+        let choosy = channel("command", &format!("{PHONE}\nlogins = [\"other\"]"));
+        let alerts = [alert("login:claude", Critical), alert("login:b", Critical)];
+        for (text, nobody_at_all, missed, why) in [
+            (log.clone(), true, Some(LOG_ALONE), "only the log has it"),
+            (phone.clone(), false, None, "nobody has been reached yet; phone: 503"),
+            (choosy, false, Some(NO_TAKER), "no channel takes it"),
+            (log + &phone, false, None, "nobody has been reached yet; phone: 503"),
+        ] {
+            let ctx = ctx(&text);
+            assert_eq!(nobody(&ctx).is_some(), nobody_at_all, "{text}");
+            let mut ledger = Ledger::default();
+            let of = |ledger: &Ledger| would_miss(&ctx, ledger, &alerts, NOW);
+            let wanted = missed.map(|why| ["login:claude", "login:b"].map(|id| (id.to_owned(), why)));
+            assert_eq!(of(&ledger), Vec::from_iter(wanted.into_iter().flatten()));
+            deliver::queue(&ctx, &mut ledger, &ctx.channels(), &alerts, NOW);
+            for (out, error) in ledger
+                .outbox
+                .iter_mut()
+                .zip([None, None, Some("503"), Some("503")].into_iter().rev())
+            {
+                out.last_error = error.filter(|_| out.channel == "phone").map(str::to_owned);
+            }
+            let said = unheard(&ctx, &ledger, &alerts, NOW);
+            assert_eq!(said.len(), 1, "{said:?}");
+            let message = &said[0].message;
+            assert!(
+                message.starts_with("`login:claude` and 1 more fire") && message.ends_with(why),
+                "{message}"
+            );
+            // what failed of another alert is none of its business
+            ledger
+                .outbox
+                .iter_mut()
+                .for_each(|out| out.event.alert_id = "login:x".into());
+            let said = unheard(&ctx, &ledger, &alerts[..1], NOW);
+            assert!(
+                said[0].message.starts_with("`login:claude` fires") && !said[0].message.contains("503"),
+                "{said:?}"
+            );
+        }
+    }
+}

@@ -49,3 +49,27 @@ pub(crate) fn config_broken(ctx: &Ctx) -> Option<Problem> {
         hint: "see `nolapse config check`".into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_serves_its_own_provider_unless_it_is_blank() {
+        let mut ctx = crate::act::tests::ctx(std::path::Path::new("/h"));
+        ctx.host.env.insert("ANTHROPIC_API_KEY".into(), "K".into());
+        ctx.host.env.insert("OPENAI_API_KEY".into(), " ".into());
+        assert_eq!(key_in_env(&ctx, " Anthropic").as_deref(), Some("ANTHROPIC_API_KEY"));
+        assert_eq!(key_in_env(&ctx, "openai"), None);
+    }
+
+    #[test]
+    fn that_the_last_valid_configuration_is_used_is_a_problem() {
+        let mut ctx = crate::act::tests::ctx(std::path::Path::new("/h"));
+        assert_eq!(config_broken(&ctx), None);
+        ctx.config.broken = Some("line 3".into());
+        let problem = config_broken(&ctx).unwrap();
+        assert!(problem.kind == "config_broken" && problem.message.ends_with(": line 3"));
+        ctx.config.broken = None;
+    }
+}

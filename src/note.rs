@@ -310,6 +310,242 @@ mod tests {
         assert_eq!((well[0].agents.len(), well[0].more), (AGENTS, 1000 - AGENTS));
     }
 
+    #[test]
+    fn each_thing_that_was_done_is_a_line_with_all_that_is_known_of_it() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir(home.path().join(".claude")).unwrap();
+        let login = r#"{"claudeAiOauth":{"accessToken":"A","refreshToken":"R","expiresAt":1,"scopes":["a"]}}"#;
+        std::fs::write(home.path().join(".claude/.credentials.json"), login).unwrap();
+        let copy = r#"{"type":"oauth","provider":"anthropic","access":"A","refresh":"R","expires":1}"#;
+        let store = format!(
+            r#"{{"profiles":{{"k:k":{{"type":"api_key","provider":"k","key":"K"}},"anthropic:claude-cli":{copy}}}}}"#
+        );
+        std::fs::write(dir.join("auth-profiles.json"), store).unwrap();
+        let ctx = crate::act::tests::ctx(home.path());
+        let mut ledger = Ledger::default();
+        crate::look::remember(&crate::look::look(&ctx, &ledger), &mut ledger);
+        let view = crate::look::look(&ctx, &ledger);
+        let (main, of_claude) = ("clawdbot/main", Some("claude".to_owned()));
+        let done = |whom: &str, outcome| Done {
+            whom: whom.into(),
+            path: "/x".into(),
+            outcome,
+        };
+        let written = |ids: &[&str]| Outcome::Written(ids.iter().map(|id| (*id).to_owned()).collect());
+        let problem = || Problem::at("kind", "/x", "message", "h");
+        let seen = |whom: &str, expires| Seen {
+            whom: whom.into(),
+            path: "/x".into(),
+            what: What::Renewed {
+                expires,
+                by: "directly",
+            },
+        };
+        let entry = |what: &'static str, whom: &str, text: &str, login: &Option<String>| Entry {
+            at: NOW,
+            what: what.into(),
+            whom: whom.into(),
+            text: text.into(),
+            login: login.clone(),
+            ..Entry::default()
+        };
+        let with = |entry: Entry, agents: &[&str]| Entry {
+            agents: agents.iter().map(|agent| (*agent).to_owned()).collect(),
+            ..entry
+        };
+        let synced = "brought up to date: anthropic:claude-cli";
+        for (outcomes, well, ill) in [
+            (
+                vec![done(main, written(&["anthropic:claude-cli"]))],
+                vec![with(entry("sync", main, synced, &of_claude), &[main])],
+                vec![],
+            ),
+            (
+                vec![done(main, written(&["k:k"]))],
+                vec![with(entry("sync", main, "brought up to date: k:k", &None), &[main])],
+                vec![],
+            ),
+            // what differs in its login or its profiles is a line of its own
+            (
+                vec![
+                    done(main, written(&["anthropic:claude-cli"])),
+                    done("clawdbot/x", written(&["anthropic:claude-cli"])),
+                    done("clawdbot/y", written(&["k:k"])),
+                ],
+                vec![
+                    with(entry("sync", main, synced, &of_claude), &[main]),
+                    with(entry("sync", "clawdbot/x", synced, &None), &["clawdbot/x"]),
+                    with(
+                        entry("sync", "clawdbot/y", "brought up to date: k:k", &None),
+                        &["clawdbot/y"],
+                    ),
+                ],
+                vec![],
+            ),
+            (
+                vec![done("claude", Outcome::Healed(main.into()))],
+                vec![with(
+                    entry(
+                        "heal",
+                        "claude",
+                        "healed from the newer copy of clawdbot/main",
+                        &of_claude,
+                    ),
+                    &[main],
+                )],
+                vec![],
+            ),
+            (
+                vec![done("claude", Outcome::Renewed("directly".into()))],
+                vec![Entry {
+                    until: Some(NOW + 2),
+                    ..entry("renewed", "claude", "renewed directly", &of_claude)
+                }],
+                vec![],
+            ),
+            (
+                vec![done("clawdbot/main#p", Outcome::Renewed("directly".into()))],
+                vec![entry("renewed", "clawdbot/main#p", "renewed directly", &None)],
+                vec![],
+            ),
+            (
+                vec![
+                    done("claude", Outcome::Failed(problem())),
+                    done("claude", Outcome::NotRenewed(problem())),
+                ],
+                vec![],
+                ["failed", "not_renewed"]
+                    .map(|what| Entry {
+                        kind: Some("kind".into()),
+                        ..entry(what, "claude", "message", &of_claude)
+                    })
+                    .into(),
+            ),
+            (vec![done("claude", Outcome::WouldRenew(String::new()))], vec![], vec![]),
+        ] {
+            let renewals = [seen("other", NOW + 1), seen("claude", NOW + 2)];
+            assert_eq!(
+                of_done(&mut Ledger::default(), &view, &outcomes, &renewals, NOW),
+                (well, ill)
+            );
+        }
+        let mut counts = Counts::default();
+        for (outcome, times) in [
+            (written(&["k:k"]), 1),
+            (Outcome::Healed(String::new()), 2),
+            (Outcome::Failed(problem()), 3),
+            (Outcome::Renewed(String::new()), 4),
+            (Outcome::NotRenewed(problem()), 5),
+            (Outcome::WouldWrite(String::new()), 6),
+        ] {
+            count(&mut counts, &vec![done(main, outcome); times]);
+        }
+        let counted = [
+            counts.stores_written,
+            counts.logins_healed,
+            counts.writes_failed,
+            counts.renewed,
+            counts.not_renewed,
+        ];
+        assert_eq!(counted, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_delivery_is_a_line_unless_it_failed_as_before() {
+        let event = crate::notify::testing::event();
+        let told = alert(true, NOW).last;
+        let out = |queued_at, last_error: Option<&str>| Outgoing {
+            channel: "phone".into(),
+            event: event.clone(),
+            told: crate::rules::alert::told(&told, None, Why::First, &[], NOW),
+            queued_at,
+            attempts: 1,
+            tried_at: NOW,
+            next_at: NOW,
+            last_error: last_error.map(str::to_owned),
+            brief: false,
+            only: Vec::new(),
+            covers: Vec::new(),
+        };
+        let entry = |what: &'static str, since, detail: &str| Entry {
+            at: NOW,
+            what: what.into(),
+            whom: "phone".into(),
+            text: event.title.clone(),
+            login: Some("claude".into()),
+            channel: Some("phone".into()),
+            alert: Some("login:claude".into()),
+            event: Some(event.event_id.clone()),
+            severity: Some(Severity::Critical),
+            since,
+            detail: Some(detail.into()),
+            ..Entry::default()
+        };
+        let refused = || Err(SendError::Permanent { why: "401".into() });
+        for (out, result, wanted) in [
+            (
+                out(NOW, None),
+                Ok(Receipt::of("200")),
+                Some(entry("delivered", None, "200")),
+            ),
+            (
+                out(NOW - 1, Some("401")),
+                Ok(Receipt::of("200")),
+                Some(entry("delivered", Some(NOW - 1), "200")),
+            ),
+            (out(NOW + 1, None), refused(), Some(entry("not_delivered", None, "401"))),
+            (
+                out(NOW, Some("503")),
+                refused(),
+                Some(entry("not_delivered", None, "401")),
+            ),
+            (out(NOW, Some("401")), refused(), None),
+        ] {
+            assert_eq!(of_deliveries(&[(out, result)], NOW), Vec::from_iter(wanted));
+        }
+    }
+
+    #[test]
+    fn an_alert_is_noted_with_all_that_hangs_on_it() {
+        let event = crate::notify::testing::event();
+        let mut memory = alert(true, NOW - MINUTE);
+        memory.last.login.clone_from(&event.login);
+        let affected = |n: usize| crate::types::Affected {
+            agent: format!("a{n:02}"),
+            ..event.affected[0].clone()
+        };
+        for (agents, named, more) in [(0, 0, 0), (AGENTS, AGENTS, 0), (AGENTS + 2, AGENTS, 2)] {
+            // twice over, as with two profiles each
+            memory.last.affected = (0..2 * agents).map(|n| affected(n % agents)).collect();
+            let entry = |what: &'static str, title: &str| Entry {
+                at: NOW,
+                what: what.into(),
+                whom: "login:claude".into(),
+                text: title.into(),
+                login: Some("claude".into()),
+                alert: Some("login:claude".into()),
+                kind: Some("login_ended".into()),
+                severity: Some(Severity::Critical),
+                since: Some(NOW - MINUTE),
+                agents: (0..named).map(|n| affected(n).label()).collect(),
+                more,
+                ..Entry::default()
+            };
+            let (none, one) = (
+                BTreeMap::new(),
+                BTreeMap::from([(memory.last.id.clone(), Box::new(memory.clone()))]),
+            );
+            let alerts = std::slice::from_ref(&memory.last);
+            let begun = of_alerts(&none, alerts, Rest::Over, HERE);
+            assert_eq!(begun, [entry("lapsed", "Claude login `claude` has ended on gw")]);
+            let over = of_alerts(&one, &[], Rest::Over, HERE);
+            assert_eq!(over, [entry("recovered", "Claude login `claude` on gw is fine again")]);
+            assert_eq!(of_alerts(&one, &[], Rest::Unknown, HERE), []);
+        }
+    }
+
     const HERE: Here<'static> = Here {
         host: "gw",
         now: NOW,
@@ -334,10 +570,12 @@ mod tests {
         let one = |memory: AlertMemory| BTreeMap::from([(memory.last.id.clone(), Box::new(memory))]);
         let none = BTreeMap::new();
         let (soon, gone) = (one(alert(false, NOW + 1)), one(alert(true, NOW - MINUTE)));
+        let now = one(alert(true, NOW));
         for (before, after, what, since) in [
             (&none, &soon, Some("ahead"), None),
             (&none, &gone, Some("lapsed"), Some(NOW - MINUTE)),
             (&soon, &gone, Some("lapsed"), Some(NOW - MINUTE)),
+            (&none, &now, Some("lapsed"), None),
             (&gone, &gone, None, None),
             (&soon, &soon, None, None),
             (&gone, &soon, Some("eased"), None),
@@ -366,6 +604,11 @@ mod tests {
             let alerts: Vec<Alert> = after.values().map(|memory| memory.last.clone()).collect();
             let got = of_alerts(before, &alerts, Rest::Over, HERE);
             assert_eq!((got.len(), got[100].text.as_str()), (101, words));
+            let rest = &got[100];
+            assert_eq!((rest.at, &rest.what, rest.whom.as_str()), (NOW, &got[0].what, "gw"));
+            assert_eq!(rest.severity, Some(Severity::Critical));
         }
+        let few: Vec<Alert> = all.values().take(NOTED).map(|memory| memory.last.clone()).collect();
+        assert_eq!(of_alerts(&none, &few, Rest::Over, HERE).len(), NOTED);
     }
 }

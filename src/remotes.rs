@@ -152,3 +152,94 @@ async fn one(spec: Spec) -> Result<HostStatus, Failed> {
         Status::Signal(_) => Err(Silence::Unreachable.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{HOUR, Ms};
+
+    const NOW: Moment = Moment::at(1_769_000_000_000);
+
+    fn remote(name: &str) -> RemoteConfig {
+        RemoteConfig {
+            name: name.into(),
+            ssh: "u@gw".into(),
+            command: "nolapse status --json".into(),
+            every: HOUR,
+            timeout: 7000,
+            grace: HOUR,
+        }
+    }
+
+    /// Nothing runs before it is waited for.
+    #[tokio::test(flavor = "current_thread")]
+    async fn those_whose_turn_it_is_are_asked_and_marked() {
+        let mut ctx = crate::act::tests::ctx(std::path::Path::new("/h"));
+        let asked_at: [(&str, Option<Ms>, bool); 5] = [
+            ("never", None, true),
+            ("now", Some(0), false),
+            ("soon", Some(1 - HOUR), false),
+            ("due", Some(-HOUR), true),
+            ("ahead", Some(1), true),
+        ];
+        let mut ledger = Ledger::default();
+        for (name, at, _) in asked_at {
+            ctx.config.remotes.push(remote(name));
+            if let Some(at) = at {
+                ledger.remotes.entry(name.to_owned()).or_default().asked_at = NOW + at;
+            }
+        }
+        ledger.remotes.entry("gone".to_owned()).or_default();
+        let asking = ask(&ctx, &mut ledger, NOW);
+        assert_eq!(asking.asked.len(), 3);
+        for (name, at, due) in asked_at {
+            let marked = if due { 0 } else { at.unwrap_or_default() };
+            assert_eq!(ledger.remotes[name].asked_at, NOW + marked, "{name}");
+        }
+        assert!(!asking.over() && Asking::default().over());
+        let heard = vec![("now".to_owned(), Err(Failed::from(Silence::TimedOut)))];
+        note(&ctx, &mut ledger, heard, NOW);
+        assert_eq!(ledger.remotes["now"].silence, Some(Silence::TimedOut));
+        assert!(!ledger.remotes.contains_key("gone") && ledger.remotes.len() == 5);
+    }
+
+    #[test]
+    fn a_host_is_asked_without_questions_and_within_bounds() {
+        let mut ctx = crate::act::tests::ctx(std::path::Path::new("/h"));
+        ctx.host.env.insert("SSH_AUTH_SOCK".into(), "/agent".into());
+        let spec = spec(&ctx, &remote("gw"));
+        let args: Vec<_> = spec.args.iter().map(|arg| arg.to_string_lossy()).collect();
+        assert!(
+            args.join(" ")
+                .ends_with("BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR -- u@gw nolapse status --json")
+        );
+        assert!(spec.env.contains(&("SSH_AUTH_SOCK".into(), "/agent".into())));
+        assert_eq!((spec.timeout, spec.max_output), (Duration::from_secs(7), LIMIT + 1));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_answer_counts_whatever_it_ends_with_and_one_that_is_too_long_is_none() {
+        let answer = r#"{"schema":"nolapse.status/1","logins":[],"agents":[]}"#;
+        let say = |script: String| async {
+            let spec = Spec {
+                args: ["-c".to_owned(), script].map(Into::into).into(),
+                env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+                max_output: LIMIT + 1,
+                ..Spec::new("sh")
+            };
+            one(spec).await.map(drop).map_err(|failed| failed.silence)
+        };
+        for (script, wanted) in [
+            (format!("echo '{answer}'"), Ok(())),
+            (format!("echo '{answer}'; exit 3"), Ok(())),
+            (format!("echo '{answer}'; exit 4"), Err(Silence::Nonsense)),
+            ("exit 3".to_owned(), Err(Silence::ConfigBroken)),
+            (
+                format!("echo '{answer}'; head -c {LIMIT} /dev/zero"),
+                Err(Silence::Nonsense),
+            ),
+        ] {
+            assert_eq!(say(script.clone()).await, wanted, "{script}");
+        }
+    }
+}

@@ -152,3 +152,45 @@ pub(crate) fn misnamed(id: &str, fields: &Fields<'_>) -> Option<Ignored> {
 fn short(text: &str) -> String {
     text.chars().take(120).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest(text: &str) -> Aside {
+        of_rest(Fields::parse(text).unwrap().iter())
+    }
+
+    #[test]
+    fn what_was_meant_as_an_entry_is_named_and_nothing_else() {
+        let text = r#"{"version":{"type":1},"lastGood":{"token":"p:a"},"a":{"type":"x"},"b":{"apiKey":"K"},"c":{"x":1},
+            "d":7,"order":{"token":["t"]},"usageStats":{"key":{}}}"#;
+        let named: Vec<String> = rest(text).ignored.into_iter().map(|one| one.id).collect();
+        assert_eq!(named, ["a", "b"]);
+        assert!(of_state(text).ignored.is_empty() && !of_state(text).order.is_empty());
+        assert_eq!(of_state("[]"), Aside::default());
+        let many: Vec<String> = (0..=MOST).map(|n| format!(r#""e{n}":{{"type":"token"}}"#)).collect();
+        assert_eq!(rest(&format!("{{{}}}", many.join(","))).ignored.len(), MOST);
+    }
+
+    #[test]
+    fn order_and_waits_are_read_as_the_agents_read_them() {
+        let aside = rest(
+            r#"{"order":{"p":[" a ","",7,"b"],"q":[""],"r":"a"},"usageStats":{"p:a":{"cooldownUntil":5,"disabledUntil":0,
+            "disabledReason":"billing","cooldownReason":"rate","lastUsed":-1},"p:b":{"disabledUntil":6,"cooldownUntil":1e999,
+            "disabledReason":"","cooldownReason":"rate","lastUsed":7},"p:c":3}}"#,
+        );
+        assert_eq!(aside.order, [("p".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+        let usage = |cooldown: Option<i64>, disabled: Option<i64>, reason: &str, last_used| Usage {
+            cooldown_until: cooldown.map(Moment::at),
+            disabled_until: disabled.map(Moment::at),
+            reason: Some(reason.into()),
+            last_used: Moment::at(last_used),
+        };
+        let wanted = [
+            ("p:a".to_owned(), usage(Some(5), None, "billing", 0)),
+            ("p:b".to_owned(), usage(None, Some(6), "rate", 7)),
+        ];
+        assert_eq!(aside.usage, wanted.into());
+    }
+}
