@@ -202,6 +202,11 @@ enum Fatal {
     Signal(i32),
 }
 
+/// Wrong usage, and the step that helps.
+fn usage(what: impl Into<String>, hint: impl Into<String>) -> Fatal {
+    Fatal::Usage(what.into(), hint.into())
+}
+
 /// Runs one command; returns the exit code.
 pub fn main(invocation: Invocation) -> u8 {
     let cli = match Cli::try_parse_from(&invocation.args) {
@@ -220,11 +225,8 @@ pub fn main(invocation: Invocation) -> u8 {
                     let _ = error.print();
                 }
             }
-            return if error.use_stderr() {
-                Exit::Unknown.code()
-            } else {
-                Exit::Fine.code()
-            };
+            let exit = if error.use_stderr() { Exit::Unknown } else { Exit::Fine };
+            return exit.code();
         }
     };
     init_log(&cli);
@@ -327,12 +329,7 @@ impl Setup {
             .home
             .clone()
             .or_else(|| env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from))
-            .ok_or_else(|| {
-                Fatal::Usage(
-                    "`HOME` is not set".into(),
-                    "set it, or name a home with `--home`".into(),
-                )
-            })?;
+            .ok_or_else(|| usage("`HOME` is not set", "set it, or name a home with `--home`"))?;
         let home = cwd.join(home);
         // before anything of the home is opened, and before there is a second thread
         if let Some(user) = identity::settle(&home).map_err(|refused| not_as_root(&home, &refused))? {
@@ -372,15 +369,17 @@ impl Setup {
     /// Reads the configuration. `at` judges as of another time.
     fn ctx(&self, at: Option<Moment>) -> Result<Ctx, Fatal> {
         let config = conf::load(&self.config_path, self.config_named, &self.host)?;
-        let clock = at.map_or(Clock::System, Clock::Fixed);
-        let http = Http::new(&self.host.env);
-        Ok(Ctx {
+        Ok(self.with(config, at))
+    }
+
+    fn with(&self, config: conf::Config, at: Option<Moment>) -> Ctx {
+        Ctx {
             host: self.host.clone(),
-            clock,
+            clock: at.map_or(Clock::System, Clock::Fixed),
             config,
             state_dir: self.state_dir.clone(),
-            http,
-        })
+            http: Http::new(&self.host.env),
+        }
     }
 
     /// [`Setup::ctx`]; where the configuration is broken, with the last one that a pass found valid.
@@ -393,13 +392,7 @@ impl Setup {
             return Err(Fatal::Config(error));
         };
         tracing::error!("the configuration is not valid, the old one stays: {error}");
-        Ok(Ctx {
-            host: self.host.clone(),
-            clock: at.map_or(Clock::System, Clock::Fixed),
-            config,
-            state_dir: self.state_dir.clone(),
-            http: Http::new(&self.host.env),
-        })
+        Ok(self.with(config, at))
     }
 
     /// Keeps the configuration for the time when it breaks; that it cannot be kept is said with all else in the state directory.
@@ -464,7 +457,7 @@ fn own_environment(env: &mut BTreeMap<String, String>, home: &Path, user: identi
 
 fn not_as_root(home: &Path, refused: &identity::Refused) -> Fatal {
     match refused {
-        identity::Refused::NotBecome(uid, error) => Fatal::Usage(
+        identity::Refused::NotBecome(uid, error) => usage(
             format!(
                 "root does not work in another user's home: {} belongs to user {uid}, and becoming that user failed: {}",
                 layout::one_line(&home.display().to_string()),
@@ -472,13 +465,13 @@ fn not_as_root(home: &Path, refused: &identity::Refused) -> Fatal {
             ),
             format!("run it as that user: `sudo -u '#{uid}' nolapse …`"),
         ),
-        identity::Refused::OpenAbove(step) => Fatal::Usage(
+        identity::Refused::OpenAbove(step) => usage(
             format!(
                 "root does not use {}: others can change {}",
                 layout::one_line(&home.display().to_string()),
                 layout::one_line(&step.display().to_string())
             ),
-            "run it as the user whose it is, or keep it below directories that only root can write".into(),
+            "run it as the user whose it is, or keep it below directories that only root can write",
         ),
     }
 }
@@ -498,17 +491,15 @@ fn agents_named<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result<Vec<&'v A
         let agent = &agent.agent.agent;
         glob.matches(&agent.label()) || glob.matches(&agent.id)
     };
-    for glob in globs {
-        if view.agents.iter().any(|agent| matches(glob, agent)) {
-            continue;
-        }
+    let of_none = |glob: &&glob::Pattern| !view.agents.iter().any(|agent| matches(glob, agent));
+    if let Some(glob) = globs.iter().find(of_none) {
         let labels: Vec<String> = view.agents.iter().map(|agent| agent.label()).collect();
         let hint = match crate::table::nearest(glob.as_str(), labels.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if labels.is_empty() => "no agent was found at all; see `nolapse status`".into(),
             None => format!("the agents are {}", layout::one_line(&labels.join(", "))),
         };
-        return Err(Fatal::Usage(format!("no agent is called `{}`", glob.as_str()), hint));
+        return Err(usage(format!("no agent is called `{}`", glob.as_str()), hint));
     }
     Ok(view
         .agents
@@ -526,7 +517,7 @@ fn unknown<'k>(what: &str, word: &str, known: impl Iterator<Item = &'k str> + Cl
             known => format!("there are: {}", known.join(", ")),
         },
     };
-    Fatal::Usage(format!("no {what} is called `{}`", layout::one_line(word)), hint)
+    usage(format!("no {what} is called `{}`", layout::one_line(word)), hint)
 }
 
 fn parse_duration(text: &str) -> Result<Ms, String> {
@@ -538,6 +529,11 @@ fn parse_duration(text: &str) -> Result<Ms, String> {
 /// [`block_on`], dropped on a signal: locks are released, temp files removed, and an exchange under way is finished first.
 fn until_signal<F: Future>(future: F) -> Result<F::Output, Fatal> {
     block_on(signals::or_signal(future))?.map_err(Fatal::Signal)
+}
+
+/// One JSON document, laid out in lines.
+fn print_json(value: &impl serde::Serialize) -> std::io::Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 fn print(text: &str) -> std::io::Result<()> {

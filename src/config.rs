@@ -168,19 +168,12 @@ impl Default for Config {
 
 /// `$XDG_CONFIG_HOME/nolapse/config.toml`, `~/.config` where that is not set to an absolute path.
 pub(crate) fn default_path(host: &Host) -> PathBuf {
-    xdg(host, "XDG_CONFIG_HOME", ".config").join("nolapse/config.toml")
+    host.xdg("XDG_CONFIG_HOME", ".config").join("nolapse/config.toml")
 }
 
 /// `$XDG_STATE_HOME/nolapse`, `~/.local/state` where that is not set to an absolute path.
 pub(crate) fn default_state_dir(host: &Host) -> PathBuf {
-    xdg(host, "XDG_STATE_HOME", ".local/state").join("nolapse")
-}
-
-fn xdg(host: &Host, name: &str, fallback: &str) -> PathBuf {
-    match host.var_nonblank(name).map(PathBuf::from) {
-        Some(dir) if dir.is_absolute() => dir,
-        _ => host.home.join(fallback),
-    }
+    host.xdg("XDG_STATE_HOME", ".local/state").join("nolapse")
 }
 
 /// The configuration in force, key by key, with where each value comes from; `found` are the channels that were found by

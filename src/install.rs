@@ -28,16 +28,6 @@ pub(crate) enum Platform {
 }
 
 impl Platform {
-    /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Systemd,
-        Self::Termux,
-        Self::Cron,
-        Self::Launchd,
-        Self::Openrc,
-        Self::Runit,
-    ];
-
     /// Its word on the command line and in the manifest.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -170,25 +160,20 @@ impl Call {
 
     /// As a person would type it.
     pub(crate) fn line(&self) -> String {
-        self.words
-            .iter()
-            .map(|word| sh_word(word))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let words: Vec<String> = self.words.iter().map(|word| sh_word(word)).collect();
+        words.join(" ")
     }
 }
 
 /// What was installed, by platform: what an uninstall may remove.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Manifest {
     /// By [`Platform::word`].
-    #[serde(default)]
     pub(crate) installed: BTreeMap<String, Entry>,
     /// What the pass at the installation made in the state directory, which was empty before.
-    #[serde(default)]
     pub(crate) state: Vec<Written>,
     /// Directories that were made for the state directory, outermost first.
-    #[serde(default)]
     pub(crate) state_dirs: Vec<PathBuf>,
 }
 
@@ -204,7 +189,6 @@ pub(crate) struct Entry {
     #[serde(default)]
     pub(crate) dirs: Vec<PathBuf>,
     /// What was put into the crontab.
-    #[serde(default)]
     pub(crate) crontab: Option<String>,
     /// There was no crontab before.
     #[serde(default)]
@@ -442,16 +426,8 @@ fn termux_notifications(place: &Site, from: &'static str) -> Vec<Call> {
 
 fn cron(place: &Site) -> Plan {
     let percent = |text: &str| text.replace('%', "\\%");
-    let text = with_path(
-        include_str!("../contrib/cron/nolapse"),
-        place
-            .claude_dir
-            .as_deref()
-            .map(sh_word)
-            .map(|dir| percent(&dir))
-            .as_deref(),
-    );
-    let text = text
+    let dir = place.claude_dir.as_deref().map(|dir| percent(&sh_word(dir)));
+    let text = with_path(include_str!("../contrib/cron/nolapse"), dir.as_deref())
         .replace("'/usr/bin/nolapse'", &percent(&sh_words(&place.words)))
         .replace("/run/user/0", &format!("/run/user/{}", place.uid));
     Plan {
@@ -466,11 +442,8 @@ fn launchd(daemon: bool, place: &Site) -> Plan {
         false => include_str!("../contrib/launchd/nolapse.plist"),
         true => include_str!("../contrib/launchd/nolapse-daemon.plist"),
     };
-    let strings: String = place
-        .words
-        .iter()
-        .map(|word| format!("<string>{}</string>", xml(word)))
-        .collect();
+    let string = |word: &String| format!("<string>{}</string>", xml(word));
+    let strings: String = place.words.iter().map(string).collect();
     let text = with_path(text, place.claude_dir.as_deref().map(xml).as_deref())
         .replace("<string>/usr/bin/nolapse</string>", &strings);
     let path = place.home.join("Library/LaunchAgents/nolapse.plist");
@@ -627,6 +600,7 @@ pub(crate) fn missing_dirs(path: &Path, is_dir: impl Fn(&Path) -> bool) -> Vec<P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum;
 
     fn place(words: &[&str]) -> Site {
         Site {
@@ -646,7 +620,7 @@ mod tests {
     #[test]
     fn with_the_packaged_path_the_files_are_those_of_contrib() {
         let place = place(&["/usr/bin/nolapse"]);
-        for platform in Platform::ALL {
+        for &platform in Platform::value_variants() {
             for daemon in [false, true] {
                 for file in plan(platform, daemon, &place).files.iter().filter(|file| !file.once) {
                     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib");

@@ -1,6 +1,6 @@
 //! `alert test|list|ack|silence|unsilence|retry`.
 
-use super::{Fatal, Setup, block_on, examples, parse_time, print, say, unknown};
+use super::{Fatal, Setup, block_on, examples, parse_time, print_json, say, unknown, usage};
 use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::edge::locks::LockError;
@@ -111,6 +111,14 @@ struct SpanArgs {
     until_recovered: bool,
 }
 
+impl ScopeArgs {
+    /// A login or an agent, where one is named.
+    fn named(&self) -> Option<Scope> {
+        let login = self.login.clone().map(Scope::Login);
+        login.or_else(|| self.agent.clone().map(Scope::Agent))
+    }
+}
+
 fn parse_span(text: &str) -> Result<Ms, String> {
     parse_duration(text)
         .filter(|span| *span > 0)
@@ -140,7 +148,7 @@ fn change<T>(ctx: &Ctx, change: impl FnOnce(&mut Ledger) -> Result<T, Fatal>) ->
             LockError::Busy(_) => "try again in a minute",
             LockError::Io(_) => "make it writable, or name another with `--state-dir`",
         };
-        Fatal::Usage(error.of_pass(&ctx.host.tilde(&ctx.state_dir)), hint.into())
+        usage(error.of_pass(&ctx.host.tilde(&ctx.state_dir)), hint)
     })?
 }
 
@@ -157,9 +165,9 @@ pub(super) fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
         (Some(name), ..) => vec![named(&channels, name)?],
         (None, false, [_, _, ..]) => {
             let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
-            return Err(Fatal::Usage(
+            return Err(usage(
                 format!("there are several channels: {}", names.join(", ")),
-                "name one, or take `--all`".into(),
+                "name one, or take `--all`",
             ));
         }
         _ => channels.iter().collect(),
@@ -187,27 +195,20 @@ pub(super) fn test(ctx: &Ctx, args: &TestArgs) -> Result<Exit, Fatal> {
     if let Err(error) = remembered {
         tracing::warn!("{error}");
     }
-    let tested = results.iter().map(|(channel, result)| Entry {
-        channel: Some(channel.name.clone()),
-        detail: Some(match result {
-            Ok(receipt) => receipt.detail.clone(),
-            Err(error) => error.why().to_owned(),
-        }),
-        ..by_hand(
-            "tested",
-            &channel.name,
-            match result {
-                Ok(_) => "a test was delivered",
-                Err(_) => "a test was not delivered",
-            },
-            now,
-        )
+    let tested = results.iter().map(|(channel, result)| {
+        let (text, detail) = match result {
+            Ok(receipt) => ("a test was delivered", receipt.detail.as_str()),
+            Err(error) => ("a test was not delivered", error.why()),
+        };
+        Entry {
+            channel: Some(channel.name.clone()),
+            detail: Some(detail.to_owned()),
+            ..by_hand("tested", &channel.name, text, now)
+        }
     });
     history::note(&ctx.state_dir, &tested.collect::<Vec<_>>());
-    Ok(match results.iter().all(|(_, result)| result.is_ok()) {
-        true => Exit::Fine,
-        false => Exit::Unknown,
-    })
+    let fine = results.iter().all(|(_, result)| result.is_ok());
+    Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
 
 /// How each message of a test went.
@@ -352,9 +353,9 @@ fn ack(ctx: &Ctx, ids: &[String], all: bool) -> Result<Exit, Fatal> {
 fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     let now = ctx.clock.now();
     let scope = scope(ctx, &args.scope)?.ok_or_else(|| {
-        Fatal::Usage(
-            "of what is not said".into(),
-            "add `--login ID`, `--agent FAMILY/ID` or `--all`".into(),
+        usage(
+            "of what is not said",
+            "add `--login ID`, `--agent FAMILY/ID` or `--all`",
         )
     })?;
     let until = match (&args.span.duration, &args.span.until, args.span.until_recovered) {
@@ -365,8 +366,8 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     if let Until::Time(at) = until
         && !(SECOND..=LONGEST_SILENCE).contains(&(at - now))
     {
-        return Err(Fatal::Usage(
-            "a silence of that length would be forgotten before it ends".into(),
+        return Err(usage(
+            "a silence of that length would be forgotten before it ends",
             format!("take {} at most, or `--until-recovered`", span(LONGEST_SILENCE)),
         ));
     }
@@ -378,9 +379,9 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     let mut words = change(ctx, |ledger| {
         let fires = ledger.alerts.values().any(|memory| silence.touches(&memory.last));
         if until == Until::Recovered && !fires {
-            return Err(Fatal::Usage(
-                "nothing of it is firing, so there is nothing to recover".into(),
-                "take `--for` or `--until`".into(),
+            return Err(usage(
+                "nothing of it is firing, so there is nothing to recover",
+                "take `--for` or `--until`",
             ));
         }
         ledger.silences.retain(|other| other.scope != silence.scope);
@@ -428,11 +429,7 @@ fn of_scope(what: &'static str, scope: &Scope, text: &str, now: Moment) -> Entry
 }
 
 fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
-    let wanted = match (&args.login, &args.agent) {
-        (Some(id), _) => Some(Scope::Login(id.clone())),
-        (_, Some(id)) => Some(Scope::Agent(id.clone())),
-        _ => None,
-    };
+    let wanted = args.named();
     let ended = change(ctx, |ledger| {
         let before: Vec<Scope> = ledger.silences.iter().map(|silence| silence.scope.clone()).collect();
         ledger
@@ -464,27 +461,22 @@ fn unsilence(ctx: &Ctx, args: &ScopeArgs) -> Result<Exit, Fatal> {
 
 /// The scope that was named, if it is there.
 fn scope(ctx: &Ctx, args: &ScopeArgs) -> Result<Option<Scope>, Fatal> {
-    if args.all {
-        return Ok(Some(Scope::All));
-    }
-    if args.login.is_none() && args.agent.is_none() {
-        return Ok(None);
-    }
+    let Some(scope) = args.named() else {
+        return Ok(args.all.then_some(Scope::All));
+    };
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(ctx, &ledger);
-    if let Some(id) = &args.login {
-        let logins = view.logins.iter().map(|login| login.id());
-        let known = logins.chain(ledger.logins.keys().map(String::as_str));
-        return match known.clone().any(|login| login == id) {
-            true => Ok(Some(Scope::Login(id.clone()))),
-            false => Err(unknown("login", id, known)),
-        };
-    }
-    let labels: Vec<String> = view.agents.iter().map(|agent| agent.label()).collect();
-    let label = args.agent.as_deref().unwrap_or_default();
-    match labels.iter().any(|known| known == label) {
-        true => Ok(Some(Scope::Agent(label.to_owned()))),
-        false => Err(unknown("agent", label, labels.iter().map(String::as_str))),
+    let what = if args.login.is_some() { "login" } else { "agent" };
+    let known: Vec<String> = match &scope {
+        Scope::Agent(_) => view.agents.iter().map(|agent| agent.label()).collect(),
+        _ => {
+            let logins = view.logins.iter().map(|login| login.id().to_owned());
+            logins.chain(ledger.logins.into_keys()).collect()
+        }
+    };
+    match known.contains(&label(&scope)) {
+        true => Ok(Some(scope)),
+        false => Err(unknown(what, &label(&scope), known.iter().map(String::as_str))),
     }
 }
 
@@ -503,7 +495,7 @@ fn moment(ctx: &Ctx, text: &str, now: Moment) -> Result<Moment, Fatal> {
         })
     });
     let usage = |what: &str| {
-        Fatal::Usage(
+        usage(
             format!("`{}` {what}", one_line(text)),
             format!(
                 "write `07:30`, `2026-01-21T07:30:00Z` or milliseconds; it is {} now",
@@ -557,15 +549,11 @@ fn retry(ctx: &Ctx, channel: Option<&str>) -> Result<Exit, Fatal> {
 fn list(ctx: &Ctx, as_json: bool) -> Result<Exit, Fatal> {
     let loaded = ledger::load(&ctx.state_dir);
     if let Some(problem) = loaded.problem {
-        return Err(Fatal::Usage(problem.message, problem.hint));
+        return Err(usage(problem.message, problem.hint));
     }
     let (ledger, now) = (loaded.ledger, ctx.clock.now());
     match as_json {
-        true => {
-            let mut text = serde_json::to_string_pretty(&list_json(ctx, &ledger, now)).unwrap_or_default();
-            text.push('\n');
-            print(&text)?;
-        }
+        true => print_json(&list_json(ctx, &ledger, now))?,
         false => say(&list_words(ctx, &ledger, now))?,
     }
     Ok(Exit::Fine)

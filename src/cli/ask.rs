@@ -1,6 +1,6 @@
 //! Questions to a person at a terminal, or answers from a pipe. ^C at any of them ends the command with nothing changed.
 
-use super::{Fatal, block_on, print};
+use super::{Fatal, block_on, print, usage};
 use crate::edge::signals;
 use crate::edge::terminal::{self, Input, Line};
 use crate::secret::Secret;
@@ -42,9 +42,9 @@ impl Asker {
         match line {
             Line::Text(text) => Ok(text),
             Line::Interrupted => Err(Fatal::Signal(Signal::INT.as_raw())),
-            Line::Closed => Err(Fatal::Usage(
-                "the input ended before everything was answered; nothing was changed".into(),
-                "answer at a terminal, or give the answers as options".into(),
+            Line::Closed => Err(usage(
+                "the input ended before everything was answered; nothing was changed",
+                "answer at a terminal, or give the answers as options",
             )),
         }
     }

@@ -1,7 +1,7 @@
 //! `channel add|list|remove|test`: who is notified, without an editor.
 
 use super::ask::{Asker, Seen};
-use super::{Fatal, Setup, alert, examples, print, say, unknown};
+use super::{Fatal, Setup, alert, examples, print, say, unknown, usage};
 use crate::config::edit::{self, Draft, Given, Setting, Takes, Wrote};
 use crate::edge::random;
 use crate::layout::one_line;
@@ -80,7 +80,7 @@ pub(super) fn asked(spec: &str, more: &[String]) -> Result<Asked, Fatal> {
     }
     for one in more {
         let Some((key, text)) = one.split_once('=') else {
-            return Err(Fatal::Usage(
+            return Err(usage(
                 format!(
                     "`{}` is no KEY=VALUE",
                     one_line(one.split(['/', ':']).next().unwrap_or_default())
@@ -178,7 +178,7 @@ fn setting(new: &mut New<'_>, key: &str, text: &str) -> Result<Setting, Fatal> {
         Some(Takes::Secret) if text == "-" => Given::Secret(typed(new.asker, &format!("{} {key}: ", new.word))?),
         Some(Takes::Secret) => {
             if !matches!(key, "url" | "topic") {
-                return Err(Fatal::Usage(
+                return Err(usage(
                     format!("`{key}` is a secret: on the command line, others and the shell's history see it"),
                     format!("leave it out to be asked for it, or use `{key}=-` (stdin) or `{key}_file=PATH`"),
                 ));
@@ -222,7 +222,7 @@ fn missing(new: &mut New<'_>, pairs: &[(String, String)], settings: &mut Vec<Set
         .map(|key| key.name.as_str())
         .collect();
     if !Asker::somebody() && !needed.is_empty() {
-        return Err(Fatal::Usage(
+        return Err(usage(
             format!("a channel of type `{word}` needs {}", needed.join(" and ")),
             format!("give them: `nolapse channel add {word} {}=…`", needed.join("=… ")),
         ));

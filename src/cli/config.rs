@@ -2,7 +2,7 @@
 
 mod set;
 
-use super::{Fatal, Setup, examples, print, say};
+use super::{Fatal, Setup, examples, print, say, usage};
 use crate::config as conf;
 use crate::edge::files;
 use crate::report::Exit;
@@ -56,7 +56,7 @@ pub(super) fn config(setup: &Setup, command: &ConfigCommand) -> Result<Exit, Fat
                         "name another place with `--config`",
                     ),
                 };
-                Fatal::Usage(what, hint.into())
+                usage(what, hint)
             })?;
             say(&format!(
                 "wrote {path}; every key in it is optional and commented out\n"

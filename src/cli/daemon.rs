@@ -1,6 +1,6 @@
 //! `daemon`.
 
-use super::{Fatal, Setup};
+use super::{Fatal, Setup, usage};
 use crate::daemon::{self, Failed};
 use crate::report::Exit;
 
@@ -22,5 +22,5 @@ pub(super) fn daemon(setup: &Setup) -> Result<Exit, Fatal> {
         Failed::Hung(_) => "start it again, as a service manager does; `nolapse -vv run` shows where a pass waits",
         Failed::Io(_) => "see the limits of this user: `ulimit -n`, `sysctl fs.inotify`",
     };
-    Err(Fatal::Usage(failed.to_string(), hint.into()))
+    Err(usage(failed.to_string(), hint))
 }

@@ -1,6 +1,6 @@
 //! `doctor`.
 
-use super::{Fatal, Setup, install, print};
+use super::{Fatal, Setup, install, print, print_json};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::doctor::{self, About, Exam, Repaired};
@@ -56,7 +56,7 @@ pub(super) fn doctor(setup: &Setup, args: &DoctorArgs) -> Result<Exit, Fatal> {
     if !agreed {
         if args.json {
             let pending: Vec<_> = repairs.iter().map(|repair| (repair, None)).collect();
-            print(&json(&exam, &pending))?;
+            print_json(&json(&exam, &pending))?;
         } else if args.fix && !repairs.is_empty() && !can_ask() {
             print(&offered(&repairs))?;
         }
@@ -71,7 +71,7 @@ pub(super) fn doctor(setup: &Setup, args: &DoctorArgs) -> Result<Exit, Fatal> {
             .zip(&outcomes)
             .map(|(repair, done)| (repair, Some(done)))
             .collect();
-        print(&json(&after, &done))?;
+        print_json(&json(&after, &done))?;
         return Ok(exit(&after.found));
     }
     let mut out = String::new();
@@ -293,7 +293,7 @@ struct JsonRepair<'a> {
 }
 
 /// `nolapse.doctor/1`. Other programs read it: keys are never taken away.
-fn json(exam: &Examined, repairs: &[(&(Fix, String), Option<&Repaired>)]) -> String {
+fn json<'a>(exam: &'a Examined, repairs: &[(&'a (Fix, String), Option<&'a Repaired>)]) -> Json<'a> {
     let findings = exam.found.findings.iter().map(|finding| JsonFinding {
         kind: &finding.kind,
         group: finding.group,
@@ -311,7 +311,7 @@ fn json(exam: &Examined, repairs: &[(&(Fix, String), Option<&Repaired>)]) -> Str
         },
         repairable: finding.fix.is_some(),
     });
-    let object = Json {
+    Json {
         schema: "nolapse.doctor/1",
         now: exam.ctx.clock.now(),
         host: &exam.ctx.host.name,
@@ -339,9 +339,5 @@ fn json(exam: &Examined, repairs: &[(&(Fix, String), Option<&Repaired>)]) -> Str
                 },
             })
             .collect(),
-    };
-    // plain data of ours: it cannot fail to serialise
-    let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
-    text.push('\n');
-    text
+    }
 }

@@ -1,6 +1,6 @@
 //! `history`: what happened, as a story or as JSON.
 
-use super::{Fatal, Setup, parse_time, print, unknown};
+use super::{Fatal, Setup, parse_time, print, print_json, unknown, usage};
 use crate::ctx::Ctx;
 use crate::layout::one_line;
 use crate::report::{self, Exit, Style};
@@ -89,7 +89,7 @@ pub(super) fn history(setup: &Setup, args: &HistoryArgs) -> Result<Exit, Fatal> 
         (None, None) => Some(now - 7 * DAY),
     };
     let mut read = history::read(&ctx.state_dir, since.unwrap_or(Moment::MIN))
-        .map_err(|why| Fatal::Usage(why, "run nolapse as the user whose history it is".into()))?;
+        .map_err(|why| usage(why, "run nolapse as the user whose history it is"))?;
     if let Some(glob) = &args.login {
         known(&ctx, glob, &read.entries)?;
         read.entries.retain(|entry| concerns(entry, glob));
@@ -107,9 +107,7 @@ pub(super) fn history(setup: &Setup, args: &HistoryArgs) -> Result<Exit, Fatal> 
             skipped: read.skipped,
             entries: &read.entries,
         };
-        let mut text = serde_json::to_string_pretty(&object).map_err(std::io::Error::other)?;
-        text.push('\n');
-        print(&text)?;
+        print_json(&object)?;
         return Ok(Exit::Fine);
     }
     let style = setup.style();

@@ -1,7 +1,7 @@
 //! `install` and `uninstall`: carries out an [`install::Plan`], and writes down what it wrote.
 
 use super::run::{story, summary};
-use super::{Fatal, Setup, alert, block_on, print, say};
+use super::{Fatal, Setup, alert, block_on, print, say, usage};
 use crate::ctx::Ctx;
 use crate::edge::files::{self, ReadError, io_words};
 use crate::edge::subprocess::{self, Spec, Status};
@@ -11,7 +11,7 @@ use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
 use crate::types::Meta;
 use crate::{heard, layout};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -139,9 +139,9 @@ pub(super) fn install(setup: &Setup, args: &InstallArgs) -> Result<Exit, Fatal> 
 fn stays(platform: Platform, wanted: bool) -> Result<bool, Fatal> {
     match platform {
         Platform::Openrc | Platform::Runit => Ok(true),
-        Platform::Cron if wanted => Err(Fatal::Usage(
-            "cron cannot run a daemon".into(),
-            "leave `--daemon` out, or choose another platform".into(),
+        Platform::Cron if wanted => Err(usage(
+            "cron cannot run a daemon",
+            "leave `--daemon` out, or choose another platform",
         )),
         _ => Ok(wanted),
     }
@@ -188,14 +188,9 @@ fn announce(ctx: &Ctx) -> Result<String, Fatal> {
 pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fatal> {
     let place = place(setup)?;
     let mut doing = Doing::new(setup)?;
-    let which: Vec<Platform> = match args.platform {
-        Some(platform) => vec![platform],
-        None => Platform::ALL.to_vec(),
-    };
-    let which: Vec<Platform> = which
-        .into_iter()
-        .filter(|platform| doing.manifest.installed.contains_key(platform.word()))
-        .collect();
+    let all = || Platform::value_variants().to_vec();
+    let mut which = args.platform.map_or_else(all, |platform| vec![platform]);
+    which.retain(|platform| doing.manifest.installed.contains_key(platform.word()));
     if which.is_empty() {
         doing.say("not installed, nothing changed")?;
         if !args.forget {
@@ -207,26 +202,23 @@ pub(super) fn uninstall(setup: &Setup, args: &UninstallArgs) -> Result<Exit, Fat
         doing.take_out(platform, &place)?;
     }
     doing.leave(args.forget)?;
-    Ok(match doing.trouble {
-        true => Exit::Unknown,
-        false => Exit::Fine,
-    })
+    Ok(if doing.trouble { Exit::Unknown } else { Exit::Fine })
 }
 
 /// The host, and how the service is to run nolapse.
 pub(super) fn place(setup: &Setup) -> Result<Site, Fatal> {
     let host = &setup.host;
     let bad = |what: &str| {
-        Fatal::Usage(
+        usage(
             format!("{what} cannot be put into a service's file"),
-            "use a path of printable characters".into(),
+            "use a path of printable characters",
         )
     };
     // a service runs with its user's own home
     if host.var_nonblank("HOME").map(PathBuf::from).as_ref() != Some(&host.home) {
-        return Err(Fatal::Usage(
-            "a service looks at its user's own home, not at that of `--home`".into(),
-            "run this as that user, without `--home`".into(),
+        return Err(usage(
+            "a service looks at its user's own home, not at that of `--home`",
+            "run this as that user, without `--home`",
         ));
     }
     let text = |path: &Path, what: &str| {
@@ -256,14 +248,8 @@ pub(super) fn place(setup: &Setup) -> Result<Site, Fatal> {
         .find(|dir| files::is_file(&Path::new(dir).join("claude")));
     Ok(Site {
         home: host.home.clone(),
-        config_home: match host.var_nonblank("XDG_CONFIG_HOME").map(PathBuf::from) {
-            Some(dir) if dir.is_absolute() => dir,
-            _ => host.home.join(".config"),
-        },
-        data_home: match host.var_nonblank("XDG_DATA_HOME").map(PathBuf::from) {
-            Some(dir) if dir.is_absolute() => dir,
-            _ => host.home.join(".local/share"),
-        },
+        config_home: host.xdg("XDG_CONFIG_HOME", ".config"),
+        data_home: host.xdg("XDG_DATA_HOME", ".local/share"),
         prefix: termux::prefix(host).to_owned(),
         termux_api: termux::api(host),
         svdir: host
@@ -307,9 +293,9 @@ impl<'a> Doing<'a> {
     fn new(setup: &'a Setup) -> Result<Self, Fatal> {
         let path = setup.state_dir.join("install.json");
         let broken = |why: String| {
-            Fatal::Usage(
+            usage(
                 format!("`{}` cannot be read: {why}", setup.host.tilde(&path)),
-                "it records what may be removed; move it away to start over".into(),
+                "it records what may be removed; move it away to start over",
             )
         };
         let manifest = match files::read_ours(&path) {
@@ -400,7 +386,7 @@ impl<'a> Doing<'a> {
         for call in &plan.on {
             self.say(&format!("$ {}", call.line()))?;
             self.call(call).map_err(|why| {
-                Fatal::Usage(
+                usage(
                     format!("`{}`: {why}", call.line()),
                     format!(
                         "it comes with {}; then `nolapse install {word}` again, or `nolapse uninstall {word}`",
@@ -427,15 +413,15 @@ impl<'a> Doing<'a> {
                 (Err(ReadError::Absent), Some(_)) if file.once => {}
                 (Err(ReadError::Absent), _) => todo.push(file),
                 (Ok(_), None) => {
-                    return Err(Fatal::Usage(
+                    return Err(usage(
                         format!("`{}` exists and was not installed by nolapse", self.tilde(&file.path)),
-                        "move it away and install again".into(),
+                        "move it away and install again",
                     ));
                 }
                 (Err(error), _) => {
-                    return Err(Fatal::Usage(
+                    return Err(usage(
                         format!("`{}`: {error}", self.tilde(&file.path)),
-                        "nothing was done".into(),
+                        "nothing was done",
                     ));
                 }
             }
@@ -501,33 +487,23 @@ impl<'a> Doing<'a> {
 
     fn crontab(&self) -> Result<Option<String>, Fatal> {
         // the exit code is 1 where there is none
-        let read = Call {
-            words: vec!["crontab".into(), "-l".into()],
-            done: Done::Success,
-            from: "cron",
-        };
+        let read = Call::new("cron", Done::Success, &["crontab", "-l"]);
         match self.call(&read) {
             Ok(text) if text.len() < CRONTAB_LIMIT => Ok(Some(text)),
-            Ok(_) => Err(Fatal::Usage(
-                "the crontab is too long".into(),
-                "nothing was done".into(),
-            )),
+            Ok(_) => Err(usage("the crontab is too long", "nothing was done")),
             Err(why) if why.contains("no crontab") || why.is_empty() => Ok(None),
-            Err(why) => Err(Fatal::Usage(
+            Err(why) => Err(usage(
                 format!("`crontab -l`: {why}"),
-                "install cron, or choose another platform".into(),
+                "install cron, or choose another platform",
             )),
         }
     }
 
     fn write_crontab(&self, text: Option<&str>) -> Result<(), Fatal> {
-        let call = Call {
-            words: vec!["crontab".into(), if text.is_some() { "-" } else { "-r" }.into()],
-            done: Done::Success,
-            from: "cron",
-        };
+        let option = if text.is_some() { "-" } else { "-r" };
+        let call = Call::new("cron", Done::Success, &["crontab", option]);
         self.feed(&call, text.unwrap_or("").as_bytes())
-            .map_err(|why| Fatal::Usage(format!("`{}`: {why}", call.line()), "nothing was changed".into()))?;
+            .map_err(|why| usage(format!("`{}`: {why}", call.line()), "nothing was changed"))?;
         Ok(())
     }
 
@@ -543,9 +519,9 @@ impl<'a> Doing<'a> {
         {
             text = text.replacen(old, "", 1);
         } else if text.contains("# nolapse: begin") {
-            return Err(Fatal::Usage(
-                "the crontab has lines of nolapse that were edited".into(),
-                "remove them with `crontab -e` and install again".into(),
+            return Err(usage(
+                "the crontab has lines of nolapse that were edited",
+                "remove them with `crontab -e` and install again",
             ));
         }
         let block = match text.is_empty() || text.ends_with('\n') {

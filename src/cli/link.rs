@@ -1,6 +1,6 @@
 //! `nolapse link` and `nolapse unlink`: OpenClaw's agents refer to a login instead of holding a copy of its token.
 
-use super::{Fatal, Setup, agents_named, examples, print, say, until_signal};
+use super::{Fatal, Setup, agents_named, examples, print, say, until_signal, usage};
 use crate::ctx::Ctx;
 use crate::edge::{files, progress, terminal};
 use crate::layout::one_line;
@@ -69,16 +69,15 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
     let ctx = setup.ctx(None)?;
     let ledger = ledger::load(&ctx.state_dir).ledger;
     let view = look::look(&ctx, &ledger);
-    crate::by_hand::check_id(&args.id, "anthropic")
-        .map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
+    crate::by_hand::check_id(&args.id, "anthropic").map_err(|why| usage(why, "write `anthropic:NAME`"))?;
     if args.id == RETIRED_ID {
-        return Err(Fatal::Usage(
+        return Err(usage(
             format!("OpenClaw refuses profiles named `{RETIRED_ID}`"),
-            "give another id with `--id`".into(),
+            "give another id with `--id`",
         ));
     }
     let wanted = wanted(&ctx, &view, args)?;
-    let (program, version) = openclaw::program(&ctx).map_err(|why| Fatal::Usage(why, "see `nolapse doctor`".into()))?;
+    let (program, version) = openclaw::program(&ctx).map_err(|why| usage(why, "see `nolapse doctor`"))?;
     let mut out = CHOICES.to_owned();
     let state_dir = &view.state_dirs[wanted.state_dir];
     let _ = writeln!(
@@ -93,7 +92,7 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
     );
     if let Some(why) = commands::unlinkable(version) {
         let hint = "use the Claude CLI runtime, or a setup token: `nolapse login --setup-token`";
-        return Err(Fatal::Usage(why, hint.into()));
+        return Err(usage(why, hint));
     }
     say(&out)?;
     if args.dry_run {
@@ -112,9 +111,9 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
             say(&(lines.join("\n") + "\n"))?;
             Ok(Exit::Fine)
         }
-        Err(why) => Err(Fatal::Usage(
+        Err(why) => Err(usage(
             format!("not linked: {}", one_line(&why)),
-            "`nolapse unlink openclaw` undoes what was begun".into(),
+            "`nolapse unlink openclaw` undoes what was begun",
         )),
     }
 }
@@ -166,35 +165,32 @@ fn wanted(ctx: &Ctx, view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
         .filter(|agent| agent.sqlite && of_openclaw(&view.state_dirs[agent.agent.state_dir]))
         .collect();
     let Some(first) = agents.first() else {
-        return Err(Fatal::Usage(
-            "none of these agents belongs to an OpenClaw with SQLite stores (2026.6.5 and later)".into(),
-            "see `nolapse status`".into(),
+        return Err(usage(
+            "none of these agents belongs to an OpenClaw with SQLite stores (2026.6.5 and later)",
+            "see `nolapse status`",
         ));
     };
     if agents
         .iter()
         .any(|agent| agent.agent.state_dir != first.agent.state_dir)
     {
-        return Err(Fatal::Usage(
-            "these agents are of several OpenClaws".into(),
-            "name those of one with `--agent`".into(),
+        return Err(usage(
+            "these agents are of several OpenClaws",
+            "name those of one with `--agent`",
         ));
     }
     for agent in &agents {
         let there = agent.profiles.iter().any(|profile| profile.profile.id == args.id);
         if there && !link::is_linked(agent, &args.id) {
-            return Err(Fatal::Usage(
+            return Err(usage(
                 format!("{} has a profile `{}` already", agent.label(), one_line(&args.id)),
-                "give another id with `--id`".into(),
+                "give another id with `--id`",
             ));
         }
     }
     let login = view::mirrored_login(&view.logins, &first.label()).map(|i| &view.logins[i]);
     let Some(login) = login.filter(|login| login.verdict.fine()) else {
-        return Err(Fatal::Usage(
-            "there is no login that works".into(),
-            "run `claude auth login` first".into(),
-        ));
+        return Err(usage("there is no login that works", "run `claude auth login` first"));
     };
     let way = way(ctx, login)?;
     Ok(Wanted {
@@ -219,7 +215,7 @@ fn way(ctx: &Ctx, login: &LoginView) -> Result<Way, Fatal> {
     let own = files::real(Path::new(&command[0])).unwrap_or_else(|| command[0].clone().into());
     let meta = files::stat(&own);
     if !meta.is_some_and(|meta| meta.mode & 0o022 == 0 && meta.uid == files::our_uid()) {
-        return Err(Fatal::Usage(
+        return Err(usage(
             format!(
                 "OpenClaw cannot read this login, and runs `{}` only if it is yours alone to write",
                 own.display()
@@ -250,7 +246,7 @@ fn way(ctx: &Ctx, login: &LoginView) -> Result<Way, Fatal> {
 
 fn agreed(question: &str) -> Result<bool, Fatal> {
     if !terminal::stdin_is_terminal() {
-        return Err(Fatal::Usage(question.into(), "confirm with `--yes`".into()));
+        return Err(usage(question, "confirm with `--yes`"));
     }
     let _ = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();

@@ -1,6 +1,6 @@
 //! `metrics`.
 
-use super::{Fatal, Setup, parse_time, print};
+use super::{Fatal, Setup, parse_time, print, usage};
 use crate::report::Exit;
 use crate::types::{Moment, Problem};
 use crate::{deliver, ledger, look, metrics};
@@ -28,7 +28,7 @@ pub(super) fn metrics(setup: &Setup, args: &MetricsArgs) -> Result<Exit, Fatal> 
     let page = metrics::page(&ctx, &view, &loaded.ledger, &passes, &problems);
     match &args.textfile {
         Some(path) => metrics::publish(&ctx, &ctx.host.cwd.join(path), &page)
-            .map_err(|problem| Fatal::Usage(problem.message, problem.hint))?,
+            .map_err(|problem| usage(problem.message, problem.hint))?,
         None => print(&page)?,
     }
     Ok(Exit::Fine)

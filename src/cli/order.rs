@@ -1,6 +1,6 @@
 //! `nolapse order`: in which order an agent tries a provider's profiles, as its store keeps it.
 
-use super::{Fatal, Setup, agents_named, examples, say, until_signal};
+use super::{Fatal, Setup, agents_named, examples, say, until_signal, usage};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::layout::one_line;
@@ -58,9 +58,9 @@ pub(super) fn order(setup: &Setup, command: &OrderCommand) -> Result<Exit, Fatal
                 }
             }
             if wanted.is_empty() {
-                return Err(Fatal::Usage(
-                    "no profile id was given".into(),
-                    "name the profiles, or use `nolapse order clear`".into(),
+                return Err(usage(
+                    "no profile id was given",
+                    "name the profiles, or use `nolapse order clear`",
                 ));
             }
             until_signal(change(&ctx, which, &wanted))?
@@ -89,9 +89,9 @@ fn chosen<'v>(view: &'v View, which: &Which) -> Result<Vec<&'v AgentView>, Fatal
         .collect();
     match chosen.is_empty() {
         false => Ok(chosen),
-        true => Err(Fatal::Usage(
-            "no agent has a store".into(),
-            "see `nolapse status` for the agents that were found".into(),
+        true => Err(usage(
+            "no agent has a store",
+            "see `nolapse status` for the agents that were found",
         )),
     }
 }

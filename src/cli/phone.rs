@@ -1,7 +1,7 @@
 //! `nolapse phone`: what the notifications and widgets of a phone start (Termux). Nothing here has a terminal: what there is to say is
 //! said in a notification.
 
-use super::{Fatal, Setup, block_on, reauth};
+use super::{Fatal, Setup, block_on, reauth, usage};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::host::Host;
@@ -113,11 +113,11 @@ async fn terminal(ctx: &Ctx, which: &Which) -> Result<Exit, Fatal> {
     };
     match opened.await {
         Ok(_) => Ok(Exit::Fine),
-        Err(Failure::Missing(name)) => Err(Fatal::Usage(
+        Err(Failure::Missing(name)) => Err(usage(
             format!("`{name}` is not here, so no terminal can be opened"),
             format!("run this yourself: nolapse login --login {}", quote(&which.login)),
         )),
-        Err(Failure::Failed(why)) => Err(Fatal::Usage(why, "open Termux and sign in there".into())),
+        Err(Failure::Failed(why)) => Err(usage(why, "open Termux and sign in there")),
     }
 }
 
@@ -147,9 +147,9 @@ fn code(setup: &Setup, login: &str) -> Result<Exit, Fatal> {
     };
     let dir = code_dir(&setup.state_dir, login);
     if !files::is_dir(&dir) {
-        return Err(Fatal::Usage(
-            "no sign-in waits for a code".into(),
-            "start it again from the alert, or with `nolapse phone sign-in`".into(),
+        return Err(usage(
+            "no sign-in waits for a code",
+            "start it again from the alert, or with `nolapse phone sign-in`",
         ));
     }
     // what is no code is said by the process that waits, in its notification
@@ -197,7 +197,7 @@ fn status(setup: &Setup) -> Result<Exit, Fatal> {
     .map(String::from)
     .into();
     block_on(show(&ctx.host, LOUD, args))?
-        .map_err(|error| Fatal::Usage(error.to_string(), "run `nolapse status` in Termux".into()))?;
+        .map_err(|error| usage(error.to_string(), "run `nolapse status` in Termux"))?;
     Ok(exit)
 }
 

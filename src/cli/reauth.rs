@@ -1,6 +1,6 @@
 //! `nolapse reauth`: signing in again with a person at a terminal, a phone, or the other end of an `ssh`.
 
-use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token};
+use super::{Fatal, Setup, block_on, parse_duration, phone, print, run, token, usage};
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
 use crate::edge::locks::{self, LockError};
@@ -172,7 +172,7 @@ async fn journey(ctx: &Ctx, args: &ReauthArgs, told: &Told) -> Result<Exit, Fata
     };
     // the terminal is as it was from here on
     person.input = None;
-    let outcome = outcome.map_err(|failed| Fatal::Usage(failed.why, failed.hint))?;
+    let outcome = outcome.map_err(|failed| usage(failed.why, failed.hint))?;
     match (outcome, target) {
         (Outcome::Token(token, life), Some(target)) => {
             let fresh = Fresh::new(ctx, told, &token, life);
@@ -265,7 +265,7 @@ async fn notified(ctx: &Ctx, sign_in: &SignIn, code: &Path) -> Result<String, Fa
         outcome = reauth::drive(&job, &mut person, &mut say) => outcome,
         () = aside => unreachable!("it never ends"),
     };
-    outcome.map_err(|failed| Fatal::Usage(failed.why, failed.hint))?;
+    outcome.map_err(|failed| usage(failed.why, failed.hint))?;
     let (ends, _) = arrived(ctx, &place, &before.state).await?;
     Ok(ends.map_or(String::new(), |at| format!(" until {}", ctx.when(at))))
 }
@@ -308,7 +308,7 @@ fn saves(ctx: &Ctx, place: &Place) -> Result<(), Fatal> {
     match edge::target::prove(&place.file()) {
         // there the Keychain is where it is saved first
         Err(_) if ctx.host.macos => Ok(()),
-        Err(why) => Err(Fatal::Usage(
+        Err(why) => Err(usage(
             format!(
                 "nobody signs in now: `{file}` {}, so nothing would be saved",
                 why.words()
@@ -340,9 +340,9 @@ fn program(ctx: &Ctx, named: Option<&Path>) -> Result<PathBuf, Fatal> {
     if let Some(path) = path {
         return match files::is_executable(&path) {
             true => Ok(path),
-            false => Err(Fatal::Usage(
+            false => Err(usage(
                 format!("`{}` is no program", host.tilde(&path)),
-                "name the Claude Code CLI with `--claude`".into(),
+                "name the Claude Code CLI with `--claude`",
             )),
         };
     }
@@ -352,17 +352,15 @@ fn program(ctx: &Ctx, named: Option<&Path>) -> Result<PathBuf, Fatal> {
         .map(|dir| dir.join(configured))
         .find(|path| files::is_executable(path))
         .ok_or_else(|| {
-            Fatal::Usage(
+            usage(
                 format!("`{}` is not on PATH", configured.display()),
                 match host.termux() {
                     // from 2.1.113 on it is a program for glibc, which Termux has not (anthropics/claude-code#50270)
                     true => {
                         "Claude Code does not run in Termux itself: see docs/termux.md, or name one with `--claude`"
-                            .into()
                     }
                     false => {
                         "install Claude Code (`npm install -g @anthropic-ai/claude-code`), or name it with `--claude`"
-                            .into()
                     }
                 },
             )
@@ -420,8 +418,7 @@ impl Target {
     fn find(ctx: &Ctx, view: &View, args: &ReauthArgs) -> Result<Self, Fatal> {
         match args.store.as_ref().unwrap_or(&Where::Agents) {
             Where::Agents => {
-                by_hand::check_id(&args.profile, "anthropic")
-                    .map_err(|why| Fatal::Usage(why, "write `anthropic:NAME`".into()))?;
+                by_hand::check_id(&args.profile, "anthropic").map_err(|why| usage(why, "write `anthropic:NAME`"))?;
                 let chosen = token::for_writing(view, &args.agents)?;
                 for agent in &chosen {
                     let label = one_line(&agent.label());
@@ -430,9 +427,9 @@ impl Target {
                         false => agent.writable.clone().map_err(|NotWritten { why, .. }| why),
                     };
                     may.map_err(|why| {
-                        Fatal::Usage(
+                        usage(
                             format!("the store of {label} is not written: {}", one_line(&why)),
-                            "name others with `--agent`, or use `--store env`".into(),
+                            "name others with `--agent`, or use `--store env`",
                         )
                     })?;
                 }
@@ -450,9 +447,9 @@ impl Target {
                     .map(|index| view.state_dirs[index].dir.join(".env"))
                     .collect();
                 if paths.is_empty() {
-                    return Err(Fatal::Usage(
-                        "no agent was found, so there is no `.env` to write".into(),
-                        "use `--store file:PATH`".into(),
+                    return Err(usage(
+                        "no agent was found, so there is no `.env` to write",
+                        "use `--store file:PATH`",
                     ));
                 }
                 for path in &paths {
@@ -476,13 +473,13 @@ fn proven(ctx: &Ctx, path: &Path) -> Result<(), Fatal> {
         replace::stage(&target, keep.as_ref()).map(drop)
     };
     stage().map_err(|error| {
-        Fatal::Usage(
+        usage(
             format!(
                 "`{}` cannot be written: {}",
                 ctx.host.tilde(path),
                 files::io_words(&error)
             ),
-            "choose another place with `--store`".into(),
+            "choose another place with `--store`",
         )
     })
 }
@@ -523,9 +520,9 @@ async fn arrived(ctx: &Ctx, place: &Place, before: &State) -> Result<(Option<Mom
         _ => false,
     };
     if !new {
-        return Err(Fatal::Usage(
+        return Err(usage(
             format!("the sign-in did not arrive in `{}`", ctx.host.tilde(&place.file())),
-            "run `claude auth login` yourself and see what it says".into(),
+            "run `claude auth login` yourself and see what it says",
         ));
     }
     note(

@@ -3,7 +3,7 @@
 
 use super::ask::{Asker, Seen, Usual};
 use super::install::{self, InstallArgs, Linger};
-use super::{Fatal, Setup, alert, block_on, channel, overview, print, say, unknown};
+use super::{Fatal, Setup, alert, block_on, channel, overview, print, say, unknown, usage};
 use crate::config::edit::{self, Draft, Setting, Takes};
 use crate::ctx::Ctx;
 use crate::install::Platform;
@@ -71,9 +71,9 @@ struct Install {
 
 pub(super) fn setup(setup: &Setup, args: &SetupArgs) -> Result<Exit, Fatal> {
     if !args.yes && !Asker::somebody() {
-        return Err(Fatal::Usage(
-            "there is no terminal to ask at".into(),
-            "run `nolapse setup --yes --channel TYPE=VALUE`; see `nolapse setup --help`".into(),
+        return Err(usage(
+            "there is no terminal to ask at",
+            "run `nolapse setup --yes --channel TYPE=VALUE`; see `nolapse setup --help`",
         ));
     }
     let ctx = setup.ctx(None)?;
@@ -123,9 +123,9 @@ impl Doing<'_> {
         for dir in &self.args.logins {
             let dir = host.cwd.join(dir);
             if !crate::edge::files::is_dir(&dir) {
-                return Err(Fatal::Usage(
+                return Err(usage(
                     format!("`{}` is no directory", host.tilde(&dir)),
-                    "name a directory of Claude Code, as `~/.claude-team`".into(),
+                    "name a directory of Claude Code, as `~/.claude-team`",
                 ));
             }
             let known = view.logins.iter().any(|login| login.login.place.dir == dir);
@@ -275,9 +275,9 @@ impl Doing<'_> {
         if self.args.yes {
             return match delivered {
                 true => Ok(Tried::Good),
-                false => Err(Fatal::Usage(
+                false => Err(usage(
                     format!("the test through `{}` failed; nothing was changed", one_line(name)),
-                    "correct the channel, or add `--no-test`".into(),
+                    "correct the channel, or add `--no-test`",
                 )),
             };
         }

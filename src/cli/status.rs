@@ -1,6 +1,6 @@
 //! `status` and `check`.
 
-use super::{Fatal, Setup, parse_time, print, print_with, say, watch};
+use super::{Fatal, Setup, parse_time, print, print_with, say, usage, watch};
 use crate::ctx::Ctx;
 use crate::edge::{files, replace};
 use crate::layout::counted;
@@ -98,13 +98,13 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
         replace::replace(&target, text.as_bytes(), files::stat(&target).as_ref())
     };
     write().map(drop).map_err(|error| {
-        Fatal::Usage(
+        usage(
             format!(
                 "`{}` cannot be written: {}",
                 ctx.host.tilde(&path),
                 files::io_words(&error)
             ),
-            "name a file in a directory that is there and writable".into(),
+            "name a file in a directory that is there and writable",
         )
     })
 }

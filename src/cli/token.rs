@@ -1,6 +1,9 @@
 //! `nolapse token`: credentials that a person records by hand.
 
-use super::{Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, say, until_signal};
+use super::{
+    Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, print_json, say, until_signal,
+    usage,
+};
 use crate::by_hand::{self, ConfigEntry, SETUP_LIFE, SETUP_PREFIX, Wanted};
 use crate::ctx::Ctx;
 use crate::edge::progress;
@@ -128,11 +131,11 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
         Kind::Token => format!("{provider}:manual"),
         Kind::ApiKey => format!("{provider}:default"),
     });
-    by_hand::check_id(&id, &provider).map_err(|why| Fatal::Usage(why, format!("write `{provider}:NAME`")))?;
+    by_hand::check_id(&id, &provider).map_err(|why| usage(why, format!("write `{provider}:NAME`")))?;
     if args.kind == Kind::ApiKey && (args.expires_in.is_some() || args.remember_only) {
-        return Err(Fatal::Usage(
-            "an API key does not expire by the clock".into(),
-            "leave `--expires-in` and `--remember-only` out".into(),
+        return Err(usage(
+            "an API key does not expire by the clock",
+            "leave `--expires-in` and `--remember-only` out",
         ));
     }
     let ledger = ledger::load(&ctx.state_dir).ledger;
@@ -146,9 +149,9 @@ async fn add(ctx: &Ctx, args: &AddArgs) -> Result<Exit, Fatal> {
     refuse(&provider, args.kind, &secret)?;
     let is_setup = provider == "anthropic" && secret.expose().starts_with(SETUP_PREFIX);
     if args.remember_only && !is_setup {
-        return Err(Fatal::Usage(
+        return Err(usage(
             format!("that is no setup token: it does not begin with `{SETUP_PREFIX}`"),
-            "make one with `claude setup-token`".into(),
+            "make one with `claude setup-token`",
         ));
     }
     let issued = args.issued.unwrap_or_else(|| ctx.clock.now());
@@ -299,9 +302,9 @@ pub(super) fn for_writing<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result
         .collect();
     match chosen.is_empty() {
         false => Ok(chosen),
-        true => Err(Fatal::Usage(
-            "there is no agent whose store may be written".into(),
-            "see `nolapse status` for the agents that were found and why they are not written".into(),
+        true => Err(usage(
+            "there is no agent whose store may be written",
+            "see `nolapse status` for the agents that were found and why they are not written",
         )),
     }
 }
@@ -317,12 +320,12 @@ async fn ask_secret(prompt: &str) -> Result<Secret, Fatal> {
         () = signals.one() => Line::Interrupted,
     };
     drop(input);
-    let usage = |text: &str| Fatal::Usage(text.into(), "paste it at the prompt, or pipe it to stdin".into());
+    let nothing = || usage("nothing was given", "paste it at the prompt, or pipe it to stdin");
     match line {
-        Line::Text(secret) if secret.is_empty() => Err(usage("nothing was given")),
+        Line::Text(secret) if secret.is_empty() => Err(nothing()),
         Line::Text(secret) => Ok(Secret::new(shape::pasted(secret.expose()).into_owned())),
-        Line::Closed => Err(usage("nothing was given")),
-        Line::Interrupted => Err(Fatal::Usage("interrupted".into(), "nothing was changed".into())),
+        Line::Closed => Err(nothing()),
+        Line::Interrupted => Err(usage("interrupted", "nothing was changed")),
     }
 }
 
@@ -359,24 +362,21 @@ fn refuse(provider: &str, kind: Kind, secret: &Secret) -> Result<(), Fatal> {
         _ if kind == Kind::ApiKey => "copy the whole key and paste it at the prompt, or pipe it to stdin",
         _ => "copy the whole token, all lines of it, and paste it at the prompt, or pipe it to stdin",
     };
-    Err(Fatal::Usage(
-        format!("that was not recorded, it is {}", flaw.words()),
-        hint.into(),
-    ))
+    Err(usage(format!("that was not recorded, it is {}", flaw.words()), hint))
 }
 
 /// Answers OpenClaw with the access tokens of the logins that it names; one without such a token is not found.
 fn to_openclaw(ctx: &Ctx) -> Result<Exit, Fatal> {
     if !terminal::stdout_is_pipe() {
-        return Err(Fatal::Usage(
-            "a token is printed to a pipe alone".into(),
-            "`nolapse link openclaw` has OpenClaw ask for it".into(),
+        return Err(usage(
+            "a token is printed to a pipe alone",
+            "`nolapse link openclaw` has OpenClaw ask for it",
         ));
     }
     let ids = commands::asked(&terminal::request()?).ok_or_else(|| {
-        Fatal::Usage(
-            "stdin holds no request of protocol 1".into(),
-            "OpenClaw sends `{\"protocolVersion\":1,\"provider\":\"nolapse\",\"ids\":[\"claude\"]}`".into(),
+        usage(
+            "stdin holds no request of protocol 1",
+            "OpenClaw sends `{\"protocolVersion\":1,\"provider\":\"nolapse\",\"ids\":[\"claude\"]}`",
         )
     })?;
     let view = look::look(ctx, &ledger::load(&ctx.state_dir).ledger);
@@ -425,9 +425,7 @@ fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, Fatal> {
         }
     }
     if args.json {
-        let mut out = serde_json::to_string_pretty(&rows).unwrap_or_default();
-        out.push('\n');
-        print(&out)?;
+        print_json(&rows)?;
         return Ok(Exit::Fine);
     }
     let mut out = String::new();
@@ -470,7 +468,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
     if chosen.is_empty() {
         let ids = view.profiles();
         let near = crate::table::nearest(&args.profile, ids.map(|profile| profile.profile.id.as_str()));
-        return Err(Fatal::Usage(
+        return Err(usage(
             format!("none of these agents has a profile `{}`", one_line(&args.profile)),
             match near {
                 Some(near) => format!("did you mean `{}`?", one_line(near)),
@@ -482,7 +480,7 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
     if !args.yes {
         let question = format!("remove `{}` from {}?", one_line(&args.profile), whom.join(", "));
         if !terminal::stdin_is_terminal() {
-            return Err(Fatal::Usage(question, "say so with `--yes`".into()));
+            return Err(usage(question, "say so with `--yes`"));
         }
         let _ = write!(std::io::stderr(), "{question} [y/N] ");
         let mut answer = String::new();

@@ -1,7 +1,7 @@
 //! `status --watch`: looks again when a file changes, a displayed figure does, or the terminal does; asleep otherwise.
 
 use super::status::problems;
-use super::{Fatal, Setup, block_on, install};
+use super::{Fatal, Setup, block_on, install, usage};
 use crate::ctx::Ctx;
 use crate::edge::progress;
 use crate::edge::screen::{self, Screen, Wish, Wishes};
@@ -26,9 +26,9 @@ const ASK_AGAIN: Ms = 5 * MINUTE;
 
 pub(super) fn watch(setup: &Setup) -> Result<Exit, Fatal> {
     if !screen::stdout_is_terminal() || setup.host.var("TERM") == Some("dumb") {
-        return Err(Fatal::Usage(
-            "`--watch` needs a terminal, and stdout is none that can be drawn on".into(),
-            "leave it out, or use `--json`".into(),
+        return Err(usage(
+            "`--watch` needs a terminal, and stdout is none that can be drawn on",
+            "leave it out, or use `--json`",
         ));
     }
     let ctx = setup.ctx(None)?;

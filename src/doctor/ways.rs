@@ -7,6 +7,7 @@ use crate::edge::subprocess::{self, Spec, Status};
 use crate::install::{self, Call, Done, Entry, Manifest, Platform};
 use crate::rules::doctor::{On, Spot, Way};
 use crate::{layout, notify};
+use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -78,12 +79,11 @@ fn written_down(ctx: &Ctx, place: &install::Site) -> Vec<Found> {
         .ok()
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default();
-    let entries = Platform::ALL
-        .into_iter()
-        .filter_map(|platform| Some((platform, manifest.installed.get(platform.word())?)));
-    entries
-        .map(|(platform, entry)| entered(ctx, place, platform, entry))
-        .collect()
+    let entry = |&platform: &Platform| {
+        let entry = manifest.installed.get(platform.word())?;
+        Some(entered(ctx, place, platform, entry))
+    };
+    Platform::value_variants().iter().filter_map(entry).collect()
 }
 
 fn entered(ctx: &Ctx, place: &install::Site, platform: Platform, entry: &Entry) -> Found {

@@ -34,6 +34,14 @@ impl Host {
         self.var(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
+    /// A directory of the XDG base directories: the variable's where it is absolute, else `fallback` below the home.
+    pub(crate) fn xdg(&self, name: &str, fallback: &str) -> PathBuf {
+        match self.var_nonblank(name).map(PathBuf::from) {
+            Some(dir) if dir.is_absolute() => dir,
+            _ => self.home.join(fallback),
+        }
+    }
+
     /// A path from the environment or a foreign file: `~` expanded, relative ones against the working directory.
     pub(crate) fn path(&self, text: &str) -> PathBuf {
         self.cwd.join(expand_home(text, &self.home))

@@ -21,10 +21,8 @@ pub(crate) struct Link {
     #[serde(default)]
     pub(crate) before: bool,
     /// The last access token that the gateway was asked to load, whether or not that worked.
-    #[serde(default)]
     pub(crate) reloaded: Option<Fingerprint>,
     /// What went wrong with that.
-    #[serde(default)]
     pub(crate) trouble: Option<Trouble>,
 }
 

@@ -189,7 +189,6 @@ pub struct AlertMemory {
     #[serde(default)]
     pub(crate) channels: ByChannel,
     /// That somebody knows of it.
-    #[serde(default)]
     pub(crate) ack: Option<Ack>,
 }
 
@@ -219,7 +218,6 @@ pub struct Outgoing {
     /// Not to be tried before.
     pub(crate) next_at: Moment,
     /// Why the last try failed; no secrets.
-    #[serde(default)]
     pub(crate) last_error: Option<String>,
     /// That it is sent only as part of a digest: there were too many at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

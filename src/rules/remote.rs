@@ -36,7 +36,6 @@ struct Login {
 #[derive(Clone, Debug, Deserialize)]
 struct Agent {
     family: String,
-    #[serde(default)]
     named: Option<String>,
     agent: String,
     profiles: Vec<Profile>,
@@ -149,10 +148,8 @@ pub(crate) struct RemoteMemory {
     /// When it was last asked.
     pub(crate) asked_at: Moment,
     /// Since when it has not answered.
-    #[serde(default)]
     pub(crate) silent_since: Option<Moment>,
     /// Why not.
-    #[serde(default)]
     pub(crate) silence: Option<Silence>,
     /// As `Failed::said`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! `config set`.
 
 use super::super::ask::{Asker, Seen};
-use super::super::{Fatal, Setup, channel, say, unknown};
+use super::super::{Fatal, Setup, channel, say, unknown, usage};
 use crate::config::Config;
 use crate::config::edit::{self, At, Draft, Given, Key, Setting, Takes};
 use crate::edge::host::Host;
@@ -56,7 +56,7 @@ pub(super) fn set(setup: &Setup, args: &SetArgs) -> Result<Exit, Fatal> {
             Given::Secret(Asker::default().line(prompt, Seen::No)?)
         }
         Takes::Secret => {
-            return Err(Fatal::Usage(
+            return Err(usage(
                 format!(
                     "`{}` is a secret: on the command line, others and the shell's history see it",
                     args.key
@@ -92,10 +92,9 @@ pub(super) fn set(setup: &Setup, args: &SetArgs) -> Result<Exit, Fatal> {
 
 fn find<'k>(config: &Config, host: &Host, whole: &'k str) -> Result<Found<'k>, Fatal> {
     let usage = || {
-        Fatal::Usage(
+        usage(
             format!("`{whole}` is not a key"),
-            "write it as `alerts.grace` or `channel.NAME.min_severity`; all of them: `nolapse config init --stdout`"
-                .into(),
+            "write it as `alerts.grace` or `channel.NAME.min_severity`; all of them: `nolapse config init --stdout`",
         )
     };
     let (table, rest) = whole.split_once('.').ok_or_else(usage)?;

@@ -2,7 +2,7 @@
 
 use super::{ReauthArgs, Target, Told, note};
 use crate::by_hand::{self, Wanted};
-use crate::cli::{Fatal, run, token};
+use crate::cli::{Fatal, run, token, usage};
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::edge::replace::{self, NotPut, Over};
@@ -182,7 +182,7 @@ impl<'a> Fresh<'a> {
         let kept = files::make_dirs(&dir)
             .and_then(|()| files::create_new(&path, format!("{}\n", self.token.expose()).as_bytes()));
         match kept {
-            Ok(()) => Fatal::Usage(
+            Ok(()) => usage(
                 format!(
                     "the token could not be stored; it is kept in `{}`",
                     self.ctx.host.tilde(&path)
@@ -192,9 +192,9 @@ impl<'a> Fresh<'a> {
                     path.display()
                 ),
             ),
-            Err(error) => Fatal::Usage(
+            Err(error) => usage(
                 format!("the token could not be stored anywhere: {}", files::io_words(&error)),
-                "make the state directory writable and run `nolapse reauth` again".into(),
+                "make the state directory writable and run `nolapse reauth` again",
             ),
         }
     }
