@@ -373,8 +373,7 @@ impl Ear {
         }
         let mut work = pin!(work);
         let mut until = Instant::now() + limits.pass;
-        let every = manager::watchdog();
-        let mut alive_at = every.map(|every| Instant::now() + every);
+        let mut alive_at = sign_of_life();
         let mut stops = 0;
         let mut late = false;
         loop {
@@ -385,17 +384,11 @@ impl Ear {
                         false => tokio::time::sleep_until(until).await,
                     }
                 };
-                let sign_of_life = async {
-                    match alive_at {
-                        Some(at) => tokio::time::sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                };
                 tokio::select! {
                     biased;
                     output = work.as_mut() => Turn::Done(output),
                     () = late => Turn::Late,
-                    () = sign_of_life => Turn::SignOfLife,
+                    () = reached(alive_at) => Turn::SignOfLife,
                     asked = self.signals.next() => Turn::Asked(asked),
                 }
             });
@@ -417,7 +410,7 @@ impl Ear {
                 Turn::Late if stops > 0 => return Ended::Stopped(None),
                 Turn::Late => return Ended::Hung,
                 Turn::SignOfLife => {
-                    alive_at = every.filter(|_| !late).map(|every| Instant::now() + every);
+                    alive_at = sign_of_life().filter(|_| !late);
                     if !late {
                         alive();
                     }
@@ -427,10 +420,15 @@ impl Ear {
     }
 }
 
-/// When the service manager wants to hear something; never where it does not.
-async fn sign_of_life() {
-    match manager::watchdog() {
-        Some(every) => tokio::time::sleep(every).await,
+/// When the service manager wants to hear something next; never where it does not.
+fn sign_of_life() -> Option<Instant> {
+    manager::watchdog().map(|every| Instant::now() + every)
+}
+
+/// Waits until then, for ever where there is no such moment.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
@@ -504,7 +502,7 @@ async fn wait(
         changed = changed => changed,
         // one that panicked has said so
         Some(Ok(report)) = tails.join_next(), if !tails.is_empty() => Ok(Woke::Finished(Box::new(report))),
-        () = sign_of_life() => Ok(Woke::SignOfLife),
+        () = reached(sign_of_life()) => Ok(Woke::SignOfLife),
     }
 }
 
@@ -528,41 +526,22 @@ fn wake_at(ctx: &Ctx, view: &View, begun: Moment) -> Moment {
 
 /// The directories whose files matter, with those in which they would appear.
 pub(crate) fn watched(ctx: &Ctx, view: &View) -> BTreeSet<PathBuf> {
+    let parent = |path: &PathBuf| path.parent().map(PathBuf::from);
     let mut dirs: BTreeSet<PathBuf> = view.logins.iter().map(|login| login.login.place.dir.clone()).collect();
-    dirs.extend(
-        view.looked_at
-            .iter()
-            .filter_map(|path| path.parent())
-            .filter(|dir| dir.ends_with(".claude"))
-            .map(Into::into),
-    );
-    dirs.extend(
-        view.agents
-            .iter()
-            .filter_map(|agent| agent.path.parent())
-            .map(Into::into),
-    );
+    let looked_at = view.looked_at.iter().filter_map(parent);
+    dirs.extend(looked_at.filter(|dir| dir.ends_with(".claude")));
+    dirs.extend(view.agents.iter().filter_map(|agent| parent(&agent.path)));
     // where an agent's own database is, or will be, while it shares another
-    dirs.extend(
-        view.agents
-            .iter()
-            .filter(|agent| agent.sqlite)
-            .map(|agent| agent.agent.agent.dir.clone()),
-    );
+    let in_sqlite = view.agents.iter().filter(|agent| agent.sqlite);
+    dirs.extend(in_sqlite.map(|agent| agent.agent.agent.dir.clone()));
     for state_dir in &view.state_dirs {
         dirs.insert(state_dir.dir.clone());
         dirs.insert(state_dir.dir.join("agents"));
         // where it appears, and where the agents' own configuration may not be
-        dirs.extend(state_dir.dir.join(families::SHARED_DATABASE).parent().map(Into::into));
-        dirs.extend(
-            state_dir
-                .config_path
-                .as_ref()
-                .and_then(|path| path.parent())
-                .map(Into::into),
-        );
+        dirs.extend(parent(&state_dir.dir.join(families::SHARED_DATABASE)));
+        dirs.extend(state_dir.config_path.as_ref().and_then(parent));
     }
-    dirs.extend(ctx.config.path.as_ref().and_then(|path| path.parent()).map(Into::into));
+    dirs.extend(ctx.config.path.as_ref().and_then(parent));
     dirs.retain(|dir| !dir.as_os_str().is_empty());
     dirs
 }

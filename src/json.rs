@@ -4,11 +4,12 @@
 //! key as it was spelled (`1.0e3` stays `1.0e3`, `\u00e9` stays so), so that a patch changes nothing but its own fields.
 
 use crate::types::Moment;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// One value inside an object, not yet looked into.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +58,7 @@ impl<'a> Loose<'a> {
     /// The texts of an array of strings; `None` for any other type, members of another type left out.
     pub(crate) fn strings(self) -> Option<Vec<String>> {
         let items: Vec<&RawValue> = serde_json::from_str(self.0).ok()?;
-        Some(
-            items
-                .into_iter()
-                .filter_map(|item| Loose(item.get()).str().map(Cow::into_owned))
-                .collect(),
-        )
+        Some(items.into_iter().filter_map(|item| unquoted(item.get())).collect())
     }
 }
 
@@ -77,7 +73,7 @@ impl<'a> Fields<'a> {
     /// Where the text is no JSON, or no object at its root; the message has line and column and never content.
     pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let fields = serde::Deserializer::deserialize_map(&mut reader, FieldsVisitor).map_err(|e| words(&e))?;
+        let fields = Self::deserialize(&mut reader).map_err(|e| words(&e))?;
         reader.end().map_err(|e| words(&e))?;
         Ok(fields)
     }
@@ -107,7 +103,7 @@ impl<'a> Fields<'a> {
 /// many words.
 pub(crate) fn entries<'a>(text: &'a str, key: &str) -> Option<(Vec<Entry<'a>>, Fields<'a>)> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let (mut entries, rest) = serde::Deserializer::deserialize_map(&mut reader, Under(key)).ok()?;
+    let (mut entries, rest) = reader.deserialize_map(Under(key)).ok()?;
     reader.end().ok()?;
     let last = last_of_each(entries.iter().map(|(id, _)| id.as_ref()));
     let mut i = 0;
@@ -142,7 +138,8 @@ impl<'de> Visitor<'de> for Under<'_> {
         let (mut entries, mut rest) = (Vec::new(), Vec::new());
         while let Some(key) = map.next_key::<Key<'de>>()? {
             if key.0 == self.0 {
-                entries = map.next_value::<Entries<'de>>()?.0;
+                let members = map.next_value::<Members<Key<'de>, Fields<'de>>>()?.0.into_iter();
+                entries = members.map(|(key, fields)| (key.0, fields)).collect();
             } else {
                 let value: &RawValue = map.next_value()?;
                 rest.push((key.0, Loose(value.get())));
@@ -152,50 +149,33 @@ impl<'de> Visitor<'de> for Under<'_> {
     }
 }
 
-struct Entries<'a>(Vec<(Cow<'a, str>, Fields<'a>)>);
+/// The members of an object as they stand there, one whose key is repeated too.
+struct Members<K, V>(Vec<(K, V)>);
 
-impl<'de> serde::Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Entries<'de>;
+impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Members<K, V> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Read<K, V>(PhantomData<(K, V)>);
+        impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Read<K, V> {
+            type Value = Members<K, V>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of objects")
+                f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(key) = map.next_key::<Key<'de>>()? {
-                    entries.push((key.0, map.next_value::<Fields<'de>>()?));
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
-                Ok(Entries(entries))
+                Ok(Members(members))
             }
         }
-        d.deserialize_map(V)
+        d.deserialize_map(Read(PhantomData))
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            let value: &RawValue = map.next_value()?;
-            fields.push((key.0, Loose(value.get())));
-        }
-        Ok(Fields(fields))
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let members = Members::<Key<'de>, &RawValue>::deserialize(d)?.0.into_iter();
+        Ok(Self(members.map(|(key, value)| (key.0, Loose(value.get()))).collect()))
     }
 }
 
@@ -203,8 +183,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 /// the same, so it stands here as it is spelled, in its quotes, and is no key that anybody asks for.
 struct Key<'a>(Cow<'a, str>);
 
-impl<'de> serde::Deserialize<'de> for Key<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(d)?.get();
         Ok(Key(Loose(raw).str().unwrap_or(Cow::Borrowed(raw))))
     }
@@ -265,32 +245,12 @@ impl Doc {
         }
         match text.as_bytes().first() {
             Some(b'{') => {
-                struct Members(Vec<(String, Box<RawValue>)>);
-                impl<'de> serde::Deserialize<'de> for Members {
-                    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                        struct V;
-                        impl<'de> Visitor<'de> for V {
-                            type Value = Members;
-                            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                                f.write_str("an object")
-                            }
-                            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                                let mut members = Vec::new();
-                                // a raw key keeps its spelling, escapes and all
-                                while let Some(key) = map.next_key::<&'de RawValue>()? {
-                                    members.push((key.get().to_owned(), map.next_value()?));
-                                }
-                                Ok(Members(members))
-                            }
-                        }
-                        d.deserialize_map(V)
-                    }
-                }
-                let members: Members = serde_json::from_str(text).map_err(|e| words(&e))?;
-                let members = members
-                    .0
-                    .into_iter()
-                    .map(|(key, value)| Ok((key, Self::of(value.get(), depth + 1)?)));
+                // a raw key keeps its spelling, escapes and all
+                let members: Members<&RawValue, &RawValue> = serde_json::from_str(text).map_err(|e| words(&e))?;
+                let member = |(key, value): (&RawValue, &RawValue)| {
+                    Ok((key.get().to_owned(), Self::of(value.get(), depth + 1)?))
+                };
+                let members = members.0.into_iter().map(member);
                 members.collect::<Result<_, String>>().map(Self::Object)
             }
             Some(b'[') => {
@@ -380,76 +340,48 @@ impl Doc {
     pub(crate) fn to_text(&self, layout: Layout) -> String {
         let mut out = String::new();
         match layout {
-            Layout::Compact => self.write_compact(&mut out),
+            Layout::Compact => self.write(&mut out, None),
             Layout::Pretty => {
-                self.write_pretty(&mut out, 0);
+                self.write(&mut out, Some(0));
                 out.push('\n');
             }
         }
         out
     }
 
-    fn write_compact(&self, out: &mut String) {
-        match self {
-            Self::Scalar(text) => out.push_str(text),
-            Self::Object(members) => {
-                out.push('{');
-                for (i, (key, value)) in members.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    out.push_str(key);
-                    out.push(':');
-                    value.write_compact(out);
-                }
-                out.push('}');
+    /// `depth` is that of the lines, `None` where there is one line alone.
+    fn write(&self, out: &mut String, depth: Option<usize>) {
+        let inner = depth.map(|depth| depth + 1);
+        let line = |out: &mut String, depth: Option<usize>| {
+            if let Some(depth) = depth {
+                out.push('\n');
+                out.extend(std::iter::repeat_n("  ", depth));
             }
-            Self::Array(items) => {
-                out.push('[');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    item.write_compact(out);
-                }
-                out.push(']');
-            }
-        }
-    }
-
-    fn write_pretty(&self, out: &mut String, depth: usize) {
-        let line = |out: &mut String, depth: usize| {
-            out.push('\n');
-            out.extend(std::iter::repeat_n("  ", depth));
         };
         match self {
             Self::Object(members) if !members.is_empty() => {
-                out.push('{');
                 for (i, (key, value)) in members.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    line(out, depth + 1);
+                    out.push(if i == 0 { '{' } else { ',' });
+                    line(out, inner);
                     out.push_str(key);
-                    out.push_str(": ");
-                    value.write_pretty(out, depth + 1);
+                    out.push_str(if depth.is_some() { ": " } else { ":" });
+                    value.write(out, inner);
                 }
                 line(out, depth);
                 out.push('}');
             }
             Self::Array(items) if !items.is_empty() => {
-                out.push('[');
                 for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    line(out, depth + 1);
-                    item.write_pretty(out, depth + 1);
+                    out.push(if i == 0 { '[' } else { ',' });
+                    line(out, inner);
+                    item.write(out, inner);
                 }
                 line(out, depth);
                 out.push(']');
             }
-            _ => self.write_compact(out),
+            Self::Object(_) => out.push_str("{}"),
+            Self::Array(_) => out.push_str("[]"),
+            Self::Scalar(text) => out.push_str(text),
         }
     }
 }

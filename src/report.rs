@@ -36,25 +36,20 @@ fn needs_you(n: usize) -> String {
 /// What the process says with its exit code; the agents' own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 0: nothing needs a human.
-    Fine,
-    /// 1: something is expired or missing.
-    Lapsed,
-    /// 2: something ends soon.
-    Expiring,
-    /// 3: it could not be told, or the command was used wrongly.
-    Unknown,
+    /// Nothing needs a human.
+    Fine = 0,
+    /// Something is expired or missing.
+    Lapsed = 1,
+    /// Something ends soon.
+    Expiring = 2,
+    /// It could not be told, or the command was used wrongly.
+    Unknown = 3,
 }
 
 impl Exit {
     /// The code.
     pub(crate) fn code(self) -> u8 {
-        match self {
-            Self::Fine => 0,
-            Self::Lapsed => 1,
-            Self::Expiring => 2,
-            Self::Unknown => 3,
-        }
+        self as u8
     }
 }
 
@@ -254,6 +249,14 @@ pub(crate) struct Row {
 const NO_PROFILES: &str = "no profiles";
 
 impl Row {
+    /// The profile id, if it has one, and the words.
+    fn id_and_words(&self) -> String {
+        match &self.id {
+            Some(id) => format!("{id}: {}", self.words),
+            None => self.words.clone(),
+        }
+    }
+
     /// How bad it is, 0 the least.
     pub(crate) fn badness(&self) -> u8 {
         match self.health {
@@ -397,17 +400,12 @@ fn by_urgency(rows: Vec<Row>) -> Vec<Row> {
 
 /// A row as one line without a bar, its words cut.
 fn short(out: &mut String, row: &Row, (name, room): (usize, usize), style: Style) {
-    let words = match &row.id {
-        Some(id) => format!("{id}: {}", row.words),
-        None => row.words.clone(),
+    let (health, left) = match row.health {
+        Some(health) => (health_word(health, style), left_words(row.left, health)),
+        None => (" ".repeat(8), String::new()),
     };
-    let health = row
-        .health
-        .map_or_else(|| " ".repeat(8), |health| health_word(health, style));
-    let left = row
-        .health
-        .map_or_else(String::new, |health| left_words(row.left, health));
-    let (name, left, words) = (layout::fit(&row.name, name), pad(&left, 10), layout::cut(&words, room));
+    let words = layout::cut(&row.id_and_words(), room);
+    let (name, left) = (layout::fit(&row.name, name), pad(&left, 10));
     let _ = writeln!(out, "  {name}  {health}  {left}  {words}");
 }
 
@@ -421,11 +419,7 @@ fn stack(out: &mut String, row: &Row, style: Style) {
         let (word, gauge) = (health_word(health, style), gauge(row.left, row.scale, health, style));
         let _ = writeln!(out, "    {word} {}", gauge.trim_end());
     }
-    let words = match &row.id {
-        Some(id) => format!("{id}: {}", row.words),
-        None => row.words.clone(),
-    };
-    let _ = writeln!(out, "    {}", text(&words, 4));
+    let _ = writeln!(out, "    {}", text(&row.id_and_words(), 4));
 }
 
 /// Other hosts as the last pass found them, a line each; nobody is asked here.
@@ -477,16 +471,14 @@ fn scale_of(left: Option<Ms>) -> Ms {
 }
 
 fn login_words(ctx: &Ctx, login: &LoginView, now: Moment) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let why = reason_words(login.verdict.reason, login.verdict.health);
     if login.login.source == Source::Env {
-        let from = match login.id() {
-            "env" => format!("from {}", crate::rules::login::TOKEN_VAR),
-            _ => "a setup token".to_owned(),
+        return match login.id() {
+            "env" => format!("from {}; {why}", crate::rules::login::TOKEN_VAR),
+            _ => format!("a setup token; {why}"),
         };
-        let words = reason_words(login.verdict.reason, login.verdict.health);
-        return format!("{from}; {words}");
     }
-    words.push(reason_words(login.verdict.reason, login.verdict.health).to_owned());
+    let mut words = vec![why.to_owned()];
     if let Some(ends) = login.verdict.ends.filter(|_| login.renews()) {
         words.push(match ends > now {
             true => format!("sign in again within {}", span(ends - now)),
@@ -502,14 +494,12 @@ fn login_words(ctx: &Ctx, login: &LoginView, now: Moment) -> String {
 }
 
 fn profile_words(view: &View, agent: &AgentView, profile: &ProfileView) -> String {
+    let why = reason_words(profile.verdict.reason, profile.verdict.health);
     let mut words = match &profile.profile.held {
         Held::Flawed(flaw) if profile.verdict.reason == Some(Reason::NoToken) => format!("no token: {}", flaw.words()),
         Held::Referenced(to) => format!("a reference ({to})"),
-        Held::Runtime(of) => format!(
-            "the Claude CLI runtime ({of}): {}",
-            reason_words(profile.verdict.reason, profile.verdict.health)
-        ),
-        _ => reason_words(profile.verdict.reason, profile.verdict.health).to_owned(),
+        Held::Runtime(of) => format!("the Claude CLI runtime ({of}): {why}"),
+        _ => why.to_owned(),
     };
     if let Some(resolved) = agent.resolved(&profile.profile.provider) {
         words = use_words(resolved, profile, words, view.now);

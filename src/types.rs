@@ -118,13 +118,10 @@ pub enum Family {
     Openclaw,
 }
 
+/// The word that JSON has.
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Clawdbot => "clawdbot",
-            Self::Moltbot => "moltbot",
-            Self::Openclaw => "openclaw",
-        })
+        self.serialize(f)
     }
 }
 
@@ -180,16 +177,10 @@ impl Health {
     }
 }
 
+/// The word that JSON has.
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Referenced => "referenced",
-            Self::Ok => "ok",
-            Self::Static => "static",
-            Self::Expiring => "expiring",
-            Self::Expired => "expired",
-            Self::Missing => "missing",
-        })
+        self.serialize(f)
     }
 }
 

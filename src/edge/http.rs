@@ -113,25 +113,20 @@ impl Http {
             "NO_PROXY",
             "no_proxy",
         ];
-        let env = env.iter().filter(|(name, _)| READ.contains(&name.as_str()));
-        Self {
-            inner: Arc::new(Inner {
-                env: env.map(|(name, value)| (name.clone(), value.clone())).collect(),
-                named: Vec::new(),
-                client: OnceLock::new(),
-            }),
-        }
+        let mut env = env.clone();
+        env.retain(|name, _| READ.contains(&name.as_str()));
+        Self::of(env, Vec::new())
     }
 
     /// The same client that also trusts these certificates: as roots, and a server that shows one of them.
     pub(crate) fn trusting(&self, named: Vec<CertificateDer<'static>>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                env: self.inner.env.clone(),
-                named,
-                client: OnceLock::new(),
-            }),
-        }
+        Self::of(self.inner.env.clone(), named)
+    }
+
+    fn of(env: BTreeMap<String, String>, named: Vec<CertificateDer<'static>>) -> Self {
+        let client = OnceLock::new();
+        let inner = Arc::new(Inner { env, named, client });
+        Self { inner }
     }
 
     fn client(&self) -> Result<&reqwest::Client, HttpError> {

@@ -38,28 +38,16 @@ pub(crate) struct Page<'a> {
 const HORIZON: Ms = 30 * DAY;
 
 /// So many of each are shown, so that a page of a thousand agents still opens on a phone.
-const MOST: Most = Most {
-    alerts: 40,
-    lanes: 14,
-    logins: 100,
-    ill: 100,
-    fine: 200,
-    profiles: 6,
-    fine_profiles: 2,
-    problems: 40,
-    scenes: 40,
-};
-
-struct Most {
-    alerts: usize,
-    lanes: usize,
-    logins: usize,
-    ill: usize,
-    fine: usize,
-    profiles: usize,
-    fine_profiles: usize,
-    problems: usize,
-    scenes: usize,
+mod most {
+    pub(super) const ALERTS: usize = 40;
+    pub(super) const LANES: usize = 14;
+    pub(super) const LOGINS: usize = 100;
+    pub(super) const ILL: usize = 100;
+    pub(super) const FINE: usize = 200;
+    pub(super) const PROFILES: usize = 6;
+    pub(super) const FINE_PROFILES: usize = 2;
+    pub(super) const PROBLEMS: usize = 40;
+    pub(super) const SCENES: usize = 40;
 }
 
 const STYLE: &str = include_str!("page.css");
@@ -67,7 +55,6 @@ const STYLE: &str = include_str!("page.css");
 /// The page.
 pub(crate) fn page(page: &Page<'_>) -> String {
     let host = esc(&page.ctx.host.name);
-    let state = state(page);
     let mut out = String::with_capacity(16 << 10);
     let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     let _ = write!(
@@ -77,9 +64,9 @@ pub(crate) fn page(page: &Page<'_>) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{host}: {}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n",
-        state.words
+        needs_you(page.alerts.len())
     );
-    header(&mut out, page, &state, &host);
+    header(&mut out, page, &host);
     alerts(&mut out, page);
     timeline(&mut out, page);
     logins(&mut out, page);
@@ -98,18 +85,9 @@ pub(crate) fn page(page: &Page<'_>) -> String {
 
 /// Text in HTML, in an attribute too; control characters would not show.
 fn esc(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
+    let text = one_line(text).replace('&', "&amp;");
+    let text = text.replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// `code` in backticks as such.
@@ -118,16 +96,12 @@ fn prose(text: &str) -> String {
     let mut parts = text.split('`').peekable();
     let mut code = false;
     while let Some(part) = parts.next() {
-        match code && parts.peek().is_some() {
-            true => {
-                let _ = write!(out, "<code>{}</code>", esc(part));
-            }
+        let _ = match code && parts.peek().is_some() {
+            true => write!(out, "<code>{}</code>", esc(part)),
             // one that opens and never closes is a character like any other
-            false if code => {
-                let _ = write!(out, "`{}", esc(part));
-            }
-            false => out.push_str(&esc(part)),
-        }
+            false if code => write!(out, "`{}", esc(part)),
+            false => write!(out, "{}", esc(part)),
+        };
         code = !code;
     }
     out
@@ -147,27 +121,21 @@ fn class(health: Option<Health>) -> &'static str {
     }
 }
 
-struct State {
-    words: String,
-    class: &'static str,
-}
-
-fn state(page: &Page<'_>) -> State {
-    let words = needs_you(page.alerts.len());
-    let class = match health(page.ctx, page.view) {
+/// How all of it stands, as a class of the style.
+fn state(page: &Page<'_>) -> &'static str {
+    match health(page.ctx, page.view) {
         _ if page.alerts.iter().any(|alert| alert.lapsed) => "bad",
         Health::Ok | Health::Static | Health::Referenced if page.alerts.is_empty() => "ok",
         _ => "warn",
-    };
-    State { words, class }
+    }
 }
 
-fn header(out: &mut String, page: &Page<'_>, state: &State, host: &str) {
+fn header(out: &mut String, page: &Page<'_>, host: &str) {
     let _ = write!(
         out,
         "<header>\n<h1>{host}</h1>\n<p class=\"state {}\">{}</p>\n<p class=\"meta\">{}, {} · as of {}{}</p>\n</header>\n",
-        state.class,
-        upper(&state.words),
+        state(page),
+        upper(&needs_you(page.alerts.len())),
         counted(page.view.logins.len(), "login"),
         counted(page.view.agents.len(), "agent"),
         time(page.ctx, page.view.now),
@@ -198,7 +166,7 @@ fn alerts(out: &mut String, page: &Page<'_>) {
     section(out, "needs", "Needs you");
     out.push_str("<ul class=\"cards\">\n");
     let now = page.view.now;
-    for alert in page.alerts.iter().take(MOST.alerts) {
+    for alert in page.alerts.iter().take(most::ALERTS) {
         let since = page.ledger.alerts.get(&alert.id).map_or(now, |memory| memory.since);
         let words = wording::words(alert, Why::First, since, page.ctx.here(now));
         let _ = writeln!(
@@ -217,7 +185,7 @@ fn alerts(out: &mut String, page: &Page<'_>) {
         out.push_str("</li>\n");
     }
     out.push_str("</ul>\n");
-    left_out(out, page.alerts.len(), MOST.alerts, "of them");
+    left_out(out, page.alerts.len(), most::ALERTS, "of them");
     out.push_str("</section>\n");
 }
 
@@ -341,7 +309,7 @@ fn timeline(out: &mut String, page: &Page<'_>) {
     }
     let now = page.view.now;
     section(out, "ahead", "Next 30 days");
-    let shown = &lanes[..lanes.len().min(MOST.lanes)];
+    let shown = &lanes[..lanes.len().min(most::LANES)];
     let height = TOP + shown.len() * LANE + 4;
     let told: Vec<String> = shown
         .iter()
@@ -385,7 +353,7 @@ fn timeline(out: &mut String, page: &Page<'_>) {
          <span class=\"key\"><svg width=\"12\" height=\"14\" aria-hidden=\"true\"><circle class=\"access\" cx=\"6\" cy=\"7\" r=\"4.5\"/></svg> access token ends and is renewed</span></figcaption>\n</figure>\n",
         esc(&steps.join(", "))
     );
-    left_out(out, lanes.len(), MOST.lanes, "with later ends");
+    left_out(out, lanes.len(), most::LANES, "with later ends");
     out.push_str("</section>\n");
 }
 
@@ -429,7 +397,7 @@ fn logins(out: &mut String, page: &Page<'_>) {
     }
     section(out, "logins", "Logins");
     out.push_str("<ul class=\"cards\">\n");
-    for (row, login) in rows.iter().zip(&page.view.logins).take(MOST.logins) {
+    for (row, login) in rows.iter().zip(&page.view.logins).take(most::LOGINS) {
         let _ = writeln!(
             out,
             "<li class=\"card\"><div class=\"head\"><h3>{}</h3>{}</div>",
@@ -457,7 +425,7 @@ fn logins(out: &mut String, page: &Page<'_>) {
         out.push_str("</li>\n");
     }
     out.push_str("</ul>\n");
-    left_out(out, rows.len(), MOST.logins, "logins");
+    left_out(out, rows.len(), most::LOGINS, "logins");
     out.push_str("</section>\n");
 }
 
@@ -495,8 +463,8 @@ fn agents(out: &mut String, page: &Page<'_>) {
     section(out, "agents", "Agents");
     let (ill, fine): (Vec<_>, Vec<_>) = agents.into_iter().partition(Agent::ill);
     if !ill.is_empty() {
-        list(out, &ill, MOST.ill, MOST.profiles);
-        left_out(out, ill.len(), MOST.ill, "agents that are not fine");
+        list(out, &ill, most::ILL, most::PROFILES);
+        left_out(out, ill.len(), most::ILL, "agents that are not fine");
     }
     if !fine.is_empty() {
         let words = match (ill.is_empty(), fine.len()) {
@@ -508,8 +476,8 @@ fn agents(out: &mut String, page: &Page<'_>) {
         // few are no reason to make anybody open something
         let open = if fine.len() <= 12 { " open" } else { "" };
         let _ = writeln!(out, "<details{open}><summary>{words}</summary>");
-        list(out, &fine, MOST.fine, MOST.fine_profiles);
-        left_out(out, fine.len(), MOST.fine, "agents");
+        list(out, &fine, most::FINE, most::FINE_PROFILES);
+        left_out(out, fine.len(), most::FINE, "agents");
         out.push_str("</details>\n");
     }
     out.push_str("</section>\n");
@@ -575,7 +543,7 @@ fn problems(out: &mut String, page: &Page<'_>) {
     }
     section(out, "words", "Notes");
     out.push_str("<ul class=\"plain\">\n");
-    for problem in page.problems.iter().take(MOST.problems) {
+    for problem in page.problems.iter().take(most::PROBLEMS) {
         let _ = writeln!(
             out,
             "<li><p>{}</p><p class=\"hint\">{}</p></li>",
@@ -584,7 +552,7 @@ fn problems(out: &mut String, page: &Page<'_>) {
         );
     }
     out.push_str("</ul>\n");
-    left_out(out, page.problems.len(), MOST.problems, "of them");
+    left_out(out, page.problems.len(), most::PROBLEMS, "of them");
     out.push_str("</section>\n");
 }
 
@@ -596,7 +564,7 @@ fn events(out: &mut String, page: &Page<'_>) {
     }
     let mut day = String::new();
     // the newest first: that is what one looks for
-    for scene in page.scenes.iter().rev().take(MOST.scenes) {
+    for scene in page.scenes.iter().rev().take(most::SCENES) {
         let this = page.ctx.day(scene.at);
         if this != day {
             if !day.is_empty() {

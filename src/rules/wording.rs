@@ -104,10 +104,8 @@ pub(crate) fn words(alert: &Alert, why: Why, since: Moment, here: Here<'_>) -> W
     let subject = subject(alert);
     let begun = alert.begun(since, now);
     if why == Why::Recovered {
-        let mut lines = vec![format!(
-            "it works again after {}; nothing more to do",
-            span(now - begun)
-        )];
+        let lasted = span(now - begun);
+        let mut lines = vec![format!("it works again after {lasted}; nothing more to do")];
         if !alert.affected.is_empty() {
             lines.push(format!("was affected: {}", who(alert)));
         }
@@ -397,23 +395,22 @@ fn remedy(alert: &Alert) -> Remedy {
     if let Some(fix) = &alert.fix {
         return fix.clone().into();
     }
-    let path = quote(alert.path.as_deref().unwrap_or("it"));
+    let place = alert.path.as_deref().unwrap_or("it");
+    let path = quote(place);
     match (&alert.id, alert.kind.as_str()) {
         (_, NOT_CONFIGURED) => configure(alert).into(),
         (_, SECONDS) => {
             let seconds = alert.affected.first().and_then(|one| one.expires_at);
-            in_milliseconds(alert.path.as_deref().unwrap_or("it"), seconds.unwrap_or_default()).into()
+            in_milliseconds(place, seconds.unwrap_or_default()).into()
         }
-        (_, BYTE_ORDER_MARK) => strip_mark(alert.path.as_deref().unwrap_or("it")).into(),
-        (_, FOREIGN_OWNER) => take_over(alert.path.as_deref().unwrap_or("it")).into(),
-        (_, NOT_READABLE) => let_owner_in(alert.path.as_deref().unwrap_or("it")).into(),
+        (_, BYTE_ORDER_MARK) => strip_mark(place).into(),
+        (_, FOREIGN_OWNER) => take_over(place).into(),
+        (_, NOT_READABLE) => let_owner_in(place).into(),
         (_, NO_KEY) => match alert.affected.first() {
             Some(one) => token_add(one, " --type api_key").into(),
             None => "nolapse status".to_owned().into(),
         },
-        (Cause::Store(_), "store_malformed" | DIRECTORY | NOT_A_FILE) => {
-            aside(alert.path.as_deref().unwrap_or("it")).into()
-        }
+        (Cause::Store(_), "store_malformed" | DIRECTORY | NOT_A_FILE) => aside(place).into(),
         (Cause::Store(_), _) => format!("ls -l {path}").into(),
         (Cause::Agent { agent, provider }, kind) => {
             let (agent, provider) = (quote(agent), quote(provider));
@@ -451,10 +448,7 @@ fn remedy(alert: &Alert) -> Remedy {
                 None => "nolapse login".into(),
             },
             others: vec![
-                (
-                    "or without nolapse",
-                    sign_in(alert.login.as_ref().map(|login| login.dir.as_str())),
-                ),
+                ("or without nolapse", sign_in_anew(alert)),
                 ("for an unattended year", "claude setup-token".into()),
             ],
         },
@@ -482,20 +476,16 @@ fn copies_remedy(alert: &Alert) -> String {
 }
 
 fn before_sign_in(alert: &Alert, first: String) -> Remedy {
-    let dir = alert.login.as_ref().map(|login| login.dir.as_str());
     Remedy {
         first,
-        others: vec![("and then", sign_in(dir))],
+        others: vec![("and then", sign_in_anew(alert))],
     }
 }
 
 /// The one form in which Claude Code renews a login and asks no model (2.1.181 and later).
 fn use_once(alert: &Alert) -> String {
-    let dir = alert.login.as_ref().map(|login| login.dir.as_str());
-    sign_in(dir).replace(
-        "claude auth login",
-        "claude -p /cost --safe-mode --no-session-persistence",
-    )
+    let renew = "claude -p /cost --safe-mode --no-session-persistence";
+    sign_in_anew(alert).replace("claude auth login", renew)
 }
 
 /// Where all that a store holds stands outside `profiles`, nothing is written into it: it is moved away first.
@@ -584,6 +574,10 @@ pub(crate) fn sign_in(dir: Option<&str>) -> String {
         None | Some("~/.claude") => "claude auth login".into(),
         Some(dir) => format!("CLAUDE_CONFIG_DIR={} claude auth login", quote(dir)),
     }
+}
+
+fn sign_in_anew(alert: &Alert) -> String {
+    sign_in(alert.login.as_ref().map(|login| login.dir.as_str()))
 }
 
 /// A credential that a store owns alone: the agents' own commands set it anew.

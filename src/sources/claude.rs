@@ -58,15 +58,11 @@ pub(crate) fn places_with(
         (Some(text), _) | (None, Some(text)) => (host.cwd.join(text), Some(text.to_owned())),
     };
     let mut places = vec![Place {
-        id: id_of(&dir, host),
-        dir,
-        configured: false,
-        agents: None,
-        profile: None,
         dir_var,
+        ..Place::new(id_of(&dir, host), dir, false)
     }];
+    let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
     for login in configured {
-        let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
         if let Some(same) = places.iter_mut().find(|place| real(&place.dir) == real(&login.dir)) {
             same.configured = true;
             same.agents.clone_from(&login.agents);
@@ -77,29 +73,21 @@ pub(crate) fn places_with(
             continue;
         }
         let id = login.name.clone().unwrap_or_else(|| id_of(&login.dir, host));
-        let dir_var = Some(login.dir.display().to_string());
-        let (agents, profile) = (login.agents.clone(), login.profile.clone());
         places.push(Place {
-            id,
-            dir: login.dir.clone(),
-            configured: true,
-            agents,
-            profile,
-            dir_var,
+            agents: login.agents.clone(),
+            profile: login.profile.clone(),
+            dir_var: Some(login.dir.display().to_string()),
+            ..Place::new(id, &login.dir, true)
         });
     }
     for dir in further {
-        let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
         if places.iter().any(|place| real(&place.dir) == real(dir)) {
             continue;
         }
         places.push(Place {
-            id: id_of(dir, host),
-            dir: dir.clone(),
-            configured: false,
             agents: Some(Vec::new()),
-            profile: None,
             dir_var: (*dir != host.home.join(".claude")).then(|| dir.display().to_string()),
+            ..Place::new(id_of(dir, host), dir, false)
         });
     }
     for i in 1..places.len() {
@@ -155,10 +143,7 @@ pub(crate) fn look(host: &Host, place: &Place) -> Login {
             }
             keychain::Item::Locked => {
                 login.source = Source::Keychain;
-                login.state = State::Unreadable {
-                    why: "the keychain is locked".into(),
-                    fault: Fault::Refused,
-                };
+                login.state = unreadable("the keychain is locked", Fault::Refused);
             }
             // Claude Code falls back to the file
             keychain::Item::Absent | keychain::Item::Failed => {}
@@ -210,10 +195,7 @@ pub(crate) fn read(place: &Place) -> (State, Option<Meta>) {
         Ok(snapshot) => {
             let state = match std::str::from_utf8(&snapshot.bytes) {
                 Ok(text) => parse(text),
-                Err(_) => State::Unreadable {
-                    why: "not UTF-8 text".into(),
-                    fault: Fault::Content,
-                },
+                Err(_) => unreadable("not UTF-8 text", Fault::Content),
             };
             (state, Some(snapshot.meta))
         }
@@ -251,36 +233,30 @@ pub(crate) fn foreign_owner(place: &Place) -> Option<(PathBuf, u32)> {
     })
 }
 
+fn unreadable(why: impl Into<String>, fault: Fault) -> State {
+    State::Unreadable { why: why.into(), fault }
+}
+
 /// Reads Claude Code's credentials document.
 pub(crate) fn parse(text: &str) -> State {
     if text.starts_with('\u{feff}') && json::is_json(json::without_bom(text)) {
-        return State::Unreadable {
-            why: "it begins with a byte order mark, which Claude Code cannot read".into(),
-            fault: Fault::ByteOrderMark,
-        };
+        let why = "it begins with a byte order mark, which Claude Code cannot read";
+        return unreadable(why, Fault::ByteOrderMark);
     }
     let root = match Fields::parse(json::without_bom(text)) {
         Ok(root) => root,
         Err(why) if text.trim().is_empty() => {
-            return State::Unreadable {
-                why: format!("the file is empty ({why})"),
-                fault: Fault::Content,
-            };
+            return unreadable(format!("the file is empty ({why})"), Fault::Content);
         }
-        Err(why) => {
-            return State::Unreadable {
-                why,
-                fault: Fault::Content,
-            };
-        }
+        Err(why) => return unreadable(why, Fault::Content),
     };
     let Some(oauth) = root.get("claudeAiOauth").and_then(|value| value.object()) else {
         return match text.contains(shape::TOKEN_PREFIX) {
             false => State::SignedOut,
-            true => State::Unreadable {
-                why: "its tokens stand outside `claudeAiOauth`, where Claude Code does not look".into(),
-                fault: Fault::Content,
-            },
+            true => unreadable(
+                "its tokens stand outside `claudeAiOauth`, where Claude Code does not look",
+                Fault::Content,
+            ),
         };
     };
     let text_of = |key: &str| oauth.get(key).and_then(|value| value.str());

@@ -104,7 +104,6 @@ pub(crate) fn parse(bytes: &[u8]) -> AgentConfig {
 
 fn parse_one(bytes: &[u8]) -> Result<Node, String> {
     json5::from_str(&String::from_utf8_lossy(bytes))
-        .map(|Root(node)| node)
         .map_err(|error| format!("is not JSON5: {}", error.to_string().to_lowercase()))
 }
 
@@ -122,23 +121,12 @@ fn malformed(path: &Path, message: String) -> Problem {
     let shown = path.display().to_string();
     let refused = message.starts_with("cannot be read");
     let hint = match files::stat(path) {
-        Some(meta) if refused && !files::can_keep_owner(meta.uid) => wording::take_over(&shown),
-        Some(_) if refused && files::owner_kept_out(path) => wording::let_owner_in(&shown),
-        _ => {
-            return Problem::at(
-                "agent_config_malformed",
-                path,
-                message,
-                format!("correct the file; {UNTIL_THEN}"),
-            );
-        }
+        Some(meta) if refused && !files::can_keep_owner(meta.uid) => format!("run `{}`", wording::take_over(&shown)),
+        Some(_) if refused && files::owner_kept_out(path) => format!("run `{}`", wording::let_owner_in(&shown)),
+        _ => "correct the file".into(),
     };
-    Problem::at(
-        "agent_config_malformed",
-        path,
-        message,
-        format!("run `{hint}`; {UNTIL_THEN}"),
-    )
+    let hint = format!("{hint}; {UNTIL_THEN}");
+    Problem::at("agent_config_malformed", path, message, hint)
 }
 
 /// JSON5 as the agents see it: keys in the file's order. No `Debug`: it holds secrets.
@@ -259,11 +247,9 @@ impl<'de> Visitor<'de> for Seed {
     }
 }
 
-struct Root(Node);
-
-impl<'de> serde::Deserialize<'de> for Root {
+impl<'de> serde::Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Seed(0).deserialize(deserializer).map(Root)
+        Seed(0).deserialize(deserializer)
     }
 }
 
@@ -279,13 +265,8 @@ struct Loader {
 impl Loader {
     fn load(&mut self, path: &Path) -> Option<Node> {
         let node = self.load_one(path);
-        match node {
-            Ok(node) => Some(node),
-            Err(message) => {
-                self.problems.push(malformed(path, message));
-                None
-            }
-        }
+        node.map_err(|message| self.problems.push(malformed(path, message)))
+            .ok()
     }
 
     fn load_one(&mut self, path: &Path) -> Result<Node, String> {

@@ -76,7 +76,8 @@ pub(crate) fn discover(host: &Host) -> Found {
     }
     found.problems.extend(unread_state_dirs(host, &candidates, &places));
     found.agents.sort_by_cached_key(|agent| agent.agent.label());
-    found.looked_at = dedupe(std::mem::take(&mut found.looked_at));
+    let mut seen = BTreeSet::new();
+    found.looked_at.retain(|path| seen.insert(path.clone()));
     found
 }
 
@@ -98,10 +99,7 @@ fn unread_state_dirs(host: &Host, candidates: &[Candidate], places: &[Place]) ->
             .filter(|id| files::is_file(&real.join("agents").join(id).join("agent/auth-profiles.json")))
             .count();
         // who would read it, and what it reads instead
-        let by_name = dir
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(families::by_dir_name);
+        let by_name = by_name(&dir);
         let instead =
             by_name.and_then(|(family, _)| candidates.iter().find(|one| one.row.family == family && one.primary));
         let (Some((family, _)), Some(instead), 1..) = (by_name, instead, stores) else {
@@ -142,19 +140,16 @@ fn candidates(host: &Host, looked_at: &mut Vec<PathBuf>) -> Vec<Candidate> {
         if !homes.contains(&home) {
             homes.push(home.clone());
         }
-        let named_by = |path: &Path| {
-            let name = path.file_name()?.to_str()?;
-            families::by_dir_name(name)?.1.map(str::to_owned)
+        let candidate = |path: &Path, named: Option<&str>, primary| Candidate {
+            row,
+            path: path.to_owned(),
+            named: named.map(str::to_owned),
+            primary,
         };
         if let Some(text) = first_var(host, row.state_env) {
             let path = absolute(host, text, &home);
-            looked_at.push(path.clone());
-            list.push(Candidate {
-                row,
-                named: named_by(&path),
-                path,
-                primary: true,
-            });
+            list.push(candidate(&path, by_name(&path).and_then(|(_, profile)| profile), true));
+            looked_at.push(path);
             continue;
         }
         let profile = row
@@ -163,27 +158,13 @@ fn candidates(host: &Host, looked_at: &mut Vec<PathBuf>) -> Vec<Candidate> {
             .filter(|name| !name.eq_ignore_ascii_case("default") && is_profile_name(name));
         if let Some(profile) = profile {
             let path = home.join(format!("{}-{profile}", row.dirs[0]));
-            looked_at.push(path.clone());
-            list.push(Candidate {
-                row,
-                path,
-                named: Some(profile.to_owned()),
-                primary: true,
-            });
+            list.push(candidate(&path, Some(profile), true));
+            looked_at.push(path);
         }
         let paths: Vec<PathBuf> = row.dirs.iter().map(|name| home.join(name)).collect();
-        let path = paths
-            .iter()
-            .find(|path| files::exists(path))
-            .unwrap_or(&paths[0])
-            .clone();
+        let path = paths.iter().find(|path| files::exists(path)).unwrap_or(&paths[0]);
+        list.push(candidate(path, None, profile.is_none()));
         looked_at.extend(paths);
-        list.push(Candidate {
-            row,
-            path,
-            named: None,
-            primary: profile.is_none(),
-        });
     }
     for home in homes {
         for name in files::list(&home) {
@@ -202,6 +183,11 @@ fn candidates(host: &Host, looked_at: &mut Vec<PathBuf>) -> Vec<Candidate> {
         }
     }
     list
+}
+
+/// What a directory's own name tells: whose it is, and for which profile.
+fn by_name(dir: &Path) -> Option<(Family, Option<&str>)> {
+    families::by_dir_name(dir.file_name()?.to_str()?)
 }
 
 fn is_profile_name(name: &str) -> bool {
@@ -268,11 +254,7 @@ fn add_place(places: &mut Vec<Place>, candidate: &Candidate) {
 /// The newest family that the directory's own name or a config file in it tells: OpenClaw took over older directories and
 /// older config files, never the other way round.
 fn family_of(real: &Path) -> Option<Family> {
-    let by_name = real
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(families::by_dir_name)
-        .map(|(family, _)| family);
+    let by_name = by_name(real).map(|(family, _)| family);
     FAMILIES
         .iter()
         .flat_map(|row| row.config_names)
@@ -519,11 +501,6 @@ fn identity(path: &Path) -> Identity {
             ))
         })
         .unwrap_or_else(|| (None, path.to_owned()))
-}
-
-fn dedupe(list: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut seen = BTreeSet::new();
-    list.into_iter().filter(|path| seen.insert(path.clone())).collect()
 }
 
 /// The message alone is shown in places.
