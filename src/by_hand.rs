@@ -100,12 +100,7 @@ pub(crate) async fn add(world: World<'_>, agent: &AgentView, wanted: &Wanted) ->
     .await
     .map_err(|refused| words(world.ctx, agent, refused))?;
     if !ids.is_empty() {
-        note(
-            world.ctx,
-            "recorded",
-            &agent.label(),
-            &format!("recorded {}", wanted.id),
-        );
+        note(world.ctx, "recorded", agent, format!("recorded {}", wanted.id));
     }
     Ok(!ids.is_empty())
 }
@@ -128,7 +123,7 @@ pub(crate) async fn remove(world: World<'_>, agent: &AgentView, id: &str) -> Res
     .await
     .map_err(|refused| words(world.ctx, agent, refused))?;
     if !ids.is_empty() {
-        note(world.ctx, "removed", &agent.label(), &format!("removed {id}"));
+        note(world.ctx, "removed", agent, format!("removed {id}"));
     }
     Ok(!ids.is_empty())
 }
@@ -168,7 +163,7 @@ pub(crate) async fn set_order(
             true => format!("cleared the order of {provider}"),
             false => format!("order of {provider}: {}", ids.join(", ")),
         };
-        note(world.ctx, "recorded", &agent.label(), &what);
+        note(world.ctx, "recorded", agent, what);
     }
     Ok(changed)
 }
@@ -266,13 +261,13 @@ pub(crate) async fn remember(ctx: &Ctx, token: &Secret, setup: SetupToken) -> Re
     changed.map_err(|error| format!("its dates could not be recorded: {}", words(error)))
 }
 
-fn note(ctx: &Ctx, what: &'static str, whom: &str, text: &str) {
+fn note(ctx: &Ctx, what: &'static str, agent: &AgentView, text: String) {
     let entry = Entry {
         at: ctx.clock.now(),
         what: what.into(),
-        whom: whom.to_owned(),
-        text: text.to_owned(),
-        agents: vec![whom.to_owned()],
+        whom: agent.label(),
+        text,
+        agents: vec![agent.label()],
         ..Entry::default()
     };
     if files::make_dirs(&ctx.state_dir).is_ok() {

@@ -186,13 +186,7 @@ pub(crate) fn shown(path: &Path, host: &Host, found: &[(&str, &str)]) -> Result<
     load(path, false, host)?;
     let bytes = files::read(path).map(|file| file.bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let source = Source {
-        path,
-        text: &text,
-        private: true,
-        home: &host.home,
-        env: &host.env,
-    };
+    let source = Source::new(path, &text, true, host);
     Ok(show::show(&show::Shown {
         source: there.then_some(&source),
         path: &host.tilde(path),
@@ -205,35 +199,22 @@ pub(crate) fn shown(path: &Path, host: &Host, found: &[(&str, &str)]) -> Result<
 /// # Errors
 /// A file that was named and is not there, is no TOML, or says something it may not: names file, line, key and remedy.
 pub fn load(path: &Path, named: bool, host: &Host) -> Result<Config, ConfigError> {
-    let fail = |message: String, hint: &str| ConfigError {
-        place: path.display().to_string(),
-        message,
-        hint: hint.into(),
-    };
+    let fail = |message: &str, hint| ConfigError::of_file(path, message, hint);
     let snapshot = match files::read(path) {
         Ok(snapshot) => snapshot,
         Err(ReadError::Absent) if !named => return Ok(Config::default()),
-        Err(ReadError::Absent) => return Err(fail("no such file".into(), "run `nolapse config init` to make one")),
+        Err(ReadError::Absent) => return Err(fail("no such file", "run `nolapse config init` to make one")),
         Err(error) => {
-            return Err(fail(
-                error.to_string(),
-                "make it a readable file, or name another with `--config`",
-            ));
+            let hint = "make it a readable file, or name another with `--config`";
+            return Err(fail(&error.to_string(), hint));
         }
     };
     // root would run what it names, whoever wrote it there
     if files::is_root() {
         trusted(path, host)?;
     }
-    let text = std::str::from_utf8(&snapshot.bytes).map_err(|_| fail("not UTF-8 text".into(), "save it as UTF-8"))?;
-    let source = Source {
-        path,
-        text,
-        private: snapshot.meta.mode & 0o077 == 0,
-        home: &host.home,
-        env: &host.env,
-    };
-    parse(&source)
+    let text = std::str::from_utf8(&snapshot.bytes).map_err(|_| fail("not UTF-8 text", "save it as UTF-8"))?;
+    parse(&Source::new(path, text, snapshot.meta.mode & 0o077 == 0, host))
 }
 
 /// Whether nobody but this user and root can change the configuration: it names programs that are run (`command`, `renew.claude`),
@@ -246,11 +227,7 @@ pub(crate) fn trusted(path: &Path, host: &Host) -> Result<(), ConfigError> {
     for (path, what) in [(path, "this file"), (dir, "its directory")] {
         let Some(meta) = files::stat(path) else { continue };
         let shown = crate::rules::wording::quote(&host.tilde(path));
-        let fail = |message: String, hint: String| ConfigError {
-            place: path.display().to_string(),
-            message,
-            hint,
-        };
+        let fail = |message: String, hint: String| ConfigError::of_file(path, message, hint);
         if meta.uid != 0 && meta.uid != files::our_uid() {
             return Err(fail(
                 format!("{what} belongs to user {}, who can have nolapse run anything", meta.uid),
@@ -285,15 +262,7 @@ pub(crate) fn loose_secrets(path: &Path, host: &Host) -> Vec<(PathBuf, types::Me
     };
     let loose = |meta: &types::Meta| meta.mode & 0o077 != 0;
     let mut found = Vec::new();
-    let read = |private| {
-        parse(&Source {
-            path,
-            text,
-            private,
-            home: &host.home,
-            env: &host.env,
-        })
-    };
+    let read = |private| parse(&Source::new(path, text, private, host));
     // what is wrong only while others can read it is a secret in it
     if loose(&snapshot.meta) && read(false).err() != read(true).err() {
         found.push((path.to_owned(), snapshot.meta));

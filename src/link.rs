@@ -14,7 +14,7 @@ use crate::rules::memory::Ledger;
 use crate::rules::openclaw::{self as commands, Reloaded, Way};
 use crate::rules::view::{AgentView, View};
 use crate::secret::{Fingerprint, Secret};
-use crate::types::{Held, Problem};
+use crate::types::{Family, Held, Problem, label};
 use crate::{ledger, look, openclaw};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -134,7 +134,8 @@ pub(crate) async fn unlink(ctx: &Ctx, view: &View, state_dir: &StateDir, link: &
         }
         let output = program::run(&ctx.host, &program, of, &commands::logout(name, &link.id), None).await?;
         ended_well(&output)?;
-        lines.push(format!("{}: {} is gone", label(state_dir, name), link.id));
+        let label = label(Family::Openclaw, state_dir.named.as_deref(), name);
+        lines.push(format!("{label}: {} is gone", link.id));
     }
     if state_dir.secrets.iter().any(|source| source.name == commands::SOURCE) {
         apply(ctx, &program, of, (&commands::unlink_plan(), false)).await?;
@@ -206,25 +207,20 @@ pub(crate) async fn reload_all(ctx: &Ctx, due: Vec<Due>) -> Vec<Problem> {
             Ok((program, _)) => reload(ctx, &program, &gateway).await,
             Err(why) => Reloaded::Failed(why),
         };
-        let before = ledger::load(&ctx.state_dir)
-            .ledger
-            .openclaw
-            .remove(&key)
-            .and_then(|link| link.trouble);
+        let mut links = ledger::load(&ctx.state_dir).ledger.openclaw;
+        let before = links.remove(&key).and_then(|link| link.trouble);
         let trouble = Trouble::of(&answer, ctx.clock.now(), before.as_ref());
         if let Some(trouble) = &trouble {
-            let (cause, hint) = match trouble.what {
-                What::NotTold => ("did not get the login's new token", "run `openclaw secrets reload`"),
-                What::Warns => (
-                    "reloaded its secrets, not without trouble",
-                    "run `openclaw secrets audit`",
-                ),
+            let (cause, command) = match trouble.what {
+                What::NotTold => ("did not get the login's new token", "openclaw secrets reload"),
+                What::Warns => ("reloaded its secrets, not without trouble", "openclaw secrets audit"),
                 What::Restart => (
                     "must be restarted to use the login's new token",
-                    "run `openclaw gateway restart`",
+                    "openclaw gateway restart",
                 ),
             };
             let text = format!("the OpenClaw gateway {cause}: {}", trouble.why);
+            let hint = format!("run `{command}`");
             problems.push(Problem::at("reload_failed", &gateway.dir, text, hint));
         }
         let saved = remember(ctx, |ledger| {
@@ -271,14 +267,8 @@ async fn apply(ctx: &Ctx, program: &Program, of: Of<'_>, (plan, exec): (&Value, 
     let written = files::create_new(&path, format!("{plan:#}\n").as_bytes()).map_err(words);
     let output = match written {
         Ok(()) => {
-            program::run(
-                &ctx.host,
-                program,
-                of,
-                &commands::apply(&path.to_string_lossy(), exec),
-                None,
-            )
-            .await
+            let args = commands::apply(&path.to_string_lossy(), exec);
+            program::run(&ctx.host, program, of, &args, None).await
         }
         Err(why) => Err(why),
     };
@@ -296,20 +286,13 @@ fn ended_well(output: &Output) -> Result<(), String> {
 /// Whether an agent's profile refers to our entry.
 pub(crate) fn is_linked(agent: &AgentView, id: &str) -> bool {
     let profile = agent.profiles.iter().find(|profile| profile.profile.id == id);
-    profile
-        .is_some_and(|profile| matches!(&profile.profile.held, Held::Referenced(to) if to.provider == commands::SOURCE))
+    let held = profile.map(|profile| &profile.profile.held);
+    matches!(held, Some(Held::Referenced(to)) if to.provider == commands::SOURCE)
 }
 
 fn of_dir<'v>(view: &'v View, state_dir: &'v StateDir) -> impl Iterator<Item = &'v AgentView> {
     let of_this = |agent: &&AgentView| view.state_dirs[agent.agent.state_dir].dir == state_dir.dir;
     view.agents.iter().filter(of_this)
-}
-
-fn label(state_dir: &StateDir, agent: &str) -> String {
-    match &state_dir.named {
-        Some(named) => format!("openclaw-{named}/{agent}"),
-        None => format!("openclaw/{agent}"),
-    }
 }
 
 fn access(view: &View, login: &str) -> Option<Fingerprint> {
@@ -344,11 +327,8 @@ fn keep_config(ctx: &Ctx, state_dir: &StateDir) -> Result<bool, String> {
         files::create_new(&to, &bytes)
     };
     write().map_err(|error| {
-        format!(
-            "`{}` could not be copied: {}",
-            ctx.host.tilde(config),
-            files::io_words(&error)
-        )
+        let (config, why) = (ctx.host.tilde(config), files::io_words(&error));
+        format!("`{config}` could not be copied: {why}")
     })?;
     Ok(true)
 }

@@ -190,19 +190,12 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Moment) -> LoginVi
         kept: ctx.config.renew.always && ctx.config.renew.mode != RenewMode::Off,
     };
     let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
-    let renewal = ledger.renewals.get(&login.place.id).cloned();
-    let healed = ledger
-        .healed
-        .get(&login.place.id)
-        .filter(|healed| now - healed.at < DAY)
-        .cloned();
+    let healed = ledger.healed.get(&login.place.id);
     LoginView {
-        login,
-        verdict,
         memory,
-        renewal,
-        healed,
-        unhealed: None,
+        renewal: ledger.renewals.get(&login.place.id).cloned(),
+        healed: healed.filter(|healed| now - healed.at < DAY).cloned(),
+        ..LoginView::new(login, verdict)
     }
 }
 
@@ -355,10 +348,8 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
             login: &logins[i].verdict,
             relation,
         });
-        let of_login = sqlite
-            .then(|| openclaw::with_the_logins_end(&profile, logins))
-            .flatten();
-        let credential = match of_login {
+        let of_login = sqlite.then(|| openclaw::with_the_logins_end(&profile, logins));
+        let credential = match of_login.flatten() {
             Some(credential) => Cow::Owned(credential),
             None => health::with_known_end(&profile.credential, &ledger.setup_tokens),
         };
@@ -397,13 +388,8 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
             profile,
         }
     };
-    view.profiles = view
-        .store
-        .take_profiles()
-        .into_iter()
-        .map(judge)
-        .chain(runtime)
-        .collect();
+    let profiles = view.store.take_profiles().into_iter().map(judge);
+    view.profiles = profiles.chain(runtime).collect();
 }
 
 /// The login a profile hangs on: the one whose tokens it holds, else the one that its id mirrors.
@@ -509,13 +495,8 @@ pub(crate) fn remember(view: &View, ledger: &mut Ledger) {
         }
         if agent.store.unread().is_some() {
             let of_this = |(key, _): &(&String, &lineage::CopyMemory)| key.starts_with(&format!("{label}#"));
-            copies.extend(
-                ledger
-                    .copies
-                    .iter()
-                    .filter(of_this)
-                    .map(|(k, v)| (k.clone(), v.clone())),
-            );
+            let kept = ledger.copies.iter().filter(of_this);
+            copies.extend(kept.map(|(key, copy)| (key.clone(), copy.clone())));
         }
     }
     ledger.copies = copies;

@@ -2,7 +2,7 @@
 //! names the nearest key that was. All errors name file, line, key and remedy.
 
 use crate::edge::files;
-use crate::edge::host::expand_home;
+use crate::edge::host::{Host, expand_home};
 use crate::rules::keys::{self, Kind};
 use crate::secret::{Secret, SecretUrl};
 use crate::types::{DAY, HOUR, MINUTE, Ms, SECOND};
@@ -29,6 +29,17 @@ pub struct ConfigError {
     pub hint: String,
 }
 
+impl ConfigError {
+    /// About a file as a whole.
+    pub(crate) fn of_file(path: &Path, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            place: path.display().to_string(),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
 /// The file behind a table: its text (for line numbers), whether inline secrets are allowed, and how to resolve paths.
 pub struct Source<'a> {
     /// Where it was read from.
@@ -43,7 +54,18 @@ pub struct Source<'a> {
     pub env: &'a BTreeMap<String, String>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The file at `path` with this text, read for `host`.
+    pub(crate) fn new(path: &'a Path, text: &'a str, private: bool, host: &'a Host) -> Self {
+        Self {
+            path,
+            text,
+            private,
+            home: &host.home,
+            env: &host.env,
+        }
+    }
+
     /// The 1-based line of a byte offset.
     pub(crate) fn line(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())]

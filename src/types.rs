@@ -456,7 +456,8 @@ impl Affected {
     }
 }
 
-fn label(family: Family, named: Option<&str>, agent: &str) -> String {
+/// How an agent is named to people.
+pub(crate) fn label(family: Family, named: Option<&str>, agent: &str) -> String {
     match named {
         Some(named) => format!("{family}-{named}/{agent}"),
         None => format!("{family}/{agent}"),

@@ -3,6 +3,7 @@
 use super::{Fatal, Setup, block_on, examples, parse_time, print_json, say, unknown, usage};
 use crate::cause::Cause;
 use crate::ctx::Ctx;
+use crate::edge::host::{at_clock, local};
 use crate::edge::locks::LockError;
 use crate::layout::one_line;
 use crate::notify::{self, Channel, Receipt, SendCtx, SendError};
@@ -278,10 +279,8 @@ fn send(ctx: &Ctx, channel: &Channel, event: &Event) -> Result<Result<Receipt, S
             "\n  hint: fix this channel in the file that `nolapse config path` names",
         ),
     };
-    say(&format!(
-        "{name}: test {what} {did} {took} ms: {}{hint}\n",
-        one_line(why)
-    ))?;
+    let why = one_line(why);
+    say(&format!("{name}: test {what} {did} {took} ms: {why}{hint}\n"))?;
     Ok(result)
 }
 
@@ -391,11 +390,8 @@ fn silence(ctx: &Ctx, args: &SilenceArgs) -> Result<Exit, Fatal> {
     if let Some(problem) = words.pop() {
         let entry = of_scope("silenced", &scope, &problem.message, now);
         history::note(&ctx.state_dir, &[entry]);
-        say(&format!(
-            "{}\n{}\n",
-            one_line(&problem.message),
-            one_line(&problem.hint)
-        ))?;
+        let (message, hint) = (one_line(&problem.message), one_line(&problem.hint));
+        say(&format!("{message}\n{hint}\n"))?;
     }
     Ok(Exit::Fine)
 }
@@ -482,17 +478,11 @@ fn scope(ctx: &Ctx, args: &ScopeArgs) -> Result<Option<Scope>, Fatal> {
 
 /// A moment to come: the next `07:30` of the user's day, or a time in full.
 fn moment(ctx: &Ctx, text: &str, now: Moment) -> Result<Moment, Fatal> {
-    use chrono::Local;
     let clock = text.split_once(':').and_then(|(hour, minute)| {
         let (hour, minute): (u32, u32) = (hour.parse().ok()?, minute.parse().ok()?);
-        let today = crate::edge::host::local(now)?;
-        // a time that the change to summer time skips is the one an hour later
-        (0..3).find_map(|day| {
-            let date = today.date_naive() + chrono::Days::new(day);
-            let at = |hour| date.and_hms_opt(hour, minute, 0)?.and_local_timezone(Local).earliest();
-            let at = at(hour).or_else(|| at(hour + 1))?;
-            (at > today).then(|| Moment::at(at.timestamp_millis()))
-        })
+        let today = local(now)?.date_naive();
+        let mut days = (0..3).filter_map(|day| at_clock(today + chrono::Days::new(day), hour, minute));
+        days.find(|at| *at > now)
     });
     let usage = |what: &str| {
         usage(
@@ -693,31 +683,19 @@ fn list_words(ctx: &Ctx, ledger: &Ledger, now: Moment) -> String {
             1 => "once".to_owned(),
             n => format!("{n} times"),
         };
-        let _ = writeln!(
-            out,
-            "  {}: {}; tried {tried}, again {next}{}",
-            one_line(&queued.channel),
-            one_line(&queued.event.title),
-            queued
-                .last_error
-                .as_ref()
-                .map_or(String::new(), |why| format!("; last: {}", one_line(why))),
-        );
+        let (channel, title) = (one_line(&queued.channel), one_line(&queued.event.title));
+        let last = queued.last_error.as_ref();
+        let last = last.map_or(String::new(), |why| format!("; last: {}", one_line(why)));
+        let _ = writeln!(out, "  {channel}: {title}; tried {tried}, again {next}{last}");
     }
-    let words = deliver::silenced(ctx, &ledger.silences, now)
-        .into_iter()
-        .chain(deliver::failing(ledger));
-    let words: Vec<_> = words.collect();
+    let mut words = deliver::silenced(ctx, &ledger.silences, now);
+    words.extend(deliver::failing(ledger));
     if !words.is_empty() {
         out.push_str("Notes\n");
     }
     for problem in words {
-        let _ = writeln!(
-            out,
-            "  {}\n    hint: {}",
-            one_line(&problem.message),
-            one_line(&problem.hint)
-        );
+        let (message, hint) = (one_line(&problem.message), one_line(&problem.hint));
+        let _ = writeln!(out, "  {message}\n    hint: {hint}");
     }
     if out.is_empty() {
         out.push_str("nothing is firing, waiting or silenced, as of the last pass\n");

@@ -199,7 +199,8 @@ fn setting(new: &mut New<'_>, key: &str, text: &str) -> Result<Setting, Fatal> {
     })
 }
 
-fn typed(asker: &mut Asker, prompt: &str) -> Result<Secret, Fatal> {
+/// A secret, typed unseen or read from a pipe.
+pub(super) fn typed(asker: &mut Asker, prompt: &str) -> Result<Secret, Fatal> {
     let prompt = if Asker::somebody() { prompt } else { "" };
     asker.line(prompt, Seen::No)
 }

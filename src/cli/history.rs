@@ -2,6 +2,7 @@
 
 use super::{Fatal, Setup, parse_time, print, print_json, unknown, usage};
 use crate::ctx::Ctx;
+use crate::edge::host::at_clock;
 use crate::layout::one_line;
 use crate::report::{self, Exit, Style};
 use crate::rules::memory::Entry;
@@ -50,23 +51,12 @@ fn parse_since(text: &str) -> Result<Since, String> {
     if let Some(span) = parse_duration(text) {
         return Ok(Since::Ago(span));
     }
-    if let Some(at) = begin_of_day(text) {
+    if let Some(at) = text.parse().ok().and_then(|date| at_clock(date, 0, 0)) {
         return Ok(Since::At(at));
     }
     parse_time(text)
         .map(Since::At)
         .map_err(|_| "write `7d`, `12h`, `2026-11-20`, `2026-11-20T07:30:00Z` or milliseconds since 1970".into())
-}
-
-fn begin_of_day(text: &str) -> Option<Moment> {
-    let date: chrono::NaiveDate = text.parse().ok()?;
-    // a midnight that the change to summer time skips is an hour later
-    let at = |hour| {
-        date.and_hms_opt(hour, 0, 0)?
-            .and_local_timezone(chrono::Local)
-            .earliest()
-    };
-    at(0).or_else(|| at(1)).map(|at| Moment::at(at.timestamp_millis()))
 }
 
 #[derive(Serialize)]
@@ -146,11 +136,8 @@ fn concerns(entry: &Entry, glob: &glob::Pattern) -> bool {
 
 fn known(ctx: &Ctx, glob: &glob::Pattern, entries: &[Entry]) -> Result<(), Fatal> {
     let mut logins: BTreeSet<String> = ledger::load(&ctx.state_dir).ledger.logins.into_keys().collect();
-    logins.extend(
-        claude::places(&ctx.host, &ctx.config.logins)
-            .into_iter()
-            .map(|place| place.id),
-    );
+    let places = claude::places(&ctx.host, &ctx.config.logins);
+    logins.extend(places.into_iter().map(|place| place.id));
     logins.extend(entries.iter().filter_map(|entry| entry.login.clone()));
     if logins.iter().any(|login| glob.matches(login)) {
         return Ok(());

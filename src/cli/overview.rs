@@ -4,7 +4,7 @@ use super::{Fatal, Setup, block_on, install, print};
 use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::layout::{cells, cut, hang, one_line};
-use crate::notify::ChannelKind;
+use crate::notify::Channel;
 use crate::{doctor, judge, ledger, look};
 
 use crate::report::{self, Exit, Row, Style};
@@ -26,12 +26,8 @@ pub(super) fn overview(setup: &Setup) -> Result<Exit, Fatal> {
     let (runs, by) = block_on(doctor::run_by(&ctx, place.as_ref()))?;
     let style = setup.style();
     let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "nolapse {} on {}",
-        env!("CARGO_PKG_VERSION"),
-        one_line(&ctx.host.name)
-    );
+    let (version, host) = (env!("CARGO_PKG_VERSION"), one_line(&ctx.host.name));
+    let _ = writeln!(out, "nolapse {version} on {host}");
     if report::nothing(&view) && ctx.config.remotes.is_empty() {
         out.push_str(&from_nothing(style));
         print(&out)?;
@@ -159,7 +155,7 @@ pub(super) fn notified_words(ctx: &Ctx) -> String {
     let channels = ctx.channels();
     let people: Vec<String> = channels
         .iter()
-        .filter(|channel| !matches!(channel.kind, ChannelKind::Log(_)))
+        .filter(|channel| !channel.is_log())
         .map(|channel| one_line(&channel.name))
         .collect();
     match people.as_slice() {
@@ -168,7 +164,8 @@ pub(super) fn notified_words(ctx: &Ctx) -> String {
     }
 }
 
-fn runs_words(runs: Runs, by: &[String]) -> String {
+/// What makes passes.
+pub(super) fn runs_words(runs: Runs, by: &[String]) -> String {
     match (runs, by) {
         (Runs::Alone, by) if !by.is_empty() => by.join(", "),
         (Runs::Alone, _) => "a daemon".into(),
@@ -192,10 +189,7 @@ fn standing(ctx: &Ctx, view: &View, firing: &[Alert], runs: Runs) -> Standing {
         let words = wording::words(alert, Why::First, view.now, ctx.here(view.now));
         words.commands.into_iter().next()
     });
-    let log_alone = ctx
-        .channels()
-        .iter()
-        .all(|channel| matches!(channel.kind, ChannelKind::Log(_)));
+    let log_alone = ctx.channels().iter().all(Channel::is_log);
     Standing {
         nothing: false,
         sign_in,

@@ -126,9 +126,8 @@ pub(super) const SIGN_INS: &str = "sign-in";
 
 /// Where the code of a sign-in is put for the process that waits for it.
 pub(super) fn code_dir(state_dir: &Path, login: &str) -> PathBuf {
-    state_dir
-        .join(SIGN_INS)
-        .join(Secret::new(login).fingerprint().to_string())
+    let of_login = Secret::new(login).fingerprint().to_string();
+    state_dir.join(SIGN_INS).join(of_login)
 }
 
 /// The file with the code in [`code_dir`].
@@ -182,20 +181,10 @@ fn status(setup: &Setup) -> Result<Exit, Fatal> {
     };
     let said = [output.stdout, output.stderr].concat();
     let content = text::clip(String::from_utf8_lossy(&said).trim(), 900, Count::Chars, text::as_is);
-    let args = [
-        "-t",
-        title,
-        "-c",
-        &content,
-        "--id",
-        "nolapse-status",
-        "--priority",
-        "high",
-        "--icon",
-        icon,
-    ]
-    .map(String::from)
-    .into();
+    let mut args: Vec<String> = ["-t", title, "-c", &content, "--id", "nolapse-status"]
+        .map(String::from)
+        .into();
+    args.extend(["--priority", "high", "--icon", icon].map(String::from));
     block_on(show(&ctx.host, LOUD, args))?
         .map_err(|error| usage(error.to_string(), "run `nolapse status` in Termux"))?;
     Ok(exit)

@@ -2,7 +2,7 @@
 
 use super::{Fatal, Setup, block_on, run, say, unknown, until_signal};
 use crate::layout::one_line;
-use crate::outcome::{Asked, Outcome, Report, What};
+use crate::outcome::{Asked, Done, Outcome, Report, What};
 use crate::pass::{self, Scope};
 use crate::report::Exit;
 use clap::Args;
@@ -57,15 +57,9 @@ pub(super) fn refresh(setup: &Setup, args: &RefreshArgs) -> Result<Exit, Fatal> 
         out.push_str("there is no login to renew\n");
     }
     say(&out)?;
-    let failed = report
-        .done
-        .iter()
-        .any(|done| matches!(done.outcome, Outcome::NotRenewed(_)));
-    Ok(if failed || report.failures().next().is_some() {
-        Exit::Unknown
-    } else {
-        Exit::Fine
-    })
+    let renewed = |done: &Done| !matches!(done.outcome, Outcome::NotRenewed(_));
+    let fine = report.done.iter().all(renewed) && report.failures().next().is_none();
+    Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
 
 /// Whether a login or grant has this name.

@@ -3,7 +3,6 @@
 use super::{Fatal, Setup, block_on, parse_time, print, say, until_signal};
 use crate::ctx::Ctx;
 use crate::layout::{counted, one_line};
-use crate::notify::ChannelKind;
 use crate::outcome::{Done, Outcome, Report};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
@@ -74,10 +73,8 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     let mut out = story(&ctx, &report);
     if report::nothing(&report.view) {
         out.push_str(&report::nothing_words(&ctx, &report.view));
-    } else if let Some(kept) = args
-        .dry_run
-        .then(|| not_changed(&ctx, &report))
-        .filter(|kept| !kept.is_empty())
+    } else if let Some(kept) = args.dry_run.then(|| not_changed(&ctx, &report))
+        && !kept.is_empty()
     {
         out.push_str(&kept);
     } else if let Some(offer) = offer(&ctx, &report) {
@@ -90,10 +87,8 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     }
     say_around_diffs(&out)?;
     // a sync is judged by what it was asked to do, not by the health of what it found
-    Ok(match report.failures().next() {
-        Some(_) => Exit::Unknown,
-        None => Exit::Fine,
-    })
+    let fine = report.failures().next().is_none();
+    Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
 
 /// Profiles that are not there and that their agents would not make.
@@ -113,11 +108,8 @@ fn kept(ctx: &Ctx, report: &Report) -> Vec<(String, Vec<(String, Keep)>)> {
     let written = agents.filter(|agent| ctx.config.sync.enabled && agent.writable.is_ok());
     written
         .map(|agent| {
-            let label = agent.label();
-            (
-                one_line(&label),
-                plan::store(&ctx.config.sync, &report.view, agent).kept,
-            )
+            let kept = plan::store(&ctx.config.sync, &report.view, agent).kept;
+            (one_line(&agent.label()), kept)
         })
         .collect()
 }
@@ -138,12 +130,8 @@ fn not_changed(ctx: &Ctx, report: &Report) -> String {
     if ctx.config.sync.enabled {
         for agent in &report.view.agents {
             if let Err(NotWritten { why, .. }) = &agent.writable {
-                let _ = writeln!(
-                    out,
-                    "{} not changed: {}",
-                    one_line(&agent.label()),
-                    one_line(&why.to_string())
-                );
+                let (label, why) = (one_line(&agent.label()), one_line(why));
+                let _ = writeln!(out, "{label} not changed: {why}");
             }
         }
     }
@@ -192,65 +180,44 @@ pub(super) fn story(ctx: &Ctx, report: &Report) -> String {
     for Done { whom, path, outcome } in &report.done {
         let (whom, path) = (one_line(whom), one_line(&ctx.host.tilde(path)));
         let _ = match outcome {
-            Outcome::Written(ids) => {
-                writeln!(out, "{whom}: brought up to date: {}", one_line(&ids.join(", ")))
-            }
+            Outcome::Written(ids) => writeln!(out, "{whom}: brought up to date: {}", one_line(&ids.join(", "))),
             Outcome::WouldWrite(diff) => writeln!(out, "{whom}: would change {path}\n{}", indent(diff)),
             Outcome::Healed(from) => writeln!(out, "login {whom}: healed from the newer copy of {}", one_line(from)),
             Outcome::WouldHeal(from) => {
-                writeln!(
-                    out,
-                    "login {whom}: would be healed from the newer copy of {}",
-                    one_line(from)
-                )
+                let from = one_line(from);
+                writeln!(out, "login {whom}: would be healed from the newer copy of {from}")
             }
             Outcome::Renewed(how) => writeln!(out, "login {whom}: renewed {}", one_line(how)),
             Outcome::WouldRenew(how) => writeln!(out, "login {whom}: would be renewed {}", one_line(how)),
-            Outcome::NotRenewed(problem) => writeln!(
-                out,
-                "login {whom}: not renewed: {}\n  hint: {}",
-                one_line(&problem.message),
-                one_line(&problem.hint)
-            ),
-            Outcome::Failed(problem) => {
-                writeln!(
-                    out,
-                    "{whom}: {}\n  hint: {}",
-                    one_line(&problem.message),
-                    one_line(&problem.hint)
-                )
-            }
+            Outcome::NotRenewed(problem) => writeln!(out, "login {whom}: not renewed: {}", with_hint(problem)),
+            Outcome::Failed(problem) => writeln!(out, "{whom}: {}", with_hint(problem)),
         };
     }
     for problem in &report.problems {
-        let _ = writeln!(
-            out,
-            "{}\n  hint: {}",
-            one_line(&problem.message),
-            one_line(&problem.hint)
-        );
+        let _ = writeln!(out, "{}", with_hint(problem));
     }
     out
+}
+
+/// What is wrong, and below it what helps.
+fn with_hint(problem: &Problem) -> String {
+    format!("{}\n  hint: {}", one_line(&problem.message), one_line(&problem.hint))
 }
 
 /// What needs a person, who was notified, and the health of the rest.
 pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
     let mut out = String::new();
     // what went to the log alone was just said there, and is said below
-    let log = |name: &str| {
-        ctx.channels()
-            .iter()
-            .any(|channel| channel.name == name && matches!(channel.kind, ChannelKind::Log(_)))
-    };
+    let channels = ctx.channels();
+    let log = |name: &str| channels.iter().any(|channel| channel.name == name && channel.is_log());
     for (sent, result) in report.told.iter().filter(|(sent, _)| !log(&sent.channel)) {
         let title = one_line(&sent.event.title);
         let _ = match result {
             Ok(_) => writeln!(out, "notified {}: {title}", sent.channel),
-            Err(error) => writeln!(
-                out,
-                "could not notify {}: {title}: {error}; will be retried",
-                sent.channel
-            ),
+            Err(error) => {
+                let channel = &sent.channel;
+                writeln!(out, "could not notify {channel}: {title}: {error}; will be retried")
+            }
         };
     }
     for alert in &report.alerts {
@@ -269,12 +236,8 @@ pub(super) fn summary(ctx: &Ctx, report: &Report, dry_run: bool) -> String {
         (n, false) => format!("{} firing", counted(n, "alert")),
         (n, true) => format!("{} would fire", counted(n, "alert")),
     };
-    let _ = writeln!(
-        out,
-        "{}, {}: {state}",
-        counted(logins, "login"),
-        counted(agents, "agent")
-    );
+    let (logins, agents) = (counted(logins, "login"), counted(agents, "agent"));
+    let _ = writeln!(out, "{logins}, {agents}: {state}");
     out
 }
 
@@ -292,8 +255,6 @@ fn rehearsed(ctx: &Ctx, report: &Report) -> String {
 }
 
 fn indent(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("  {}", one_line(line)))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines = text.lines().map(|line| format!("  {}", one_line(line)));
+    lines.collect::<Vec<_>>().join("\n")
 }

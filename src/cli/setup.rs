@@ -8,7 +8,7 @@ use crate::config::edit::{self, Draft, Setting, Takes};
 use crate::ctx::Ctx;
 use crate::install::Platform;
 use crate::layout::one_line;
-use crate::notify::ChannelKind;
+use crate::notify::Channel;
 use crate::report::{Exit, Style};
 use crate::rules::doctor::Runs;
 use crate::rules::keys;
@@ -177,8 +177,7 @@ impl Doing<'_> {
             return Ok(());
         }
         self.say(&overview::notified_words(ctx))?;
-        let reaches = |kind: &ChannelKind| !matches!(kind, ChannelKind::Log(_));
-        let reached = ctx.channels().iter().any(|channel| reaches(&channel.kind));
+        let reached = !ctx.channels().iter().all(Channel::is_log);
         if self.args.yes || (reached && !ctx.config.channels.is_empty()) {
             return Ok(());
         }
@@ -201,21 +200,17 @@ impl Doing<'_> {
             let about = crate::layout::hang(offer.about, 18, self.style.width);
             print(&format!("{:>2}  {:<13} {about}\n", n + 1, offer.word))?;
         }
-        let empty = if reached {
-            "Enter: as it is"
-        } else {
-            "Enter: none for now"
-        };
+        let empty = if reached { "as it is" } else { "none for now" };
         loop {
-            let answer = self.asker.line(&format!("Number or name ({empty}): "), Seen::Yes)?;
+            let answer = self
+                .asker
+                .line(&format!("Number or name (Enter: {empty}): "), Seen::Yes)?;
             let answer = answer.expose().to_lowercase();
             if answer.is_empty() {
                 return Ok(None);
             }
-            let by_number = answer
-                .parse::<usize>()
-                .ok()
-                .and_then(|n| keys::OFFERS.get(n.checked_sub(1)?));
+            let number = answer.parse::<usize>().ok();
+            let by_number = number.and_then(|n| keys::OFFERS.get(n.checked_sub(1)?));
             if let Some(offer) = by_number.or_else(|| keys::offer(&answer)) {
                 return Ok(Some(offer.word));
             }
@@ -281,7 +276,7 @@ impl Doing<'_> {
                 )),
             };
         }
-        if matches!(channel.kind, ChannelKind::Log(_)) {
+        if channel.is_log() {
             return Ok(Tried::Good);
         }
         if delivered && self.asker.agrees("Did it arrive?", Usual::Yes)? {
@@ -304,18 +299,12 @@ impl Doing<'_> {
         let (runs, by) = block_on(doctor::run_by(ctx, Some(&place)))?;
         let asked_for = self.args.platform.is_some() || self.args.daemon;
         if runs == Runs::Alone && !asked_for {
-            let by = if by.is_empty() {
-                "a daemon".into()
-            } else {
-                by.join(", ")
-            };
+            let by = overview::runs_words(runs, &by);
             self.say(&format!("already run by {by}"))?;
             return Ok(None);
         }
-        let platform = self
-            .args
-            .platform
-            .unwrap_or_else(|| crate::install::here(&self.setup.host));
+        let here = || crate::install::here(&self.setup.host);
+        let platform = self.args.platform.unwrap_or_else(here);
         let what = match (platform, self.args.daemon) {
             (Platform::Systemd, false) => "a systemd timer, every 4 minutes",
             (Platform::Systemd, true) => "a systemd service (daemon)",
@@ -363,11 +352,8 @@ impl Doing<'_> {
         if draft.changed() {
             let wrote = draft.write()?;
             say(&format!("{}wrote {path}\n", channel::wrote_words(setup, &wrote)))?;
-            undo.extend(
-                added
-                    .iter()
-                    .map(|name| format!("nolapse channel remove {}", quote(name))),
-            );
+            let remove = |name: &String| format!("nolapse channel remove {}", quote(name));
+            undo.extend(added.iter().map(remove));
         }
         let mut exit = Exit::Fine;
         if let Some(install) = install {
@@ -385,20 +371,14 @@ impl Doing<'_> {
         }
         let ctx = setup.ctx(None)?;
         let mut out = String::new();
-        match undo.is_empty() {
-            true => out.push_str("nothing changed: everything is set up already\n"),
-            false => {
-                out.push_str("to undo:\n");
-                for command in undo {
-                    let _ = writeln!(out, "  {command}");
-                }
-            }
+        out.push_str(match undo.is_empty() {
+            true => "nothing changed: everything is set up already\n",
+            false => "to undo:\n",
+        });
+        for command in undo {
+            let _ = writeln!(out, "  {command}");
         }
-        let unheard = ctx
-            .channels()
-            .iter()
-            .all(|channel| matches!(channel.kind, ChannelKind::Log(_)));
-        if unheard {
+        if ctx.channels().iter().all(Channel::is_log) {
             out.push_str("nobody is notified yet; add a channel:\n  nolapse channel add ntfy\n");
             // what is asked for here is that somebody hears
             exit = Exit::Unknown;

@@ -98,12 +98,9 @@ fn html(ctx: &Ctx, ledger: &Ledger, view: &View, problems: &[Problem], path: &Pa
         replace::replace(&target, text.as_bytes(), files::stat(&target).as_ref())
     };
     write().map(drop).map_err(|error| {
+        let (path, why) = (ctx.host.tilde(&path), files::io_words(&error));
         usage(
-            format!(
-                "`{}` cannot be written: {}",
-                ctx.host.tilde(&path),
-                files::io_words(&error)
-            ),
+            format!("`{path}` cannot be written: {why}"),
             "name a file in a directory that is there and writable",
         )
     })
@@ -156,16 +153,13 @@ pub(super) fn check(setup: &Setup, args: &CheckArgs) -> Result<Exit, Fatal> {
     let loaded = ledger::load(&ctx.state_dir);
     let view = look::look(&ctx, &loaded.ledger);
     let firing = judge::firing(&ctx, &view, &loaded.ledger, view.now);
-    let (judged, exit) = match args.by_clock {
-        true => (report::exit_by_clock(&ctx, &view), report::exit_by_clock(&ctx, &view)),
-        false => {
-            let judged = report::exit(&ctx, &view);
-            (judged, report::exit_with(judged, &firing))
-        }
+    let (judged, counted) = match args.by_clock {
+        true => (report::exit_by_clock(&ctx, &view), &[][..]),
+        false => (report::exit(&ctx, &view), &firing[..]),
     };
+    let exit = report::exit_with(judged, counted);
     let lines = needs(&ctx, &view, exit, &firing);
     if args.format == Format::Nagios {
-        let counted = if args.by_clock { &[][..] } else { &firing[..] };
         return plugin(&ctx, &view, nagios::state(judged.code(), counted), lines);
     }
     let mut out = lines.join("\n");
@@ -203,11 +197,8 @@ fn plugin(ctx: &Ctx, view: &View, state: PluginState, mut lines: Vec<String>) ->
         PluginState::Critical => Exit::Expiring,
         PluginState::Unknown => Exit::Unknown,
     };
-    let found = format!(
-        "{}, {}",
-        counted(view.logins.len(), "login"),
-        counted(view.agents.len(), "agent")
-    );
+    let logins = counted(view.logins.len(), "login");
+    let found = format!("{logins}, {}", counted(view.agents.len(), "agent"));
     match (lines.len(), state) {
         (0, PluginState::Ok) => lines.push(format!("{found}: nothing needs you")),
         (0, _) => lines.push(format!("{found}: see `nolapse status`")),

@@ -130,21 +130,17 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// It cannot be read, or others can write it.
     pub(crate) fn open(path: &Path, host: &'a Host) -> Result<Self, ConfigError> {
-        let fail = |message: String, hint: &str| ConfigError {
-            place: path.display().to_string(),
-            message,
-            hint: hint.into(),
-        };
+        let fail = |message: &str, hint| ConfigError::of_file(path, message, hint);
         let before = match files::read(path) {
             Ok(snapshot) => Some(snapshot),
             Err(ReadError::Absent) => None,
-            Err(error) => return Err(fail(error.to_string(), "make it a readable file")),
+            Err(error) => return Err(fail(&error.to_string(), "make it a readable file")),
         };
         if before.is_some() {
             super::trusted(path, host)?;
         }
         let bytes = before.as_ref().map_or(&[][..], |before| &before.bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| fail("not UTF-8 text".into(), "save it as UTF-8"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| fail("not UTF-8 text", "save it as UTF-8"))?;
         let draft = Self {
             host,
             path: path.to_owned(),
@@ -173,13 +169,7 @@ impl<'a> Draft<'a> {
     }
 
     fn read(&self, text: &str, private: bool) -> Result<Config, ConfigError> {
-        parse(&Source {
-            path: &self.path,
-            text,
-            private,
-            home: &self.host.home,
-            env: &self.host.env,
-        })
+        parse(&Source::new(&self.path, text, private, self.host))
     }
 
     /// Adds a table at the end: `[[channel]]`, `[[login]]` or `[name]`. `name` begins the names of its secrets' files.
@@ -265,10 +255,9 @@ impl<'a> Draft<'a> {
     }
 
     fn put(&self, text: &str, at: At<'_>, key: &str, (name, value): (String, Value)) -> Result<String, ConfigError> {
-        let inline = || ConfigError {
-            place: self.path.display().to_string(),
-            message: format!("`{key}` belongs to a table that is written in one line"),
-            hint: "edit the file by hand".into(),
+        let inline = || {
+            let what = format!("`{key}` belongs to a table that is written in one line");
+            ConfigError::of_file(&self.path, what, "edit the file by hand")
         };
         let mut document: DocumentMut = text.parse().map_err(|_| inline())?;
         let table = table_at(&mut document, at).ok_or_else(inline)?;
@@ -297,11 +286,8 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// The channels are written in one line.
     pub(crate) fn remove_channel(&mut self, nth: usize) -> Result<(), ConfigError> {
-        let inline = || ConfigError {
-            place: self.path.display().to_string(),
-            message: "the channels are written in one line".into(),
-            hint: "edit the file by hand".into(),
-        };
+        let what = "the channels are written in one line";
+        let inline = || ConfigError::of_file(&self.path, what, "edit the file by hand");
         let dir = self.path.parent().unwrap_or(Path::new("/")).to_owned();
         let mut document: DocumentMut = self.text.parse().map_err(|_| inline())?;
         let table = table_at(&mut document, At::Nth("channel", nth)).ok_or_else(inline)?;
@@ -347,17 +333,9 @@ impl<'a> Draft<'a> {
     }
 
     fn carry_out(&self, made: &mut Vec<PathBuf>) -> Result<(), ConfigError> {
-        let fail = |path: &Path, message: String, hint: &str| ConfigError {
-            place: path.display().to_string(),
-            message,
-            hint: hint.into(),
-        };
         let io = |path: &Path, error: &std::io::Error| {
-            fail(
-                path,
-                files::io_words(error),
-                "make it writable, or name another with `--config`",
-            )
+            let hint = "make it writable, or name another with `--config`";
+            ConfigError::of_file(path, files::io_words(error), hint)
         };
         self.config()?;
         let dir = self.path.parent().unwrap_or(Path::new("/"));
@@ -381,7 +359,11 @@ impl<'a> Draft<'a> {
         match staged.map_err(NotPut::Io).and_then(|staged| staged.put(over, &|| true)) {
             Ok(_) => Ok(()),
             Err(NotPut::Io(error)) => Err(io(&self.path, &error)),
-            Err(_) => Err(fail(&self.path, "it was changed meanwhile".into(), "run this again")),
+            Err(_) => Err(ConfigError::of_file(
+                &self.path,
+                "it was changed meanwhile",
+                "run this again",
+            )),
         }
     }
 }

@@ -60,14 +60,7 @@ pub(crate) fn instead(state_dir: &Path, broken: &Path, host: &Host, error: &Conf
     let kept = String::from_utf8(kept.bytes).ok()?;
     let text = files::read(broken).map(|snapshot| String::from_utf8_lossy(&snapshot.bytes).into_owned());
     let restored = restore(&kept, text.as_deref().unwrap_or_default());
-    let mut config = parse(&Source {
-        path: broken,
-        text: &restored,
-        private: true,
-        home: &host.home,
-        env: &host.env,
-    })
-    .ok()?;
+    let mut config = parse(&Source::new(broken, &restored, true, host)).ok()?;
     let place = host.tilde(Path::new(&error.place));
     config.broken = Some(format!("{place}: {}", error.message));
     config.path = Some(broken.to_owned());
@@ -92,11 +85,10 @@ fn mask(text: &str) -> Option<String> {
     let mut out = text.to_owned();
     for (span, key) in spans {
         // between the quotes; a text of several lines is never found again, and its section then left out
-        let quotes = if text[span.clone()].starts_with("\"\"\"") || text[span.clone()].starts_with("'''") {
-            3
-        } else {
-            1
-        };
+        let longer = ["\"\"\"", "'''"]
+            .iter()
+            .any(|begin| text[span.clone()].starts_with(begin));
+        let quotes = if longer { 3 } else { 1 };
         let inner = span.start + quotes..span.end.checked_sub(quotes)?;
         let mark = mark(&key, text.get(inner.clone())?);
         out.replace_range(inner, &mark);

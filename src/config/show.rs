@@ -1,8 +1,9 @@
 //! The configuration in force, key by key: what holds, and where it comes from. What is printed is a configuration again, in which
 //! each secret is masked.
 
+use super::written::heading;
 use crate::edge::host::expand_home;
-use crate::rules::keys::{self, Key, Kind, SECTIONS, Without};
+use crate::rules::keys::{self, Key, Kind, SECTIONS, Section, Without};
 use crate::secret::SecretUrl;
 use crate::table::Source;
 use std::fmt::Write;
@@ -24,14 +25,8 @@ pub(crate) fn show(shown: &Shown<'_>) -> String {
     let Ok(document) = DeTable::parse(text) else {
         return String::new();
     };
-    let mut out = format!(
-        "# {}; secrets are masked: to read, not to use\n",
-        if shown.source.is_some() {
-            shown.path
-        } else {
-            "the defaults, without a file"
-        }
-    );
+    let from = shown.source.map_or("the defaults, without a file", |_| shown.path);
+    let mut out = format!("# {from}; secrets are masked: to read, not to use\n");
     let mut done: Vec<&str> = Vec::new();
     for section in SECTIONS {
         if done.contains(&section.name) {
@@ -40,11 +35,11 @@ pub(crate) fn show(shown: &Shown<'_>) -> String {
         done.push(section.name);
         let value = document.get_ref().get(section.name).map(|value| value.get_ref());
         match value {
-            Some(DeValue::Table(items)) => block(&mut out, shown, section.name, Some(items)),
+            Some(DeValue::Table(items)) => block(&mut out, shown, section, Some(items)),
             Some(DeValue::Array(list)) => {
                 for item in list.iter() {
                     if let DeValue::Table(items) = item.get_ref() {
-                        block(&mut out, shown, section.name, Some(items));
+                        block(&mut out, shown, section, Some(items));
                     }
                 }
             }
@@ -61,17 +56,9 @@ pub(crate) fn show(shown: &Shown<'_>) -> String {
                     }
                 }
             }
-            _ if !section.repeated && needs_nothing(section.keys) => block(&mut out, shown, section.name, None),
+            _ if !section.repeated && needs_nothing(section.keys) => block(&mut out, shown, section, None),
             _ => {
-                let _ = write!(
-                    out,
-                    "\n# no {}\n",
-                    if section.repeated {
-                        format!("[[{}]]", section.name)
-                    } else {
-                        format!("[{}]", section.name)
-                    }
-                );
+                let _ = write!(out, "\n# no {}\n", heading(section));
             }
         }
     }
@@ -83,16 +70,10 @@ fn needs_nothing(keys: &[Key]) -> bool {
     !keys.iter().any(|key| matches!(key.without, Without::Needed(_)))
 }
 
-fn block(out: &mut String, shown: &Shown<'_>, name: &str, items: Option<&DeTable<'_>>) {
-    let repeated = SECTIONS.iter().any(|section| section.name == name && section.repeated);
-    let _ = match repeated {
-        true => write!(out, "\n[[{name}]]\n"),
-        false => write!(out, "\n[{name}]\n"),
-    };
-    let of_type = items
-        .and_then(|items| items.get("type"))
-        .and_then(|value| value.get_ref().as_str());
-    for key in keys::of(name, of_type) {
+fn block(out: &mut String, shown: &Shown<'_>, section: &Section, items: Option<&DeTable<'_>>) {
+    let _ = write!(out, "\n{}\n", heading(section));
+    let of_type = items.and_then(|items| items.get("type")?.get_ref().as_str());
+    for key in keys::of(section.name, of_type) {
         line(out, shown, key, items);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn example() -> String {
     out
 }
 
-fn heading(section: &Section) -> String {
+pub(super) fn heading(section: &Section) -> String {
     match section.repeated {
         true => format!("[[{}]]", section.name),
         false => format!("[{}]", section.name),

@@ -39,11 +39,8 @@ pub(super) fn gather(ctx: &Ctx, view: &View, ledger: &Ledger) -> Vec<(String, Ms
     }
     let alerts = ledger.alerts.values().map(|memory| memory.since);
     let queued = ledger.outbox.iter().map(|out| out.queued_at);
-    let failed = ledger
-        .renewals
-        .values()
-        .filter_map(|record| record.last.as_ref())
-        .map(|last| last.at);
+    let renewals = ledger.renewals.values();
+    let failed = renewals.filter_map(|record| Some(record.last.as_ref()?.at));
     let issued = ledger.setup_tokens.values().map(|token| token.issued_at);
     if let Some(latest) = alerts.chain(queued).chain(failed).chain(issued).max() {
         add("what the ledger remembers".into(), latest);

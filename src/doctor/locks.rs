@@ -36,28 +36,15 @@ pub(super) fn gather(ctx: &Ctx, view: &View) -> Vec<LockFact> {
     };
     for login in stored(view) {
         let (place, id) = (&login.login.place, login.id());
-        let record = Some(place.owner_record());
-        look(
-            place.refresh_lock(),
-            LockOf::Refresh(id.into()),
-            REFRESH_LOCK.stale_after,
-            record.clone(),
-        );
-        look(
-            claude::dir_lock(place),
-            LockOf::Refresh(id.into()),
-            REFRESH_LOCK.stale_after,
-            record,
-        );
-        look(
-            place.write_lock(),
-            LockOf::Save(id.into()),
-            WRITE_LOCK.stale_after,
-            None,
-        );
+        for lock in [place.refresh_lock(), claude::dir_lock(place)] {
+            let record = Some(place.owner_record());
+            look(lock, LockOf::Refresh(id.into()), REFRESH_LOCK.stale_after, record);
+        }
+        let save = LockOf::Save(id.into());
+        look(place.write_lock(), save, WRITE_LOCK.stale_after, None);
     }
     for agent in view.agents.iter().filter(|agent| !agent.sqlite) {
-        let real = files::real(&agent.path).unwrap_or_else(|| agent.path.clone());
+        let real = files::real_or_same(&agent.path);
         let of = LockOf::Store(agent.label());
         let lock = locks::lock_path(&real);
         let record = login::owner_beside(&lock);
@@ -80,10 +67,7 @@ fn recorded(record: &Path) -> Option<(u32, bool, Option<String>)> {
     let fields = Fields::parse(std::str::from_utf8(&bytes).ok()?).ok()?;
     let text = |key: &str| fields.get(key).and_then(|value| value.str());
     let ours = files::link_target(Path::new("/proc/self/ns/pid"));
-    let ours = ours
-        .as_ref()
-        .and_then(|path| path.file_name())
-        .and_then(|name| name.to_str());
+    let ours = ours.as_ref().and_then(|path| path.file_name()?.to_str());
     if let (Some(domain), Some(ours)) = (text("pidDomain"), ours)
         && domain.contains("pid:[")
         && !domain.ends_with(ours)

@@ -34,19 +34,12 @@ fn modes(ctx: &Ctx, view: &View) -> Vec<ModeFact> {
     };
     let above = |path: &Path| path.parent().and_then(files::stat).map(|dir| dir.uid);
     for login in stored(view) {
-        add(
-            &login.login.place.file(),
-            Holds::Login,
-            login.login.meta.clone(),
-            login.login.dir_uid,
-        );
+        let login = &login.login;
+        add(&login.place.file(), Holds::Login, login.meta.clone(), login.dir_uid);
     }
     for agent in &view.agents {
-        let holds = if agent.sqlite && agent.path.extension().is_some_and(|e| e == "sqlite") {
-            Holds::Database
-        } else {
-            Holds::Store
-        };
+        let database = agent.sqlite && agent.path.extension().is_some_and(|e| e == "sqlite");
+        let holds = if database { Holds::Database } else { Holds::Store };
         let meta = agent.meta.clone().or_else(|| files::stat(&agent.path));
         add(&agent.path, holds, meta, above(&agent.path));
     }
@@ -78,10 +71,8 @@ fn state(ctx: &Ctx, ledger: &Ledger) -> StateFact {
         true => files::can_write(there).err().map(|error| files::io_words(&error)),
         false => Some(format!("`{}` is no directory", ctx.host.tilde(there))),
     };
-    let sent = ledger
-        .renewals
-        .iter()
-        .filter(|(_, record)| matches!(record.stage, Stage::Sent { .. }));
+    let renewals = ledger.renewals.iter();
+    let sent = renewals.filter(|(_, record)| matches!(record.stage, Stage::Sent { .. }));
     StateFact {
         shown: ctx.host.tilde(dir),
         not_writable,

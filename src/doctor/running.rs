@@ -25,9 +25,7 @@ pub(super) async fn gather(ctx: &Ctx, view: &View, about: &About<'_>) -> Running
         last_good: passes.last_good_at,
         upgrade: passes.upgrade,
         patience: patience(ctx.host.termux()),
-        exe: about
-            .exe
-            .map(|exe| spot(ctx, &files::real(exe).unwrap_or_else(|| exe.to_owned()))),
+        exe: about.exe.map(|exe| spot(ctx, &files::real_or_same(exe))),
         platform: install::here(&ctx.host).word(),
         cli: cli(ctx, view),
         ..RunningFact::default()

@@ -3,6 +3,7 @@
 use super::PATIENCE;
 use crate::ctx::Ctx;
 use crate::edge::host::Host;
+use crate::edge::http::proxy_names;
 use crate::edge::{files, net};
 use crate::notify::{self, Endpoint};
 use crate::rules::doctor::{ChannelFact, Probe};
@@ -76,12 +77,8 @@ fn reached(result: Result<(), String>) -> Probe {
 }
 
 fn proxied(host: &Host, scheme: &str) -> bool {
-    let names = ["ALL_PROXY", "all_proxy"].into_iter().chain(match scheme {
-        "https" => ["HTTPS_PROXY", "https_proxy"],
-        "http" => ["HTTP_PROXY", "http_proxy"],
-        _ => ["", ""],
-    });
-    names.into_iter().any(|name| host.var_nonblank(name).is_some())
+    let mut names = proxy_names(scheme).into_iter();
+    names.any(|name| host.var_nonblank(name).is_some())
 }
 
 fn found(host: &Host, program: &str) -> Probe {

@@ -55,12 +55,8 @@ fn by_cron(ctx: &Ctx, ways: &mut Vec<Way>, crontab: Option<&str>) {
     match (crontab.map(cron_line), at) {
         (Some(Some(line)), at) => {
             let way = Way {
-                platform: "cron",
-                name: USERS.into(),
-                daemon: false,
-                program: program(ctx, line),
-                gone: 0,
                 on: On::Yes,
+                ..way("cron", USERS, program(ctx, line))
             };
             match at {
                 Some(at) => ways[at] = way,
@@ -109,14 +105,23 @@ fn entered(ctx: &Ctx, place: &install::Site, platform: Platform, entry: &Entry) 
         (Platform::Runit, _) => "the service of runit",
     };
     let way = Way {
-        platform: platform.word(),
-        name: name.into(),
         daemon: entry.daemon,
-        program,
         gone,
-        on: On::Likely,
+        ..way(platform.word(), name, program)
     };
     (way, plan.probe)
+}
+
+/// A way that a file speaks of.
+fn way(platform: &'static str, name: impl Into<String>, program: Option<(Spot, bool)>) -> Way {
+    Way {
+        platform,
+        name: name.into(),
+        daemon: false,
+        program,
+        gone: 0,
+        on: On::Likely,
+    }
 }
 
 /// systemd's units for users that are enabled and not among `known`: a package's, or made by hand.
@@ -145,13 +150,10 @@ fn enabled_units(ctx: &Ctx, place: &install::Site, known: &[Found]) -> Vec<Found
         ];
         let text = places.iter().find_map(|at| files::read(&at.join(service)).ok());
         let words = ["systemctl", "--user", "is-active", "--quiet", unit];
+        let program = text.and_then(|file| program(ctx, &String::from_utf8_lossy(&file.bytes)));
         let way = Way {
-            platform: "systemd",
-            name: format!("the systemd unit {unit}"),
             daemon,
-            program: text.and_then(|file| program(ctx, &String::from_utf8_lossy(&file.bytes))),
-            gone: 0,
-            on: On::Likely,
+            ..way("systemd", format!("the systemd unit {unit}"), program)
         };
         found.push((way, Some(Call::new("systemd", Done::Success, &words))));
     }
@@ -162,17 +164,7 @@ fn enabled_units(ctx: &Ctx, place: &install::Site, known: &[Found]) -> Vec<Found
 fn system_timer(place: &install::Site) -> Option<Found> {
     let template = format!("nolapse@{}.timer", place.user.as_deref().unwrap_or_default());
     let enabled = Path::new("/etc/systemd/system/timers.target.wants").join(&template);
-    files::exists(&enabled).then(|| {
-        let way = Way {
-            platform: "systemd",
-            name: format!("the system's unit {template}"),
-            daemon: false,
-            program: None,
-            gone: 0,
-            on: On::Likely,
-        };
-        (way, None)
-    })
+    files::exists(&enabled).then(|| (way("systemd", format!("the system's unit {template}"), None), None))
 }
 
 /// The system's crontabs that run it as this user (crontab(5): the sixth field of a line is the user).
@@ -185,15 +177,8 @@ fn system_crontabs(ctx: &Ctx, place: &install::Site) -> Vec<Found> {
         let Ok(file) = files::read(&path) else { continue };
         let text = String::from_utf8_lossy(&file.bytes);
         if let Some(line) = text.lines().find(|line| runs_it(line) && runs_as(line, user)) {
-            let way = Way {
-                platform: "cron",
-                name: format!("`{}`", path.display()),
-                daemon: false,
-                program: program(ctx, line),
-                gone: 0,
-                on: On::Likely,
-            };
-            found.push((way, None));
+            let name = format!("`{}`", path.display());
+            found.push((way("cron", name, program(ctx, line)), None));
         }
     }
     found

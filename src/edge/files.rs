@@ -400,6 +400,11 @@ pub(crate) fn real(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok()
 }
 
+/// The real path, or the path itself where it leads nowhere.
+pub(crate) fn real_or_same(path: &Path) -> PathBuf {
+    real(path).unwrap_or_else(|| path.to_owned())
+}
+
 /// The real path of a file that may not exist yet: its parent's real path with its name.
 pub(crate) fn real_target(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {

@@ -135,6 +135,17 @@ pub(crate) fn local(at: Moment) -> Option<chrono::DateTime<chrono::Local>> {
     chrono::Local.timestamp_millis_opt(at.ms()).single()
 }
 
+/// A time of a day in the user's time zone; one that the change to summer time skips is an hour later.
+pub(crate) fn at_clock(day: chrono::NaiveDate, hour: u32, minute: u32) -> Option<Moment> {
+    let at = |hour| {
+        day.and_hms_opt(hour, minute, 0)?
+            .and_local_timezone(chrono::Local)
+            .earliest()
+    };
+    let at = at(hour).or_else(|| at(hour + 1))?;
+    Some(Moment::at(at.timestamp_millis()))
+}
+
 /// A point from which to measure how long something took. Patience is all it is for: no decision about a login rests on it.
 pub(crate) fn monotonic() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]

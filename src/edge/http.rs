@@ -335,7 +335,7 @@ fn proxies(env: &BTreeMap<String, String>) -> Result<Vec<reqwest::Proxy>, String
 }
 
 /// Names of the variables that name a proxy for a scheme, the first one first.
-fn proxy_names(scheme: &str) -> [&'static str; 4] {
+pub(crate) fn proxy_names(scheme: &str) -> [&'static str; 4] {
     match scheme {
         "https" => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
         _ => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],

@@ -61,7 +61,7 @@ pub(crate) fn find(host: &Host) -> Result<Program, Missing> {
         .map(|dir| dir.join("openclaw"))
         .find(|path| files::is_executable(path));
     let path = path.ok_or(Missing::Program)?;
-    let real = files::real(&path).unwrap_or_else(|| path.clone());
+    let real = files::real_or_same(&path);
     let script = real
         .extension()
         .is_some_and(|end| matches!(end.to_str(), Some("mjs" | "js" | "cjs")));

@@ -326,9 +326,9 @@ fn runtime_dir(host: &Host, state_dir: &StateDir) -> PathBuf {
 
 /// Index of the login in a directory.
 fn login_in(logins: &[LoginView], dir: &Path) -> Option<usize> {
-    let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
-    let wanted = real(dir);
-    let kept = |login: &LoginView| login.login.source != login::Source::Env && real(&login.login.place.dir) == wanted;
+    let wanted = files::real_or_same(dir);
+    let leads_there = |login: &LoginView| files::real_or_same(&login.login.place.dir) == wanted;
+    let kept = |login: &LoginView| login.login.source != login::Source::Env && leads_there(login);
     logins.iter().position(kept)
 }
 

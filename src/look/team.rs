@@ -9,28 +9,19 @@ use crate::rules::view::{AgentView, LoginView};
 use crate::secret::{Fingerprint, Secret};
 use crate::sources::claude;
 use crate::types::{Credential, Problem};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Directories beside the default one that hold a login and are not looked at.
 pub(crate) fn unwatched(ctx: &Ctx, logins: &[LoginView]) -> Vec<Login> {
-    let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
-    let known: Vec<PathBuf> = claude::places(&ctx.host, &ctx.config.logins)
-        .iter()
-        .map(|place| real(&place.dir))
-        .chain(
-            logins
-                .iter()
-                .filter(|login| login.login.source != Source::Env)
-                .map(|login| real(&login.login.place.dir)),
-        )
-        .collect();
-    let names = files::list(&ctx.host.home);
-    let names = names
-        .iter()
-        .filter(|name| *name == ".claude" || name.starts_with(".claude-"));
-    names
+    let places = claude::places(&ctx.host, &ctx.config.logins);
+    let kept = logins.iter().filter(|login| login.login.source != Source::Env);
+    let known = places.iter().chain(kept.map(|login| &login.login.place));
+    let known: Vec<PathBuf> = known.map(|place| files::real_or_same(&place.dir)).collect();
+    files::list(&ctx.host.home)
+        .into_iter()
+        .filter(|name| name == ".claude" || name.starts_with(".claude-"))
         .map(|name| ctx.host.home.join(name))
-        .filter(|dir| !known.contains(&real(dir)))
+        .filter(|dir| !known.contains(&files::real_or_same(dir)))
         .filter_map(|dir| {
             let place = Place::new(ctx.host.tilde(&dir), dir, false);
             let (state, meta) = claude::read(&place);

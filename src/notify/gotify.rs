@@ -41,15 +41,8 @@ impl Gotify {
     pub(crate) async fn send(&self, event: &Event, ctx: &SendCtx<'_>) -> Result<Receipt, SendError> {
         let headers = vec![("x-gotify-key", HeaderText::Secret(self.token.clone()))];
         let body = payload(event).to_string().into_bytes();
-        let reply = post(
-            ctx,
-            &join(&self.url, "/message"),
-            headers,
-            body,
-            &["/errorDescription", "/error"],
-        )
-        .await?;
         let at = ["/errorDescription", "/error"];
+        let reply = post(ctx, &join(&self.url, "/message"), headers, body, &at).await?;
         let id = own_answer("gotify", &reply, &at, |answer| answer["id"].as_i64())?;
         Ok(Receipt::of(format!("answered {}, message {id}", reply.status)))
     }

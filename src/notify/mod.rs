@@ -462,6 +462,11 @@ impl Channel {
         routed || matches!(cause, Cause::Channel(_) | Cause::Heartbeat | Cause::Config)
     }
 
+    /// Whether it is the log, which reaches nobody by itself.
+    pub(crate) fn is_log(&self) -> bool {
+        matches!(self.kind, ChannelKind::Log(_))
+    }
+
     /// Whether the receiver keeps an alert open until it gets a recovery.
     pub(crate) fn keeps_open(&self) -> bool {
         matches!(self.kind, ChannelKind::Pagerduty(_) | ChannelKind::Alertmanager(_))

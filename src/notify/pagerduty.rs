@@ -45,10 +45,10 @@ impl Pagerduty {
         own_answer("pagerduty", &reply, &at, |answer| {
             (answer["status"] == "success").then_some(())
         })?;
+        let key = text::alert_key(event);
         Ok(Receipt::of(format!(
-            "answered {}, incident nolapse-{}",
-            reply.status,
-            text::alert_key(event)
+            "answered {}, incident nolapse-{key}",
+            reply.status
         )))
     }
 }

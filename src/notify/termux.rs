@@ -145,23 +145,13 @@ pub(crate) fn args(event: &Event, host: &Host) -> Vec<String> {
     if sign_in {
         content = format!("Tap to sign in here.\n{content}");
     }
-    let mut args: Vec<String> = [
-        "-t",
-        &clip(&event.title, 200, Count::Chars, as_is),
-        "-c",
-        &clip(&content, MOST, Count::Utf16, as_is),
-        "--id",
-        &id(event),
-        "--group",
-        "nolapse",
-        // without a channel of ours this is the shared one's importance, which must never be lowered
-        "--priority",
-        "high",
-        "--icon",
-        icon,
-    ]
-    .map(String::from)
-    .into();
+    let title = clip(&event.title, 200, Count::Chars, as_is);
+    let content = clip(&content, MOST, Count::Utf16, as_is);
+    let mut args: Vec<String> = ["-t", &title, "-c", &content, "--id", &id(event), "--group", "nolapse"]
+        .map(String::from)
+        .into();
+    // without a channel of ours the priority is the shared one's importance, which must never be lowered
+    args.extend(["--priority", "high", "--icon", icon].map(String::from));
     if let (true, Some(login)) = (sign_in, &event.login) {
         let start = phone::start(host, &event.alert_id.to_string(), &login.id);
         args.extend(["--action", &start, "--button1", "Sign in", "--button1-action", &start].map(String::from));

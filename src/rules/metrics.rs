@@ -136,6 +136,13 @@ struct Listed {
     expires: Option<Moment>,
 }
 
+impl Listed {
+    fn labels(&self) -> [(&'static str, &str); 3] {
+        let [family, agent, profile] = &self.names;
+        [("family", family), ("agent", agent), ("profile", profile)]
+    }
+}
+
 fn profiles(page: &mut Page, view: &View) {
     let (counts, listed, omitted) = profiles_of(view);
     page.family("agents", "Agents found.");
@@ -153,25 +160,17 @@ fn profiles(page: &mut Page, view: &View) {
         "Profiles that are left out of the lists below, the best ones, where there are too many.",
     );
     page.sample(&[], omitted);
-    let labels = |one: &Listed| -> [(&'static str, String); 3] {
-        let [family, agent, profile] = one.names.clone();
-        [("family", family), ("agent", agent), ("profile", profile)]
-    };
-    fn refs<'l>(labels: &'l [(&'static str, String); 3]) -> [(&'static str, &'l str); 3] {
-        labels.each_ref().map(|(key, value)| (*key, value.as_str()))
-    }
     page.family(
         "profile_health",
         "1 for the health that a profile has, 0 for the others.",
     );
     for one in &listed {
-        page.states(&refs(&labels(one)), one.health);
+        page.states(&one.labels(), one.health);
     }
     page.family("profile_reason", "Why a profile has its health.");
     for one in &listed {
         if let Some(reason) = one.reason {
-            let labels = labels(one);
-            let [family, agent, profile] = refs(&labels);
+            let [family, agent, profile] = one.labels();
             page.sample(&[family, agent, profile, ("reason", reason.word())], 1);
         }
     }
@@ -180,7 +179,7 @@ fn profiles(page: &mut Page, view: &View) {
         "When a profile's credential ends by the clock.",
     );
     for one in &listed {
-        page.moment(&refs(&labels(one)), one.expires);
+        page.moment(&one.labels(), one.expires);
     }
 }
 
@@ -226,11 +225,8 @@ fn alerts(page: &mut Page, facts: &Facts<'_>) {
     }
     page.family("alerts_muted", "Those of them that somebody acknowledged or silenced.");
     let muted = |alert: &&Alert| {
-        let ack = facts
-            .ledger
-            .alerts
-            .get(&alert.id)
-            .and_then(|memory| memory.ack.as_ref());
+        let memory = facts.ledger.alerts.get(&alert.id);
+        let ack = memory.and_then(|memory| memory.ack.as_ref());
         alert::mute(alert, ack, &facts.ledger.silences, facts.view.now).is_some()
     };
     page.sample(&[], facts.alerts.iter().filter(muted).count());
@@ -272,13 +268,8 @@ fn work(page: &mut Page, facts: &Facts<'_>) {
 fn channels(page: &mut Page, facts: &Facts<'_>) {
     let mut channels: BTreeMap<String, (Deliveries, bool)> = BTreeMap::new();
     for channel in facts.channels {
-        let counts = facts
-            .ledger
-            .counts
-            .deliveries
-            .get(*channel)
-            .copied()
-            .unwrap_or_default();
+        let counts = facts.ledger.counts.deliveries.get(*channel);
+        let counts = counts.copied().unwrap_or_default();
         let failing = facts.ledger.troubles.get(*channel).is_some_and(alert::Trouble::lasting);
         let known = channels.entry(name(channel)).or_default();
         known.0.delivered += counts.delivered;

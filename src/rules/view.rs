@@ -160,19 +160,11 @@ pub(crate) fn copy_key(label: &str, profile: &str) -> String {
 
 /// Index of the login that is given to an agent: the first one whose `agents` name it, else the first that names none.
 pub(crate) fn mirrored_login(logins: &[LoginView], label: &str) -> Option<usize> {
-    let stored = || {
-        logins
-            .iter()
-            .enumerate()
-            .filter(|(_, login)| login.login.source != Source::Env)
-    };
+    let in_place = |(_, login): &(usize, &LoginView)| login.login.source != Source::Env;
+    let stored = || logins.iter().enumerate().filter(in_place);
     let named = |login: &LoginView| {
-        login
-            .login
-            .place
-            .agents
-            .as_ref()
-            .is_some_and(|globs| globs.iter().any(|glob| glob.matches(label)))
+        let mut globs = login.login.place.agents.iter().flatten();
+        globs.any(|glob| glob.matches(label))
     };
     stored()
         .find(|(_, login)| named(login))
@@ -189,10 +181,8 @@ pub(crate) fn mirror_id<'c>(sync: &'c SyncConfig, login: &'c LoginView) -> &'c s
 /// it, and no agent hangs on it.
 pub(crate) fn replaced(login: &LoginView, logins: &[LoginView], agents: &[AgentView], index: usize) -> bool {
     let from_env = |other: &LoginView| other.login.source == Source::Env && other.id() == "env" && other.verdict.fine();
-    let hangs = agents
-        .iter()
-        .flat_map(|agent| &agent.profiles)
-        .any(|profile| profile.login == Some(index) && profile.verdict.reason != Some(Reason::StoreRetired));
+    let on_it = |one: &ProfileView| one.login == Some(index) && one.verdict.reason != Some(Reason::StoreRetired);
+    let hangs = agents.iter().flat_map(|agent| &agent.profiles).any(on_it);
     let from_settings = login.login.set_aside();
     login.login.source != Source::Env && (from_settings || logins.iter().any(from_env)) && !hangs
 }

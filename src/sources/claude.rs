@@ -36,7 +36,7 @@ pub(crate) const WRITE_LOCK: Terms = Terms {
 
 /// The real path of D with `.lock` appended, the second lock (the only one up to 2.1.112).
 pub(crate) fn dir_lock(place: &Place) -> PathBuf {
-    locks::lock_path(&files::real(&place.dir).unwrap_or_else(|| place.dir.clone()))
+    locks::lock_path(&files::real_or_same(&place.dir))
 }
 
 /// The places to look at: the environment's own, then the configured ones.
@@ -61,7 +61,7 @@ pub(crate) fn places_with(
         dir_var,
         ..Place::new(id_of(&dir, host), dir, false)
     }];
-    let real = |dir: &Path| files::real(dir).unwrap_or_else(|| dir.to_owned());
+    let real = files::real_or_same;
     for login in configured {
         if let Some(same) = places.iter_mut().find(|place| real(&place.dir) == real(&login.dir)) {
             same.configured = true;

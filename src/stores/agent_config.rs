@@ -270,7 +270,7 @@ impl Loader {
     }
 
     fn load_one(&mut self, path: &Path) -> Result<Node, String> {
-        let real = files::real(path).unwrap_or_else(|| path.to_owned());
+        let real = files::real_or_same(path);
         if self.chain.contains(&real) {
             return Err("includes itself".into());
         }

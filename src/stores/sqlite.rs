@@ -193,16 +193,11 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn open_and_read(real: &Path, options: &str, which: Which) -> Result<Cells, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(uri(real, options), flags).map_err(|error| words(&error))?;
-    db.busy_timeout(Duration::from_millis(50))
-        .map_err(|error| words(&error))?;
+    let db = Connection::open_with_flags(uri(real, options), flags)?;
+    db.busy_timeout(Duration::from_millis(50))?;
     // one transaction: a store and its state that belong together
-    let db = db.unchecked_transaction().map_err(|error| words(&error))?;
-    let cell = |place: &Place| match read_place(&db, place).map_err(|error| words(&error))? {
-        Row::NoTable | Row::None => Ok(None),
-        Row::TooLarge(size) => Err(SqliteError::TooLarge(size)),
-        Row::Store(bytes) => Ok(Some(bytes)),
-    };
+    let db = db.unchecked_transaction()?;
+    let cell = |place: &Place| read_place(&db, place);
     Ok(match which {
         Which::Agent => Cells {
             store: cell(&AGENT_STORE)?,
@@ -213,7 +208,7 @@ fn open_and_read(real: &Path, options: &str, which: Which) -> Result<Cells, Sqli
             store: cell(&shared("authProfiles.store"))?,
             state: cell(&shared("authProfiles.state"))?,
             location: cell(&shared("auth.sharedStore"))?,
-            machine_state: has_table(&db, MACHINE_STATE).map_err(|error| words(&error))?,
+            machine_state: has_table(&db, MACHINE_STATE)?,
         },
     })
 }
@@ -227,16 +222,9 @@ fn has_table(db: &Connection, name: &str) -> rusqlite::Result<bool> {
     )
 }
 
-enum Row {
-    NoTable,
-    None,
-    TooLarge(u64),
-    Store(Vec<u8>),
-}
-
-fn read_place(db: &Connection, place: &Place) -> rusqlite::Result<Row> {
+fn read_place(db: &Connection, place: &Place) -> Result<Option<Vec<u8>>, SqliteError> {
     if !has_table(db, place.table)? {
-        return Ok(Row::NoTable);
+        return Ok(None);
     }
     let Place {
         table,
@@ -248,17 +236,13 @@ fn read_place(db: &Connection, place: &Place) -> rusqlite::Result<Row> {
         "SELECT octet_length({json_column}), CASE WHEN octet_length({json_column}) <= ?2 THEN CAST({json_column} AS BLOB) END \
          FROM {table} WHERE {key_column} = ?1"
     );
-    db.query_row(&query, rusqlite::params![key, files::LIMIT as i64], |row| {
-        let size: Option<i64> = row.get(0)?;
-        let bytes: Option<Vec<u8>> = row.get(1)?;
-        Ok(match (size, bytes) {
-            (None, _) => Row::None,
-            (Some(_), Some(bytes)) => Row::Store(bytes),
-            (Some(size), None) => Row::TooLarge(size.unsigned_abs()),
-        })
-    })
-    .optional()
-    .map(|row| row.unwrap_or(Row::None))
+    let row = db.query_row(&query, rusqlite::params![key, files::LIMIT as i64], |row| {
+        Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?))
+    });
+    match row.optional()? {
+        Some((Some(size), None)) => Err(SqliteError::TooLarge(size.unsigned_abs())),
+        row => Ok(row.and_then(|(_, bytes)| bytes)),
+    }
 }
 
 /// `file:` URI of an absolute path, every byte that could mean something in a URI encoded.
@@ -278,24 +262,26 @@ fn uri(path: &Path, options: &str) -> String {
     uri
 }
 
-fn words(error: &rusqlite::Error) -> SqliteError {
-    let rusqlite::Error::SqliteFailure(failure, _) = error else {
-        return SqliteError::Damaged;
-    };
-    match (failure.code, failure.extended_code) {
-        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => SqliteError::Busy,
-        // the writer is between two states of its index
-        (_, ffi::SQLITE_READONLY_CANTINIT | ffi::SQLITE_READONLY_CANTLOCK | ffi::SQLITE_READONLY_RECOVERY) => {
-            SqliteError::Busy
+impl From<rusqlite::Error> for SqliteError {
+    fn from(error: rusqlite::Error) -> Self {
+        let rusqlite::Error::SqliteFailure(failure, _) = error else {
+            return Self::Damaged;
+        };
+        match (failure.code, failure.extended_code) {
+            (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Busy,
+            // the writer is between two states of its index
+            (_, ffi::SQLITE_READONLY_CANTINIT | ffi::SQLITE_READONLY_CANTLOCK | ffi::SQLITE_READONLY_RECOVERY) => {
+                Self::Busy
+            }
+            (_, ffi::SQLITE_READONLY_ROLLBACK) => Self::Unfinished,
+            (ErrorCode::NotADatabase, _) => Self::NotADatabase,
+            (ErrorCode::DatabaseCorrupt | ErrorCode::Unknown, _) => Self::Damaged,
+            (ErrorCode::CannotOpen, _) => {
+                Self::Io("cannot be opened: permission denied or a part of it is missing".into())
+            }
+            (ErrorCode::TooBig, _) => Self::TooLarge(files::LIMIT + 1),
+            (_, code) => Self::Io(format!("SQLite answered: {}", ffi::code_to_str(code))),
         }
-        (_, ffi::SQLITE_READONLY_ROLLBACK) => SqliteError::Unfinished,
-        (ErrorCode::NotADatabase, _) => SqliteError::NotADatabase,
-        (ErrorCode::DatabaseCorrupt | ErrorCode::Unknown, _) => SqliteError::Damaged,
-        (ErrorCode::CannotOpen, _) => {
-            SqliteError::Io("cannot be opened: permission denied or a part of it is missing".into())
-        }
-        (ErrorCode::TooBig, _) => SqliteError::TooLarge(files::LIMIT + 1),
-        (_, code) => SqliteError::Io(format!("SQLite answered: {}", ffi::code_to_str(code))),
     }
 }
 

@@ -84,17 +84,21 @@ pub(crate) fn parse_all(text: &str) -> Result<(Vec<Profile>, Aside), String> {
         return parse_leniently(text);
     };
     let mut aside = aside::of_rest(rest.iter());
-    let mut profiles = Vec::with_capacity(entries.len());
+    let mut found = Vec::with_capacity(entries.len());
     for (id, fields) in &entries {
-        match profile(id, fields) {
-            Some(mut found) => {
-                aside.ignored.extend(misnamed(&mut found, id, fields));
-                profiles.push(found);
-            }
-            None => aside.ignored.extend(aside::unread(id, fields)),
-        }
+        found.extend(profile_or_aside(id, fields, &mut aside));
     }
-    Ok((profiles, aside))
+    Ok((found, aside))
+}
+
+/// The profile of an entry; what its agent does not read is noted.
+fn profile_or_aside(id: &str, fields: &Fields<'_>, aside: &mut Aside) -> Option<Profile> {
+    let mut found = profile(id, fields);
+    aside.ignored.extend(match &mut found {
+        Some(profile) => misnamed(profile, id, fields),
+        None => aside::unread(id, fields),
+    });
+    found
 }
 
 pub(crate) fn parse_leniently(text: &str) -> Result<(Vec<Profile>, Aside), String> {
@@ -109,27 +113,17 @@ pub(crate) fn parse_leniently(text: &str) -> Result<(Vec<Profile>, Aside), Strin
     };
     let profiles = profiles.object().ok_or("its `profiles` is no object")?;
     for (id, fields) in profiles.iter().filter_map(|(id, value)| Some((id, value.object()?))) {
-        match profile(id, &fields) {
-            Some(mut profile) => {
-                aside.ignored.extend(misnamed(&mut profile, id, &fields));
-                found.push(profile);
-            }
-            None => aside.ignored.extend(aside::unread(id, &fields)),
-        }
+        found.extend(profile_or_aside(id, &fields, &mut aside));
     }
     Ok((found, aside))
 }
 
 /// What stands under a name that agents do not read, where nothing stands under the right one.
 fn misnamed(profile: &mut Profile, id: &str, fields: &Fields<'_>) -> Option<crate::rules::resolve::Ignored> {
-    let bare = matches!(
-        profile.credential,
-        Credential::Oauth {
-            access: None,
-            refresh: None,
-            ..
-        }
-    );
+    let bare = match &profile.credential {
+        Credential::Oauth { access, refresh, .. } => access.is_none() && refresh.is_none(),
+        _ => false,
+    };
     if profile.held != Held::Flawed(Flaw::Empty) && !bare {
         return None;
     }
@@ -160,14 +154,9 @@ fn profile(id: &str, fields: &Fields<'_>) -> Option<Profile> {
     let account = match &credential {
         Credential::Oauth { .. } if ours => {
             let (email, account) = (text("email"), text("accountId"));
-            (email.is_some() || account.is_some()).then(|| {
-                Secret::new(format!(
-                    "{}\n{}",
-                    email.unwrap_or_default(),
-                    account.unwrap_or_default()
-                ))
-                .fingerprint()
-            })
+            let told = email.is_some() || account.is_some();
+            let whose = format!("{}\n{}", email.unwrap_or_default(), account.unwrap_or_default());
+            told.then(|| Secret::new(whose).fingerprint())
         }
         _ => None,
     };

@@ -1,6 +1,6 @@
 //! `config set`.
 
-use super::super::ask::{Asker, Seen};
+use super::super::ask::Asker;
 use super::super::{Fatal, Setup, channel, say, unknown, usage};
 use crate::config::Config;
 use crate::config::edit::{self, At, Draft, Given, Key, Setting, Takes};
@@ -32,12 +32,8 @@ pub(super) fn set(setup: &Setup, args: &SetArgs) -> Result<Exit, Fatal> {
     let known = found.keys.iter().find(|key| key.name == found.key);
     let of_secret = |end: &str| {
         let base = found.key.strip_suffix(end);
-        base.is_some_and(|base| {
-            found
-                .keys
-                .iter()
-                .any(|key| key.name == base && key.takes == Takes::Secret)
-        })
+        let secret = |key: &Key| key.takes == Takes::Secret && Some(key.name.as_str()) == base;
+        found.keys.iter().any(secret)
     };
     let takes = match known {
         Some(key) => key.takes,
@@ -52,8 +48,7 @@ pub(super) fn set(setup: &Setup, args: &SetArgs) -> Result<Exit, Fatal> {
     let given = match takes {
         Takes::Secret if args.value == "-" => {
             let prompt = format!("{} (not shown): ", args.key);
-            let prompt = if Asker::somebody() { prompt.as_str() } else { "" };
-            Given::Secret(Asker::default().line(prompt, Seen::No)?)
+            Given::Secret(channel::typed(&mut Asker::default(), &prompt)?)
         }
         Takes::Secret => {
             return Err(usage(
