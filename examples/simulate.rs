@@ -542,7 +542,7 @@ impl Machine {
             abandoned: false,
             kept: false,
         };
-        let login = health::login(&self.view.logins[0].login.state, known, &policy, now);
+        let login = health::login(&self.view.logins[0].login.state, known, policy.at(now));
         let profile = &mut self.view.agents[0].profiles[0];
         if let Credential::Token { expires: copy, .. } = &mut profile.profile.credential {
             // a blanked login gives nothing: the copy keeps what it had
@@ -559,8 +559,7 @@ impl Machine {
             "anthropic",
             Some(hangs),
             false,
-            &policy,
-            now,
+            policy.at(now),
         );
         self.view.logins[0].verdict = login;
         let agent = &mut self.view.agents[0];

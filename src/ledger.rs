@@ -92,25 +92,18 @@ pub(crate) fn load(state_dir: &Path) -> Loaded {
         )),
         newer: true,
     };
+    let sound = |ledger: Ledger| Loaded {
+        ledger,
+        problem: None,
+        newer: false,
+    };
     let mut file = match files::open_ours_most(&path, LIMIT) {
         Ok(file) => file,
-        Err(ReadError::Absent) => {
-            return Loaded {
-                ledger: anew(),
-                problem: None,
-                newer: false,
-            };
-        }
+        Err(ReadError::Absent) => return sound(anew()),
         Err(error) => return corrupt(error.to_string()),
     };
     let why = match read(&mut file) {
-        Ok(ledger) if ledger.schema == SCHEMA => {
-            return Loaded {
-                ledger,
-                problem: None,
-                newer: false,
-            };
-        }
+        Ok(ledger) if ledger.schema == SCHEMA => return sound(ledger),
         Ok(ledger) => format!("its schema is `{}`, not `{SCHEMA}`", ledger.schema),
         Err(error) if error.is_io() => io::Error::from(error).to_string(),
         Err(error) => format!("line {} column {}", error.line(), error.column()),
@@ -145,10 +138,8 @@ pub(crate) fn set_aside(state_dir: &Path, now: Moment, stand_in: &mut Ledger) ->
     files::rename(&path(state_dir), &state_dir.join(format!("ledger.corrupt-{now}.json")))?;
     stand_in.stands_in = false;
     let at = |name: &String| {
-        name.strip_prefix("ledger.corrupt-")?
-            .strip_suffix(".json")?
-            .parse::<i64>()
-            .ok()
+        let at = name.strip_prefix("ledger.corrupt-")?.strip_suffix(".json")?;
+        at.parse::<i64>().ok()
     };
     let mut names: Vec<(i64, String)> = files::list(state_dir)
         .into_iter()

@@ -189,7 +189,7 @@ fn judge_login(ctx: &Ctx, ledger: &Ledger, login: Login, now: Moment) -> LoginVi
         spent,
         kept: ctx.config.renew.always && ctx.config.renew.mode != RenewMode::Off,
     };
-    let verdict = health::login(&login.state, known, &ctx.config.alerts, now);
+    let verdict = health::login(&login.state, known, ctx.config.alerts.at(now));
     let healed = ledger.healed.get(&login.place.id);
     LoginView {
         memory,
@@ -228,7 +228,7 @@ fn token_login(ctx: &Ctx, ledger: &Ledger, id: &str, token: &Secret, now: Moment
     let place = login::Place::new(id, PathBuf::new(), true);
     let grant = login::Grant::new(token.clone(), login::Refresh::None, None);
     let known = ledger.setup_tokens.get(&token.fingerprint());
-    let verdict = health::env_token(token, known, &ctx.config.alerts, now);
+    let verdict = health::env_token(token, known, ctx.config.alerts.at(now));
     LoginView::new(Login::new(place, Source::Env, State::SignedIn(grant)), verdict)
 }
 
@@ -363,8 +363,7 @@ fn judge_agent(around: &Around<'_>, view: &mut AgentView) {
                 &profile.provider,
                 hangs,
                 ctx.config.renew.mode == RenewMode::Off,
-                &ctx.config.alerts,
-                now,
+                ctx.config.alerts.at(now),
             ),
         };
         if let Some(refused) = refused.filter(|_| profile.id == openclaw::RETIRED_ID) {

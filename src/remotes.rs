@@ -81,10 +81,8 @@ impl Asking {
 
 /// Forgets remotes that are not configured any more.
 pub(crate) fn forget(ctx: &Ctx, ledger: &mut Ledger) {
-    let remotes = &ctx.config.remotes;
-    ledger
-        .remotes
-        .retain(|name, _| remotes.iter().any(|remote| remote.name == *name));
+    let configured = |name: &str| ctx.config.remotes.iter().any(|remote| remote.name == name);
+    ledger.remotes.retain(|name, _| configured(name));
 }
 
 /// Remembers what was heard, and forgets remotes that are not configured any more.
@@ -115,22 +113,14 @@ pub(crate) fn alerts(ctx: &Ctx, ledger: &Ledger, now: Moment) -> Vec<Alert> {
 fn spec(ctx: &Ctx, remote: &RemoteConfig) -> Spec {
     let agent = ctx.host.var("SSH_AUTH_SOCK").map(|socket| ("SSH_AUTH_SOCK", socket));
     // `LogLevel`: a banner would stand before what went wrong
-    let options = [
-        "-T",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ConnectTimeout=10",
-        "-o",
-        "LogLevel=ERROR",
-        "--",
-    ];
+    let options = ["BatchMode=yes", "ConnectTimeout=10", "LogLevel=ERROR"];
+    let options = options.into_iter().flat_map(|option| ["-o", option]);
+    let args = ["-T"]
+        .into_iter()
+        .chain(options)
+        .chain(["--", &remote.ssh, &remote.command]);
     Spec {
-        args: options
-            .into_iter()
-            .chain([remote.ssh.as_str(), remote.command.as_str()])
-            .map(Into::into)
-            .collect(),
+        args: args.map(Into::into).collect(),
         env: ctx.host.child(agent),
         timeout: Duration::from_millis(remote.timeout.unsigned_abs()),
         max_output: LIMIT + 1,

@@ -257,11 +257,16 @@ impl Row {
         }
     }
 
+    /// Whether nobody is needed.
+    pub(crate) fn fine(&self) -> bool {
+        self.health.map_or(self.words == NO_PROFILES, Health::fine)
+    }
+
     /// How bad it is, 0 the least.
     pub(crate) fn badness(&self) -> u8 {
         match self.health {
             Some(health) => health.badness(),
-            None if self.words == NO_PROFILES => 0,
+            None if self.fine() => 0,
             None => u8::MAX,
         }
     }

@@ -164,6 +164,11 @@ pub enum Health {
 }
 
 impl Health {
+    /// Whether a human need not be told.
+    pub(crate) fn fine(self) -> bool {
+        matches!(self, Self::Ok | Self::Static | Self::Referenced)
+    }
+
     /// Order of badness, 0 best: for choosing the worst of several.
     pub(crate) fn badness(self) -> u8 {
         match self {

@@ -235,10 +235,10 @@ fn entry(out: &mut String, finding: &Finding, style: Style, width: usize) {
         Level::Unknown | Level::Warning => "33",
         Level::Note => "2",
     };
-    let word = finding.level.word();
+    let word = finding.level.to_string();
     let mut what = String::new();
     wrap(&mut what, &format!("{word}: {}", one_line(&finding.what)), 2, 4, width);
-    out.push_str(&what.replacen(word, &paint(word, colour, style), 1));
+    out.push_str(&what.replacen(&word, &paint(&word, colour, style), 1));
     wrap(out, &one_line(&finding.why), 4, 4, width);
     match &finding.remedy {
         // not wrapped: it is there to be copied

@@ -10,7 +10,7 @@ use crate::report::Exit;
 use crate::rules::agent::{Generation, StateDir};
 use crate::rules::login::{FILE_NAME, Source};
 use crate::rules::openclaw::{self as commands, Way};
-use crate::rules::view::{self, LoginView, View};
+use crate::rules::view::{self, AgentView, LoginView, View};
 use crate::types::{Family, Meta};
 use crate::{ledger, openclaw};
 use clap::{Args, Subcommand};
@@ -54,6 +54,8 @@ pub(super) struct UnlinkArgs {
     #[arg(long)]
     yes: bool,
 }
+
+const CONFIRM: &str = "confirm with `--yes`";
 
 const CHOICES: &str = "\
 OpenClaw can use your Claude login in three ways:
@@ -102,7 +104,7 @@ pub(super) fn link(setup: &Setup, LinkCommand::Openclaw(args): &LinkCommand) -> 
         ))?;
         return Ok(Exit::Fine);
     }
-    if !args.yes && !agreed("link these agents to the login?")? {
+    if !args.yes && !agreed("link these agents to the login?", CONFIRM)? {
         return Ok(Exit::Fine);
     }
     let _waiting = progress::waiting(|| "openclaw secrets apply".into());
@@ -138,7 +140,7 @@ pub(super) fn unlink(setup: &Setup, UnlinkCommand::Openclaw(args): &UnlinkComman
             one_line(&link.agents.join(", "))
         ))?;
     }
-    if !args.yes && !agreed("remove the link?")? {
+    if !args.yes && !agreed("remove the link?", CONFIRM)? {
         return Ok(Exit::Fine);
     }
     let mut exit = Exit::Fine;
@@ -170,10 +172,8 @@ fn wanted(ctx: &Ctx, view: &View, args: &LinkArgs) -> Result<Wanted, Fatal> {
             "see `nolapse status`",
         ));
     };
-    if agents
-        .iter()
-        .any(|agent| agent.agent.state_dir != first.agent.state_dir)
-    {
+    let elsewhere = |agent: &&AgentView| agent.agent.state_dir != first.agent.state_dir;
+    if agents.iter().any(elsewhere) {
         return Err(usage(
             "these agents are of several OpenClaws",
             "name those of one with `--agent`",
@@ -212,7 +212,7 @@ fn way(ctx: &Ctx, login: &LoginView) -> Result<Way, Fatal> {
         return Ok(Way::File(real.display().to_string()));
     }
     let mut command = ctx.host.own.clone();
-    let own = files::real(Path::new(&command[0])).unwrap_or_else(|| command[0].clone().into());
+    let own = files::real_or_same(Path::new(&command[0]));
     let meta = files::stat(&own);
     if !meta.is_some_and(|meta| meta.mode & 0o022 == 0 && meta.uid == files::our_uid()) {
         return Err(usage(
@@ -244,9 +244,10 @@ fn way(ctx: &Ctx, login: &LoginView) -> Result<Way, Fatal> {
     })
 }
 
-fn agreed(question: &str) -> Result<bool, Fatal> {
+/// Asks a person at the terminal; `hint` is for whoever is none.
+pub(super) fn agreed(question: &str, hint: &str) -> Result<bool, Fatal> {
     if !terminal::stdin_is_terminal() {
-        return Err(usage(question, "confirm with `--yes`"));
+        return Err(usage(question, hint));
     }
     let _ = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();

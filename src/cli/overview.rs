@@ -191,14 +191,10 @@ fn standing(ctx: &Ctx, view: &View, firing: &[Alert], runs: Runs) -> Standing {
     });
     let log_alone = ctx.channels().iter().all(Channel::is_log);
     Standing {
-        nothing: false,
         sign_in,
         fix,
         firing: loud.is_some(),
         reached: if log_alone { Reached::Nobody } else { Reached::Somebody },
-        runs: match runs {
-            Runs::ByHand => rule::Runs::ByHand,
-            Runs::Alone | Runs::Unknown => rule::Runs::Alone,
-        },
+        runs,
     }
 }

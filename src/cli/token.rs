@@ -1,5 +1,6 @@
 //! `nolapse token`: credentials that a person records by hand.
 
+use super::link::agreed;
 use super::{
     Fatal, Setup, agents_named, block_on, examples, parse_duration, parse_time, print, print_json, say, until_signal,
     usage,
@@ -292,12 +293,12 @@ pub(super) fn for_writing<'v>(view: &'v View, globs: &[glob::Pattern]) -> Result
         .into_iter()
         .filter(|agent| agent.writable.is_ok())
         .filter(|agent| {
-            let main = |other: &&AgentView| {
+            let main = |other: &AgentView| {
                 other.agent.state_dir == agent.agent.state_dir
                     && other.agent.agent.id == "main"
                     && other.store != agent::Store::Absent
             };
-            agent.store != agent::Store::Absent || !view.agents.iter().any(|other| main(&other))
+            agent.store != agent::Store::Absent || !view.agents.iter().any(main)
         })
         .collect();
     match chosen.is_empty() {
@@ -477,18 +478,9 @@ fn remove(ctx: &Ctx, args: &RemoveArgs) -> Result<Exit, Fatal> {
         ));
     }
     let whom: Vec<String> = chosen.iter().map(|agent| one_line(&agent.label())).collect();
-    if !args.yes {
-        let question = format!("remove `{}` from {}?", one_line(&args.profile), whom.join(", "));
-        if !terminal::stdin_is_terminal() {
-            return Err(usage(question, "say so with `--yes`"));
-        }
-        let _ = write!(std::io::stderr(), "{question} [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            print("nothing was changed\n")?;
-            return Ok(Exit::Fine);
-        }
+    let question = format!("remove `{}` from {}?", one_line(&args.profile), whom.join(", "));
+    if !args.yes && !agreed(&question, "say so with `--yes`")? {
+        return Ok(Exit::Fine);
     }
     let (mut out, mut fine) = (String::new(), true);
     until_signal(async {

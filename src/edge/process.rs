@@ -146,10 +146,9 @@ pub(crate) fn others_are_hidden() -> bool {
 /// The processes whose command line `which` says yes to, each with how many namespaces it is below ours (0: it is in ours). This
 /// process is not among them.
 pub(crate) fn levels(which: impl Fn(&[u8]) -> bool) -> Vec<usize> {
-    let numbers = files::list(Path::new("/proc"))
-        .into_iter()
-        .filter_map(|name| name.parse::<u32>().ok());
-    numbers
+    let names = files::list(Path::new("/proc")).into_iter();
+    names
+        .filter_map(|name| name.parse::<u32>().ok())
         .filter(|pid| *pid != std::process::id())
         .filter_map(|pid| {
             let read = |name: &str| Some(files::read(Path::new(&format!("/proc/{pid}/{name}"))).ok()?.bytes);

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -67,6 +67,15 @@ pub(crate) enum Status {
     Signal(i32),
     /// It was ended by us after its time was up.
     TimedOut,
+}
+
+impl From<ExitStatus> for Status {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Exit(code),
+            (None, signal) => Self::Signal(signal.unwrap_or(0)),
+        }
+    }
 }
 
 /// What it left.
@@ -137,11 +146,7 @@ pub(crate) async fn run(spec: Spec) -> io::Result<Output> {
     let status = match ended {
         Ok(status) => {
             group.0 = None;
-            let status = status?;
-            match (status.code(), status.signal()) {
-                (Some(code), _) => Status::Exit(code),
-                (None, signal) => Status::Signal(signal.unwrap_or(0)),
-            }
+            status?.into()
         }
         Err(_) => {
             if !spec.grace.is_zero() {
@@ -223,10 +228,7 @@ impl Left {
     /// Waits for its end, at most this long; `None` where it still runs. It is not ended.
     pub(crate) async fn wait(&mut self, patience: Duration) -> Option<Status> {
         let status = timeout(patience, self.0.wait()).await.ok()?.ok()?;
-        Some(match (status.code(), status.signal()) {
-            (Some(code), _) => Status::Exit(code),
-            (None, signal) => Status::Signal(signal.unwrap_or(0)),
-        })
+        Some(status.into())
     }
 }
 

@@ -74,10 +74,8 @@ pub(super) fn shared(state_dir: &StateDir, main: &Path) -> Shared {
 
 /// `auth.sharedStore` is `{"location": "state-db"}`.
 fn in_state_database(cells: &Cells) -> bool {
-    let text = cells
-        .location
-        .as_deref()
-        .and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let bytes = cells.location.as_deref();
+    let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
     let fields = text.and_then(|text| Fields::parse(text).ok());
     let location = fields.as_ref().and_then(|fields| fields.get("location")?.str());
     location.as_deref() == Some("state-db")
@@ -208,17 +206,10 @@ fn merged(own: Option<&(Vec<Profile>, Aside)>, base: Option<&(Vec<Profile>, Asid
 pub(super) fn profiles_again(agent: &AgentView) -> Vec<Profile> {
     let own = agent.agent.agent.dir.join(families::AGENT_DATABASE);
     let shared = (agent.path != own).then(|| {
-        let named = agent
-            .path
-            .file_name()
-            .is_some_and(|name| name == families::AGENT_DATABASE);
+        let named = agent.path.ends_with(families::AGENT_DATABASE);
         (&agent.path, if named { Which::Agent } else { Which::Shared })
     });
-    let read = |path: &Path, which| {
-        sqlite::read_cells(path, which)
-            .ok()
-            .and_then(|cells| content(cells).ok())
-    };
+    let read = |path: &Path, which| content(sqlite::read_cells(path, which).ok()?).ok();
     let own = read(&own, Which::Agent);
     let shared = shared.and_then(|(path, which)| read(path, which));
     merged(own.as_ref(), shared.as_ref()).0
@@ -240,9 +231,8 @@ impl Databases {
         let agents = view.agents.iter().filter(|agent| agent.sqlite);
         let own = agents.map(|agent| (agent.agent.agent.dir.join(families::AGENT_DATABASE), Which::Agent));
         let paths: Vec<(PathBuf, Which)> = shared.chain(own).collect();
-        let seen = before
-            .filter(|before| before.paths == paths)
-            .and_then(|before| before.seen);
+        let same = before.filter(|before| before.paths == paths);
+        let seen = same.and_then(|before| before.seen);
         Self { paths, seen }
     }
 
@@ -284,10 +274,8 @@ pub(super) fn retired() -> Verdict {
 /// The directories of logins that agents use by the Claude CLI runtime, for each state directory with such an agent.
 pub(super) fn runtime_dirs(ctx: &Ctx, state_dirs: &[StateDir]) -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> = Vec::new();
-    for state_dir in state_dirs
-        .iter()
-        .filter(|state_dir| state_dir.family == Family::Openclaw)
-    {
+    let of_openclaw = |state_dir: &&StateDir| state_dir.family == Family::Openclaw;
+    for state_dir in state_dirs.iter().filter(of_openclaw) {
         let (named, shared) = &state_dir.agent_providers;
         let mut all = named.iter().map(|(_, providers)| providers).chain([shared]);
         if all.any(|providers| providers.iter().any(|provider| provider == claude_cli::ID)) {
@@ -339,18 +327,10 @@ pub(super) fn runtime_profile(
     state_dir: &StateDir,
     logins: &[LoginView],
 ) -> Option<ProfileView> {
-    let runs = agent.agent.agent.family == Family::Openclaw
-        && state_dir
-            .providers_of(&agent.agent.agent.id)
-            .iter()
-            .any(|provider| provider == claude_cli::ID);
-    if !runs
-        || agent
-            .store
-            .profiles()
-            .iter()
-            .any(|profile| profile.id == claude_cli::ID)
-    {
+    let mut providers = state_dir.providers_of(&agent.agent.agent.id).iter();
+    let runs = agent.agent.agent.family == Family::Openclaw && providers.any(|provider| provider == claude_cli::ID);
+    let mut stored = agent.store.profiles().iter();
+    if !runs || stored.any(|profile| profile.id == claude_cli::ID) {
         return None;
     }
     let dir = runtime_dir(&ctx.host, state_dir);
@@ -394,10 +374,8 @@ pub(super) fn referenced_login(
     reference: &SecretRef,
     logins: &[LoginView],
 ) -> Option<usize> {
-    let source = state_dir
-        .secrets
-        .iter()
-        .find(|source| source.name == reference.provider)?;
+    let mut sources = state_dir.secrets.iter();
+    let source = sources.find(|source| source.name == reference.provider)?;
     if source.source != reference.source {
         return None;
     }
@@ -414,10 +392,8 @@ pub(super) fn referenced_login(
 
 /// The end of a stored access token that is a login's own, where the store does not tell it.
 pub(super) fn with_the_logins_end(profile: &Profile, logins: &[LoginView]) -> Option<Credential> {
-    if !matches!(
-        normalise_provider(&profile.provider).as_ref(),
-        "anthropic" | "claude-cli"
-    ) {
+    let provider = normalise_provider(&profile.provider);
+    if !matches!(provider.as_ref(), "anthropic" | "claude-cli") {
         return None;
     }
     let Credential::Token {
@@ -430,10 +406,8 @@ pub(super) fn with_the_logins_end(profile: &Profile, logins: &[LoginView]) -> Op
     let fingerprint = token.fingerprint();
     let grants = logins.iter().filter_map(|login| login.login.grant());
     let same = |grant: &&login::Grant| {
-        grant
-            .access
-            .as_ref()
-            .is_some_and(|access| access.fingerprint() == fingerprint)
+        let access = grant.access.as_ref();
+        access.is_some_and(|access| access.fingerprint() == fingerprint)
     };
     let expires = grants.into_iter().find(same)?.expires?;
     Some(Credential::Token {

@@ -3,7 +3,7 @@
 use crate::ctx::Ctx;
 use crate::edge::files;
 use crate::rules::agent::StateDir;
-use crate::rules::health::Verdict;
+use crate::rules::health::{self, Verdict};
 use crate::rules::memory::Ledger;
 use crate::rules::view::{LoginView, ignored_words, retired};
 use crate::rules::{agent, claude_cli};
@@ -183,8 +183,8 @@ pub(super) fn with_the_end_of(around: &Around<'_>, state_dir: &StateDir, held: &
                 token: None,
                 expires: Some(known.expires_at),
             };
-            let policy = &around.ctx.config.alerts;
-            let judged = crate::rules::health::profile(&credential, "anthropic", None, false, policy, around.now);
+            let as_of = around.ctx.config.alerts.at(around.now);
+            let judged = health::profile(&credential, "anthropic", None, false, as_of);
             match judged.health {
                 Health::Ok => Verdict {
                     health: Health::Referenced,

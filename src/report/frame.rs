@@ -57,19 +57,13 @@ pub(crate) fn frame(scene: &Scene<'_>, columns: usize, rows: usize, style: Style
 
 fn header(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
     let time = scene.ctx.time(scene.view.now);
-    let name = format!(
-        "nolapse {} {}",
-        if style.unicode { "·" } else { "-" },
-        one_line(&scene.ctx.host.name)
-    );
+    let dot = if style.unicode { "·" } else { "-" };
+    let name = format!("nolapse {dot} {}", one_line(&scene.ctx.host.name));
     let name = fit(&name, width.saturating_sub(cells(&time) + 1));
     let worst = health(scene.ctx, scene.view);
     let state = needs_you(scene.alerts.len());
-    let rest = format!(
-        "{}, {}",
-        counted(scene.view.logins.len(), "login"),
-        counted(scene.view.agents.len(), "agent")
-    );
+    let logins = counted(scene.view.logins.len(), "login");
+    let rest = format!("{logins}, {}", counted(scene.view.agents.len(), "agent"));
     let summary = match cells(&state) + 2 + cells(&rest) <= width {
         true => format!("{}; {rest}", paint(&state, colour(worst, scene.alerts), style)),
         false => paint(&cut(&state, width), colour(worst, scene.alerts), style),
@@ -84,7 +78,7 @@ fn header(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
 fn colour(worst: Health, alerts: &[Alert]) -> &'static str {
     match worst {
         _ if alerts.iter().any(|alert| alert.lapsed) => "31;1",
-        Health::Ok | Health::Static | Health::Referenced if alerts.is_empty() => "32",
+        worst if worst.fine() && alerts.is_empty() => "32",
         _ => "33",
     }
 }
@@ -135,10 +129,9 @@ fn body(scene: &Scene<'_>, width: usize, room: usize, style: Style) -> Vec<Strin
     for group in &rows {
         for row in group {
             let need = match row.health {
-                Some(Health::Ok | Health::Static | Health::Referenced) => 0,
-                None if row.words == "no profiles" => 0,
+                _ if row.fine() => 0,
                 Some(Health::Expiring) => 1,
-                Some(_) | None => 2,
+                _ => 2,
             };
             items.push(Item {
                 line: line(row, longest, width, style),
@@ -146,10 +139,8 @@ fn body(scene: &Scene<'_>, width: usize, room: usize, style: Style) -> Vec<Strin
             });
         }
     }
-    for text in super::remotes(scene.ctx, scene.ledger, scene.view.now, Style { width: None, ..style })
-        .lines()
-        .skip(1)
-    {
+    let remotes = super::remotes(scene.ctx, scene.ledger, scene.view.now, Style { width: None, ..style });
+    for text in remotes.lines().skip(1) {
         items.push(Item {
             line: cut(text.trim_start(), width),
             need: if text.contains("  ok  ") { 0 } else { 1 },
@@ -192,16 +183,12 @@ fn pick(items: Vec<Item>, room: usize, width: usize, style: Style) -> Vec<String
     chosen.sort_unstable();
     let mut lines: Vec<String> = chosen.into_iter().map(|at| items[at].line.clone()).collect();
     let dots = if style.unicode { "…" } else { "..." };
-    lines.push(cut_painted(
-        &match (left_needing, left_fine) {
-            (0, n) => format!("{dots} {n} more, all fine"),
-            (n, 0) => format!("{dots} {n} more that are not fine"),
-            (n, fine) => format!("{dots} {n} more not fine, {fine} fine"),
-        },
-        width,
-        "2",
-        style,
-    ));
+    let left = match (left_needing, left_fine) {
+        (0, n) => format!("{dots} {n} more, all fine"),
+        (n, 0) => format!("{dots} {n} more that are not fine"),
+        (n, fine) => format!("{dots} {n} more not fine, {fine} fine"),
+    };
+    lines.push(cut_painted(&left, width, "2", style));
     lines
 }
 
@@ -215,20 +202,14 @@ fn told(scene: &Scene<'_>, width: usize, style: Style) -> Vec<String> {
         let words = wording::words(alert, why, since, scene.ctx.here(now));
         let code = if alert.lapsed { "31" } else { "33" };
         let mark = if style.unicode { "▲" } else { "!" };
-        for (i, line) in wrap(&one_line(&words.title), width.saturating_sub(2))
-            .iter()
-            .enumerate()
-        {
+        let title = wrap(&one_line(&words.title), width.saturating_sub(2));
+        for (i, line) in title.iter().enumerate() {
             let text = format!("{} {line}", if i == 0 { mark } else { " " });
             lines.push(cut_painted(&text, width, code, style));
         }
         if let Some(command) = words.commands.first() {
-            let text = format!("run: {}", one_line(command));
-            lines.extend(
-                wrap(&text, width.saturating_sub(2))
-                    .iter()
-                    .map(|line| cut(&format!("  {line}"), width)),
-            );
+            let run = wrap(&format!("run: {}", one_line(command)), width.saturating_sub(2));
+            lines.extend(run.iter().map(|line| cut(&format!("  {line}"), width)));
         }
     }
     // do not repeat what an alert says

@@ -125,7 +125,7 @@ fn class(health: Option<Health>) -> &'static str {
 fn state(page: &Page<'_>) -> &'static str {
     match health(page.ctx, page.view) {
         _ if page.alerts.iter().any(|alert| alert.lapsed) => "bad",
-        Health::Ok | Health::Static | Health::Referenced if page.alerts.is_empty() => "ok",
+        health if health.fine() && page.alerts.is_empty() => "ok",
         _ => "warn",
     }
 }
@@ -437,11 +437,7 @@ struct Agent<'r> {
 
 impl Agent<'_> {
     fn ill(&self) -> bool {
-        let ill = |row: &&Row| match row.health {
-            Some(health) => !matches!(health, Health::Ok | Health::Static | Health::Referenced),
-            None => row.words != "no profiles",
-        };
-        self.rows.iter().any(ill)
+        self.rows.iter().any(|row| !row.fine())
     }
 }
 
@@ -491,7 +487,7 @@ fn list(out: &mut String, agents: &[Agent<'_>], most: usize, profiles: usize) {
         rows.sort_by_key(|row| std::cmp::Reverse(row.health.map_or(9, Health::badness)));
         for row in rows.iter().take(profiles) {
             if row.health.is_none() {
-                let class = if row.words == "no profiles" { "none" } else { "bad" };
+                let class = if row.fine() { "none" } else { "bad" };
                 let _ = writeln!(
                     out,
                     "<div class=\"profile\"><p class=\"{class}\">{}</p></div>",

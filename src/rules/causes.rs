@@ -142,10 +142,8 @@ pub(super) const NO_ACCESS: &str = "no_access_token";
 fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for (i, login) in view.logins.iter().enumerate() {
-        let (kind, at, why) = match login.renewal.as_ref().map(|renewal| &renewal.stage) {
-            Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
-            Some(Stage::Rescued { at, why }) => ("rescue", at, why),
-            _ => continue,
+        let Some((kind, at, why)) = unfinished(login.renewal.as_ref()) else {
+            continue;
         };
         let lapsed = matches!(login.verdict.health, Health::Expired | Health::Missing);
         if lapsed && kind == "unknown_outcome" {
@@ -162,26 +160,29 @@ fn renewal_alerts(view: &View, tilde: &dyn Fn(&Path) -> String) -> Vec<Alert> {
     }
     for agent in &view.agents {
         for profile in &agent.profiles {
-            let (kind, at, why) = match profile.renewal.as_ref().map(|renewal| &renewal.stage) {
-                Some(Stage::Unknown { at, why, .. }) => ("unknown_outcome", at, why),
-                Some(Stage::Rescued { at, why }) => ("rescue", at, why),
-                _ => continue,
+            let Some((kind, at, why)) = unfinished(profile.renewal.as_deref()) else {
+                continue;
             };
-            let id = &profile.profile.id;
+            let cause = Cause::Renewal(format!("{}/{}", agent.label(), profile.profile.id));
             alerts.push(Alert {
                 ends: Some(*at),
                 affected: vec![hangs(agent, profile)],
                 path: Some(tilde(&agent.path)),
                 detail: Some(why.clone()),
-                ..Alert::new(
-                    Cause::Renewal(format!("{}/{id}", agent.label())),
-                    kind,
-                    Severity::Critical,
-                )
+                ..Alert::new(cause, kind, Severity::Critical)
             });
         }
     }
     alerts
+}
+
+/// A renewal of which nobody knows how it went, or whose tokens are kept aside: the alert's kind, since when, and why.
+fn unfinished(renewal: Option<&Record>) -> Option<(&'static str, &Moment, &String)> {
+    match &renewal?.stage {
+        Stage::Unknown { at, why, .. } => Some(("unknown_outcome", at, why)),
+        Stage::Rescued { at, why } => Some(("rescue", at, why)),
+        _ => None,
+    }
 }
 
 /// That a login was brought up to date from an agent's copy: nothing to do, and whoever finds the account strange should know.

@@ -5,7 +5,7 @@
 
 use super::lineage::Relation;
 use crate::rules::login::{Grant, Refresh, SetupToken, State};
-use crate::rules::policy::AlertsConfig;
+use crate::rules::policy::{AlertsConfig, AsOf};
 use crate::rules::shape::{self, KeptAs};
 use crate::secret::{Fingerprint, Secret};
 use crate::types::{Credential, DAY, Flaw, Health, Held, Moment, Ms, Profile, Reason};
@@ -58,7 +58,7 @@ impl Verdict {
 
     /// Whether a human need not be told.
     pub(crate) fn fine(&self) -> bool {
-        matches!(self.health, Health::Ok | Health::Static | Health::Referenced)
+        self.health.fine()
     }
 }
 
@@ -85,7 +85,8 @@ pub(crate) fn deadline(grant: &Grant, now: Moment) -> Option<Moment> {
 }
 
 /// Judges a login.
-pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Moment) -> Verdict {
+pub fn login(state: &State, known: Known<'_>, as_of: AsOf<'_>) -> Verdict {
+    let AsOf { policy, now } = as_of;
     let grant = match state {
         State::Absent | State::SignedOut => return Verdict::new(Health::Missing, None, None),
         State::Unreadable { .. } => return Verdict::new(Health::Missing, Reason::Unreadable, None),
@@ -122,7 +123,7 @@ pub fn login(state: &State, known: Known<'_>, policy: &AlertsConfig, now: Moment
             };
             return match grant.expires.filter(|at| *at > Moment::EPOCH) {
                 None => Verdict::new(Health::Static, Reason::IssueDateUnknown, None),
-                Some(end) => Verdict::new(by_steps(end, policy, now), reason, Some(end)),
+                Some(end) => Verdict::new(by_steps(end, as_of), reason, Some(end)),
             };
         }
     };
@@ -160,7 +161,7 @@ fn first_step(policy: &AlertsConfig) -> Ms {
 }
 
 /// A credential that nobody renews: warned about from the first step on.
-fn by_steps(end: Moment, policy: &AlertsConfig, now: Moment) -> Health {
+fn by_steps(end: Moment, AsOf { policy, now }: AsOf<'_>) -> Health {
     match end - now {
         ..=0 => Health::Expired,
         left if left <= first_step(policy) => Health::Expiring,
@@ -184,9 +185,9 @@ pub fn profile(
     provider: &str,
     hangs: Option<Hangs<'_>>,
     agent_may_renew: bool,
-    policy: &AlertsConfig,
-    now: Moment,
+    as_of: AsOf<'_>,
 ) -> Verdict {
+    let AsOf { policy, now } = as_of;
     let (refresh, expires) = match credential {
         Credential::ApiKey => return Verdict::new(Health::Static, None, None),
         Credential::Token { token, expires: None } => {
@@ -216,7 +217,7 @@ pub fn profile(
             true if overdue && !agent_may_renew => Verdict::new(Health::Expired, Reason::CopyStale, Some(expires)),
             true => Verdict::new(Health::Ok, Reason::RenewsItself, None),
             false => {
-                let health = by_steps(expires, policy, now);
+                let health = by_steps(expires, as_of);
                 Verdict::new(health, Reason::NoRefreshToken, Some(expires))
             }
         };
@@ -246,7 +247,7 @@ pub fn profile(
     match hangs.login.reason {
         // a login that cannot be renewed lives as long as its token, and so does the copy
         Some(Reason::NoRefreshToken | Reason::Blanked) => {
-            Verdict::new(by_steps(expires, policy, now), Reason::NoRefreshToken, Some(expires))
+            Verdict::new(by_steps(expires, as_of), Reason::NoRefreshToken, Some(expires))
         }
         _ => Verdict::new(Health::Ok, Reason::RenewsItself, None),
     }
@@ -274,13 +275,13 @@ pub(crate) fn with_known_end<'c>(
 }
 
 /// Judges a token in the environment: it works until a day that only the ledger can know.
-pub(crate) fn env_token(token: &Secret, known: Option<&SetupToken>, policy: &AlertsConfig, now: Moment) -> Verdict {
+pub(crate) fn env_token(token: &Secret, known: Option<&SetupToken>, as_of: AsOf<'_>) -> Verdict {
     let flaw = shape::flaw("anthropic", KeptAs::Token, token.expose());
     match known {
         _ if flaw.is_some() => Verdict::new(Health::Missing, Reason::NoToken, None),
         None => Verdict::new(Health::Static, Reason::IssueDateUnknown, None),
         Some(known) => {
-            let health = by_steps(known.expires_at, policy, now);
+            let health = by_steps(known.expires_at, as_of);
             Verdict::new(health, Reason::NoRefreshToken, Some(known.expires_at))
         }
     }
@@ -391,8 +392,8 @@ mod tests {
                 kept: None,
             };
             let known = BTreeMap::from([(token.fingerprint(), setup.clone())]);
-            let verdict = profile(&with_known_end(&bare, &known), "anthropic", None, false, &policy, NOW);
-            assert_eq!(verdict, env_token(&token, Some(&setup), &policy, NOW));
+            let verdict = profile(&with_known_end(&bare, &known), "anthropic", None, false, policy.at(NOW));
+            assert_eq!(verdict, env_token(&token, Some(&setup), policy.at(NOW)));
             (verdict.health, verdict.reason)
         };
         let why = Some(Reason::NoRefreshToken);
@@ -401,10 +402,10 @@ mod tests {
         assert_eq!(judge(0), (Health::Expired, why));
         assert_eq!(with_known_end(&bare, &BTreeMap::new()).as_ref(), &bare);
         assert_eq!(
-            env_token(&token, None, &policy, NOW).reason,
+            env_token(&token, None, policy.at(NOW)).reason,
             Some(Reason::IssueDateUnknown)
         );
-        let cut = env_token(&Secret::new("sk-ant-oat01-TTT"), None, &policy, NOW);
+        let cut = env_token(&Secret::new("sk-ant-oat01-TTT"), None, policy.at(NOW));
         assert_eq!((cut.health, cut.reason), (Health::Missing, Some(Reason::NoToken)));
     }
 
@@ -729,7 +730,7 @@ mod tests {
             ),
             ("to be kept, and not renewed", expired, kept, Expired, R::NotRenewed),
         ] {
-            let got = login(&State::SignedIn(grant), known, &policy, NOW);
+            let got = login(&State::SignedIn(grant), known, policy.at(NOW));
             assert_eq!((got.health, got.reason), (health, Some(reason)), "{name}");
         }
     }
@@ -928,7 +929,7 @@ mod tests {
             ("own grant", oauth(NOW + 1), None, false, Ok, Some(R::RenewsItself)),
             ("own grant, over", oauth(over), None, false, Expired, Some(R::CopyStale)),
         ] {
-            let got = profile(&credential, "anthropic", hangs, idle, &policy, NOW);
+            let got = profile(&credential, "anthropic", hangs, idle, policy.at(NOW));
             assert_eq!((got.health, got.reason), (health, reason), "{name}");
         }
     }

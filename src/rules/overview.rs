@@ -1,10 +1,10 @@
 //! The one next step, for somebody who typed `nolapse` and nothing else.
 
+use super::doctor::Runs;
+
 /// How things stand, as far as the next step depends on it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
-    /// There is neither a login nor an agent, nor another host to look at.
-    pub(crate) nothing: bool,
     /// The logins (ids) that a person must sign in to again; the first one of all is the `None`.
     pub(crate) sign_in: Vec<Option<String>>,
     /// The commands that fix the worst alert, if anything fires.
@@ -27,16 +27,6 @@ pub(crate) enum Reached {
     Nobody,
 }
 
-/// Whether something makes passes by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum Runs {
-    /// Something does, or it cannot be told.
-    #[default]
-    Alone,
-    /// Nothing does.
-    ByHand,
-}
-
 /// What to do next: the reason, and the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Next {
@@ -49,9 +39,6 @@ pub(crate) struct Next {
 /// The one next step; `None` where nothing is left to do.
 pub(crate) fn next(standing: &Standing) -> Option<Next> {
     let step = |why, command: String| Some(Next { why, command });
-    if standing.nothing {
-        return step("sign in to Claude Code", "claude auth login".into());
-    }
     match standing.sign_in.first() {
         Some(Some(id)) => {
             let id = super::wording::quote(id);
@@ -121,14 +108,6 @@ mod tests {
         let base = Standing::default;
         for (standing, want) in [
             (base(), None),
-            (
-                Standing {
-                    nothing: true,
-                    reached: Reached::Nobody,
-                    ..base()
-                },
-                Some("claude auth login"),
-            ),
             (
                 Standing {
                     sign_in: vec![None],

@@ -1,6 +1,6 @@
 //! The part of the configuration that rules decide by.
 
-use crate::types::{DAY, HOUR, MINUTE, Ms};
+use crate::types::{DAY, HOUR, MINUTE, Moment, Ms};
 use std::path::PathBuf;
 
 /// `[sync]`: what is copied from logins into agents' stores.
@@ -54,6 +54,20 @@ impl Default for AlertsConfig {
             grace: 30 * MINUTE,
         }
     }
+}
+
+impl AlertsConfig {
+    /// What verdicts are given by at this moment.
+    pub fn at(&self, now: Moment) -> AsOf<'_> {
+        AsOf { policy: self, now }
+    }
+}
+
+/// What verdicts are given by: a policy, as of a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct AsOf<'a> {
+    pub(super) policy: &'a AlertsConfig,
+    pub(super) now: Moment,
 }
 
 /// `[[login]]`.

@@ -263,12 +263,9 @@ const MOST: usize = 20;
 
 fn judge(name: &str, answer: &HostStatus, now: Moment) -> Vec<Alert> {
     let mut alerts = Vec::new();
-    let known = |id: &str| answer.logins.iter().any(|login| login.id == id && !fine(login.health));
-    for login in answer
-        .logins
-        .iter()
-        .filter(|login| !fine(login.health) && login.source != "env")
-    {
+    let known = |id: &str| answer.logins.iter().any(|login| login.id == id && !login.health.fine());
+    let ill = |login: &&Login| !login.health.fine() && login.source != "env";
+    for login in answer.logins.iter().filter(ill) {
         let id = text(&login.id);
         let reason = reason(login.reason.as_deref());
         let lapsed = login.health != Health::Expiring;
@@ -295,25 +292,20 @@ fn judge(name: &str, answer: &HostStatus, now: Moment) -> Vec<Alert> {
     for agent in &answer.agents {
         for profile in &agent.profiles {
             let reason = reason(profile.reason.as_deref());
-            if fine(profile.health)
-                || reason == Some(Reason::StoreRetired)
-                || profile.login.as_deref().is_some_and(known)
-            {
+            let of_login = profile.login.as_deref().is_some_and(known);
+            if profile.health.fine() || reason == Some(Reason::StoreRetired) || of_login {
                 continue;
             }
             let lapsed = profile.health != Health::Expiring;
+            let label = [&agent.family, &agent.agent, &profile.id]
+                .map(|word| text(word))
+                .join("/");
             alerts.push(Alert {
                 lapsed,
                 ends: profile.expires_at,
                 affected: affected(answer, |other| std::ptr::eq(other, profile)),
                 ..Alert::new(
-                    Cause::Profile(format!(
-                        "{}/{}/{}",
-                        text(&agent.family),
-                        text(&agent.agent),
-                        text(&profile.id)
-                    ))
-                    .on(name),
+                    Cause::Profile(label).on(name),
                     reason.map_or("missing", Reason::word),
                     severity(lapsed, profile.expires_at, now),
                 )
@@ -332,17 +324,12 @@ fn bounded(name: &str, mut alerts: Vec<Alert>) -> Vec<Alert> {
     }
     alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
     let rest = alerts.split_off(MOST - 1);
+    let worst = rest.iter().map(|alert| alert.severity).max();
+    let worst = worst.unwrap_or(Severity::Warning);
     alerts.push(Alert {
         lapsed: rest.iter().any(|alert| alert.lapsed),
         detail: Some(format!("{} more alerts there", rest.len())),
-        ..Alert::new(
-            Cause::Other("rest".into()).on(name),
-            "more",
-            rest.iter()
-                .map(|alert| alert.severity)
-                .max()
-                .unwrap_or(Severity::Warning),
-        )
+        ..Alert::new(Cause::Other("rest".into()).on(name), "more", worst)
     });
     alerts
 }
@@ -366,10 +353,6 @@ fn affected(answer: &HostStatus, which: impl Fn(&Profile) -> bool) -> Vec<Affect
         }
     }
     list
-}
-
-fn fine(health: Health) -> bool {
-    matches!(health, Health::Ok | Health::Static | Health::Referenced)
 }
 
 fn severity(lapsed: bool, ends: Option<Moment>, now: Moment) -> Severity {

@@ -61,14 +61,8 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         found.extend(not_written(agent));
     }
     found.extend(facts.agents.behind.iter().map(behind));
-    found.extend(
-        facts
-            .agents
-            .openclaw
-            .iter()
-            .filter_map(|one| one.as_ref().err())
-            .map(no_openclaw),
-    );
+    let openclaw = facts.agents.openclaw.as_ref();
+    found.extend(openclaw.and_then(|one| one.as_ref().err()).map(no_openclaw));
     found
 }
 

@@ -81,15 +81,10 @@ pub(crate) enum Level {
     Note,
 }
 
-impl Level {
-    /// Its word.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Broken => "broken",
-            Self::Unknown => "unknown",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        }
+/// The word that JSON has.
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -197,14 +192,11 @@ pub(crate) struct Spot {
 
 /// With the permissions that it has too many of taken away.
 pub(super) fn private(finding: Finding, spot: &Spot, mode: u32, ours: bool) -> Finding {
-    let mut finding = finding
-        .at(&spot.path)
-        .run(format!("chmod {mode:o} {}", quote(&spot.shown)));
-    finding.fix = ours.then(|| Fix::Mode {
-        path: spot.path.clone(),
-        mode,
-    });
-    finding
+    let path = spot.path.clone();
+    let fix = ours.then_some(Fix::Mode { path, mode });
+    let command = format!("chmod {mode:o} {}", quote(&spot.shown));
+    let finding = finding.at(&spot.path).run(command);
+    Finding { fix, ..finding }
 }
 
 /// A hint as others word it: a command where it is nothing else.
@@ -217,11 +209,8 @@ pub(super) fn helped(finding: Finding, hint: &str) -> Finding {
 }
 
 pub(super) fn join<S: AsRef<str>>(names: &[S]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let names: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]

@@ -40,33 +40,25 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     tokens.dedup();
     let mut found = Vec::new();
     for token in tokens {
-        let of_it: Vec<&Holder> = facts
-            .grants
-            .holders
-            .iter()
-            .filter(|holder| holder.token == token)
-            .collect();
+        let holders = facts.grants.holders.iter();
+        let of_it: Vec<&Holder> = holders.filter(|holder| holder.token == token).collect();
         let locked = of_it[0].locked.is_some() && of_it.iter().all(|holder| holder.locked == of_it[0].locked);
         if of_it.len() < 2 || locked {
             continue;
         }
-        let names: Vec<String> = of_it
-            .iter()
-            .map(|holder| match &holder.who {
-                Who::Login(id, _) => format!("the login `{id}`"),
-                Who::Profile(label, id) => format!("`{id}` of {label}"),
-            })
-            .collect();
+        let name = |holder: &&Holder| match &holder.who {
+            Who::Login(id, _) => format!("the login `{id}`"),
+            Who::Profile(label, id) => format!("`{id}` of {label}"),
+        };
+        let names: Vec<String> = of_it.iter().map(name).collect();
         let (some, more) = names.split_at(names.len().min(4));
         let mut who = some.join(", ");
         if !more.is_empty() {
             who = format!("{who} and {} more", more.len());
         }
-        let logins_of_it = of_it
-            .iter()
-            .filter(|holder| matches!(holder.who, Who::Login(..)))
-            .count();
-        let meant = !facts.grants.share_access && logins_of_it == 1;
+        let all = of_it.iter().map(|holder| &holder.who);
+        let (logins, profiles): (Vec<&Who>, Vec<&Who>) = all.partition(|who| matches!(who, Who::Login(..)));
+        let meant = !facts.grants.share_access && logins.len() == 1;
         let finding = Finding::new(
             "shared_grant",
             Group::Logins,
@@ -74,10 +66,6 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             format!("one refresh token is held by {who}"),
             "it is single-use: when two of them renew, the second is logged out, and the server may revoke the whole login (anthropics/claude-code#80585)",
         );
-        let (logins, profiles): (Vec<&Who>, Vec<&Who>) = of_it
-            .iter()
-            .map(|holder| &holder.who)
-            .partition(|who| matches!(who, Who::Login(..)));
         found.push(match (&logins[..], &profiles[..]) {
             ([_, Who::Login(_, dir), ..], _) => finding.run(wording::sign_in(Some(&dir.shown))),
             ([_], [Who::Profile(label, id), ..]) if facts.grants.share_access => {

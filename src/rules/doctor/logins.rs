@@ -113,17 +113,13 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
 }
 
 fn abandoned(login: &LoginFact) -> Option<Finding> {
-    let by = login
-        .abandoned_by
-        .map_or(String::new(), |pid| format!(" by process {pid}"));
+    let (id, by) = (&login.id, login.abandoned_by);
+    let by = by.map_or(String::new(), |pid| format!(" by process {pid}"));
     login.abandoned.then(|| {
         finding(
             "abandoned_refresh",
             Level::Warning,
-            format!(
-                "a renewal of the login `{}` was begun{by} and never saved, and its access token has expired",
-                login.id
-            ),
+            format!("a renewal of the login `{id}` was begun{by} and never saved, and its access token has expired"),
             "its single-use token is probably used up, so nolapse does not send it again (anthropics/claude-code#95822)",
         )
         .at(&login.file.path)
@@ -171,11 +167,8 @@ fn left_behind(login: &LoginFact) -> Option<Finding> {
         "Claude Code replaced the link when it renewed; if a program sends the used-up token from there, the server may revoke the whole login (anthropics/claude-code#76561)",
     );
     let spent = quote(&format!("{}.spent", target.shown));
-    Some(
-        found
-            .at(&target.path)
-            .run(format!("mv {} {spent}", quote(&target.shown))),
-    )
+    let command = format!("mv {} {spent}", quote(&target.shown));
+    Some(found.at(&target.path).run(command))
 }
 
 fn not_writable(login: &LoginFact) -> Option<Finding> {

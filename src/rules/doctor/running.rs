@@ -126,9 +126,10 @@ pub(crate) fn patience(termux: bool) -> Ms {
 }
 
 /// Whether passes are made without a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Runs {
     /// Something makes them.
+    #[default]
     Alone,
     /// Nothing does: the last one was made by hand.
     ByHand,
@@ -454,7 +455,7 @@ mod tests {
             let found = kinds(&Facts { running, ..facts() });
             found
                 .into_iter()
-                .map(|(kind, level)| format!("{kind} {}", level.word()))
+                .map(|(kind, level)| format!("{kind} {level}"))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
