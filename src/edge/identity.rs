@@ -130,3 +130,54 @@ fn become_user(uid: u32, home_gid: u32) -> io::Result<Option<String>> {
 fn become_user(_: u32, _: u32) -> io::Result<Option<String>> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+
+    /// Only root can make such directories, and nothing is asked of anybody else.
+    #[test]
+    fn a_way_to_roots_home_that_others_can_turn_is_open() {
+        let base = tempfile::tempdir().unwrap();
+        let (above, home) = (base.path().join("a"), base.path().join("a/h"));
+        fs::create_dir_all(&home).unwrap();
+        if !rustix::process::geteuid().is_root() {
+            assert_eq!(not_roots_alone(&home), None);
+            return;
+        }
+        // where not all users are known not even root may, and what lies above is not ours to judge
+        let closed = |step: &Path| {
+            fs::metadata(step)
+                .is_ok_and(|meta| meta.uid() == 0 && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0))
+        };
+        if !base.path().ancestors().all(closed) || chown(&above, Some(0), Some(5)).is_err() {
+            return;
+        }
+        for (mode, uid, gid, open) in [
+            (0o755, 0, 5, false),
+            (0o775, 0, 0, false),
+            (0o775, 0, 5, true),
+            (0o777, 0, 0, true),
+            (0o1777, 0, 5, false),
+            (0o1775, 0, 5, false),
+            (0o755, 5, 0, true),
+            (0o1777, 5, 0, true),
+        ] {
+            chown(&above, Some(uid), Some(gid)).unwrap();
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+            let wanted = open.then(|| above.clone());
+            assert_eq!(open_above(&home), wanted, "{mode:o} of {uid}:{gid}");
+            assert_eq!(not_roots_alone(&home.join("none")), wanted, "{mode:o} of {uid}:{gid}");
+            // a link of root's own leads there as well
+            let link = base.path().join("l");
+            symlink(&home, &link).unwrap();
+            assert_eq!(open_above(&link), wanted, "{mode:o} of {uid}:{gid}");
+            lchown(&link, Some(5), None).unwrap();
+            assert_eq!(open_above(&link), Some(link.clone()));
+            fs::remove_file(&link).unwrap();
+        }
+        chown(&home, Some(5), None).unwrap();
+        assert_eq!(not_roots_alone(&home), Some(home));
+    }
+}

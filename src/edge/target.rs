@@ -41,7 +41,7 @@ fn look(real: &Path) -> Target {
         Some(_) if is_mount_point(real) => Kind::MountedFile,
         Some(_) => Kind::File,
     };
-    let dir = match sticky_and_anothers(above, meta.as_ref()) {
+    let dir = match sticky_and_anothers(above, meta.as_ref(), files::our_uid()) {
         true => Access::Denied,
         false => access(above, None),
     };
@@ -50,8 +50,7 @@ fn look(real: &Path) -> Target {
 }
 
 /// In a sticky directory only the owners of file and directory may replace the file.
-fn sticky_and_anothers(dir: &Path, file: Option<&fs::Metadata>) -> bool {
-    let us = files::our_uid();
+fn sticky_and_anothers(dir: &Path, file: Option<&fs::Metadata>, us: u32) -> bool {
     match (fs::metadata(dir), file) {
         (Ok(dir), Some(file)) => dir.mode() & 0o1000 != 0 && us != 0 && ![dir.uid(), file.uid()].contains(&us),
         _ => false,
@@ -157,6 +156,38 @@ mod tests {
             ("dangling", Ok(())),
         ] {
             assert_eq!(prove(&at(name)), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn in_a_sticky_directory_only_an_owner_replaces() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let file = fs::metadata(&path).unwrap();
+        let (owner, other) = (file.uid(), file.uid() + 7);
+        for (mode, us, denied) in [
+            (0o777, other, false),
+            (0o1777, other, true),
+            (0o1777, owner, false),
+            (0o1777, 0, false),
+        ] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(
+                sticky_and_anothers(dir.path(), Some(&file), us),
+                denied,
+                "{mode:o} {us}"
+            );
+            assert!(!sticky_and_anothers(dir.path(), None, us));
+        }
+        // whose the directory is does as well
+        if std::os::unix::fs::chown(&path, Some(owner + 8), None).is_ok() {
+            let file = fs::metadata(&path).unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+            for (us, denied) in [(owner, false), (owner + 8, false), (other, true)] {
+                assert_eq!(sticky_and_anothers(dir.path(), Some(&file), us), denied, "{us}");
+            }
         }
     }
 

@@ -507,6 +507,128 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_only_ever_comes_nearer() {
+        for (stored, new, wanted) in [
+            ("9", Some(8), "8"),
+            ("9.0", Some(9), "9.0"),
+            ("9", Some(10), "9"),
+            ("9", None, "9"),
+        ] {
+            let new = NewTokens {
+                access: Secret::new("A2"),
+                refresh: Secret::new("R2"),
+                expires: Moment::at(1),
+                deadline: new.map(Moment::at),
+            };
+            let text = |deadline: &str, n: &str| {
+                format!(
+                    r#"{{"claudeAiOauth":{{"accessToken":"A{n}","refreshToken":"R{n}","expiresAt":1,"refreshTokenExpiresAt":{deadline}}}}}"#
+                )
+            };
+            assert_eq!(patch(&text(stored, ""), &new), Ok(text(wanted, "2")));
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_logins_place_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::new("claude", home.path(), false);
+        let said = || match read(&place).0 {
+            State::Unreadable { why, fault } => (fault, why),
+            other => panic!("{other:?}"),
+        };
+        std::fs::create_dir(place.file()).unwrap();
+        assert_eq!(said(), (Fault::Directory, "a directory is in its place".to_owned()));
+        std::fs::remove_dir(place.file()).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, place.file(), rustix::fs::Mode::RWXU).unwrap();
+        assert_eq!(said().0, Fault::Special);
+        for (text, words) in [
+            (" \n", "the file is empty ("),
+            ("[", "not an object"),
+            ("{", "it ends too early"),
+        ] {
+            let State::Unreadable { why, fault } = parse(text) else {
+                panic!("{text}")
+            };
+            assert!(fault == Fault::Content && why.starts_with(words), "{why}");
+        }
+        for (bytes, is) in [
+            (&b"{}"[..], true),
+            (b"\xef\xbb\xbf{}", true),
+            (b"7", true),
+            (b"{", false),
+            (b"", false),
+            (b"\xff", false),
+        ] {
+            assert_eq!(whole(bytes), is, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_seen_with_its_link_and_what_a_refresh_left() {
+        let home = tempfile::tempdir().unwrap();
+        let host = Host {
+            home: home.path().into(),
+            env: Default::default(),
+            cwd: home.path().into(),
+            name: "t".into(),
+            macos: false,
+            own: Vec::new(),
+        };
+        let place = Place::new("claude", home.path().join(".claude"), false);
+        std::fs::create_dir(&place.dir).unwrap();
+        let target = home.path().join("creds.json");
+        let text = r#"{"claudeAiOauth":{"accessToken":"A","refreshToken":"R","expiresAt":1,"scopes":["a"]}}"#;
+        std::fs::write(&target, text).unwrap();
+        assert_eq!(look(&host, &place).link, None);
+        std::os::unix::fs::symlink(&target, place.file()).unwrap();
+        let login = look(&host, &place);
+        assert_eq!(
+            (login.link, login.abandoned, login.dead_lock),
+            (Some(target), false, None)
+        );
+        // a lock that nobody touches any more, and then what its holder wrote down without it
+        std::fs::create_dir(place.refresh_lock()).unwrap();
+        let old =
+            std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600));
+        std::fs::File::open(place.refresh_lock())
+            .unwrap()
+            .set_times(old)
+            .unwrap();
+        let dead = look(&host, &place).dead_lock.map(|(path, _)| path);
+        assert_eq!(dead, Some(place.refresh_lock()));
+        std::fs::write(place.owner_record(), "7").unwrap();
+        assert!(!look(&host, &place).abandoned);
+        std::fs::remove_dir(place.refresh_lock()).unwrap();
+        assert!(look(&host, &place).abandoned);
+    }
+
+    #[test]
+    fn further_directories_are_looked_at_once_and_given_to_nobody() {
+        let host = crate::notify::testing::host(&[("CLAUDE_CONFIG_DIR", "/c")]);
+        let further = ["/c", "/home/u/.claude", "/x"].map(PathBuf::from);
+        let found = places_with(&host, &[], &further);
+        let found: Vec<_> = found
+            .iter()
+            .map(|place| {
+                (
+                    place.dir.to_str().unwrap(),
+                    place.dir_var.as_deref(),
+                    place.agents.is_some(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("/c", Some("/c"), false),
+                ("/home/u/.claude", None, true),
+                ("/x", Some("/x"), true)
+            ]
+        );
+    }
+
+    #[test]
     fn the_directory_is_chosen_as_claude_code_chooses_it() {
         let host = |vars: &[(&str, &str)]| Host {
             home: "/h".into(),
