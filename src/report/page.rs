@@ -207,11 +207,7 @@ fn lanes(page: &Page<'_>) -> Vec<Lane> {
             name: login.id().to_owned(),
             class: class(Some(login.verdict.health)),
             ends: login.verdict.ends,
-            access: login
-                .login
-                .grant()
-                .and_then(|grant| grant.expires)
-                .filter(|_| login.renews()),
+            access: login.access_ends(),
         });
     }
     // what a store owns alone ends by itself
@@ -411,12 +407,7 @@ fn logins(out: &mut String, page: &Page<'_>) {
         };
         let _ = writeln!(out, "<p class=\"left\">{}{until}</p>", upper(&left_words(row)));
         let _ = writeln!(out, "<p>{}</p>", prose(&upper(&row.words)));
-        if let Some(access) = login
-            .login
-            .grant()
-            .and_then(|grant| grant.expires)
-            .filter(|_| login.renews())
-        {
+        if let Some(access) = login.access_ends() {
             let _ = match access - page.view.now {
                 left if left > 0 => writeln!(out, "<p>Access token: {} left</p>", span(left)),
                 _ => writeln!(out, "<p>Access token: expired</p>"),

@@ -1,45 +1,29 @@
 //! When something changes by the clock alone: the moments at which a resident process has something to do.
 
 use crate::rules::policy::AlertsConfig;
-use crate::rules::view::View;
-use crate::types::{Credential, Moment, Ms};
+use crate::rules::view::{LoginView, View};
+use crate::types::{Moment, Ms};
 
 /// The next moment after `view.now` at which a judgement can change: an access token is due to be renewed, or is again, a step
 /// before an end is reached, an end itself, or a copy's grace is over. `lead`: how long before its end a token is due, [`Ms`].
 pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Moment> {
     let mut moments: Vec<Moment> = Vec::new();
-    let mut ladder = |end: Moment| {
+    let of_logins = view.logins.iter().map(|login| login.verdict.ends);
+    let ends = of_logins.chain(view.profiles().map(|profile| profile.verdict.ends));
+    for end in ends.flatten() {
         moments.push(end);
         moments.extend(policy.steps.iter().map(|step| end - *step));
-    };
-    for login in &view.logins {
-        if let Some(ends) = login.verdict.ends {
-            ladder(ends);
-        }
     }
-    for profile in view.profiles() {
-        if let Some(ends) = profile.verdict.ends {
-            ladder(ends);
-        }
-    }
-    moments.extend(
-        view.logins
-            .iter()
-            .filter(|login| login.renews())
-            .filter_map(|login| login.login.grant()?.expires)
-            .map(|end| end - lead),
-    );
+    let due = view.logins.iter().filter_map(LoginView::access_ends);
+    moments.extend(due.map(|end| end - lead));
     // a renewal that failed is tried again
-    let profiles = || view.profiles();
     let logins = view.logins.iter().filter_map(|login| login.renewal.as_ref());
-    let again = logins.chain(profiles().filter_map(|profile| profile.renewal.as_deref()));
+    let again = logins.chain(view.profiles().filter_map(|profile| profile.renewal.as_deref()));
     moments.extend(again.map(|renewal| renewal.next_at));
-    moments.extend(
-        profiles()
-            .filter(|profile| profile.profile.credential != Credential::ApiKey)
-            .filter_map(|profile| profile.profile.credential.expires())
-            .map(|end| end + policy.grace),
-    );
+    let over = view
+        .profiles()
+        .filter_map(|profile| profile.profile.credential.expires());
+    moments.extend(over.map(|end| end + policy.grace));
     moments.into_iter().filter(|at| *at > view.now).min()
 }
 
@@ -51,9 +35,9 @@ mod tests {
     use crate::rules::lineage::Relation;
     use crate::rules::login::{Grant, Login, Place, Refresh, Source, State};
     use crate::rules::renew::Record;
-    use crate::rules::view::{AgentView, LoginView, ProfileView};
+    use crate::rules::view::{AgentView, ProfileView};
     use crate::secret::Secret;
-    use crate::types::{AgentRef, DAY, Family, HOUR, Health, MINUTE, Profile};
+    use crate::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Profile};
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
     const LEAD: Ms = 15 * MINUTE;

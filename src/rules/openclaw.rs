@@ -240,22 +240,14 @@ pub(crate) fn reloaded(code: Option<i32>, stdout: &str, stderr: &str) -> Reloade
     });
     let message = message.unwrap_or_else(|| stderr.trim().to_owned());
     let lower = message.to_lowercase();
-    if ["not reachable", "econnrefused", "connection refused"]
-        .iter()
-        .any(|words| lower.contains(words))
-    {
+    let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
+    if says(&["not reachable", "econnrefused", "connection refused"]) {
         return Reloaded::NoGateway;
     }
-    let line: String = message
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .chars()
-        .take(200)
-        .collect();
+    let first = message.lines().next().unwrap_or_default();
+    let line: String = first.trim().chars().take(200).collect();
     // an older one that was started before an update has no such method
-    if ["unknown method", "restart"].iter().any(|words| lower.contains(words)) {
+    if says(&["unknown method", "restart"]) {
         return Reloaded::Restart(line);
     }
     Reloaded::Failed(match line.is_empty() {

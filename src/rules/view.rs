@@ -72,6 +72,11 @@ impl LoginView {
         &self.login.place.id
     }
 
+    /// When its access token ends, where that is renewed without a human.
+    pub(crate) fn access_ends(&self) -> Option<Moment> {
+        self.login.grant()?.expires.filter(|_| self.renews())
+    }
+
     /// Whether it is renewed without a human.
     pub(crate) fn renews(&self) -> bool {
         self.login.grant().is_some_and(|grant| grant.refresh.token().is_some())
