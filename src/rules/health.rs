@@ -736,6 +736,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_ends_and_secrets_is_of_those_that_have_them() {
+        let policy = AlertsConfig::default();
+        let as_of = policy.at(NOW);
+        let fine = login(&State::SignedIn(grant()), Known::default(), as_of);
+        assert_eq!(fine.ends, Some(NOW + 24 * DAY));
+        let token = |text: &str| Credential::Token {
+            token: Some(Secret::new(text)),
+            expires: None,
+        };
+        for (provider, text, known) in [
+            ("anthropic", "sk-ant-oat01-T", false),
+            ("anthropic", "T", true),
+            ("openai", "sk-ant-oat01-T", true),
+        ] {
+            let verdict = profile(&token(text), provider, None, false, as_of);
+            assert_eq!(verdict.reason.is_none(), known, "{provider} {text}");
+        }
+        for (state, relation, missing) in [
+            (Held::Inline, Relation::Unknown, false),
+            (Held::Flawed(Flaw::Empty), Relation::Same, true),
+            (Held::Flawed(Flaw::Cut), Relation::Same, false),
+            (Held::Flawed(Flaw::Cut), Relation::Older, false),
+            (Held::Flawed(Flaw::Cut), Relation::Unknown, true),
+        ] {
+            let one = Profile {
+                account: None,
+                id: "p".into(),
+                provider: "anthropic".into(),
+                credential: token("sk-ant-oat01-T"),
+                held: state.clone(),
+            };
+            let verdict = held(&one, relation, NOW).map(|verdict| (verdict.health, verdict.reason));
+            let wanted = missing.then_some((Health::Missing, Some(Reason::NoToken)));
+            assert_eq!(verdict, wanted, "{state:?} {relation:?}");
+        }
+    }
+
+    #[test]
     fn profiles_are_judged_with_their_login() {
         use Health::{Expired, Expiring, Missing, Ok, Static};
         use Reason as R;
@@ -852,6 +890,14 @@ mod tests {
                 hangs(&soon, Relation::Same),
                 false,
                 Expiring,
+                Some(R::LoginEndsSoon),
+            ),
+            (
+                "copy of an ending login, over",
+                token(over),
+                hangs(&soon, Relation::Same),
+                false,
+                Expired,
                 Some(R::LoginEndsSoon),
             ),
             (

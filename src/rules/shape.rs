@@ -264,6 +264,42 @@ mod tests {
     }
 
     #[test]
+    fn what_only_resembles_no_secret_is_one() {
+        let your = |length: usize| format!("{:a<length$}", "your-");
+        for (text, want) in [
+            ("ABCD=xyz", None),
+            ("A_=xyz", None),
+            ("ABCD", None),
+            ("A_B=xyz", Some(Flaw::Assignment)),
+            ("\"abc", Some(Flaw::Quoted)),
+            ("abc\"", Some(Flaw::Quoted)),
+            ("${}", None),
+            ("abcd}", None),
+            ("${abc", None),
+            ("${a}", Some(Flaw::Placeholder)),
+            ("$", None),
+            ("$a-b", None),
+            ("$a", Some(Flaw::Placeholder)),
+            ("xx", None),
+            ("xxx", Some(Flaw::Example)),
+            ("ab…cd", Some(Flaw::Example)),
+            ("ab...cd", Some(Flaw::Example)),
+            (&your(79), Some(Flaw::Example)),
+            (&your(80), None),
+            ("sk-ant-new01-abc", None),
+        ] {
+            assert_eq!(flaw("anthropic", KeptAs::ApiKey, text), want, "{text}");
+        }
+        for (name, want) in [
+            ("ANTHROPIC_API_KEY", Some(Flaw::Cut)),
+            ("CLAUDE_CODE_OAUTH_TOKEN", Some(Flaw::Cut)),
+            ("OPENAI_API_KEY", None),
+        ] {
+            assert_eq!(variable_flaw(name, "sk-ant-oat01-abc"), want, "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_pasted_is_read_whole() {
         let oat = token("oat01");
         let split = format!("{}\n{}\n", &oat[..79], &oat[79..]);
