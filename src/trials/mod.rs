@@ -32,13 +32,33 @@ fn tried() -> Tried {
     }
 }
 
-/// Lives one history for each seed, and makes one that fails as short as it can be.
-fn histories<S: Debug>(
+/// A world beside its model, and what can happen in it.
+trait History {
+    type Step: Copy + Debug;
+    fn begin() -> Self;
+    fn next(&mut self, step: Self::Step) -> Result<(), String>;
+    /// What must hold once nothing more happens.
+    fn settles(&mut self) -> Result<(), String>;
+}
+
+fn live<H: History>(steps: &[H::Step]) -> Result<(), String> {
+    let mut history = H::begin();
+    for (n, step) in steps.iter().enumerate() {
+        history.next(*step).map_err(|why| format!("{why}, at step {n}"))?;
+    }
+    history.settles()
+}
+
+/// Lives what failed once, then one history for each seed, and makes one that fails as short as it can be.
+fn histories<H: History>(
     what: &str,
+    kept: &[&[H::Step]],
     seeds: Range<u64>,
-    strategy: impl Strategy<Value = Vec<S>>,
-    live: impl Fn(&[S]) -> Result<(), String>,
+    strategy: impl Strategy<Value = Vec<H::Step>>,
 ) {
+    for steps in kept {
+        live::<H>(steps).unwrap_or_else(|why| panic!("{why}: {steps:?}"));
+    }
     let (mut steps, mut failed) = (0, Vec::new());
     for seed in seeds.clone() {
         let mut bytes = [0; 32];
@@ -53,11 +73,11 @@ fn histories<S: Debug>(
         let lived = std::cell::Cell::new(None);
         let done = runner.run(&strategy, |history| {
             lived.set(lived.get().or(Some(history.len())));
-            live(&history).map_err(TestCaseError::fail)
+            live::<H>(&history).map_err(TestCaseError::fail)
         });
         steps += lived.get().unwrap_or(0);
         if let Err(TestError::Fail(why, history)) = done {
-            failed.push(format!("seed {seed}: {why}\n  keep: vec!{history:?}"));
+            failed.push(format!("seed {seed}: {why}\n  keep: &{history:?}"));
         }
     }
     println!(
