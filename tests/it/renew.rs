@@ -914,9 +914,7 @@ fn beside_an_openclaw_that_renews_the_same_grant_one_exchange_is_made_whoever_is
     let server = Endpoint::start("1", vec![]);
     let home = openclaw_home(&server, Some("2026.5.12"));
     home.write(GRANT_LOCK, json!({"pid": std::process::id()}).to_string());
-    let child = home.spawn(&["run", "-vvv"]);
-    until("the pass", || home.at(".local/state/nolapse/pass.lock").exists());
-    std::thread::sleep(Duration::from_millis(500));
+    let child = home.spawn_at(&home.at(GRANT_LOCK), &["run"]);
     assert!(!home.at(&format!("{OPENCLAW}.lock")).exists());
     assert_eq!(server.seen().len(), 0);
     fs::remove_file(home.at(GRANT_LOCK)).unwrap();
