@@ -110,18 +110,18 @@ pub(crate) fn words(alert: &Alert, why: Why, since: Moment, here: Here<'_>) -> W
             lines.push(format!("was affected: {}", who(alert)));
         }
         return Words {
-            title: upper(&format!("{subject} on {host} is fine again")),
+            title: upper(&format!(
+                "{subject} on {host} {}",
+                agreed(alert, "is fine again".into())
+            )),
             message: lines.join("\n"),
             commands: Vec::new(),
         };
     }
+    let says = format!("{subject} {} on {host}", agreed(alert, headline(alert, now)));
     let title = match why {
-        Why::Reminder => format!(
-            "still, for {}: {subject} {} on {host}",
-            span(now - begun),
-            headline(alert, now)
-        ),
-        _ => format!("{subject} {} on {host}", headline(alert, now)),
+        Why::Reminder => format!("still, for {}: {says}", span(now - begun)),
+        _ => says,
     };
     let mut lines = vec![cause(alert)];
     match alert.ends {
@@ -275,12 +275,28 @@ fn headline(alert: &Alert, now: Moment) -> String {
         ("missing", _) if matches!(alert.id, Cause::Login(_)) => "is signed out".into(),
         (_, Some(ends)) if !alert.lapsed && ends > now => format!("ends in {}", span(ends - now)),
         _ if !alert.lapsed => "may end any moment now".into(),
-        _ if matches!(alert.id, Cause::Copies(_)) => match agents(alert) {
-            1 => "has expired".into(),
-            _ => "have expired".into(),
-        },
+        _ if matches!(alert.id, Cause::Copies(_)) => "has expired".into(),
         _ => "has ended".into(),
     }
+}
+
+/// What is said of one thing, or of several agents' copies.
+fn agreed(alert: &Alert, says: String) -> String {
+    if !matches!(alert.id, Cause::Copies(_)) || agents(alert) == 1 {
+        return says;
+    }
+    let (verb, rest) = says.split_once(' ').unwrap_or((&says, ""));
+    let verb = match verb {
+        "is" => "are",
+        "has" => "have",
+        "was" => "were",
+        "does" => "do",
+        "holds" => "hold",
+        "ends" => "end",
+        "looks" => "look",
+        other => other,
+    };
+    format!("{verb} {rest}")
 }
 
 fn cause(alert: &Alert) -> String {
@@ -780,6 +796,11 @@ mod tests {
                 "Claude login `claude` was logged out on h",
             ),
             (
+                copies.clone(),
+                Why::Recovered,
+                "2 agents' copies of Claude login `claude` on h are fine again",
+            ),
+            (
                 copies,
                 Why::First,
                 "2 agents' copies of Claude login `claude` have expired on h",
@@ -814,9 +835,9 @@ healed:claude | healed | Claude login `claude` was updated from an agent's copy 
 heal:claude | not_healed | Claude login `claude` could not be updated | an agent renewed it | claude setup-token
 copies:claude | copy_stale | 2 agents' copies of Claude login `claude` have expired | the login is fine, but its copy was not updated: why | nolapse sync
 copies:claude | copy_diverged | 2 agents' copies of Claude login `claude` have expired | the login is fine, but this profile has its own token | nolapse sync
-copies:claude | no_token | 2 agents' copies of Claude login `claude` holds no token | this is not a usable token or key; it is why | claude setup-token
+copies:claude | no_token | 2 agents' copies of Claude login `claude` hold no token | this is not a usable token or key; it is why | claude setup-token
 copies:claude | missing | 2 agents' copies of Claude login `claude` have expired | the profile holds nothing usable | nolapse sync
-copies:claude | profile_retired | 2 agents' copies of Claude login `claude` is refused by OpenClaw | OpenClaw no longer accepts this profile id | nolapse sync
+copies:claude | profile_retired | 2 agents' copies of Claude login `claude` are refused by OpenClaw | OpenClaw no longer accepts this profile id | nolapse sync
 grant:0 | copy_stale | `anthropic:claude-cli` of clawdbot/main has ended | its own token was not renewed: why | claude setup-token
 token:0 | no_refresh_token | `anthropic:claude-cli` of clawdbot/main has ended | nothing can renew this token | claude setup-token
 profile:a | missing | `anthropic:claude-cli` of clawdbot/main has ended | the profile holds nothing usable | claude setup-token
