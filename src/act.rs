@@ -118,7 +118,26 @@ pub(crate) async fn write_stores(ctx: &Ctx, ledger: &Ledger, view: &mut View, dr
     {
         *view = look::look(ctx, ledger);
     }
+    if write_back(ctx, ledger, view, &done).await {
+        *view = look::look(ctx, ledger);
+    }
     done
+}
+
+/// Writes once more what an agent that takes no lock had read before and put back since: it rings only if that goes on.
+async fn write_back(ctx: &Ctx, ledger: &Ledger, view: &View, done: &[Done]) -> bool {
+    let written = |agent: &AgentView| {
+        let of = |done: &Done| done.path == agent.path && matches!(done.outcome, Outcome::Written(_));
+        done.iter().any(of)
+    };
+    let mut again = false;
+    for agent in view.agents.iter().filter(|agent| written(agent)) {
+        if !plan::store(&ctx.config.sync, view, agent).edits.is_empty() {
+            let wrote = write_store(World::of(ctx, ledger, view), agent, Duration::ZERO).await;
+            again |= wrote.is_ok();
+        }
+    }
+    again
 }
 
 fn report(ctx: &Ctx, agent: &AgentView, outcome: Result<Vec<String>, Refused>) -> Option<Done> {
