@@ -417,7 +417,7 @@ pub(crate) mod tests {
     use crate::types::{HOUR, Moment};
     use std::collections::BTreeMap;
 
-    const NOW: Moment = Moment::at(1_769_000_000_000);
+    pub(crate) const NOW: Moment = Moment::at(1_769_000_000_000);
 
     pub(crate) fn ctx(home: &Path) -> Ctx {
         let host = Host {

@@ -6,10 +6,11 @@ use crate::layout::{counted, one_line};
 use crate::outcome::{Done, Outcome, Report};
 use crate::pass::{self, Scope};
 use crate::report::{self, Exit};
-use crate::rules::agent::NotWritten;
+use crate::rules::agent::{Binds, NotWritten};
 use crate::rules::alert::Why;
 use crate::rules::plan::Keep;
 use crate::rules::policy::Create;
+use crate::rules::view::AgentView;
 use crate::rules::{self, plan, wording};
 use crate::types::{Moment, Problem};
 use crate::{heard, ledger};
@@ -91,9 +92,10 @@ pub(super) fn sync(setup: &Setup, args: &SyncArgs) -> Result<Exit, Fatal> {
     Ok(if fine { Exit::Fine } else { Exit::Unknown })
 }
 
-/// Profiles that are not there and that their agents would not make.
+/// Profiles that are not there and that their agents would not make, and stores that are behind and cannot be written.
 fn offer(ctx: &Ctx, report: &Report) -> Option<String> {
-    let mut out = String::new();
+    let behind = |agent: &AgentView| !plan::store(&ctx.config.sync, &report.view, agent).edits.is_empty();
+    let mut out = not_written(ctx, report, behind);
     for (agent, kept) in kept(ctx, report) {
         for (id, _) in kept.iter().filter(|(_, why)| *why == Keep::NotMade) {
             let _ = writeln!(out, "{agent}: {} not changed: {}", one_line(id), Keep::NotMade.words());
@@ -127,19 +129,32 @@ fn not_changed(ctx: &Ctx, report: &Report) -> String {
             }
         }
     }
-    if ctx.config.sync.enabled {
-        for agent in &report.view.agents {
-            if let Err(NotWritten { why, .. }) = &agent.writable {
-                let (label, why) = (one_line(&agent.label()), one_line(why));
-                let _ = writeln!(out, "{label} not changed: {why}");
-            }
-        }
-    }
+    out.push_str(&not_written(ctx, report, |_| true));
     match current {
         0 => {}
         1 => out.push_str("1 profile is up to date\n"),
         n => {
             let _ = writeln!(out, "{n} profiles are up to date");
+        }
+    }
+    out
+}
+
+/// Those of these stores that are not written, why, and what helps.
+fn not_written(ctx: &Ctx, report: &Report, of: impl Fn(&AgentView) -> bool) -> String {
+    let mut out = String::new();
+    for agent in report
+        .view
+        .agents
+        .iter()
+        .filter(|agent| ctx.config.sync.enabled && of(agent))
+    {
+        if let Err(NotWritten { why, fix, binds }) = &agent.writable {
+            let _ = writeln!(out, "{} not changed: {}", one_line(&agent.label()), one_line(why));
+            // what somebody wants so needs no mending
+            if let Some(fix) = fix.as_ref().filter(|_| *binds == Binds::Everybody) {
+                let _ = writeln!(out, "  hint: run `{}`", one_line(fix));
+            }
         }
     }
     out

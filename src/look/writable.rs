@@ -122,3 +122,53 @@ pub(super) fn unhealed(ctx: &Ctx, view: &View, index: usize) -> Option<Unhealed>
         fix: unfit.fix(&ctx.host.tilde(&path)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::tests::{NOW, ctx};
+    use crate::rules::memory::Ledger;
+
+    #[test]
+    fn a_copy_that_nobody_can_save_has_expired_once_its_grace_is_over() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        let copy = r#"{"type":"token","provider":"anthropic","token":"old","expires":EXPIRES}"#;
+        let ctx = ctx(home.path());
+        let grace = ctx.config.alerts.grace;
+        let kept_out = |binds| NotWritten {
+            binds,
+            ..NotWritten::from("why")
+        };
+        for (ended, writable, health) in [
+            (grace - 1, Err(kept_out(Binds::Everybody)), Health::Ok),
+            (grace, Err(kept_out(Binds::Everybody)), Health::Expired),
+            (grace + 1, Err(kept_out(Binds::Everybody)), Health::Expired),
+            // its agent saves what it renews
+            (grace + 1, Err(kept_out(Binds::Us)), Health::Ok),
+            (grace + 1, Ok(()), Health::Ok),
+        ] {
+            let text = copy.replace("EXPIRES", &(NOW - ended).to_string());
+            std::fs::write(
+                dir.join(store::FILE_NAME),
+                format!(r#"{{"profiles":{{"anthropic:claude-cli":{text}}}}}"#),
+            )
+            .unwrap();
+            let mut agent = super::super::look(&ctx, &Ledger::default()).agents.swap_remove(0);
+            agent.writable = writable.clone();
+            agent.profiles[0].login = Some(0);
+            agent.profiles[0].relation = Relation::Older;
+            agent.profiles[0].verdict = Verdict {
+                health: Health::Ok,
+                reason: None,
+                ends: None,
+            };
+            prove_writable(&ctx, &mut agent, NOW);
+            let verdict = agent.profiles[0].verdict;
+            assert_eq!(verdict.health, health, "{ended} {writable:?}");
+            let stale = (health == Health::Expired).then_some(Reason::CopyStale);
+            assert_eq!((verdict.reason, verdict.ends), (stale, stale.map(|_| NOW - ended)));
+        }
+    }
+}

@@ -322,6 +322,7 @@ mod tests {
             renewed,
             sync(NOW, Some("claude")),
             sync(NOW, Some("other")),
+            sync(NOW + 1, Some("other")),
             sync(NOW + HOUR, None),
         ]);
         let stores = "brought clawdbot/a0, clawdbot/a1, clawdbot/a2 and 42 more up to date";
@@ -329,6 +330,7 @@ mod tests {
             got,
             [
                 format!("Done `claude` was renewed by Claude Code, good until +8h | {stores} from `claude`"),
+                format!("Done {stores} from `other`"),
                 format!("Done {stores} from `other`"),
                 format!("Done {stores}"),
             ]

@@ -698,15 +698,17 @@ fn references_are_named_and_their_known_end_counts() {
         (&json!("referenced"), &json!("env CLAUDE_TOKEN"))
     );
     assert_eq!(home.run(&["check"]).code, 0);
-    // its token's issue is on record, and it ends in two days
+    // its token's issue is on record, and it ends in a long time, and in two days
     home.env.insert("CLAUDE_TOKEN".into(), setup());
-    let issued = (now() - 363 * DAY).to_string();
-    let ran = home.run_with(
-        &["token", "add", "--remember-only", "--issued", &issued],
-        setup().as_bytes(),
-    );
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(home.status(&[])["agents"][0]["profiles"][0]["health"], "expiring");
+    for (days, health) in [(65, "referenced"), (363, "expiring")] {
+        let issued = (now() - days * DAY).to_string();
+        let ran = home.run_with(
+            &["token", "add", "--remember-only", "--issued", &issued],
+            setup().as_bytes(),
+        );
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(home.status(&[])["agents"][0]["profiles"][0]["health"], health);
+    }
 }
 
 /// Entries that an agent does not read are said, and nothing is written over them.

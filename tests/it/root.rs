@@ -238,6 +238,25 @@ fn tokens_of_a_third_user_stay_theirs() {
     }
 }
 
+/// What root's hand left in a user's home can be read there; written, it would become the user's.
+#[test]
+fn a_store_of_roots_in_a_users_home_is_said_and_left() {
+    let home = a_home();
+    if !root() {
+        // nobody but root can make what belongs to another user
+        assert_eq!(home.run(&["sync"]).code, 0);
+        return;
+    }
+    fs::set_permissions(home.at(MAIN), fs::Permissions::from_mode(0o644)).unwrap();
+    give(home.path());
+    lchown(home.at(MAIN), Some(0), Some(0)).unwrap();
+    let was = target(&home.at(MAIN));
+    let ran = home.run(&["sync"]);
+    assert!(ran.stdout.contains("it belongs to another user"), "{ran:?}");
+    assert!(ran.stdout.contains("sudo chown"), "{ran:?}");
+    assert_eq!(target(&home.at(MAIN)), was);
+}
+
 /// The agents' own user must be able to clear what root's renewal leaves when it is killed.
 #[test]
 fn locks_belong_to_the_user_of_the_home() {
