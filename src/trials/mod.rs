@@ -76,6 +76,9 @@ fn histories<H: History>(
             live::<H>(&history).map_err(TestCaseError::fail)
         });
         steps += lived.get().unwrap_or(0);
+        if (seed + 1) % 100 == 0 {
+            println!("{what}: {} of {}", seed + 1, seeds.end);
+        }
         if let Err(TestError::Fail(why, history)) = done {
             failed.push(format!("seed {seed}: {why}\n  keep: &{history:?}"));
         }
