@@ -656,7 +656,8 @@ def main():
     built = [m for m in mutants if m.why is None]
     print(f"{len(built)} of {len(mutants)} changes built in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     begun = time.monotonic()
-    broken = looked(tests, built, args.jobs, not args.resume)
+    # most tests wait for something
+    broken = looked(tests, built, 2 * args.jobs + 1, not args.resume)
     print(
         f"{len(tests.all)} tests in {time.monotonic() - begun:.0f} s; not asked: {', '.join(broken) or 'none'}",
         file=sys.stderr, flush=True,
