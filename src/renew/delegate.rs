@@ -330,6 +330,36 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    #[test]
+    fn a_child_runs_while_its_process_does_and_no_longer_than_it_may() {
+        let (us, at) = (Identity::of(std::process::id()), Moment::at(1_000_000));
+        let life = rule::CHILD_LIFE;
+        for (what, start, now, alive) in [
+            ("at once", us.start, at, true),
+            ("at last", us.start, at + (life - 1), true),
+            ("too long", us.start, at + life, false),
+            ("the clock was set back", us.start, at - 1, false),
+            (
+                "another process has its number",
+                us.start.map(|start| start + 1),
+                at,
+                false,
+            ),
+        ] {
+            let mut record = Record::of(None, Secret::new("r").fingerprint());
+            record.stage = Stage::Running {
+                pid: us.pid,
+                start,
+                boot: us.boot.clone(),
+                at,
+            };
+            assert_eq!(child_alive(Some(&record), now), alive, "{what}");
+            record.stage = Stage::Idle;
+            assert!(!child_alive(Some(&record), now), "{what}");
+        }
+        assert!(!child_alive(None, at));
+    }
+
     /// The CLI as its own installer puts it.
     fn install(home: &Path, version: &str, body: &str) -> PathBuf {
         let bin = home.join(".local/bin");
