@@ -575,9 +575,10 @@ mod tests {
     use super::*;
     use crate::rules::agent::{Agent, Binds, NotWritten};
     use crate::rules::health::Verdict;
-    use crate::rules::login::{Login, Place, Refresh};
+    use crate::rules::lineage;
+    use crate::rules::login::{self, Login, Place, Refresh};
     use crate::rules::renew::Failure;
-    use crate::rules::resolve::{By, Ignored};
+    use crate::rules::resolve::{By, Ignored, Key, Uses};
     use crate::types::{AgentRef, DAY, Family, Profile};
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
@@ -649,15 +650,50 @@ mod tests {
     }
 
     fn alerts(login: LoginView, agent: AgentView) -> Vec<Alert> {
+        all(vec![login], vec![agent])
+    }
+
+    fn all(logins: Vec<LoginView>, agents: Vec<AgentView>) -> Vec<Alert> {
         let view = View {
             now: NOW,
-            logins: vec![login],
-            agents: vec![agent],
+            logins,
+            agents,
             state_dirs: Vec::new(),
             problems: Vec::new(),
             looked_at: Vec::new(),
         };
         collect(&view, GRACE, &|path| path.display().to_string())
+    }
+
+    fn about<'a>(alerts: &'a [Alert], id: &str) -> Option<&'a Alert> {
+        alerts.iter().find(|alert| alert.id.to_string() == id)
+    }
+
+    fn profiles_of(alert: &Alert) -> Vec<&str> {
+        alert.affected.iter().map(|one| one.profile.as_str()).collect()
+    }
+
+    fn failed(token: &str) -> Record {
+        let mut record = Record::new(Secret::new(token).fingerprint());
+        record.last = Some(Failure {
+            kind: "endpoint_blocked".into(),
+            why: "blocked".into(),
+            at: NOW,
+        });
+        record
+    }
+
+    fn resolved(uses: Option<&str>, passed_over: &[(&str, PassedOver)]) -> Resolved {
+        let passed_over = passed_over.iter().map(|(id, why)| ((*id).to_owned(), why.clone()));
+        Resolved {
+            provider: "anthropic".into(),
+            in_use: true,
+            uses: uses.map(|id| Uses::Profile(id.to_owned())),
+            key: None,
+            by: By::Nobody,
+            passed_over: passed_over.collect(),
+            held_back_until: None,
+        }
     }
 
     #[test]
@@ -734,15 +770,7 @@ mod tests {
             },
             ..profile
         };
-        let failed = {
-            let mut record = Record::new(Secret::new("R").fingerprint());
-            record.last = Some(Failure {
-                kind: "endpoint_blocked".into(),
-                why: "blocked".into(),
-                at: NOW,
-            });
-            record
-        };
+        let failed = failed("R");
         let own = ProfileView {
             renewal: Some(Box::new(failed.clone())),
             ..stale(Reason::CopyStale)
@@ -851,21 +879,12 @@ mod tests {
 
     #[test]
     fn what_would_work_is_named_first_and_a_wait_counts_after_its_grace() {
-        let resolved = |passed_over: Vec<(String, PassedOver)>, held_back_until| Resolved {
-            provider: "anthropic".into(),
-            in_use: true,
-            uses: None,
-            key: None,
-            by: By::Nobody,
-            passed_over,
-            held_back_until,
-        };
-        let not_in = |id: &str| (id.to_owned(), PassedOver::NotIn(By::Store));
+        let not_in = |id| (id, PassedOver::NotIn(By::Store));
         let mut one = agent(vec![
             profile("a", token("T"), verdict(Health::Expired, Some(Reason::NoRefreshToken))),
             profile("b", token("U"), verdict(Health::Expiring, Some(Reason::NoRefreshToken))),
         ]);
-        one.uses = vec![resolved(vec![not_in("a"), not_in("b")], None)];
+        one.uses = vec![resolved(None, &[not_in("a"), not_in("b")])];
         let found = alerts(login(Health::Ok, None), one.clone());
         let stopped = found.iter().find(|alert| alert.kind == "not_in_order").unwrap();
         let named: Vec<&str> = stopped.affected.iter().map(|one| one.profile.as_str()).collect();
@@ -876,11 +895,527 @@ mod tests {
             (stopped::LONGEST_COOLDOWN, Some(Severity::Warning)),
             (stopped::LONGEST_COOLDOWN + 1, Some(Severity::Critical)),
         ] {
-            let held = ("b".to_owned(), PassedOver::HeldBack(NOW + left, None));
-            one.uses = vec![resolved(vec![held], Some(NOW + left))];
+            let held = ("b", PassedOver::HeldBack(NOW + left, None));
+            one.uses = vec![Resolved {
+                held_back_until: Some(NOW + left),
+                ..resolved(None, &[held])
+            }];
             let found = alerts(login(Health::Ok, None), one.clone());
             let stopped = found.iter().find(|alert| alert.kind == "held_back");
             assert_eq!(stopped.map(|alert| alert.severity), severity, "{left}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_login_decides_kind_place_and_detail() {
+        let grant = |access: Option<&str>| Grant {
+            access: access.map(Secret::new),
+            ..Grant::new(Secret::new(""), Refresh::Token(Secret::new("R")), Some(NOW))
+        };
+        let no_scopes = |blanked| Grant {
+            scopes: None,
+            blanked,
+            ..grant(Some("A"))
+        };
+        let signed_in = |access| State::SignedIn(grant(access));
+        let unreadable = |fault| State::Unreadable {
+            why: "why".into(),
+            fault,
+        };
+        let (file, critical, warning) = ("/c/.credentials.json", Severity::Critical, Severity::Warning);
+        let placeholder = Some(Flaw::Placeholder.words());
+        for (state, health, reason, kind, path, severity, detail) in [
+            (
+                unreadable(Fault::Refused),
+                Health::Missing,
+                Reason::Unreadable,
+                "unreadable",
+                file,
+                warning,
+                Some("why"),
+            ),
+            (
+                unreadable(Fault::Foreign),
+                Health::Missing,
+                Reason::Unreadable,
+                FOREIGN_OWNER,
+                "/c",
+                warning,
+                Some("why"),
+            ),
+            (
+                unreadable(Fault::Mode),
+                Health::Missing,
+                Reason::Unreadable,
+                NOT_READABLE,
+                file,
+                critical,
+                Some("why"),
+            ),
+            (
+                signed_in(Some("A")),
+                Health::Expired,
+                Reason::NotRenewed,
+                "not_renewed",
+                file,
+                critical,
+                Some("blocked"),
+            ),
+            (
+                signed_in(Some("${TOKEN}")),
+                Health::Missing,
+                Reason::NoToken,
+                "no_token",
+                file,
+                critical,
+                placeholder,
+            ),
+            // what another renewal said and what a token looks like are no cause of these
+            (
+                signed_in(Some("${TOKEN}")),
+                Health::Expired,
+                Reason::LoginEnded,
+                "login_ended",
+                file,
+                critical,
+                None,
+            ),
+            // tomorrow's end is no matter of tomorrow
+            (
+                signed_in(Some("A")),
+                Health::Expiring,
+                Reason::LoginEndsSoon,
+                "login_ends_soon",
+                file,
+                warning,
+                None,
+            ),
+            (
+                signed_in(Some("A")),
+                Health::Expiring,
+                Reason::Rejected,
+                "rejected",
+                file,
+                critical,
+                None,
+            ),
+            (
+                signed_in(Some("A")),
+                Health::Expiring,
+                Reason::OlderState,
+                "older_state",
+                file,
+                critical,
+                None,
+            ),
+            (
+                signed_in(None),
+                Health::Expired,
+                Reason::LoginEnded,
+                NO_ACCESS,
+                file,
+                critical,
+                None,
+            ),
+            (
+                State::SignedIn(no_scopes(false)),
+                Health::Missing,
+                Reason::Blanked,
+                NO_SCOPES,
+                file,
+                critical,
+                None,
+            ),
+            (
+                State::SignedIn(no_scopes(true)),
+                Health::Missing,
+                Reason::Blanked,
+                "blanked",
+                file,
+                critical,
+                None,
+            ),
+        ] {
+            let mut one = login(health, Some(failed("R")));
+            one.login.state = state;
+            one.verdict = Verdict {
+                ends: Some(NOW + DAY),
+                ..verdict(health, Some(reason))
+            };
+            let found = alerts(one, agent(Vec::new()));
+            let alert = about(&found, "login:claude").unwrap();
+            assert_eq!((alert.kind.as_str(), alert.path.as_deref()), (kind, Some(path)));
+            assert_eq!((alert.severity, alert.detail.as_deref()), (severity, detail), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_nobody_knows_is_not_missed() {
+        let hangs = |id: &str, health, login| ProfileView {
+            login,
+            ..profile(id, token(id), verdict(health, Some(Reason::NoRefreshToken)))
+        };
+        let memory = lineage::LoginMemory {
+            lineage: Secret::new("R").fingerprint(),
+            refresh: None,
+            past: Vec::new(),
+            accesses: Vec::new(),
+            deadline: None,
+            access_ends: None,
+            signed_in: false,
+        };
+        let others = [hangs("fine", Health::Ok, Some(0)), hangs("own", Health::Expired, None)];
+        for (known, configured, on_it, missed) in [
+            (false, false, false, false),
+            (true, false, false, true),
+            (false, true, false, true),
+            (false, false, true, true),
+        ] {
+            let mut one = login(Health::Missing, None);
+            one.login.state = State::SignedOut;
+            one.verdict.reason = None;
+            one.memory = known.then(|| memory.clone());
+            one.login.place.configured = configured;
+            let mut profiles = others.to_vec();
+            profiles.extend(on_it.then(|| hangs("ended", Health::Expired, Some(0))));
+            let found = alerts(one, agent(profiles));
+            let alert = about(&found, "login:claude");
+            assert_eq!(alert.is_some(), missed, "{known} {configured} {on_it}");
+            let on_it: Vec<&str> = on_it.then_some("ended").into_iter().collect();
+            assert_eq!(alert.map_or(Vec::new(), profiles_of), on_it);
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_login_names_it_and_its_file() {
+        let mut record = Record::new(Secret::new("R").fingerprint());
+        record.stage = Stage::Rescued {
+            at: NOW,
+            why: "why".into(),
+        };
+        let mut one = login(Health::Ok, Some(record));
+        one.healed = Some(login::Healed {
+            at: NOW,
+            from: "clawdbot/main".into(),
+        });
+        one.unhealed = Some(view::Unhealed {
+            why: "it is so".into(),
+            fix: "true".into(),
+        });
+        let hangs = ProfileView {
+            login: Some(0),
+            ..profile("p", token("T"), verdict(Health::Ok, None))
+        };
+        let other = profile("q", token("U"), verdict(Health::Ok, None));
+        let found = alerts(one, agent(vec![hangs, other]));
+        for (id, kind, lapsed, severity, detail, fix, affected) in [
+            (
+                "renew:claude",
+                "rescue",
+                true,
+                Severity::Critical,
+                "why",
+                None,
+                &["p"][..],
+            ),
+            (
+                "healed:claude",
+                HEALED,
+                false,
+                Severity::Info,
+                "clawdbot/main",
+                None,
+                &[],
+            ),
+            (
+                "heal:claude",
+                NOT_HEALED,
+                true,
+                Severity::Critical,
+                "it is so",
+                Some("true"),
+                &[],
+            ),
+        ] {
+            let alert = about(&found, id).unwrap();
+            assert_eq!(
+                (alert.kind.as_str(), alert.severity, alert.lapsed),
+                (kind, severity, lapsed)
+            );
+            assert_eq!(alert.login.as_ref().map(|login| login.id.as_str()), Some("claude"));
+            assert_eq!(alert.path.as_deref(), Some("/c/.credentials.json"), "{id}");
+            assert_eq!((alert.detail.as_deref(), alert.fix.as_deref()), (Some(detail), fix));
+            assert_eq!(profiles_of(alert), affected, "{id}");
+        }
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn the_kind_of_a_profile_goes_by_what_stands_in_it() {
+        let seconds = Credential::Token {
+            token: Some(Secret::new("T")),
+            expires: Some(Moment::at(NOW.ms() / 1000)),
+        };
+        let flawed = |flaw| Held::Flawed(flaw);
+        let (expired, ahead) = (Health::Expired, Health::Expiring);
+        for (credential, held, health, sqlite, kind) in [
+            (Credential::ApiKey, flawed(Flaw::Empty), expired, false, NO_KEY),
+            (Credential::ApiKey, flawed(Flaw::Empty), expired, true, "no_token"),
+            (Credential::ApiKey, flawed(Flaw::Token), expired, false, "no_token"),
+            (seconds.clone(), Held::Inline, expired, false, SECONDS),
+            (seconds.clone(), Held::Inline, expired, true, "no_token"),
+            (seconds, Held::Inline, ahead, false, "no_token"),
+            (token("T"), Held::Inline, expired, false, "no_token"),
+        ] {
+            let mut one = profile("p", credential, verdict(health, Some(Reason::NoToken)));
+            one.profile.held = held;
+            let mut agent = agent(vec![one.clone()]);
+            agent.sqlite = sqlite;
+            let found = alerts(login(Health::Ok, None), agent);
+            assert_eq!(found[0].kind, kind, "{one:?} {sqlite}");
+        }
+        // stores that hold one grant are one cause
+        let oauth = Credential::Oauth {
+            access: None,
+            refresh: Some(Secret::new("R")),
+            expires: None,
+        };
+        let own = profile("p", oauth, verdict(Health::Expired, Some(Reason::Rejected)));
+        let found = alerts(login(Health::Ok, None), agent(vec![own]));
+        assert_eq!(
+            found[0].id.to_string(),
+            format!("grant:{}", Secret::new("R").fingerprint())
+        );
+    }
+
+    #[test]
+    fn a_copy_whose_login_can_still_be_renewed_has_no_obstacle() {
+        let hour = Some(NOW + HOUR);
+        let own = Some(OWN_TOKEN);
+        let blocked = Some("it could not be renewed: blocked");
+        for (on_login, relation, reason, expires, renewal, detail) in [
+            (true, Relation::Same, Reason::CopyStale, Some(NOW), Some("R"), blocked),
+            // that was of another token, or the access token is alive
+            (true, Relation::Same, Reason::CopyStale, Some(NOW), Some("S"), None),
+            (true, Relation::Same, Reason::CopyStale, hour, Some("R"), None),
+            (true, Relation::Unknown, Reason::CopyStale, hour, None, own),
+            (true, Relation::Same, Reason::CopyStale, hour, None, None),
+            (
+                true,
+                Relation::Same,
+                Reason::CopyDiverged,
+                Some(NOW),
+                Some("R"),
+                blocked,
+            ),
+            // its own renewal
+            (false, Relation::Unknown, Reason::CopyStale, None, Some("R"), blocked),
+            (false, Relation::Unknown, Reason::NoRefreshToken, None, Some("R"), None),
+        ] {
+            let renewal = renewal.map(failed);
+            let mut one = profile("p", token("T"), verdict(Health::Expired, Some(reason)));
+            (one.login, one.relation) = (on_login.then_some(0), relation);
+            let mut login = login(Health::Ok, renewal.clone().filter(|_| on_login));
+            if let State::SignedIn(grant) = &mut login.login.state {
+                grant.expires = expires;
+            }
+            one.renewal = renewal.filter(|_| !on_login).map(Box::new);
+            let found = alerts(login, agent(vec![one]));
+            let said = format!("{on_login} {relation:?} {reason:?} {expires:?}");
+            assert_eq!(found[0].detail.as_deref(), detail, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_stale_copy_is_said_by_the_renewal_that_is_stuck() {
+        let stuck = || {
+            let mut record = Record::new(Secret::new("R").fingerprint());
+            record.stage = Stage::Rescued {
+                at: NOW,
+                why: "why".into(),
+            };
+            record
+        };
+        for (reason, of_login, own, said) in [
+            (Reason::CopyStale, false, false, true),
+            (Reason::CopyStale, true, false, false),
+            (Reason::CopyStale, false, true, false),
+            (Reason::CopyDiverged, true, false, true),
+            (Reason::CopyDiverged, false, true, true),
+        ] {
+            let mut one = profile("p", token("T"), verdict(Health::Expired, Some(reason)));
+            one.login = Some(0);
+            one.renewal = own.then(|| Box::new(stuck()));
+            let found = alerts(login(Health::Ok, of_login.then(stuck)), agent(vec![one]));
+            let copies = about(&found, "copies:claude");
+            assert_eq!(copies.is_some(), said, "{reason:?} {of_login} {own}");
+        }
+    }
+
+    #[test]
+    fn an_agent_with_another_way_is_told_of_quietly() {
+        let (ended, ok) = (Health::Expired, Health::Ok);
+        let behind = |id| vec![(id, PassedOver::Behind)];
+        let key = Resolved {
+            key: Some(Key::Env("ANTHROPIC_API_KEY".into())),
+            ..resolved(Some("p"), &[])
+        };
+        let (no_token, over) = (Reason::NoToken, Reason::NoRefreshToken);
+        for (case, (uses, reason, provider, other, covered)) in [
+            (resolved(None, &[]), over, "anthropic", ok, false),
+            (resolved(Some("q"), &[]), over, "anthropic", ok, true),
+            (resolved(Some("p"), &[]), over, "anthropic", ok, false),
+            (key, over, "anthropic", ok, true),
+            (resolved(Some("p"), &behind("q")), over, "anthropic", ok, true),
+            (resolved(Some("p"), &behind("q")), over, "anthropic", ended, false),
+            (
+                resolved(Some("p"), &[("q", PassedOver::Ended)]),
+                over,
+                "anthropic",
+                ok,
+                false,
+            ),
+            // what never worked is no news beside what has ended
+            (resolved(None, &[]), no_token, "anthropic", ended, true),
+            (resolved(None, &[]), over, "anthropic", ended, false),
+            (resolved(None, &[]), no_token, "anthropic", ok, false),
+            (resolved(None, &[]), no_token, "openai", ended, false),
+            (resolved(None, &[]), no_token, "openai", ok, false),
+            // an agent that has stopped for want of it says so itself
+            (
+                resolved(None, &[("q", PassedOver::NotIn(By::Store))]),
+                over,
+                "anthropic",
+                ok,
+                true,
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let one = profile("p", token("T"), verdict(ended, Some(reason)));
+            let mut beside = profile("q", token("U"), verdict(other, Some(over)));
+            beside.profile.provider = provider.into();
+            let mut agent = agent(vec![one, beside]);
+            agent.uses = vec![uses];
+            let found = alerts(login(ok, None), agent);
+            let alert = about(&found, &format!("token:{}", Secret::new("T").fingerprint())).unwrap();
+            assert_eq!(alert.severity == Severity::Info, covered, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_read_says_why_and_whose_it_is() {
+        for (store, foreign, kind, path, detail) in [
+            (
+                agent::Store::Refused("so".into()),
+                false,
+                "unreadable",
+                "/a/auth-profiles.json",
+                "so",
+            ),
+            (agent::Store::Refused("so".into()), true, FOREIGN_OWNER, "/a", "so"),
+            (
+                agent::Store::OwnMode("so".into()),
+                false,
+                NOT_READABLE,
+                "/a/auth-profiles.json",
+                "so",
+            ),
+            (agent::Store::OwnMode("so".into()), true, FOREIGN_OWNER, "/a", "so"),
+            (
+                agent::Store::Malformed("so".into()),
+                true,
+                "store_malformed",
+                "/a",
+                "so",
+            ),
+        ] {
+            let mut agent = agent(Vec::new());
+            agent.foreign = foreign.then(|| "/a".into());
+            agent.store = store;
+            let found = alerts(login(Health::Ok, None), agent);
+            assert_eq!((found[0].kind.as_str(), found[0].path.as_deref()), (kind, Some(path)));
+            assert_eq!(found[0].detail.as_deref(), Some(detail));
+        }
+    }
+
+    #[test]
+    fn what_stopped_the_main_agent_stopped_those_that_live_on_its_profiles() {
+        let not_in = |ids: &[&str]| {
+            let passed: Vec<_> = ids.iter().map(|id| (*id, PassedOver::NotIn(By::Store))).collect();
+            resolved(None, &passed)
+        };
+        let of = |id: &str, named: Option<&str>, profiles: &[&str], uses| {
+            let fine = |id: &&str| profile(id, token(id), verdict(Health::Ok, None));
+            let mut agent = agent(profiles.iter().map(fine).collect());
+            agent.agent.state_dir = usize::from(named.is_some());
+            (agent.agent.agent.id, agent.agent.agent.named) = (id.into(), named.map(str::to_owned));
+            agent.uses = vec![uses];
+            agent
+        };
+        let ignores = |mut agent: AgentView, id: &str| {
+            agent.aside.ignored.push(Ignored {
+                id: id.into(),
+                why: Unread::NoType,
+            });
+            agent
+        };
+        let no_secret = |id| resolved(None, &[(id, PassedOver::NoSecret)]);
+        let (main, other) = ("agent:clawdbot/main#anthropic", "agent:clawdbot-x/main#anthropic");
+        let sub = "agent:clawdbot/sub#anthropic";
+        for (agents, want) in [
+            // what nobody passed over is no part of it
+            (
+                vec![of("main", None, &["a", "b"], not_in(&["a"]))],
+                vec![(main, vec!["main/a"])],
+            ),
+            (
+                vec![
+                    of("main", None, &["a"], not_in(&["a"])),
+                    of("main", Some("x"), &["b"], not_in(&["b"])),
+                    of("sub", Some("x"), &[], not_in(&["b"])),
+                ],
+                vec![(other, vec!["main/b", "sub/b"]), (main, vec!["main/a"])],
+            ),
+            // what is its own it says itself
+            (
+                vec![
+                    of("main", None, &["a"], not_in(&["a"])),
+                    of("sub", None, &["b"], not_in(&["b"])),
+                ],
+                vec![(main, vec!["main/a"]), (sub, vec!["sub/b"])],
+            ),
+            (
+                vec![
+                    ignores(of("main", None, &["a"], no_secret("a")), "a"),
+                    ignores(of("sub", None, &[], resolved(None, &[])), "b"),
+                ],
+                vec![(main, vec!["main/a"]), (sub, vec![])],
+            ),
+            // the main agent stopped for another cause
+            (
+                vec![
+                    ignores(of("main", None, &["a"], no_secret("a")), "a"),
+                    of("sub", None, &[], not_in(&["b"])),
+                ],
+                vec![(main, vec!["main/a"]), (sub, vec![])],
+            ),
+        ] {
+            let found = all(vec![login(Health::Ok, None)], agents);
+            let found: Vec<(String, Vec<String>)> = found
+                .iter()
+                .map(|alert| {
+                    let affected = alert.affected.iter();
+                    let affected = affected.map(|one| format!("{}/{}", one.agent, one.profile));
+                    (alert.id.to_string(), affected.collect())
+                })
+                .collect();
+            let want: Vec<(String, Vec<String>)> = want
+                .into_iter()
+                .map(|(id, affected)| (id.to_owned(), affected.into_iter().map(str::to_owned).collect()))
+                .collect();
+            assert_eq!(found, want);
         }
     }
 }
