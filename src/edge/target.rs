@@ -197,4 +197,44 @@ mod tests {
     fn what_the_system_keeps_for_itself_is_not_fit() {
         assert!(prove(Path::new("/proc/self/status")).is_err());
     }
+
+    /// `/proc/self` takes no new files, whoever asks, and `/proc` is mounted; what a link leads to may be fit, and its own place not.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_place_of_a_link_and_a_mount_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let link = Path::new("/proc/self/exe");
+        if prove(&fs::read_link(link).unwrap()).is_ok() {
+            assert!(prove(link).is_err());
+        }
+        if !files::is_root() {
+            assert_eq!(access(Path::new("/proc"), None), Access::NotOurs);
+        }
+        assert!(is_mount_point(Path::new("/proc")) && !is_mount_point(&file));
+        assert_eq!(look(&file).kind, Kind::File);
+    }
+
+    /// Root alone can mark a file, and not everywhere.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mark_is_seen() {
+        use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = fs::File::create(&path).unwrap();
+        for (mark, wanted) in [
+            (IFlags::IMMUTABLE, Access::Immutable),
+            (IFlags::APPEND, Access::AppendOnly),
+        ] {
+            let Ok(flags) = ioctl_getflags(&file) else { return };
+            if ioctl_setflags(&file, flags | mark).is_err() {
+                return;
+            }
+            let seen = marks(&path);
+            ioctl_setflags(&file, flags).unwrap();
+            assert_eq!((seen, marks(&path)), (Some(wanted), None));
+        }
+    }
 }

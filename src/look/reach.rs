@@ -301,3 +301,152 @@ pub(super) struct Around<'a> {
     pub(super) state_dirs: &'a [StateDir],
     pub(super) now: Moment,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::tests::{NOW, ctx};
+    use crate::rules::resolve::{By, Ignored, Resolved, Uses};
+    use crate::rules::view::View;
+
+    /// One agent with these profiles.
+    fn looked(ctx: &Ctx, profiles: &str) -> View {
+        let dir = ctx.host.home.join(".clawdbot/agents/main/agent");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(store::FILE_NAME), format!(r#"{{"profiles":{{{profiles}}}}}"#)).unwrap();
+        super::super::look(ctx, &Ledger::default())
+    }
+
+    fn token(id: &str, provider: &str, expires: Moment) -> String {
+        let token = format!("sk-ant-oat01-{:a<95}", id);
+        format!(r#""{id}":{{"type":"token","provider":"{provider}","token":"{token}","expires":{expires}}}"#)
+    }
+
+    #[test]
+    fn what_has_ended_is_resolved_beside_what_the_models_need() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        let (ended, ahead) = (NOW - 1, NOW + 1_000_000_000_000);
+        for (expires, wanted) in [
+            (ahead, &[("anthropic", true)][..]),
+            (ended, &[("anthropic", true), ("openai", false)]),
+        ] {
+            let view = looked(&ctx, &token("o", "openai", expires));
+            let uses = view.agents[0].uses.iter();
+            let uses: Vec<_> = uses.map(|one| (one.provider.as_str(), one.in_use)).collect();
+            assert_eq!(uses, wanted);
+        }
+        // a pasted token takes the place of Claude Code's login, where it is Anthropic's and works
+        for (provider, expires, family, replaced) in [
+            ("anthropic", ahead, Family::Openclaw, true),
+            ("anthropic", ended, Family::Openclaw, false),
+            ("openai", ahead, Family::Openclaw, false),
+            ("anthropic", ahead, Family::Clawdbot, false),
+        ] {
+            let mut view = looked(&ctx, &token("p", provider, expires));
+            view.state_dirs[0].agent_providers = (Vec::new(), vec![claude_cli::ID.to_owned()]);
+            view.agents[0].agent.agent.family = family;
+            resolve_all(&ctx, &mut view.agents, &view.state_dirs, NOW);
+            let uses = view.agents[0].uses[0].uses == Some(Uses::Profile("p".into()));
+            assert_eq!(uses, replaced, "{provider} {expires} {family:?}");
+        }
+    }
+
+    #[test]
+    fn orders_are_merged_as_javascript_merges_them() {
+        let order = |list: &[(&str, &str)]| -> Vec<(String, Vec<String>)> {
+            let one = |(key, id): &(&str, &str)| ((*key).to_owned(), vec![(*id).to_owned()]);
+            list.iter().map(one).collect()
+        };
+        let inherited = order(&[("a", "0"), ("b", "1")]);
+        let own = order(&[("c", "2"), ("b", "3")]);
+        let merged = merged(&inherited, &own);
+        let merged: Vec<_> = merged.iter().map(|(key, ids)| (*key, ids[0].as_str())).collect();
+        assert_eq!(merged, [("a", "0"), ("b", "3"), ("c", "2")]);
+    }
+
+    #[test]
+    fn a_store_elsewhere_is_looked_for_where_something_is_missing_and_says_what_it_holds() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        let resolved = |in_use, uses: Option<&str>| Resolved {
+            provider: "anthropic".into(),
+            in_use,
+            uses: uses.map(|id| Uses::Profile(id.into())),
+            key: None,
+            by: By::Nobody,
+            passed_over: Vec::new(),
+            held_back_until: None,
+        };
+        let agent = looked(&ctx, "").agents.swap_remove(0);
+        for (sqlite, absent, in_use, uses, wanted) in [
+            (false, false, true, None, true),
+            (false, false, true, Some("p"), false),
+            (false, false, false, None, false),
+            (false, true, true, Some("p"), true),
+            (true, true, true, None, false),
+        ] {
+            let mut agent = agent.clone();
+            agent.sqlite = sqlite;
+            agent.store = match absent {
+                true => agent::Store::Absent,
+                false => agent::Store::Read(Vec::new()),
+            };
+            agent.uses = vec![resolved(in_use, uses)];
+            assert_eq!(wants(&agent), wanted, "{sqlite} {absent} {in_use} {uses:?}");
+        }
+        let at = home.path().join(store::FILE_NAME);
+        let one = token("a", "anthropic", NOW);
+        for (profiles, says) in [
+            (one.clone(), "holds 1 entry that"),
+            (
+                format!("{one},{}", token("b", "anthropic", NOW)),
+                "holds 2 entries that",
+            ),
+        ] {
+            std::fs::write(&at, format!(r#"{{"profiles":{{{profiles}}}}}"#)).unwrap();
+            let problem = unread_store(&ctx, at.clone(), Path::new("/s")).unwrap();
+            assert!(problem.message.contains(says), "{}", problem.message);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_token_is_said_with_what_adds_it_again() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        let agent = looked(&ctx, &token("p", "anthropic", NOW)).agents.swap_remove(0);
+        let key = Credential::ApiKey;
+        let token = agent.profiles[0].profile.credential.clone();
+        let flawed = Some(Reason::NoToken);
+        for (credential, flaw, reason, kind) in [
+            (&token, Flaw::ApiKey, flawed, Some(" --type api_key --replace")),
+            (&key, Flaw::Token, flawed, Some(" --type token --replace")),
+            (&key, Flaw::Cut, flawed, Some(" --type api_key")),
+            (&token, Flaw::Cut, flawed, Some("")),
+            (&token, Flaw::Cut, Some(Reason::CopyStale), None),
+        ] {
+            let mut agent = agent.clone();
+            agent.profiles[0].profile.credential = credential.clone();
+            agent.profiles[0].profile.held = Held::Flawed(flaw);
+            agent.profiles[0].verdict.reason = reason;
+            let found = store_problems(&ctx, &agent);
+            let hints: Vec<&str> = found.iter().map(|one| one.hint.as_str()).collect();
+            let command = |kind| {
+                format!(
+                    "run `nolapse token add --provider anthropic --profile p{kind} --agent clawdbot/main` and paste all of it"
+                )
+            };
+            assert_eq!(hints, kind.map(command).as_slice());
+        }
+        for (why, hint) in [
+            (Unread::Outside, "put them into `\"profiles\""),
+            (Unread::NoType, "correct the names"),
+        ] {
+            let mut agent = agent.clone();
+            agent.aside.ignored.push(Ignored { id: "q".into(), why });
+            let found = store_problems(&ctx, &agent);
+            assert_eq!((found.len(), found[0].kind), (1, "entries_ignored"));
+            assert!(found[0].hint.starts_with(hint), "{}", found[0].hint);
+        }
+    }
+}

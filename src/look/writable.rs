@@ -171,4 +171,117 @@ mod tests {
             assert_eq!((verdict.reason, verdict.ends), (stale, stale.map(|_| NOW - ended)));
         }
     }
+
+    fn looked(ctx: &Ctx) -> View {
+        let dir = ctx.host.home.join(".clawdbot/agents/main/agent");
+        let login = ctx.host.home.join(".claude");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(&login).unwrap();
+        let grant = |end| {
+            format!(r#"{{"claudeAiOauth":{{"accessToken":"a","refreshToken":"R1","expiresAt":{end},"scopes":[]}}}}"#)
+        };
+        let copy = format!(
+            r#"{{"profiles":{{"anthropic:claude-cli":{{"type":"oauth","provider":"anthropic","access":"b","refresh":"R2","expires":{}}}}}}}"#,
+            NOW + 9000
+        );
+        std::fs::write(login.join(".credentials.json"), grant(NOW + 1000)).unwrap();
+        std::fs::write(dir.join(store::FILE_NAME), copy).unwrap();
+        super::super::look(ctx, &Ledger::default())
+    }
+
+    #[test]
+    fn a_login_is_not_healed_where_its_own_file_cannot_be_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let mut ctx = ctx(home.path());
+        let mut view = looked(&ctx);
+        view.agents[0].profiles[0].relation = Relation::Newer;
+        view.agents[0].profiles[0].login = Some(0);
+        assert_eq!(unhealed(&ctx, &view, 0), None);
+        // something else stands in its place
+        let dir = home.path().join("other");
+        std::fs::create_dir_all(dir.join(".credentials.json")).unwrap();
+        view.logins[0].login.place.dir = dir;
+        for (enabled, source, login, relation, said) in [
+            (true, Source::File, Some(0), Relation::Newer, true),
+            (false, Source::File, Some(0), Relation::Newer, false),
+            (true, Source::Keychain, Some(0), Relation::Newer, false),
+            (true, Source::File, None, Relation::Newer, false),
+            (true, Source::File, Some(0), Relation::Unknown, false),
+        ] {
+            ctx.config.sync.enabled = enabled;
+            view.logins[0].login.source = source;
+            view.agents[0].profiles[0].login = login;
+            view.agents[0].profiles[0].relation = relation;
+            let found = unhealed(&ctx, &view, 0);
+            let why = found.as_ref().map(|found| found.why.as_str());
+            assert_eq!(
+                why,
+                said.then_some("it is a directory"),
+                "{enabled} {source:?} {login:?} {relation:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_system_is_asked_of_a_store_that_is_behind() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        let agent = looked(&ctx).agents.swap_remove(0);
+        let (ok, ended, same) = (Health::Ok, Health::Expired, Relation::Same);
+        for (sqlite, login, health, relation, clock, asked) in [
+            (false, None, ended, Relation::Older, ended, false),
+            (false, Some(0), ok, same, ok, false),
+            (false, Some(0), ended, same, ok, true),
+            (false, Some(0), ok, Relation::Older, ok, true),
+            (false, Some(0), ok, same, ended, true),
+            (true, Some(0), ended, Relation::Older, ended, false),
+        ] {
+            let mut agent = agent.clone();
+            // a directory in its place
+            agent.path = home.path().into();
+            (agent.sqlite, agent.writable) = (sqlite, Ok(()));
+            let profile = &mut agent.profiles[0];
+            (profile.login, profile.relation, profile.clock) = (login, relation, clock);
+            profile.verdict = Verdict {
+                health,
+                reason: None,
+                ends: None,
+            };
+            prove_writable(&ctx, &mut agent, NOW);
+            let not = agent.writable.err();
+            let said = not.map(|not| (not.binds, not.fix.is_some()));
+            let wanted = asked.then_some((Binds::Everybody, true));
+            assert_eq!(said, wanted, "{sqlite} {login:?} {health} {relation:?} {clock}");
+        }
+    }
+
+    #[test]
+    fn whose_store_is_not_written_and_what_changes_that() {
+        let home = tempfile::tempdir().unwrap();
+        let mut ctx = ctx(home.path());
+        let view = looked(&ctx);
+        let (agent, state_dir) = (&view.agents[0].agent, &view.state_dirs[0]);
+        let here = |ctx: &Ctx, meta: Option<&Meta>| writable(ctx, agent, state_dir, &agent::Store::Absent, meta);
+        let meta = view.agents[0].meta.clone().unwrap();
+        let others = Meta {
+            uid: files::our_uid() + 7,
+            ..meta.clone()
+        };
+        assert_eq!(here(&ctx, Some(&meta)), Ok(()));
+        // root can give a file to its owner again
+        let not = NotWritten {
+            fix: Some(wording::take_over("~/.clawdbot/agents/main/agent/auth-profiles.json")),
+            binds: Binds::Everybody,
+            ..NotWritten::from("it belongs to another user")
+        };
+        let wanted = if files::is_root() { Ok(()) } else { Err(not) };
+        assert_eq!(here(&ctx, Some(&others)), wanted);
+        let legacy = agent.agent.dir.join(families::LEGACY_STORE);
+        std::fs::write(&legacy, "{}").unwrap();
+        assert!(here(&ctx, None).is_err());
+        std::fs::remove_file(&legacy).unwrap();
+        ctx.config.sync.exclude_agents = ["clawdbot/*", "x"].map(|glob| glob.parse().unwrap()).into();
+        let fix = here(&ctx, None).unwrap_err().fix;
+        assert_eq!(fix, Some(wording::sync_again("exclude_agents", "x")));
+    }
 }

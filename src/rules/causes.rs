@@ -571,7 +571,7 @@ fn stopped(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::rules::agent::{Agent, Binds, NotWritten};
     use crate::rules::health::Verdict;
@@ -581,16 +581,16 @@ mod tests {
     use crate::rules::resolve::{By, Ignored, Key, Uses};
     use crate::types::{AgentRef, DAY, Family, Profile};
 
-    const NOW: Moment = Moment::at(1_769_000_000_000);
+    pub(crate) const NOW: Moment = Moment::at(1_769_000_000_000);
     const GRACE: Ms = HOUR / 2;
 
-    fn verdict(health: Health, reason: Option<Reason>) -> Verdict {
+    pub(crate) fn verdict(health: Health, reason: Option<Reason>) -> Verdict {
         let ends = None;
         Verdict { health, reason, ends }
     }
 
     /// Its access token has ended.
-    fn login(health: Health, renewal: Option<Record>) -> LoginView {
+    pub(crate) fn login(health: Health, renewal: Option<Record>) -> LoginView {
         let grant = Grant::new(Secret::new("A"), Refresh::Token(Secret::new("R")), Some(NOW));
         let place = Place::new("claude", "/c", false);
         let verdict = verdict(health, Some(Reason::RenewsItself));
@@ -600,14 +600,14 @@ mod tests {
         }
     }
 
-    fn token(text: &str) -> Credential {
+    pub(crate) fn token(text: &str) -> Credential {
         Credential::Token {
             token: Some(Secret::new(text)),
             expires: Some(NOW - DAY),
         }
     }
 
-    fn profile(id: &str, credential: Credential, verdict: Verdict) -> ProfileView {
+    pub(crate) fn profile(id: &str, credential: Credential, verdict: Verdict) -> ProfileView {
         ProfileView {
             profile: Profile {
                 account: None,
@@ -625,7 +625,7 @@ mod tests {
         }
     }
 
-    fn agent(profiles: Vec<ProfileView>) -> AgentView {
+    pub(crate) fn agent(profiles: Vec<ProfileView>) -> AgentView {
         AgentView {
             agent: Agent {
                 agent: AgentRef {

@@ -140,6 +140,7 @@ impl<'a> Touched<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::causes::tests as causes;
     use crate::types::{EventLogin, Family, Health, Severity};
 
     #[test]
@@ -183,6 +184,96 @@ mod tests {
             };
             let after = after(vec![alert], &repairs);
             assert_eq!(after.first().map(|alert| alert.affected.len()), left, "{id} {agents:?}");
+        }
+    }
+
+    #[test]
+    fn what_repairs_may_change_is_told_later() {
+        let of = |id: &str, state_dir, profiles: &[(&str, &str)]| {
+            let profiles = profiles.iter().map(|(id, provider)| {
+                let mut one = causes::profile(id, causes::token(id), causes::verdict(Health::Expired, None));
+                one.profile.provider = (*provider).into();
+                one
+            });
+            let mut agent = causes::agent(profiles.collect());
+            (agent.agent.agent.id, agent.agent.state_dir) = (id.into(), state_dir);
+            agent
+        };
+        let view = View {
+            now: causes::NOW,
+            logins: vec![causes::login(Health::Ok, None)],
+            agents: vec![
+                of("main", 0, &[("p", "anthropic"), ("o", "openai")]),
+                of("sub", 0, &[("p", "anthropic")]),
+                of("own", 1, &[("p", "openai")]),
+            ],
+            state_dirs: Vec::new(),
+            problems: Vec::new(),
+            looked_at: Vec::new(),
+        };
+        let renewed: BTreeSet<String> = ["other", "clawdbot/own#p"].map(str::to_owned).into();
+        let written: BTreeSet<String> = ["clawdbot/main".to_owned()].into();
+        for (renewed, written, empty) in [
+            (BTreeSet::new(), BTreeSet::new(), true),
+            (renewed.clone(), BTreeSet::new(), false),
+            (BTreeSet::new(), written.clone(), false),
+        ] {
+            assert_eq!(Repairs { renewed, written }.is_empty(), empty);
+        }
+        let repairs = Repairs { renewed, written };
+        for (id, login, lapsed, affected, stays) in [
+            // of a login that is only ahead, a store that is behind may be named
+            ("login:claude", "claude", false, &["main/p"][..], false),
+            ("login:claude", "claude", true, &["main/p"], true),
+            ("login:claude", "claude", false, &["sub/p"], true),
+            ("login:claude", "claude", false, &["main/o"], true),
+            ("login:claude", "claude", false, &[], true),
+            ("login:other", "other", true, &[], false),
+            ("copies:claude", "claude", true, &["sub/p", "main/p"], false),
+            ("copies:claude", "claude", true, &["sub/p"], true),
+            ("heal:claude", "claude", true, &["main/p"], true),
+            ("heal:other", "other", true, &[], false),
+            ("grant:0", "", true, &["own/p"], false),
+            // an agent or a profile that is not there any more is a doubt
+            ("token:0", "", true, &["gone/p"], false),
+            ("token:0", "", true, &["main/gone"], false),
+            ("token:0", "", true, &["sub/gone"], true),
+            ("agent:clawdbot/main#anthropic", "", true, &[], false),
+            ("agent:clawdbot/main#openai", "", true, &[], true),
+            // it goes by its main agent's
+            ("agent:clawdbot/sub#anthropic", "", true, &[], false),
+            ("agent:clawdbot/own#anthropic", "", true, &[], true),
+            ("agent:clawdbot/own#openai", "", true, &[], false),
+            ("agent:clawdbot/gone#openai", "", true, &[], false),
+            ("store:clawdbot/main", "", true, &["main/p"], true),
+            ("reload:/s", "", true, &[], false),
+        ] {
+            let affected = affected.iter().map(|one| {
+                let (agent, profile) = one.split_once('/').unwrap();
+                Affected {
+                    family: Family::Clawdbot,
+                    named: None,
+                    agent: agent.into(),
+                    profile: profile.into(),
+                    health: Health::Expired,
+                    expires_at: None,
+                }
+            });
+            let alert = Alert {
+                lapsed,
+                affected: affected.collect(),
+                login: (!login.is_empty()).then(|| EventLogin {
+                    id: login.into(),
+                    dir: "/c".into(),
+                    health: Health::Ok,
+                    reason: None,
+                    access_expires_at: None,
+                    login_ends_at: None,
+                }),
+                ..Alert::new(id, "copy_stale", Severity::Critical)
+            };
+            let said = format!("{id} {lapsed} {:?}", alert.affected);
+            assert_eq!(untouched(vec![alert], &view, &repairs).len() == 1, stays, "{said}");
         }
     }
 }

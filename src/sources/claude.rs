@@ -564,6 +564,39 @@ mod tests {
         }
     }
 
+    /// Root is kept out by nobody; of another user's files root makes no more of it.
+    #[test]
+    fn who_keeps_a_reader_out_of_a_login_is_told() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let home = tempfile::tempdir().unwrap();
+        let said = |place: &Place| match read(place).0 {
+            State::Unreadable { why, fault } => (fault, why),
+            other => panic!("{other:?}"),
+        };
+        let too_long = Place::new("claude", home.path().join("a".repeat(300)), false);
+        assert_eq!(said(&too_long).0, Fault::Refused);
+        let place = Place::new("claude", home.path(), false);
+        assert_eq!(foreign_owner(&place), None);
+        let roots = Place::new("claude", "/", false);
+        let wanted = (!files::is_root()).then(|| (PathBuf::from("/"), 0));
+        assert_eq!(foreign_owner(&roots), wanted);
+        std::fs::write(place.file(), "{}").unwrap();
+        if chown(place.file(), Some(files::our_uid() + 7), None).is_ok() {
+            assert_eq!(foreign_owner(&place), None);
+        } else {
+            std::fs::set_permissions(place.file(), std::fs::Permissions::from_mode(0o000)).unwrap();
+            let (fault, why) = said(&place);
+            assert!(fault == Fault::Mode && why.ends_with(OWN_MODE), "{why}");
+            // root's own directory, where it is closed to others
+            let roots = Place::new("claude", "/root", false);
+            if let State::Unreadable { why, fault } = read(&roots).0 {
+                let ours = files::our_uid();
+                assert_eq!(why, format!("it belongs to user 0, and this is user {ours}"));
+                assert_eq!(fault, Fault::Foreign);
+            }
+        }
+    }
+
     #[test]
     fn a_login_is_seen_with_its_link_and_what_a_refresh_left() {
         let home = tempfile::tempdir().unwrap();
@@ -589,6 +622,7 @@ mod tests {
         );
         // a lock that nobody touches any more, and then what its holder wrote down without it
         std::fs::create_dir(place.refresh_lock()).unwrap();
+        assert_eq!(look(&host, &place).dead_lock, None);
         let old =
             std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600));
         std::fs::File::open(place.refresh_lock())
