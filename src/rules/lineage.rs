@@ -337,4 +337,18 @@ mod tests {
         );
         assert_eq!(observe(None, &grant("", "", None)), None);
     }
+
+    #[test]
+    fn a_token_that_the_login_had_is_of_its_lineage_whatever_its_deadline() {
+        let first = observe(None, &grant("A1", "R1", Some(DAY))).unwrap();
+        let rotated = observe(Some(&first), &grant("A2", "R2", Some(DAY))).unwrap();
+        for (refresh, same) in [("R2", true), ("R1", true), ("R3", false)] {
+            let later = observe(Some(&rotated), &grant("A3", refresh, Some(9 * DAY))).unwrap();
+            assert_eq!(
+                later.lineage == first.lineage && later.accesses.len() > 1,
+                same,
+                "{refresh}"
+            );
+        }
+    }
 }

@@ -384,7 +384,7 @@ pub(crate) const AUTH_VAR: &str = "ANTHROPIC_AUTH_TOKEN";
 
 #[cfg(test)]
 mod tests {
-    use super::Rival;
+    use super::*;
 
     #[test]
     fn a_variable_goes_before_a_login_only_as_claude_code_reads_it() {
@@ -405,6 +405,64 @@ mod tests {
             (Rival::Token, "", false),
         ] {
             assert_eq!(rival.is_set_by(value), want, "{rival:?}={value}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_here_alone_may_be_read_elsewhere() {
+        for (fault, is) in [
+            (Fault::Refused, true),
+            (Fault::Foreign, true),
+            (Fault::Mode, false),
+            (Fault::Content, false),
+            (Fault::ByteOrderMark, false),
+            (Fault::Directory, false),
+            (Fault::Special, false),
+        ] {
+            assert_eq!(fault.only_here(), is, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_the_settings_is_used_first_unless_it_is_none_or_nobody_is_logged_in() {
+        let file = || Some("settings.json".to_owned());
+        let shadow = |rival, file, flaw| Shadow { rival, file, flaw };
+        // what takes precedence; whether that is a token of the settings, and whether nobody is logged in
+        for (shadowed_by, token, simple) in [
+            (vec![], false, false),
+            (vec![shadow(Rival::Token, file(), None)], true, false),
+            (vec![shadow(Rival::Token, None, None)], false, false),
+            (vec![shadow(Rival::Token, file(), Some(Flaw::Quoted))], false, false),
+            (vec![shadow(Rival::ApiKey, file(), None)], false, false),
+            (vec![shadow(Rival::ApiKey, file(), Some(Flaw::Quoted))], false, false),
+            (vec![shadow(Rival::Simple, None, None)], false, true),
+            (
+                vec![shadow(Rival::Token, file(), None), shadow(Rival::Simple, file(), None)],
+                false,
+                true,
+            ),
+        ] {
+            let mut login = Login::new(Place::new("claude", "/c", false), Source::File, State::Absent);
+            login.shadowed_by = shadowed_by;
+            assert_eq!(
+                (login.settings_token(), login.simple().is_some()),
+                (token, simple),
+                "{:?}",
+                login.shadowed_by
+            );
+        }
+    }
+
+    #[test]
+    fn the_locks_are_where_claude_code_makes_them() {
+        let place = Place::new("claude", "/c", false);
+        for (path, wanted) in [
+            (place.file(), "/c/.credentials.json"),
+            (place.refresh_lock(), "/c/.oauth_refresh.lock"),
+            (place.write_lock(), "/c/.storage-write.lock"),
+            (place.owner_record(), "/c/.oauth_refresh.lock.owner"),
+        ] {
+            assert_eq!(path, Path::new(wanted));
         }
     }
 }

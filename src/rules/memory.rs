@@ -314,4 +314,17 @@ mod tests {
             assert_eq!(passes.version.as_deref(), Some(version));
         }
     }
+
+    #[test]
+    fn how_many_more_is_said_where_there_are_any() {
+        for (more, said) in [(0, false), (3, true)] {
+            let entry = Entry {
+                more,
+                ..Entry::default()
+            };
+            let text = serde_json::to_string(&entry).unwrap();
+            assert_eq!(text.contains(r#""more":3"#), said, "{text}");
+            assert_eq!(text.contains("more"), said, "{text}");
+        }
+    }
 }

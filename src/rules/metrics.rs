@@ -397,59 +397,12 @@ fn seconds(ms: Ms) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::agent::Agent;
+    use crate::rules::alert::Trouble;
     use crate::rules::health::Verdict;
-    use crate::rules::lineage::Relation;
+    use crate::rules::view::tests::{agent, profile};
     use crate::rules::view::{AgentView, ProfileView};
-    use crate::types::{AgentRef, Credential, Family, Profile};
 
     const NOW: Moment = Moment::at(1_769_000_000_123);
-
-    fn agent(id: &str, profiles: Vec<ProfileView>) -> AgentView {
-        AgentView {
-            agent: Agent {
-                agent: AgentRef {
-                    family: Family::Clawdbot,
-                    named: None,
-                    id: id.into(),
-                    dir: "/a".into(),
-                },
-                state_dir: 0,
-            },
-            path: "/a/auth-profiles.json".into(),
-            sqlite: false,
-            store: crate::rules::agent::Store::Absent,
-            meta: None,
-            writable: Ok(()),
-            profiles,
-            aside: Default::default(),
-            uses: Vec::new(),
-            foreign: None,
-            retires_claude_cli: false,
-        }
-    }
-
-    fn profile(id: &str, health: Health, expires: Option<Moment>) -> ProfileView {
-        ProfileView {
-            profile: Profile {
-                account: None,
-                id: id.into(),
-                provider: "p".into(),
-                credential: Credential::Token { token: None, expires },
-                held: Default::default(),
-            },
-            clock: health,
-            verdict: Verdict {
-                health,
-                reason: (health == Health::Expired).then_some(Reason::CopyStale),
-                ends: None,
-            },
-            login: None,
-            relation: Relation::Unknown,
-            renewal: None,
-            elsewhere: None,
-        }
-    }
 
     fn page(agents: Vec<AgentView>) -> String {
         page_of(Vec::new(), agents)
@@ -600,6 +553,7 @@ mod tests {
         let mut profiles: Vec<ProfileView> = (0..3 * PROFILES)
             .map(|i| profile(&format!("p{i}"), Health::Ok, Some(NOW + i as Ms)))
             .collect();
+        profiles.push(profile("elsewhere", Health::Referenced, None));
         profiles.push(profile("bad", Health::Expired, Some(NOW)));
         let page = page(vec![agent("main", profiles)]);
         no_series_twice(&page);
@@ -609,7 +563,7 @@ mod tests {
             .count();
         assert_eq!(listed, PROFILES);
         assert!(
-            page.contains(&format!("nolapse_profiles_omitted {}\n", 2 * PROFILES + 1)),
+            page.contains(&format!("nolapse_profiles_omitted {}\n", 2 * PROFILES + 2)),
             "{page}"
         );
         assert!(page.contains(r#"profile="bad",health="expired"} 1"#), "{page}");
@@ -619,5 +573,83 @@ mod tests {
         );
         let total = format!(r#"nolapse_profiles{{health="ok"}} {}"#, 3 * PROFILES);
         assert!(page.contains(&total), "{page}");
+    }
+
+    #[test]
+    fn the_verdicts_end_is_the_deadline_of_a_login_that_does_not_renew_itself() {
+        use crate::rules::login::{Grant, Login, Place, Refresh, Source, State};
+        use crate::rules::view::LoginView;
+        use crate::secret::Secret;
+        let end = Moment::at(1_770_000_000_000);
+        for (refresh, said) in [(Refresh::None, true), (Refresh::Token(Secret::new("R")), false)] {
+            for expires in [Moment::EPOCH, Moment::at(5000)] {
+                let grant = Grant::new(Secret::new("A"), refresh.clone(), Some(expires));
+                let login = Login::new(Place::new("x", "/c", false), Source::File, State::SignedIn(grant));
+                let verdict = Verdict {
+                    health: Health::Ok,
+                    reason: None,
+                    ends: Some(end),
+                };
+                let page = page_of(vec![LoginView::new(login, verdict)], Vec::new());
+                let deadline = "nolapse_login_deadline_timestamp_seconds{login=\"x\"} 1770000000\n";
+                assert_eq!(page.contains(deadline), said, "{page}");
+                // an end of 0 is none
+                let ends = page.contains("nolapse_login_access_expiry_timestamp_seconds{");
+                assert_eq!(ends, expires > Moment::EPOCH, "{page}");
+            }
+        }
+    }
+
+    #[test]
+    fn problems_are_counted_by_kind_and_a_channel_that_keeps_failing_is_one_whatever_looks_like_it() {
+        let problem = |kind| Problem {
+            kind,
+            path: None,
+            message: String::new(),
+            hint: String::new(),
+        };
+        let (one, two) = (problem("silenced"), problem("config_broken"));
+        let view = View {
+            now: NOW,
+            logins: Vec::new(),
+            agents: Vec::new(),
+            state_dirs: Vec::new(),
+            problems: vec![one.clone(), two.clone()],
+            looked_at: Vec::new(),
+        };
+        let trouble = |refused| Trouble {
+            since: NOW,
+            failures: 1,
+            refused,
+            why: "down".into(),
+            mark: 0,
+        };
+        let long = |end: &str| "x".repeat(NAME) + end;
+        let (first, last) = (long("a"), long("b"));
+        for failing in [&first, &last] {
+            let mut ledger = Ledger::default();
+            ledger.troubles.insert(failing.clone(), trouble(true));
+            ledger.troubles.insert("log".into(), trouble(false));
+            let page = text(&Facts {
+                version: "1",
+                view: &view,
+                ledger: &ledger,
+                passes: &Passes::default(),
+                alerts: &[],
+                problems: &[&two],
+                channels: &[&first, &last, "log"],
+                remotes: &[],
+                exit: 0,
+            });
+            no_series_twice(&page);
+            for said in [
+                r#"nolapse_problems{kind="silenced"} 1"#.to_owned(),
+                r#"nolapse_problems{kind="config_broken"} 2"#.to_owned(),
+                format!(r#"nolapse_channel_failing{{channel="{}"}} 1"#, name(failing)),
+                r#"nolapse_channel_failing{channel="log"} 0"#.to_owned(),
+            ] {
+                assert!(page.contains(&format!("{said}\n")), "{said}: {page}");
+            }
+        }
     }
 }

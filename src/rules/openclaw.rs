@@ -269,7 +269,7 @@ mod tests {
                 "models auth --agent work paste-token --provider anthropic --profile-id anthropic:x"
             );
         }
-        for version in [Version(2026, 8, 2), Version(2026, 9, 6)] {
+        for version in [Version(2026, 8, 0), Version(2026, 8, 2), Version(2026, 9, 6)] {
             assert_eq!(
                 line(version),
                 "models auth paste-token --provider anthropic --profile-id anthropic:x --agent work"

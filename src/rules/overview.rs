@@ -153,4 +153,20 @@ mod tests {
             assert_eq!(next.as_ref().map(|next| next.command.as_str()), want, "{standing:?}");
         }
     }
+
+    #[test]
+    fn one_command_sets_up_what_is_missing_and_says_what_that_is() {
+        for (reached, runs, want) in [
+            (Reached::Nobody, Runs::ByHand, "set up alerts and automatic checks"),
+            (Reached::Nobody, Runs::default(), "choose how you are notified"),
+            (Reached::Somebody, Runs::ByHand, "run it automatically"),
+        ] {
+            let standing = Standing {
+                reached,
+                runs,
+                ..Standing::default()
+            };
+            assert_eq!(next(&standing).map(|next| next.why), Some(want));
+        }
+    }
 }

@@ -850,4 +850,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_profile_is_made_where_its_agent_would_make_it() {
+        for (create, reads_claude, emptied, made) in [
+            (Create::Always, false, true, true),
+            (Create::Never, true, false, false),
+            (Create::AsAgentsDo, true, false, true),
+            (Create::AsAgentsDo, true, true, false),
+            (Create::AsAgentsDo, false, false, false),
+            (Create::AsAgentsDo, false, true, false),
+        ] {
+            assert_eq!(
+                makes(create, reads_claude, emptied),
+                made,
+                "{create:?} {reads_claude} {emptied}"
+            );
+        }
+    }
 }

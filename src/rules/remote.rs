@@ -614,4 +614,64 @@ mod tests {
             Some("ssh: connect to host gw port 22: Connection refused")
         );
     }
+
+    #[test]
+    fn what_stands_within_something_else_is_no_answer() {
+        let body = body("expired", "login_ended").replace('\n', " ");
+        for (before, after, is) in [
+            ("{ not json\n", "", true),
+            (
+                r#"{"schema": "other", "logins": [], "agents": [], "of": [
+"#,
+                "\n]}",
+                false,
+            ),
+            (
+                r#"{"schema": "other", "of": [
+"#,
+                "",
+                false,
+            ),
+            (
+                r#"{"schema": 5, "of": [
+"#,
+                "\n]}",
+                false,
+            ),
+        ] {
+            let text = format!("{before}{body}{after}");
+            assert_eq!(parse(text.as_bytes()).is_ok(), is, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_an_alert_of_its_own_unless_its_own_login_is_one() {
+        let other = r#""logins": [{"id": "other", "dir": null, "source": "file", "health": "expired", "reason": "login_ended",
+            "access_expires_at": 5, "login_ends_at": 5}, "#;
+        let text = body("ok", "renews_itself").replace(r#""logins": ["#, other).replace(
+            r#""health": "ok", "reason": null"#,
+            r#""health": "expired", "reason": "copy_stale""#,
+        );
+        let mut memory = RemoteMemory::default();
+        note(&mut memory, "gw", Ok(parse(text.as_bytes()).unwrap()), NOW);
+        let ids: Vec<String> = memory.alerts.iter().map(|alert| alert.id.to_string()).collect();
+        assert_eq!(
+            ids,
+            [
+                "remote:gw:login:other",
+                "remote:gw:profile:clawdbot/main/anthropic:claude-cli"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_silent_host_has_been_so_since_it_first_was() {
+        for silence in [Silence::Refused, Silence::HostKeyChanged] {
+            let mut memory = RemoteMemory::default();
+            note(&mut memory, "gw", Err(silence.into()), NOW);
+            note(&mut memory, "gw", Err(silence.into()), NOW + HOUR);
+            let silent = alerts(way(MINUTE), &memory, NOW + HOUR);
+            assert_eq!((silent.len(), silent[0].ends), (1, Some(NOW)));
+        }
+    }
 }

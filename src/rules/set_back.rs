@@ -169,10 +169,12 @@ mod tests {
 
     #[test]
     fn what_was_never_tried_is_tried_now() {
-        let mut settled = ledger(NOW + DAY);
-        settled.outbox[0].attempts = 0;
-        settled.outbox[0].tried_at = Moment::EPOCH;
-        settle(&mut settled, NOW);
-        assert_eq!(settled.outbox[0].next_at, NOW);
+        for tried_at in [Moment::EPOCH, NOW] {
+            let mut settled = ledger(NOW + DAY);
+            settled.outbox[0].attempts = 0;
+            settled.outbox[0].tried_at = tried_at;
+            settle(&mut settled, NOW);
+            assert_eq!(settled.outbox[0].next_at, NOW);
+        }
     }
 }

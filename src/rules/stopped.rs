@@ -92,3 +92,139 @@ fn nothing_else(agent: &AgentView, resolved: &Resolved) -> bool {
         .iter()
         .all(|(id, why)| matches!(why, PassedOver::Absent) || named(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::resolve::{By, Ignored, Mode, Unread, Uses};
+    use crate::rules::view::tests::{agent, profile};
+
+    const NOW: Moment = Moment::at(1_769_000_000_000);
+
+    #[test]
+    fn an_agent_has_stopped_for_what_passes_over_all_that_works() {
+        let held = |left| PassedOver::HeldBack(NOW + left, None);
+        let of = |id, why| (id, why);
+        // its models are of this provider, what it uses, what is passed over, what its store holds beside profiles, why it has stopped
+        for (in_use, uses, over, beside, wanted) in [
+            (
+                true,
+                None,
+                vec![of("fine", PassedOver::NotIn(By::Store))],
+                vec![],
+                Some(Why::NotOrdered),
+            ),
+            (
+                false,
+                None,
+                vec![of("fine", PassedOver::NotIn(By::Store))],
+                vec![],
+                None,
+            ),
+            (
+                true,
+                Some("x"),
+                vec![of("fine", PassedOver::NotIn(By::Store))],
+                vec![],
+                None,
+            ),
+            (
+                true,
+                None,
+                vec![of("ended", PassedOver::NotIn(By::Store))],
+                vec![],
+                None,
+            ),
+            (
+                true,
+                None,
+                vec![of("fine", PassedOver::Mode(Mode::Oauth, "api_key"))],
+                vec![],
+                Some(Why::KeyRefused),
+            ),
+            (
+                true,
+                None,
+                vec![of("fine", PassedOver::Mode(Mode::ApiKey, "token"))],
+                vec![],
+                Some(Why::ModeRefused),
+            ),
+            (
+                true,
+                None,
+                vec![of("fine", PassedOver::OtherProvider)],
+                vec![],
+                Some(Why::OtherProvider),
+            ),
+            (
+                true,
+                None,
+                vec![of("fine", held(HOUR + 1))],
+                vec![],
+                Some(Why::HeldBack(NOW + HOUR + 1)),
+            ),
+            (true, None, vec![of("fine", held(HOUR))], vec![], None),
+            (
+                true,
+                None,
+                vec![of("fine", held(HOUR)), of("more", PassedOver::OtherProvider)],
+                vec![],
+                Some(Why::OtherProvider),
+            ),
+            (true, None, vec![], vec![], None),
+            (true, None, vec![], vec!["x"], Some(Why::Ignored)),
+            (
+                true,
+                None,
+                vec![of("gone", PassedOver::Absent)],
+                vec!["x"],
+                Some(Why::Ignored),
+            ),
+            (true, None, vec![of("gone", PassedOver::Absent)], vec![], None),
+            (
+                true,
+                None,
+                vec![of("x", PassedOver::NoSecret)],
+                vec!["x", "y"],
+                Some(Why::Ignored),
+            ),
+            (true, None, vec![of("z", PassedOver::NoSecret)], vec!["x", "y"], None),
+            (
+                true,
+                None,
+                vec![of("gone", PassedOver::Absent), of("ended", PassedOver::Ended)],
+                vec!["x"],
+                None,
+            ),
+        ] {
+            let profiles = vec![
+                profile("fine", Health::Ok, None),
+                profile("ended", Health::Expired, None),
+            ];
+            let mut agent = agent("main", profiles);
+            let ignored = |id: &&str| Ignored {
+                id: (*id).into(),
+                why: Unread::NoType,
+            };
+            agent.aside.ignored = beside.iter().map(ignored).collect();
+            let held_back_until = over.iter().find_map(|(_, why)| match why {
+                PassedOver::HeldBack(until, _) => Some(*until),
+                _ => None,
+            });
+            let resolved = Resolved {
+                provider: "p".into(),
+                in_use,
+                uses: uses.map(|id: &str| Uses::Profile(id.into())),
+                key: None,
+                by: By::Nobody,
+                passed_over: over.iter().map(|(id, why)| ((*id).to_owned(), why.clone())).collect(),
+                held_back_until,
+            };
+            assert_eq!(
+                why(&agent, &resolved, HOUR, NOW),
+                wanted,
+                "{in_use} {uses:?} {over:?} {beside:?}"
+            );
+        }
+    }
+}

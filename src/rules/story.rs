@@ -450,4 +450,43 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn who_was_told_of_what_goes_by_the_alert_where_no_event_is_known() {
+        let other = |at, what, text| Entry {
+            alert: Some("login:other".into()),
+            ..alert(at, what, text, None)
+        };
+        let got = lines(&[
+            alert(NOW, "lapsed", "`claude` has ended", None),
+            other(NOW + 1, "lapsed", "`other` has ended"),
+            Entry {
+                alert: Some("login:claude".into()),
+                ..entry(NOW + 2, "acked", "login:claude", "acknowledged")
+            },
+            told(NOW + 3, "delivered", "phone", "m1", None),
+        ]);
+        let of_claude = got.iter().find(|line| line.contains("`claude` has ended"));
+        assert!(
+            of_claude.is_some_and(|line| line.ends_with("notified phone")),
+            "{got:?}"
+        );
+        assert_eq!(
+            got.iter().filter(|line| line.contains("notified")).count(),
+            1,
+            "{got:?}"
+        );
+    }
+
+    #[test]
+    fn a_sync_belongs_to_what_was_renewed_only_where_it_says_so() {
+        for (login, scenes) in [(Some("claude"), 1), (None, 2)] {
+            let of = |at, what, whom| Entry {
+                login: login.map(str::to_owned),
+                ..entry(at, what, whom, "renewed")
+            };
+            let got = lines(&[of(NOW, "renewed", "claude"), of(NOW + 1, "sync", "clawdbot/main")]);
+            assert_eq!(got.len(), scenes, "{got:?}");
+        }
+    }
 }

@@ -298,6 +298,7 @@ mod tests {
             ("a&b", 7, Count::Chars, html, "a&amp;b"),
             ("a&b", 6, Count::Chars, html, "a…"),
             ("&&", 9, Count::Chars, html, "&amp;…"),
+            ("<\"'>", 99, Count::Chars, html, "&lt;&quot;&#39;&gt;"),
             ("abc", 0, Count::Chars, as_is, ""),
         ] {
             assert_eq!(clip(text, budget, count, escape), wanted, "{text} in {budget}");

@@ -217,3 +217,113 @@ pub(crate) fn ignored_words(agent: &AgentView) -> String {
 pub(crate) fn retired(view: &AgentView) -> bool {
     view.sqlite && view.path.extension().is_some_and(|extension| extension == "json")
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::rules::login::{Place, State};
+    use crate::types::{AgentRef, Family};
+
+    pub(crate) fn agent(id: &str, profiles: Vec<ProfileView>) -> AgentView {
+        AgentView {
+            agent: Agent {
+                agent: AgentRef {
+                    family: Family::Clawdbot,
+                    named: None,
+                    id: id.into(),
+                    dir: "/a".into(),
+                },
+                state_dir: 0,
+            },
+            path: "/a/auth-profiles.json".into(),
+            sqlite: false,
+            store: Store::Absent,
+            meta: None,
+            writable: Ok(()),
+            profiles,
+            aside: Aside::default(),
+            uses: Vec::new(),
+            foreign: None,
+            retires_claude_cli: false,
+        }
+    }
+
+    pub(crate) fn profile(id: &str, health: Health, expires: Option<Moment>) -> ProfileView {
+        ProfileView {
+            profile: Profile {
+                account: None,
+                id: id.into(),
+                provider: "p".into(),
+                credential: Credential::Token { token: None, expires },
+                held: Default::default(),
+            },
+            clock: health,
+            verdict: Verdict {
+                health,
+                reason: (health == Health::Expired).then_some(Reason::CopyStale),
+                ends: None,
+            },
+            login: None,
+            relation: Relation::Unknown,
+            renewal: None,
+            elsewhere: None,
+        }
+    }
+
+    fn login(id: &str, source: Source, health: Health) -> LoginView {
+        let (reason, ends) = (None, None);
+        let verdict = Verdict { health, reason, ends };
+        LoginView::new(Login::new(Place::new(id, "/c", false), source, State::Absent), verdict)
+    }
+
+    #[test]
+    fn a_login_hurts_nobody_where_a_token_that_works_comes_first_and_no_agent_hangs_on_it() {
+        use Health::{Expired, Ok};
+        let on = |login, reason| {
+            let mut one = profile("p:a", Ok, None);
+            (one.login, one.verdict.reason) = (login, reason);
+            agent("main", vec![one])
+        };
+        for (id, source, health, replaces) in [
+            ("env", Source::Env, Ok, true),
+            ("env", Source::Env, Expired, false),
+            ("other", Source::Env, Ok, false),
+            ("env", Source::File, Ok, false),
+            ("other", Source::File, Ok, false),
+        ] {
+            let logins = [login("claude", Source::File, Expired), login(id, source, health)];
+            assert_eq!(
+                replaced(&logins[0], &logins, &[], 0),
+                replaces,
+                "{id} {source:?} {health:?}"
+            );
+        }
+        let logins = [login("claude", Source::File, Expired), login("env", Source::Env, Ok)];
+        for (of, reason, hangs) in [
+            (Some(0), None, true),
+            (Some(0), Some(Reason::CopyStale), true),
+            (Some(0), Some(Reason::StoreRetired), false),
+            (Some(1), None, false),
+            (Some(1), Some(Reason::StoreRetired), false),
+            (None, None, false),
+        ] {
+            let agents = [on(of, reason)];
+            assert_eq!(replaced(&logins[0], &logins, &agents, 0), !hangs, "{of:?} {reason:?}");
+        }
+        assert!(!replaced(&logins[1], &logins, &[], 1), "nor is it replaced by itself");
+    }
+
+    #[test]
+    fn a_json_store_beside_sqlite_is_retired() {
+        for (path, sqlite, is) in [
+            ("/a/auth-profiles.json", true, true),
+            ("/a/auth-profiles.json", false, false),
+            ("/a/agent.sqlite", true, false),
+            ("/a/agent", true, false),
+        ] {
+            let mut view = agent("main", Vec::new());
+            (view.path, view.sqlite) = (path.into(), sqlite);
+            assert_eq!(retired(&view), is, "{path} {sqlite}");
+        }
+    }
+}

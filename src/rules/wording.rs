@@ -1279,6 +1279,8 @@ rest | more | `anthropic:claude-cli` of clawdbot/main has more alerts than can b
             (6 * HOUR + 12 * MINUTE, "6 h"),
             (3 * DAY + 4 * HOUR, "3 d 4 h"),
             (3 * DAY - 1, "3 d"),
+            (7 * DAY - HOUR, "6 d 23 h"),
+            (7 * DAY + HOUR, "7 d"),
             (21 * DAY + HOUR, "21 d"),
         ] {
             assert_eq!(span(ms), text);
@@ -1333,6 +1335,50 @@ rest | more | `anthropic:claude-cli` of clawdbot/main has more alerts than can b
                     format!("{word}|"),
                     "{shell}: {script}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_is_said_as_one_to_come_only_while_it_is() {
+        let line = |kind: &str, lapsed, left: Ms| {
+            let alert = Alert {
+                kind: kind.into(),
+                lapsed,
+                ends: Some(Moment::EPOCH + DAY + left),
+                ..ended()
+            };
+            let words = words(&alert, Why::First, Moment::EPOCH, here("h", DAY));
+            let when = ["until:", "ends:", "since:"];
+            let mut lines = words.message.lines();
+            lines.find_map(|line| when.into_iter().find(|when| line.starts_with(when)))
+        };
+        for (kind, lapsed, left, said) in [
+            ("held_back", false, MINUTE, "until:"),
+            ("held_back", false, 0, "since:"),
+            ("held_back", true, MINUTE, "until:"),
+            ("login_ends_soon", false, MINUTE, "ends:"),
+            ("login_ends_soon", false, 0, "since:"),
+            ("login_ends_soon", false, -MINUTE, "since:"),
+            ("login_ended", true, MINUTE, "since:"),
+            ("login_ended", true, -MINUTE, "since:"),
+        ] {
+            assert_eq!(line(kind, lapsed, left), Some(said), "{kind} {lapsed} {left}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_lapsed_was_logged_out() {
+        for kind in ["race_logout", "blanked"] {
+            for lapsed in [true, false] {
+                let alert = Alert {
+                    kind: kind.into(),
+                    lapsed,
+                    ends: Some(Moment::EPOCH + HOUR),
+                    ..ended()
+                };
+                let said = headline(&alert, Moment::EPOCH);
+                assert_eq!(said, if lapsed { "was logged out" } else { "ends in 1 h" }, "{kind}");
             }
         }
     }
