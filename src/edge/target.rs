@@ -214,6 +214,11 @@ mod tests {
         }
         assert!(is_mount_point(Path::new("/proc")) && !is_mount_point(&file));
         assert_eq!(look(&file).kind, Kind::File);
+        // containers have it mounted by itself
+        let hosts = Path::new("/etc/hosts");
+        if is_mount_point(hosts) {
+            assert_eq!(look(hosts).kind, Kind::MountedFile);
+        }
     }
 
     /// Root alone can mark a file, and not everywhere.
