@@ -151,6 +151,46 @@ mod tests {
     }
 
     #[test]
+    fn what_was_looked_at_is_a_line_of_each_group() {
+        let lines = |facts: &Facts| -> Vec<String> {
+            let line = |(group, what): (Group, String)| format!("{}: {what}", group.heading());
+            checked(facts).into_iter().map(line).collect()
+        };
+        let mut world = with_login(login("claude"));
+        let plain = [
+            "configuration: the defaults, without a file",
+            "logins: 1 login (not checked with the server)",
+            "agents: 0 stores",
+            "locks: none held, none left over",
+            "files: owner and mode of 0 files; state directory writable",
+            "channels: ",
+            "running: the systemd timer, last pass 1 min ago",
+            "clock: looks right (not checked against a time server)",
+        ];
+        assert_eq!(lines(&world), plain);
+        world.config.there = true;
+        world.config.shown = "~/c.toml".into();
+        world.files.state.room = Some(5 << 20);
+        world.running.last_pass = Some(NOW - crate::types::MINUTE + 1);
+        world.running.linger = Some(true);
+        world.running.termux_api = Some(TermuxApi::Answers);
+        world.running.cli = Some(Ok("2.1.330".into()));
+        world.remotes = 2;
+        let more = [
+            "configuration: `~/c.toml`, valid; its secrets are private",
+            "logins: 1 login, renewed by `claude` 2.1.330 (not checked with the server)",
+            plain[2],
+            plain[3],
+            "files: owner and mode of 0 files; state directory writable, 5 MB left",
+            plain[5],
+            "running: the systemd timer, last pass just now, linger on, Termux:API answers",
+            "remotes: 2 hosts as the last pass heard them",
+            plain[7],
+        ];
+        assert_eq!(lines(&world), more);
+    }
+
+    #[test]
     fn what_was_looked_at_is_told_in_the_order_of_the_groups() {
         let order: Vec<Group> = CHECKED.iter().map(|(group, _)| *group).collect();
         assert_eq!(order, Group::ALL);
