@@ -524,6 +524,13 @@ pub(crate) mod tests {
         };
         let (done, ()) = tokio::join!(write_stores(&ctx, &ledger, &mut view, false), other);
         assert!(done.is_empty() && !expired(&view), "{done:?}");
+        // nor where that was over before anybody waited for the lock
+        std::fs::write(&store, copy(1, NOW - HOUR)).unwrap();
+        view = look::look(&ctx, &ledger);
+        assert!(expired(&view));
+        std::fs::write(&store, copy(2, end)).unwrap();
+        let done = write_stores(&ctx, &ledger, &mut view, false).await;
+        assert!(done.is_empty() && !expired(&view), "{done:?}");
     }
 
     /// Whoever took our lock meanwhile writes by it: nothing of ours is written then.

@@ -1391,4 +1391,104 @@ mod tests {
         queue(&ctx, &mut ledger, &channels, &[warned(Severity::Warning)], NOW + 4);
         assert!(!ack(&ledger), "milder again, and still not what was acknowledged");
     }
+
+    #[test]
+    fn in_quiet_hours_only_what_is_critical_and_fires_leaves() {
+        for (hours, severity, status, leaves) in [
+            ("00:00-23:59", Severity::Critical, Status::Firing, true),
+            ("00:00-23:59", Severity::Critical, Status::Resolved, false),
+            ("00:00-23:59", Severity::Warning, Status::Firing, false),
+            ("00:00-23:59", Severity::Warning, Status::Resolved, false),
+            ("23:58-23:59", Severity::Warning, Status::Resolved, true),
+        ] {
+            let text = format!("[[channel]]\ntype = \"log\"\nquiet_hours = \"{hours}\"\n");
+            let ctx = ctx(Path::new("/h"), &text);
+            let channels = ctx.channels();
+            let mut ledger = Ledger::default();
+            queue(&ctx, &mut ledger, &channels, &[of("h", 1)], NOW);
+            let event = &mut ledger.outbox[0].event;
+            (event.severity, event.status) = (severity, status);
+            let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW);
+            assert_eq!(!leased.is_empty(), leaves, "{hours} {severity:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_fails_is_trouble_of_its_channel_and_one_for_a_few_of_its_recipients_is_not() {
+        let ctx = ctx(Path::new("/h"), PHONE);
+        let channels = ctx.channels();
+        let passing = || SendError::Passing {
+            why: "452".into(),
+            retry_after: None,
+        };
+        for (only, before, result, after) in [
+            (false, false, Err(passing()), true),
+            (false, true, Ok(Receipt::of("ok")), false),
+            (true, false, Err(passing()), false),
+            (true, true, Ok(Receipt::of("ok")), false),
+        ] {
+            let mut ledger = Ledger::default();
+            queue(&ctx, &mut ledger, &channels, &[of("h", 1)], NOW);
+            if before {
+                fared(&mut ledger, &channels[0], [Err(passing())].iter(), NOW);
+            }
+            if only {
+                ledger.outbox[0].only = vec!["full@h".into()];
+            }
+            let sent = due(&ctx, &mut ledger, &channels, &mut Room::default(), NOW).remove(0);
+            record(&mut ledger, &channels, &[(sent, result)], NOW);
+            assert_eq!(!ledger.troubles.is_empty(), after, "{only} {before}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_failing_or_is_silenced_is_a_problem() {
+        let ctx = ctx(Path::new("/h"), PHONE);
+        let mut ledger = Ledger::default();
+        for (name, failures, refused) in [("once", 1, false), ("-often", 99, false), ("refused", 1, true)] {
+            let trouble = Trouble {
+                since: NOW,
+                failures,
+                refused,
+                why: "down".into(),
+                mark: 0,
+            };
+            ledger.troubles.insert(name.into(), trouble);
+        }
+        let told: Vec<_> = failing(&ledger)
+            .into_iter()
+            .map(|problem| (problem.kind, problem.hint))
+            .collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (name, kind) in [("-- -often", "channel_failing"), ("refused", "channel_refused")] {
+            let of_it = |(is, hint): &(&str, String)| *is == kind && hint.contains(&format!("channel test {name}`"));
+            assert!(told.iter().any(of_it), "{told:?}");
+        }
+        for (scope, until, option) in [
+            (Scope::All, Until::Recovered, Some("--all")),
+            (Scope::All, Until::Time(NOW), None),
+            (
+                Scope::Login("claude".into()),
+                Until::Time(NOW + 1),
+                Some("--login claude"),
+            ),
+            (
+                Scope::Agent("clawdbot/main".into()),
+                Until::Recovered,
+                Some("--agent clawdbot/main"),
+            ),
+        ] {
+            let silence = Silence {
+                scope,
+                until,
+                since: NOW,
+            };
+            let told = silenced(&ctx, std::slice::from_ref(&silence), NOW);
+            assert_eq!(told.len(), usize::from(option.is_some()), "{silence:?}");
+            if let (Some(problem), Some(option)) = (told.first(), option) {
+                let hint = format!("to hear them again: `nolapse alert unsilence {option}`");
+                assert_eq!((problem.kind, &problem.hint), ("silenced", &hint));
+            }
+        }
+    }
 }

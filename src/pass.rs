@@ -519,6 +519,7 @@ fn bad_news(ctx: &Ctx, report: &Report) -> String {
 mod tests {
     use super::*;
     use crate::act::tests::ctx;
+    use crate::rules::policy::RenewMode;
     use crate::types::HOUR;
     use std::fs;
 
@@ -737,5 +738,73 @@ mod tests {
             };
             assert_eq!(!bad_news(&ctx, &report).is_empty(), bad, "{alert:?}");
         }
+    }
+
+    #[test]
+    fn a_login_whose_renewal_is_due_is_expected_to_be_renewed() {
+        let home = home();
+        let mut ctx = ctx(home.path());
+        let ledger = Ledger::default();
+        let view = look::look(&ctx, &ledger);
+        let asked = Asked {
+            by_hand: true,
+            force: true,
+            ..Asked::default()
+        };
+        for (mode, wanted) in [(RenewMode::Direct, true), (RenewMode::Off, false)] {
+            ctx.config.renew.mode = mode;
+            let repairs = expected(&ctx, &ledger, &view, &asked);
+            assert_eq!(repairs.renewed.contains(view.logins[0].id()), wanted, "{mode:?}");
+        }
+    }
+
+    /// A store that nobody can mend is told of before the repair of another one; where nothing is repaired, or tokens wait to be
+    /// saved, with all the rest.
+    #[tokio::test]
+    async fn what_no_repair_changes_is_told_ahead_of_them() {
+        for (sync, rescued, ahead) in [(true, false, true), (false, false, false), (true, true, false)] {
+            let home = home();
+            let dir = home.path().join(".clawdbot/agents/broken/agent");
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("auth-profiles.json"), "{").unwrap();
+            let mut ctx = ctx(home.path());
+            ctx.config.sync.enabled = sync;
+            ctx.config.renew.mode = RenewMode::Off;
+            ctx.config.channels = crate::notify::testing::channels("[[channel]]\ntype = \"log\"\n").unwrap();
+            if rescued {
+                let rescue = ctx.state_dir.join("rescue");
+                files::make_dirs(&rescue).unwrap();
+                let text = r#"{"schema":"nolapse.rescue/1","whom":"x","spent":"POSTED","access":"A","refresh":"R","expires":5}"#;
+                let text = text.replace("POSTED", &token("R9").to_string());
+                files::publish(&rescue.join(format!("{}.json", token("R9"))), text.as_bytes(), 0o600).unwrap();
+            }
+            let mut tail = Tail::begin(&ctx, false);
+            let mut pass = Pass::open(&ctx, &mut None).await.unwrap();
+            pass.alert_ahead(&mut tail, &Asked::default());
+            let of_store = pass
+                .ledger
+                .outbox
+                .iter()
+                .filter(|out| out.event.kind == "store_malformed");
+            assert_eq!(of_store.count(), usize::from(ahead), "{sync} {rescued}");
+        }
+    }
+
+    #[test]
+    fn how_a_pass_went_is_noted() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = ctx(home.path());
+        files::make_dirs(&ctx.state_dir).unwrap();
+        let mut report = Report {
+            view: look::look(&ctx, &Ledger::default()),
+            done: Vec::new(),
+            alerts: Vec::new(),
+            told: Vec::new(),
+            problems: Vec::new(),
+            renewals: Vec::new(),
+        };
+        note_pass(&ctx, &mut report, &Ledger::default(), Duration::from_millis(20));
+        let noted = ledger::passes(&ctx.state_dir);
+        assert_eq!((noted.last_at, noted.last_took, noted.good), (Some(NOW), 20, 1));
     }
 }
