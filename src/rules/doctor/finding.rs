@@ -224,4 +224,10 @@ mod tests {
         assert_eq!(of("fine if meant"), Remedy::Do("fine if meant".into()));
         assert_eq!(of("run `a` and `b`"), Remedy::Do("run `a` and `b`".into()));
     }
+
+    #[test]
+    fn names_are_told_apart_from_the_words_around_them() {
+        assert_eq!(join(&["a", "b c"]), "`a`, `b c`");
+        assert_eq!(join::<&str>(&[]), "");
+    }
 }
