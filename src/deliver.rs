@@ -83,19 +83,24 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
             since: now,
             last: alert.clone(),
             channels: Default::default(),
+            unsure: Default::default(),
             ack: None,
         })
     });
     memory.last = alert.clone();
     // an ack that was outgrown does not come back when things get milder again
     memory.ack.take_if(|ack| !ack.holds(alert));
-    let memory = memory.clone();
     let mute = alert::mute(alert, memory.ack.as_ref(), &ledger.silences, now);
     if mute.is_some() {
-        ledger
-            .outbox
-            .retain(|out| out.event.alert_id != alert.id || out.event.status == Status::Resolved);
+        ledger.outbox.retain(|out| {
+            let stays = out.event.alert_id != alert.id || out.event.status == Status::Resolved;
+            if !stays && out.unsure > 0 {
+                memory.unsure.insert(&out.channel, out.told.clone());
+            }
+            stays
+        });
     }
+    let memory = memory.clone();
     for channel in channels {
         if alert.id == Cause::Channel(channel.name.clone()) {
             continue;
@@ -130,34 +135,34 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
         return;
     };
     // what was queued and never heard need not be heard any more; of a try that nobody recorded, nobody knows
-    let of_it = |out: &Outgoing| out.event.alert_id == *id;
-    let unknown: Vec<Outgoing> = ledger
-        .outbox
-        .iter()
-        .filter(|out| of_it(out) && out.attempts > 0 && out.last_error.is_none())
-        .cloned()
-        .collect();
-    ledger.outbox.retain(|out| !of_it(out));
+    let of_it = |out: &mut Outgoing| out.event.alert_id == *id;
+    let waiting: Vec<Outgoing> = ledger.outbox.extract_if(.., of_it).collect();
     for channel in channels.iter().filter(|channel| channel.resolved) {
-        let maybe = || {
-            unknown
-                .iter()
-                .find(|out| out.channel == channel.name)
-                .map(|out| &out.told)
-        };
-        let told = memory.channels.get(&channel.name).or_else(maybe);
-        if let Some(told) = told.filter(|told| told.status == Status::Firing) {
+        // it may have heard that it began, or could not be told the end of that
+        let open = |out: &&Outgoing| out.unsure > 0 || out.event.status == Status::Resolved;
+        let open = waiting.iter().filter(|out| out.channel == channel.name).find(open);
+        let told = memory.channels.get(&channel.name);
+        let told = told.filter(|told| told.status == Status::Firing);
+        let told = told.or(open.map(|out| &out.told)).or(memory.unsure.get(&channel.name));
+        if let Some(told) = told {
             let event = event(ctx, ledger, &memory, Why::Recovered, now);
             put(ledger, channel, event, alert::told_resolved(told, now), now);
+            // what is under way arrives first, or what is over would seem to have begun
+            let arrives = open.filter(|out| out.unsure > 0 && out.next_at - out.tried_at <= LEASE_AT_LEISURE);
+            if let (Some(arrives), Some(over)) = (arrives, ledger.outbox.last_mut()) {
+                over.next_at = now.max(arrives.next_at);
+            }
         }
     }
 }
 
 fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Moment) {
     // nobody wants "ends in 3 days" after "ended"
-    ledger
-        .outbox
-        .retain(|out| !(out.channel == channel.name && out.event.alert_id == event.alert_id));
+    let before = |out: &mut Outgoing| out.channel == channel.name && out.event.alert_id == event.alert_id;
+    let before = ledger.outbox.extract_if(.., before);
+    // whom the end of it did not reach yet was told that it began
+    let unsure = before.map(|out| out.unsure + usize::from(out.event.status == Status::Resolved));
+    let unsure = unsure.sum();
     ledger.outbox.push(Outgoing {
         channel: channel.name.clone(),
         event,
@@ -167,6 +172,7 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Mo
         tried_at: Moment::EPOCH,
         next_at: now,
         last_error: None,
+        unsure,
         brief: false,
         only: Vec::new(),
         covers: Vec::new(),
@@ -200,6 +206,7 @@ fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Mom
         out.next_at = now + lease;
         out.tried_at = now;
         out.attempts += 1;
+        out.unsure += 1;
     }
     let chosen = chosen.iter().map(|index| &ledger.outbox[*index]);
     let (mut brief, full): (Vec<&Outgoing>, Vec<&Outgoing>) = chosen.partition(|out| out.brief);
@@ -366,6 +373,7 @@ pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Moment) {
     for out in ledger.outbox.iter_mut().filter(|out| out.tried_at == now && sent(out)) {
         out.next_at = now;
         out.attempts -= 1;
+        out.unsure = out.unsure.saturating_sub(1);
     }
 }
 
@@ -486,10 +494,13 @@ fn again(out: &mut Outgoing, error: &SendError, now: Moment) {
     };
     out.next_at = now + gap;
     out.tried_at = now;
-    // without one, nobody knows whether it was heard
+    // of a lost answer, nobody knows whether it was heard
     out.last_error = match error {
         SendError::Lost { .. } => None,
-        _ => Some(error.why().to_owned()),
+        _ => {
+            out.unsure = out.unsure.saturating_sub(1);
+            Some(error.why().to_owned())
+        }
     };
 }
 

@@ -465,6 +465,7 @@ mod tests {
             tried_at: NOW,
             next_at: NOW,
             last_error: last_error.map(str::to_owned),
+            unsure: 0,
             brief: false,
             only: Vec::new(),
             covers: Vec::new(),
@@ -561,6 +562,7 @@ mod tests {
                 ..Alert::new("login:claude", "login_ended", Severity::Critical)
             },
             channels: Default::default(),
+            unsure: Default::default(),
             ack: None,
         }
     }

@@ -176,6 +176,7 @@ mod tests {
                 since: NOW - HOUR,
                 last: alert.clone(),
                 channels: Default::default(),
+                unsure: Default::default(),
                 ack: None,
             };
             if let Some(told) = heard {

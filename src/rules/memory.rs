@@ -188,6 +188,9 @@ pub struct AlertMemory {
     /// What each channel was told last.
     #[serde(default)]
     pub(crate) channels: ByChannel,
+    /// What a channel may have been told by a message that is no longer on its way.
+    #[serde(default, skip_serializing_if = "ByChannel::is_empty")]
+    pub(crate) unsure: ByChannel,
     /// That somebody knows of it.
     pub(crate) ack: Option<Ack>,
 }
@@ -219,6 +222,9 @@ pub struct Outgoing {
     pub(crate) next_at: Moment,
     /// Why the last try failed; no secrets.
     pub(crate) last_error: Option<String>,
+    /// How many tries, of it or of what it took the place of, may have been heard: their outcome is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unsure: usize,
     /// That it is sent only as part of a digest: there were too many at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) brief: bool,

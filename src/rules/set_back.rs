@@ -11,7 +11,8 @@ pub(crate) fn settle(ledger: &mut Ledger, now: Moment) {
     let past = |at: &mut Moment| *at = (*at).min(now);
     for memory in ledger.alerts.values_mut() {
         past(&mut memory.since);
-        memory.channels.values_mut().for_each(|told| past(&mut told.at));
+        let told = memory.channels.values_mut().chain(memory.unsure.values_mut());
+        told.for_each(|told| past(&mut told.at));
         if let Some(ack) = &mut memory.ack {
             past(&mut ack.at);
         }
@@ -82,6 +83,7 @@ mod tests {
                 since: at,
                 last: alert(),
                 channels: [("phone", told(at))].into_iter().collect(),
+                unsure: Default::default(),
                 ack: Some(alert::Ack::of(&alert(), at)),
             }),
         );
@@ -107,6 +109,7 @@ mod tests {
             tried_at: at,
             next_at: at + MINUTE,
             last_error: Some("down".into()),
+            unsure: 0,
             brief: false,
             only: Vec::new(),
             covers: Vec::new(),
