@@ -220,7 +220,7 @@ fn subject(alert: &Alert) -> String {
             format!("Claude login `{login}`")
         }
         Cause::Copies(_) => match agents(alert) {
-            1 => format!("An agent's copy of Claude login `{login}`"),
+            1 => format!("an agent's copy of Claude login `{login}`"),
             n => format!("{n} agents' copies of Claude login `{login}`"),
         },
         Cause::Reload(dir) => format!("the OpenClaw gateway in {}", name(alert.path.as_deref().unwrap_or(dir))),
@@ -773,6 +773,10 @@ mod tests {
             kind: "copy_stale".into(),
             ..ended()
         };
+        let one_copy = Alert {
+            affected: vec![affected("main")],
+            ..copies.clone()
+        };
         let store = Alert {
             id: "store:clawdbot/main".into(),
             kind: "store_malformed".into(),
@@ -804,6 +808,11 @@ mod tests {
                 copies,
                 Why::First,
                 "2 agents' copies of Claude login `claude` have expired on h",
+            ),
+            (
+                one_copy,
+                Why::Reminder,
+                "Still, for 2 d: an agent's copy of Claude login `claude` has expired on h",
             ),
             (store, Why::First, "The auth store of clawdbot/main is broken on h"),
         ] {
