@@ -175,3 +175,116 @@ fn not_written(agent: &AgentFact) -> Option<Finding> {
         None => found.advice("nothing to do while the agent works; `sync.exclude_agents` marks it as intended"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn copy(facts: &mut Facts, relation: Relation) {
+        facts.agents.copies.push(CopyFact {
+            agent: "clawdbot/main".into(),
+            profile: "anthropic:claude-cli".into(),
+            login: "claude".into(),
+            relation,
+        });
+    }
+
+    const WORLDS: &[World] = &[
+        (|facts| copy(facts, Relation::Same), ""),
+        (
+            |facts| copy(facts, Relation::Older),
+            r#"
+copy_behind warning -
+`anthropic:claude-cli` of clawdbot/main holds a used-up refresh token of the login `claude`
+if its agent sends it, the server may revoke the whole login (anthropics/claude-code#76561)
+$ nolapse sync"#,
+        ),
+        (
+            |facts| copy(facts, Relation::Newer),
+            r#"
+copy_ahead warning -
+`anthropic:claude-cli` of clawdbot/main was renewed by its agent; the login `claude` still holds the used-up token
+Claude Code would send that next and be logged out
+$ nolapse sync"#,
+        ),
+        (
+            |facts| copy(facts, Relation::Unknown),
+            r#"
+copy_diverged warning -
+the refresh token of `anthropic:claude-cli` of clawdbot/main is not that of the login `claude`
+either it was signed in separately, or one of the two is dead, probably the older one
+fine if it was signed in separately; otherwise `nolapse token remove anthropic:claude-cli --agent clawdbot/main`"#,
+        ),
+        (
+            |facts| {
+                facts.agents.all = vec![AgentFact {
+                    retired: true,
+                    ..agent(None)
+                }]
+            },
+            r#"
+store_retired note /h/.clawdbot/auth-profiles.json
+`~/.clawdbot/auth-profiles.json` holds profiles but is not used any more
+nobody needs the tokens there; its agent keeps them in SQLite now
+remove it once the agent works"#,
+        ),
+        (
+            |facts| facts.agents.all = vec![agent(Some(("it is excluded", None)))],
+            r#"
+store_not_written note /h/.clawdbot/auth-profiles.json
+the store of clawdbot/main is checked but not written: it is excluded
+the copy of a login there is not updated
+nothing to do while the agent works; `sync.exclude_agents` marks it as intended"#,
+        ),
+        (
+            |facts| facts.agents.all = vec![agent(Some(("`sync.enabled` is false", Some("nolapse sync"))))],
+            r#"
+store_not_written warning /h/.clawdbot/auth-profiles.json
+the store of clawdbot/main is checked but not written: `sync.enabled` is false
+the copy of a login there is not updated
+$ nolapse sync"#,
+        ),
+        (
+            |facts| {
+                facts.agents.behind = vec![Behind {
+                    file: spot("~/.clawdbot/auth-profiles.json"),
+                    whom: "clawdbot/main".into(),
+                    healed_from: None,
+                }]
+            },
+            r#"
+store_behind note /h/.clawdbot/auth-profiles.json
+the store of clawdbot/main is not up to date with its login
+its agent uses what it has until the next pass
+$ nolapse sync | fix /h/.clawdbot/auth-profiles.json"#,
+        ),
+        (
+            |facts| {
+                facts.agents.behind = vec![Behind {
+                    file: spot("~/.claude/.credentials.json"),
+                    whom: "claude".into(),
+                    healed_from: Some("clawdbot/main".into()),
+                }]
+            },
+            r#"
+login_behind note /h/.claude/.credentials.json
+the login `claude` is older than its copy of clawdbot/main
+the next pass saves the newer tokens in it
+$ nolapse sync | fix /h/.claude/.credentials.json"#,
+        ),
+        (
+            |facts| facts.agents.openclaw = Some(Err(("no `openclaw` is on the path".into(), "install it".into()))),
+            r#"
+no_openclaw note -
+no `openclaw` is on the path
+its stores are still checked; but tokens and orders are stored by its own commands
+install it"#,
+        ),
+    ];
+
+    #[test]
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
+    }
+}

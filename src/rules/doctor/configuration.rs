@@ -67,3 +67,89 @@ pub(super) fn checked(facts: &Facts) -> Option<String> {
         _ => format!("`{}`, valid; its secrets are private", facts.config.shown),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| facts.config.loose = vec![(spot("~/c.toml"), 0o644, true), (spot("~/key"), 0o604, false)],
+            r#"
+secret_readable broken /h/c.toml
+`~/c.toml` holds a secret of the configuration and has mode 0644
+others on this host can read it, and nolapse refuses to use it
+$ chmod 600 ~/c.toml | fix /h/c.toml
+secret_readable broken /h/key
+`~/key` holds a secret of the configuration and has mode 0604
+others on this host can read it, and nolapse refuses to use it
+$ chmod 600 ~/key"#,
+        ),
+        (
+            |facts| {
+                facts.config.shown = "~/c.toml".into();
+                facts.config.open = Some(("others can write it".into(), "run `chmod go-w ~/c.toml`".into()));
+                facts.config.error = Some(("~/c.toml".into(), "others can write it".into(), "hint".into()));
+            },
+            r#"
+config_open broken -
+`~/c.toml`: others can write it
+it names programs that nolapse runs, and who is notified
+$ chmod go-w ~/c.toml"#,
+        ),
+        (
+            |facts| {
+                facts.config.open = Some(("others can write it".into(), "hint".into()));
+                facts.config.error = Some(("~/c.toml:3".into(), "unknown key `x`".into(), "remove it".into()));
+            },
+            r#"
+config_invalid broken -
+~/c.toml:3: unknown key `x`
+no pass can use it; the checks below used the defaults
+remove it
+config_open broken -
+``: others can write it
+it names programs that nolapse runs, and who is notified
+hint"#,
+        ),
+        (
+            |facts| facts.config.error = Some(("~/c.toml".into(), "mode".into(), "run `chmod 600 ~/c.toml`".into())),
+            r#"
+config_invalid broken -
+~/c.toml: mode
+no pass can use it; the checks below used the defaults
+$ chmod 600 ~/c.toml"#,
+        ),
+        (
+            |facts| {
+                facts.config.loose = vec![(spot("~/c.toml"), 0o644, true)];
+                facts.config.error = Some(("~/c.toml".into(), "mode".into(), "run `chmod 600 ~/c.toml`".into()));
+            },
+            r#"
+secret_readable broken /h/c.toml
+`~/c.toml` holds a secret of the configuration and has mode 0644
+others on this host can read it, and nolapse refuses to use it
+$ chmod 600 ~/c.toml | fix /h/c.toml"#,
+        ),
+        (
+            |facts| {
+                facts.config.loose = vec![(spot("~/c.toml"), 0o644, true)];
+                facts.config.error = Some(("~/c.toml:3".into(), "unknown key `x`".into(), "remove it".into()));
+            },
+            r#"
+config_invalid broken -
+~/c.toml:3: unknown key `x`
+no pass can use it; the checks below used the defaults
+remove it
+secret_readable broken /h/c.toml
+`~/c.toml` holds a secret of the configuration and has mode 0644
+others on this host can read it, and nolapse refuses to use it
+$ chmod 600 ~/c.toml | fix /h/c.toml"#,
+        ),
+    ];
+
+    #[test]
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
+    }
+}

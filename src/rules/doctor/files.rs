@@ -197,6 +197,7 @@ mod tests {
     use super::super::testing::*;
     use super::super::{Fix, Remedy};
     use super::*;
+    use crate::types::Severity;
 
     fn fact(holds: Holds, mode: u32, uid: u32, should: u32) -> ModeFact {
         ModeFact {
@@ -321,5 +322,91 @@ mod tests {
         assert_eq!(room(LITTLE_ROOM - 1), one(Level::Warning));
         assert_eq!(room(NO_ROOM), one(Level::Warning));
         assert_eq!(room(NO_ROOM - 1), one(Level::Broken));
+    }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| {
+                facts.files.state.shown = "~/state".into();
+                facts.files.state.not_writable = Some("read-only file system".into());
+                facts.files.state.room = Some(1 << 20);
+            },
+            r#"
+state_dir broken -
+nothing can be written in `~/state`: read-only file system
+sent alerts cannot be recorded, so none are sent
+make it writable, or name another with `--state-dir`
+disk_full warning -
+1024 kB are left on the disk of `~/state`
+a pass that cannot write renews nothing and sends no alerts
+$ df -h ~/state"#,
+        ),
+        (
+            |facts| {
+                facts.files.state.rescued = vec![spot("~/state/rescue/claude.json")];
+                facts.files.state.fences = vec!["claude".into()];
+            },
+            r#"
+rescue broken /h/state/rescue/claude.json
+`~/state/rescue/claude.json` holds new tokens that could not be saved in their place
+they exist nowhere else; the next pass that can will save them, and whatever uses the login before that is logged out
+$ nolapse refresh
+fence_left warning -
+a renewal of `claude` was begun by a pass that died before the answer came
+the next pass finds out whether its single-use token was used up, without sending it again
+$ nolapse run"#,
+        ),
+        // the alert says it
+        (
+            |facts| {
+                facts.files.state.rescued = vec![spot("~/state/rescue/claude.json")];
+                fires(facts, "renew:claude", "rescue", Severity::Critical);
+            },
+            r#"
+rescue broken -
+title
+cause; affected: a
+nothing to do"#,
+        ),
+        (
+            |facts| {
+                let of = |holds, mode, uid| ModeFact {
+                    spot: spot("~/d/f"),
+                    holds,
+                    mode,
+                    uid,
+                    should: 1000,
+                    ours: uid == 1000,
+                };
+                facts.files.modes = vec![
+                    of(Holds::Login, 0o600, 0),
+                    of(Holds::Memory, 0o600, 0),
+                    of(Holds::Login, 0o644, 1000),
+                    of(Holds::MemoryDir, 0o701, 1000),
+                ];
+            },
+            r#"
+wrong_owner broken /h/d/f
+`~/d/f` belongs to user 0 and its directory to user 1000
+its user cannot read or replace it; something wrote it as another user, perhaps root
+$ sudo chown 1000 ~/d/f
+wrong_owner broken /h/d/f
+`~/d/f` belongs to user 0, and nolapse runs as user 1000
+passes cannot remember what they did; something ran here as another user, perhaps root
+$ sudo chown 1000 ~/d/f
+readable_by_others warning /h/d/f
+`~/d/f` has mode 0644
+others on this host can read the tokens in it
+$ chmod 600 ~/d/f | fix /h/d/f
+readable_by_others warning /h/d/f
+`~/d/f` has mode 0701
+others on this host can see which logins and agents there are, and which alerts were sent
+$ chmod 700 ~/d/f | fix /h/d/f"#,
+        ),
+    ];
+
+    #[test]
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
     }
 }

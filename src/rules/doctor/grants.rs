@@ -139,23 +139,69 @@ mod tests {
         }
     }
 
+    fn holds(facts: &mut Facts, who: Who) {
+        facts.grants.holders.push(Holder {
+            token: Secret::new("R").fingerprint(),
+            who,
+            locked: None,
+        });
+    }
+
+    fn a_copy(n: usize) -> Who {
+        Who::Profile(format!("clawdbot/{n}"), "anthropic:claude-cli".into())
+    }
+
+    fn the_login(id: &str) -> Who {
+        Who::Login(id.into(), spot(&format!("~/.{id}")))
+    }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| (0..2).for_each(|n| holds(facts, a_copy(n))),
+            r#"
+shared_grant warning -
+one refresh token is held by `anthropic:claude-cli` of clawdbot/0, `anthropic:claude-cli` of clawdbot/1
+it is single-use: when two of them renew, the second is logged out, and the server may revoke the whole login (anthropics/claude-code#80585)
+sign in separately for each of them, with the agents' own `models auth login`"#,
+        ),
+        (
+            |facts| {
+                holds(facts, the_login("claude"));
+                (0..3).for_each(|n| holds(facts, a_copy(n)));
+            },
+            r#"
+shared_grant warning -
+one refresh token is held by the login `claude`, `anthropic:claude-cli` of clawdbot/0, `anthropic:claude-cli` of clawdbot/1, `anthropic:claude-cli` of clawdbot/2
+it is single-use: when two of them renew, the second is logged out, and the server may revoke the whole login (anthropics/claude-code#80585)
+$ nolapse token remove anthropic:claude-cli --agent clawdbot/0 && nolapse sync"#,
+        ),
+        (
+            |facts| {
+                facts.grants.share_access = false;
+                holds(facts, the_login("claude"));
+                (0..5).for_each(|n| holds(facts, a_copy(n)));
+            },
+            r#"
+shared_grant note -
+one refresh token is held by the login `claude`, `anthropic:claude-cli` of clawdbot/0, `anthropic:claude-cli` of clawdbot/1, `anthropic:claude-cli` of clawdbot/2 and 2 more
+it is single-use: when two of them renew, the second is logged out, and the server may revoke the whole login (anthropics/claude-code#80585)
+intended by `sync.share = "full"`; with "access" agents cannot renew"#,
+        ),
+        (
+            |facts| {
+                facts.grants.share_access = false;
+                ["claude", "claude-b"].iter().for_each(|id| holds(facts, the_login(id)));
+            },
+            r#"
+shared_grant warning -
+one refresh token is held by the login `claude`, the login `claude-b`
+it is single-use: when two of them renew, the second is logged out, and the server may revoke the whole login (anthropics/claude-code#80585)
+$ CLAUDE_CONFIG_DIR=~/.claude-b claude auth login"#,
+        ),
+    ];
+
     #[test]
-    fn what_is_meant_is_a_note() {
-        let holders = vec![
-            Holder {
-                token: Secret::new("R").fingerprint(),
-                who: Who::Login("claude".into(), spot("~/.claude")),
-                locked: None,
-            },
-            Holder {
-                token: Secret::new("R").fingerprint(),
-                who: Who::Profile("clawdbot/main".into(), "anthropic:claude-cli".into()),
-                locked: None,
-            },
-        ];
-        assert_eq!(
-            kinds(&holding(holders, false)),
-            [("shared_grant".to_owned(), Level::Note)]
-        );
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
     }
 }

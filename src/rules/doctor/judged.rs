@@ -334,4 +334,98 @@ mod tests {
             );
         }
     }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| facts.judged.nothing = true,
+            r#"
+nothing_found broken -
+there is neither a Claude Code login nor an agent's store
+there is nothing to watch
+$ claude auth login"#,
+        ),
+        (
+            |facts| {
+                facts.judged.nothing = true;
+                facts.agents.all = vec![agent(None)];
+            },
+            r#"
+nothing_found broken -
+there is no Claude Code login, and no profile in the agents' stores
+there is nothing to watch
+$ claude auth login"#,
+        ),
+        (
+            |facts| {
+                facts.judged.silenced = vec![Problem::at(
+                    "silenced",
+                    "/h/state",
+                    "`login:claude` is silenced",
+                    "run `nolapse silence --end`",
+                )]
+            },
+            r#"
+silenced note -
+`login:claude` is silenced
+somebody asked for it
+$ nolapse silence --end"#,
+        ),
+        (
+            |facts| {
+                a_login(facts, |_| ());
+                facts.judged.problems = vec![Problem::at(
+                    "unreadable",
+                    "/h/.claude/.credentials.json",
+                    "message",
+                    "hint",
+                )];
+                fires(facts, "login:claude", "unreadable", Severity::Critical);
+            },
+            r#"
+unreadable broken /h/.claude/.credentials.json
+message
+Claude Code treats it as signed out, and its agents stop as their tokens expire
+nothing to do"#,
+        ),
+        (
+            |facts| {
+                a_login(facts, |_| ());
+                facts.judged.problems = vec![Problem::at(
+                    "no_scopes",
+                    "/h/.claude/.credentials.json",
+                    "message",
+                    "hint",
+                )];
+                fires(facts, "login:claude", "unreadable", Severity::Warning);
+            },
+            r#"
+unreadable unknown /h/.claude/.credentials.json
+message
+whether the login still works is unknown
+nothing to do"#,
+        ),
+        // of another login's file, and another kind of the same
+        (
+            |facts| {
+                a_login(facts, |_| ());
+                facts.judged.problems = vec![Problem::at(
+                    "foreign_owner",
+                    "/h/.claude/.credentials.json",
+                    "message",
+                    "hint",
+                )];
+                fires(facts, "login:other", "unreadable", Severity::Info);
+            },
+            r#"
+unreadable note -
+title
+cause; affected: a
+nothing to do"#,
+        ),
+    ];
+
+    #[test]
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
+    }
 }

@@ -213,4 +213,127 @@ mod tests {
             }
         }
     }
+
+    fn a_lock(facts: &mut Facts, of: LockOf, change: impl FnOnce(&mut LockFact)) {
+        let mut lock = LockFact {
+            spot: spot("~/x.lock"),
+            of,
+            is_dir: true,
+            touched: NOW - HOUR,
+            stale: true,
+            limit: Duration::from_secs(60),
+            pid: None,
+        };
+        change(&mut lock);
+        facts.locks.push(lock);
+    }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| a_lock(facts, LockOf::Refresh("claude".into()), |_| ()),
+            r#"
+dead_lock warning /h/x.lock
+`~/x.lock` was left behind 1 h ago by a process that is not on record; it is for a renewal of the login `claude`
+Claude Code clears it when it next renews; until then it looks like a renewal in progress. Safe to remove: its holder touches it every few seconds and has not for 1 h; the limit is 60 s
+$ nolapse doctor --fix | fix /h/x.lock"#,
+        ),
+        (
+            |facts| {
+                a_lock(facts, LockOf::Save("claude".into()), |lock| {
+                    lock.pid = Some((7, false, None))
+                })
+            },
+            r#"
+dead_lock warning /h/x.lock
+`~/x.lock` was left behind 1 h ago by process 7, which is gone; it is for a save of the login `claude`
+Claude Code loses a login that it cannot save in time (2.1.330). Safe to remove: its holder touches it every few seconds and has not for 1 h; the limit is 60 s
+$ nolapse doctor --fix | fix /h/x.lock"#,
+        ),
+        (
+            |facts| {
+                a_lock(facts, LockOf::Store("clawdbot/main".into()), |lock| {
+                    lock.is_dir = false;
+                    lock.pid = Some((7, false, Some("node".into())));
+                })
+            },
+            r#"
+dead_lock warning /h/x.lock
+`~/x.lock` was left behind 1 h ago by process 7, which is gone; it is for the store of clawdbot/main
+agents that use the other kind of lock wait for it forever: a file stops clawdbot, a directory hangs openclaw. Safe to remove: process 7 is gone
+$ nolapse doctor --fix | fix /h/x.lock"#,
+        ),
+        (
+            |facts| a_lock(facts, LockOf::Grant, |lock| lock.is_dir = false),
+            r#"
+dead_lock warning /h/x.lock
+`~/x.lock` was left behind 1 h ago by a process that is not on record; it is for a renewal by the agents
+the agents of this state directory wait for it before they renew. Safe to remove: it names no process and has been there for 1 h
+$ nolapse doctor --fix | fix /h/x.lock"#,
+        ),
+        (
+            |facts| {
+                a_lock(facts, LockOf::Grant, |lock| {
+                    lock.pid = Some((7, true, Some("node".into())))
+                })
+            },
+            r#"
+lock_stopped warning /h/x.lock
+`~/x.lock`, for a renewal by the agents, is held by process 7 (`node`), which has not touched it for 1 h
+it is alive but stopped or hanging; others take the lock from it, and it may save a used-up token when it continues
+$ ps -o pid,stat,etime,args -p 7"#,
+        ),
+        (
+            |facts| {
+                a_lock(facts, LockOf::Grant, |lock| {
+                    lock.stale = false;
+                    lock.pid = Some((7, true, None));
+                })
+            },
+            r#"
+lock_held note /h/x.lock
+`~/x.lock`, for a renewal by the agents, is held by process 7, last touched 1 h ago
+not safe to remove: its holder is alive
+nothing to do; it goes when its holder is done"#,
+        ),
+        (
+            |facts| a_lock(facts, LockOf::Grant, |lock| lock.stale = false),
+            r#"
+lock_held note /h/x.lock
+`~/x.lock`, for a renewal by the agents, is held by a process that is not on record, last touched 1 h ago
+not safe to remove: its holder may be alive; it counts as held until it has not been touched for 60 s
+nothing to do; it goes when its holder is done"#,
+        ),
+        (
+            |facts| {
+                a_lock(facts, LockOf::Grant, |lock| {
+                    lock.stale = false;
+                    lock.touched = NOW + HOUR;
+                })
+            },
+            r#"
+lock_from_the_future warning /h/x.lock
+`~/x.lock`, for a renewal by the agents, was touched 1 h from now
+it looks fresh until then, so nobody clears it; the clock was set back, or is wrong
+not safe to remove while a `claude` or an agent runs; otherwise `rmdir ~/x.lock`"#,
+        ),
+        (
+            |facts| {
+                a_lock(facts, LockOf::Grant, |lock| {
+                    lock.stale = false;
+                    lock.is_dir = false;
+                    lock.touched = NOW + HOUR;
+                })
+            },
+            r#"
+lock_held note /h/x.lock
+`~/x.lock`, for a renewal by the agents, is held by a process that is not on record, last touched under a minute ago
+not safe to remove: its holder may be alive; it counts as held until it has not been touched for 60 s
+nothing to do; it goes when its holder is done"#,
+        ),
+    ];
+
+    #[test]
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
+    }
 }

@@ -94,10 +94,11 @@ fn shadowed(login: &LoginFact) -> Option<Finding> {
     if !settings.is_empty() {
         places.push(join(&settings));
     }
+    let take = if login.shadowed_by.len() == 1 { "takes" } else { "take" };
     let found = finding(
         "shadowed_by_env",
         if login.shadow_known { Level::Note } else { Level::Warning },
-        format!("{} takes precedence over the login `{}`", places.join(" and "), login.id),
+        format!("{} {take} precedence over the login `{}`", places.join(" and "), login.id),
         "while that is set, Claude Code neither renews the login nor falls back to it: when it expires, work stops although the login is fine",
     )
     .at(&login.file.path);
@@ -212,13 +213,152 @@ fn unwatched(dir: &Spot) -> Finding {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::rules::login::Rival;
+    use crate::types::Severity;
+
+    fn shadow(rival: Rival, file: Option<&str>) -> Shadow {
+        Shadow {
+            rival,
+            file: file.map(str::to_owned),
+            flaw: None,
+        }
+    }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| {
+                a_login(facts, |login| {
+                    login.shadowed_by = vec![shadow(Rival::ApiKey, None), shadow(Rival::Simple, None)]
+                })
+            },
+            r#"
+shadowed_by_env warning /h/.claude/.credentials.json
+`ANTHROPIC_API_KEY`, `CLAUDE_CODE_SIMPLE` in the environment of this command take precedence over the login `claude`
+while that is set, Claude Code neither renews the login nor falls back to it: when it expires, work stops although the login is fine
+$ unset ANTHROPIC_API_KEY CLAUDE_CODE_SIMPLE"#,
+        ),
+        (
+            |facts| {
+                a_login(facts, |login| {
+                    login.shadowed_by = vec![shadow(Rival::ApiKey, Some("settings.json"))];
+                    login.shadow_known = true;
+                })
+            },
+            r#"
+shadowed_by_env note /h/.claude/.credentials.json
+`ANTHROPIC_API_KEY in settings.json` takes precedence over the login `claude`
+while that is set, Claude Code neither renews the login nor falls back to it: when it expires, work stops although the login is fine
+fine if intended; otherwise remove it from the settings (`settings.json` in `~/.claude`)"#,
+        ),
+        (
+            |facts| {
+                a_login(facts, |login| {
+                    login.shadowed_by = vec![
+                        shadow(Rival::ApiKey, Some("settings.json")),
+                        shadow(Rival::Simple, None),
+                    ];
+                    login.ended = true;
+                })
+            },
+            r#"
+shadowed_by_env warning /h/.claude/.credentials.json
+`CLAUDE_CODE_SIMPLE` in the environment of this command and `ANTHROPIC_API_KEY in settings.json` take precedence over the login `claude`
+while that is set, Claude Code neither renews the login nor falls back to it: when it expires, work stops although the login is fine
+nothing to do as long as that works; otherwise sign in again first"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.abandoned = true),
+            r#"
+abandoned_refresh warning /h/.claude/.credentials.json
+a renewal of the login `claude` was begun and never saved, and its access token has expired
+its single-use token is probably used up, so nolapse does not send it again (anthropics/claude-code#95822)
+$ claude auth login"#,
+        ),
+        (
+            |facts| {
+                a_login(facts, |login| {
+                    login.abandoned = true;
+                    login.abandoned_by = Some(7);
+                })
+            },
+            r#"
+abandoned_refresh warning /h/.claude/.credentials.json
+a renewal of the login `claude` was begun by process 7 and never saved, and its access token has expired
+its single-use token is probably used up, so nolapse does not send it again (anthropics/claude-code#95822)
+$ claude auth login"#,
+        ),
+        // the alert says it
+        (
+            |facts| {
+                a_login(facts, |login| login.abandoned = true);
+                fires(facts, "login:claude", "login_ended", Severity::Critical);
+            },
+            r#"
+login_ended broken /h/.claude/.credentials.json
+title
+cause; affected: a
+nothing to do"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.no_end = Some("0")),
+            r#"
+no_access_end warning /h/.claude/.credentials.json
+`~/.claude/.credentials.json` has tokens, and its `expiresAt` is 0
+Claude Code writes that only when it wipes a login; programs that compare it with the clock think that it has ended
+$ claude auth login"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.no_end = Some("missing")),
+            r#"
+no_access_end warning /h/.claude/.credentials.json
+`~/.claude/.credentials.json` has tokens, and its `expiresAt` is missing
+Claude Code never renews such a login in time, and neither can nolapse
+$ claude auth login"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.link = Some(spot("~/my cloud/c.json"))),
+            r#"
+credentials_linked warning /h/.claude/.credentials.json
+`~/.claude/.credentials.json` is a link to `~/my cloud/c.json`
+at its next renewal Claude Code replaces the link with a file, and the target keeps the used-up token (anthropics/claude-code#76561)
+$ rm ~/.claude/.credentials.json && claude auth login"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.left_behind = Some(spot("~/cloud/c.json"))),
+            r#"
+symlink_replaced broken /h/cloud/c.json
+`~/.claude/.credentials.json` was a link to `~/cloud/c.json`, which still holds an older token of the same login
+Claude Code replaced the link when it renewed; if a program sends the used-up token from there, the server may revoke the whole login (anthropics/claude-code#76561)
+$ mv ~/cloud/c.json ~/cloud/c.json.spent"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.not_writable = Some("read-only file system".into())),
+            r#"
+login_dir_not_writable broken /h/.claude
+nothing can be saved in `~/.claude`: read-only file system
+a renewal would use up the token and could not save the new one
+$ ls -ld ~/.claude"#,
+        ),
+        (
+            |facts| a_login(facts, |login| login.open = Some(0o777)),
+            r#"
+dir_writable_by_others warning /h/.claude
+`~/.claude` has mode 0777: others can write in it
+they can replace your login, or hold its locks
+$ chmod go-w ~/.claude"#,
+        ),
+        (
+            |facts| facts.logins.unwatched = vec![spot("~/.claude-work")],
+            r#"
+login_not_watched note /h/.claude-work
+`~/.claude-work` holds a Claude Code login that is not watched
+you get no alert when it ends
+add `[[login]]` with `dir = "~/.claude-work"` to the configuration"#,
+        ),
+    ];
 
     #[test]
-    fn a_directory_in_which_nothing_can_be_saved_is_broken() {
-        let closed = with_login(LoginFact {
-            not_writable: Some("read-only file system".into()),
-            ..login("claude")
-        });
-        assert_eq!(kinds(&closed), [("login_dir_not_writable".to_owned(), Level::Broken)]);
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
     }
 }

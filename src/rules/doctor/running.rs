@@ -596,11 +596,315 @@ mod tests {
         }
     }
 
+    fn way(platform: &'static str) -> Way {
+        Way {
+            platform,
+            name: format!("the {platform} job"),
+            daemon: false,
+            program: None,
+            gone: 0,
+            on: On::Yes,
+        }
+    }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| facts.running.elsewhere = true,
+            r#"
+not_looked note -
+what runs nolapse for this home was not checked
+services check their own user's home, and this is another one
+run it as that user, without `--home`"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways.clear();
+                facts.running.last_pass = Some(NOW - 3 * HOUR);
+            },
+            r#"
+not_installed warning -
+nothing runs nolapse automatically; the last pass was 3 h ago, by hand
+you will notice that a login ended only when you look
+$ nolapse install systemd"#,
+        ),
+        (
+            |facts| facts.running.ways[0].program = Some((spot("~/bin/nolapse"), false)),
+            r#"
+program_gone broken /h/bin/nolapse
+the systemd timer runs `~/bin/nolapse`, which is not there
+nobody is watching
+$ nolapse install systemd"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways = vec![Way {
+                    gone: 2,
+                    daemon: true,
+                    ..way("runit")
+                }]
+            },
+            r#"
+install_incomplete broken -
+2 files of the runit job are gone
+it does not run as it was installed
+$ nolapse install runit --daemon"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways = vec![Way {
+                    on: On::No,
+                    daemon: true,
+                    ..way("runit")
+                }]
+            },
+            r#"
+not_running broken -
+the runit job is not running
+nobody is watching
+$ nolapse install runit --daemon"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways = vec![Way {
+                    on: On::Untold("no bus".into()),
+                    ..way("systemd")
+                }]
+            },
+            r#"
+not_told unknown -
+cannot tell whether the systemd job is running: no bus
+it may not be running
+run this again in a session of its user"#,
+        ),
+        (
+            |facts| facts.running.last_pass = Some(NOW - 3 * DAY),
+            r#"
+last_pass_old broken -
+the last pass was 3 d ago, although nolapse is installed
+nobody has watched since; the host may have been asleep, or passes fail before they begin
+$ nolapse run"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways = vec![way("termux")];
+                facts.running.patience = patience(true);
+                facts.running.last_pass = Some(NOW - 2 * HOUR);
+            },
+            r#"
+job_held_back warning -
+the last pass was 2 h ago, and the job is due every 15 minutes
+Android holds back the jobs of Termux:API, probably by battery optimisation: alerts come late
+switch battery optimisation off for Termux:API and for Termux, in Android's settings"#,
+        ),
+        // another platform's timer is not Android's to hold back
+        (
+            |facts| {
+                facts.running.patience = patience(true);
+                facts.running.last_pass = Some(NOW - 2 * HOUR);
+            },
+            "",
+        ),
+        (
+            |facts| facts.running.last_good = Some(NOW - 3 * HOUR),
+            r#"
+passes_fail warning -
+passes run, but none has succeeded for 3 h
+they could not do their work, or could not deliver an alert
+$ nolapse run"#,
+        ),
+        (
+            |facts| facts.running.last_good = None,
+            r#"
+passes_fail warning -
+passes run, but none has succeeded yet
+they could not do their work, or could not deliver an alert
+$ nolapse run"#,
+        ),
+        // nor do they run
+        (
+            |facts| {
+                facts.running.last_pass = None;
+                facts.running.last_good = Some(NOW - 3 * HOUR);
+            },
+            "",
+        ),
+        (
+            |facts| {
+                facts.running.last_pass = Some(NOW - 4 * HOUR);
+                facts.running.last_good = Some(NOW - 5 * HOUR);
+            },
+            r#"
+last_pass_old warning -
+the last pass was 4 h ago, although nolapse is installed
+nobody has watched since; the host may have been asleep, or passes fail before they begin
+$ nolapse run"#,
+        ),
+        // the clock was set back
+        (
+            |facts| {
+                facts.running.last_pass = Some(NOW + HOUR);
+                facts.running.last_good = Some(NOW - 5 * HOUR);
+            },
+            r#"
+passes_fail warning -
+passes run, but none has succeeded for 5 h
+they could not do their work, or could not deliver an alert
+$ nolapse run"#,
+        ),
+        (
+            |facts| {
+                facts.running.user = "-u x".into();
+                facts.running.linger = Some(false);
+            },
+            r#"
+linger_off warning -
+linger is off for `-u x`
+systemd stops the timer when the last session ends
+$ loginctl enable-linger -- '-u x'"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways = vec![way("cron")];
+                facts.running.linger = Some(false);
+            },
+            "",
+        ),
+        (
+            |facts| facts.running.ways = vec![way("systemd"), way("cron")],
+            r#"
+two_installs warning -
+nolapse is run by the systemd job and the cron job
+they wait for each other, and with two state directories every alert is sent twice
+$ nolapse uninstall cron"#,
+        ),
+        (
+            |facts| facts.running.daemons = vec![7],
+            r#"
+two_installs warning -
+nolapse is run by the systemd timer and a daemon (process 7)
+they wait for each other, and with two state directories every alert is sent twice
+$ kill 7"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways.clear();
+                facts.running.daemons = vec![7, 8];
+            },
+            r#"
+two_installs warning -
+nolapse is run by a daemon (process 7) and a daemon (process 8)
+they wait for each other, and with two state directories every alert is sent twice
+$ kill 8"#,
+        ),
+        (
+            |facts| {
+                facts.running.ways = vec![Way {
+                    daemon: true,
+                    ..way("systemd")
+                }];
+                facts.running.daemons = vec![7];
+            },
+            "",
+        ),
+        (
+            |facts| {
+                for name in ["~/a", "~/b"] {
+                    facts.running.ways.push(Way {
+                        program: Some((spot(name), true)),
+                        ..way("cron")
+                    });
+                }
+                facts.running.ways.remove(0);
+            },
+            r#"
+two_installs warning -
+nolapse is run by the cron job and the cron job
+they wait for each other, and with two state directories every alert is sent twice
+$ nolapse uninstall cron
+two_programs warning -
+two programs are installed: `~/a` and `~/b`
+an older one may follow other rules
+remove one of them, then `nolapse install` again"#,
+        ),
+        (
+            |facts| {
+                facts.running.exe = Some(spot("~/a"));
+                facts.running.ways[0].program = Some((spot("~/b"), true));
+            },
+            r#"
+two_programs note -
+this is `~/a`, but what runs automatically is `~/b`
+what you see here may differ from what that one does
+fine if both are the same version"#,
+        ),
+        (
+            |facts| {
+                facts.running.exe = Some(spot("~/b"));
+                facts.running.ways[0].program = Some((spot("~/b"), true));
+            },
+            "",
+        ),
+        (
+            |facts| facts.running.termux_api = Some(TermuxApi::Missing),
+            r#"
+termux_api_missing broken -
+the commands of Termux:API are not installed
+no notification can be shown, and no job can be scheduled
+$ pkg install termux-api"#,
+        ),
+        (
+            |facts| facts.running.termux_api = Some(TermuxApi::Silent),
+            r#"
+termux_api_silent broken -
+Termux:API does not answer
+without its app its commands hang, and no notification is shown
+install the app Termux:API from where Termux came from, and open it once"#,
+        ),
+        (
+            |facts| facts.running.termux_api = Some(TermuxApi::NoClassPath),
+            r#"
+termux_no_class_path broken -
+`BOOTCLASSPATH` is not set here, so no command of Termux:API can start
+nothing started from here can show a notification or schedule a job
+start it from Termux itself, or keep BOOTCLASSPATH in the environment of what starts it"#,
+        ),
+        (
+            |facts| {
+                facts.running.termux_api = Some(TermuxApi::Answers);
+                facts.running.overlay = Some(false);
+            },
+            r#"
+overlay_off note -
+Termux may not display over other apps
+a terminal opened by an alert waits until you open Termux; signing in from the notification needs no terminal
+allow it in Android's settings for Termux, if you want terminals to open by themselves"#,
+        ),
+        (
+            |facts| {
+                facts.running.overlay = Some(true);
+                facts.running.cli = Some(Ok("2.1.330".into()));
+            },
+            "",
+        ),
+        (
+            |facts| {
+                facts.running.cli = Some(Err(Problem::at(
+                    "cli_missing",
+                    "/h/bin",
+                    "no `claude` is there",
+                    "run `npm i -g x`",
+                )))
+            },
+            r#"
+cli_missing warning /h/bin
+no `claude` is there
+only using Claude Code renews the login; otherwise agents stop working within 8 h
+$ npm i -g x"#,
+        ),
+    ];
+
     #[test]
-    fn a_home_that_no_service_looks_at_is_a_note() {
-        let mut elsewhere = facts();
-        elsewhere.running.elsewhere = true;
-        elsewhere.running.last_pass = None;
-        assert_eq!(kinds(&elsewhere), [("not_looked".to_owned(), Level::Note)]);
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
     }
 }

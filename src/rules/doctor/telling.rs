@@ -134,6 +134,7 @@ fn log_only() -> Finding {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::types::Severity;
 
     #[test]
     fn channels_that_are_not_reached_are_worse_where_no_other_is() {
@@ -176,5 +177,105 @@ mod tests {
             of(vec![channel("log", "log", Probe::Untried(""))]),
             one("log_only", Level::Warning)
         );
+    }
+
+    fn channel(facts: &mut Facts, name: &str, kind: &'static str, probe: Probe) {
+        facts.channels.push(ChannelFact {
+            name: name.into(),
+            kind,
+            trouble: None,
+            waiting: 2,
+            probe,
+        });
+    }
+
+    const WORLDS: &[World] = &[
+        (
+            |facts| {
+                for kind in ["desktop", "command", "ntfy", "heartbeat"] {
+                    channel(facts, kind, kind, Probe::Not("why".into()));
+                }
+            },
+            r#"
+channel_unreachable broken -
+channel `command` does not find its command: why
+no alert reaches anybody now; they are kept for 7 days and retried
+$ nolapse alert test command
+channel_unreachable broken -
+channel `ntfy` cannot be reached: why
+no alert reaches anybody now; they are kept for 7 days and retried
+$ nolapse alert test ntfy
+heartbeat_unreachable broken -
+the heartbeat cannot be reached: why
+whoever waits for its ping will think that nolapse has stopped
+$ nolapse run
+no_session_bus broken -
+channel `desktop` finds no desktop: why
+no alert reaches anybody now; they are kept for 7 days and retried
+$ nolapse alert test desktop"#,
+        ),
+        (
+            |facts| {
+                channel(facts, "desktop", "desktop", Probe::Reached);
+                channel(facts, "-x y", "ntfy", Probe::Not("why".into()));
+            },
+            r#"
+channel_unreachable warning -
+channel `-x y` cannot be reached: why
+its alerts are kept for 7 days and retried
+$ nolapse alert test -- '-x y'"#,
+        ),
+        (
+            |facts| {
+                for (name, probe) in [
+                    ("a", Probe::Reached),
+                    ("b", Probe::Not("why".into())),
+                    ("c", Probe::Untried("mail")),
+                    ("d", Probe::Reached),
+                ] {
+                    channel(facts, name, "ntfy", probe);
+                    facts.channels.last_mut().unwrap().trouble = Some("HTTP 500".into());
+                }
+                fires(facts, "channel:d", "channel_failing", Severity::Warning);
+            },
+            r#"
+channel_failing broken -
+title
+cause; affected: a
+nothing to do
+channel_unreachable warning -
+channel `b` cannot be reached: why
+its alerts are kept for 7 days and retried
+$ nolapse alert test b
+delivery_failed warning -
+the last delivery by channel `a` failed: HTTP 500
+2 alerts wait for it and are tried again by themselves
+$ nolapse alert test a
+delivery_failed warning -
+the last delivery by channel `c` failed: HTTP 500
+2 alerts wait for it and are tried again by themselves
+$ nolapse alert test c"#,
+        ),
+        (
+            |facts| channel(facts, "log", "log", Probe::Untried("writes a line")),
+            r#"
+log_only warning -
+nobody would be alerted: there is only the log
+you will see alerts only in the log
+run `nolapse channel add`"#,
+        ),
+        (
+            |facts| {
+                channel(facts, "log", "log", Probe::Untried("writes a line"));
+                channel(facts, "a", "ntfy", Probe::Reached);
+            },
+            "",
+        ),
+        (|facts| channel(facts, "heartbeat", "heartbeat", Probe::Reached), ""),
+    ];
+
+    #[test]
+    fn what_is_said_of_each_world() {
+        each(WORLDS);
     }
 }
