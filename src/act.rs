@@ -491,6 +491,26 @@ pub(crate) mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), healed);
     }
 
+    fn access(n: u8) -> String {
+        format!("sk-ant-oat01-{n:a<90}")
+    }
+
+    /// A login with that access token.
+    fn fresh(n: u8, end: Moment) -> String {
+        let token = access(n);
+        format!(
+            r#"{{"claudeAiOauth":{{"accessToken":"{token}","refreshToken":"R2","expiresAt":{end},"scopes":["a"]}}}}"#
+        )
+    }
+
+    /// A store that holds that access token.
+    fn copy(n: u8, end: Moment) -> String {
+        let token = access(n);
+        format!(
+            r#"{{"version":1,"profiles":{{"anthropic:claude-cli":{{"type":"token","provider":"anthropic","token":"{token}","expires":{end}}}}}}}"#
+        )
+    }
+
     /// Whoever holds a store's lock may bring it up to date meanwhile: nobody is to hear of the copy that was seen before.
     #[tokio::test(flavor = "current_thread")]
     async fn a_store_that_somebody_else_brought_up_to_date_is_looked_at_again() {
@@ -499,18 +519,8 @@ pub(crate) mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::create_dir(home.path().join(".claude")).unwrap();
         let (store, lock) = (dir.join(store::FILE_NAME), dir.join("auth-profiles.json.lock"));
-        let access = |n: u8| format!("sk-ant-oat01-{n:a<90}");
-        let copy = |n: u8, end: Moment| {
-            let token = access(n);
-            format!(
-                r#"{{"version":1,"profiles":{{"anthropic:claude-cli":{{"type":"token","provider":"anthropic","token":"{token}","expires":{end}}}}}}}"#
-            )
-        };
-        let (token, end) = (access(2), NOW + HOUR);
-        let login = format!(
-            r#"{{"claudeAiOauth":{{"accessToken":"{token}","refreshToken":"R2","expiresAt":{end},"scopes":["a"]}}}}"#
-        );
-        std::fs::write(home.path().join(".claude/.credentials.json"), login).unwrap();
+        let end = NOW + HOUR;
+        std::fs::write(home.path().join(".claude/.credentials.json"), fresh(2, end)).unwrap();
         std::fs::write(&store, copy(1, NOW - HOUR)).unwrap();
         let (ctx, mut ledger) = (ctx(home.path()), Ledger::default());
         let mut view = look::look(&ctx, &ledger);
@@ -531,6 +541,37 @@ pub(crate) mod tests {
         std::fs::write(&store, copy(2, end)).unwrap();
         let done = write_stores(&ctx, &ledger, &mut view, false).await;
         assert!(done.is_empty() && !expired(&view), "{done:?}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn only_a_store_that_was_written_is_written_back() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".claude")).unwrap();
+        std::fs::write(home.path().join(".claude/.credentials.json"), fresh(2, NOW + HOUR)).unwrap();
+        let old = copy(1, NOW - HOUR);
+        let stores = ["main", "work", "busy"].map(|agent| {
+            let dir = home.path().join(format!(".clawdbot/agents/{agent}/agent"));
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join(store::FILE_NAME), &old).unwrap();
+            dir.join(store::FILE_NAME)
+        });
+        let (ctx, mut ledger) = (ctx(home.path()), Ledger::default());
+        let view = look::look(&ctx, &ledger);
+        look::remember(&view, &mut ledger);
+        let done = |path: &Path, outcome| Done {
+            whom: "x".into(),
+            path: path.to_owned(),
+            outcome,
+        };
+        let busy = Problem::at("store_locked", &stores[2], "m", "h");
+        let done = [
+            done(&stores[0], Outcome::Written(vec!["x".into()])),
+            done(&stores[2], Outcome::Failed(busy)),
+        ];
+        assert!(!write_back(&ctx, &ledger, &view, &done[1..]).await);
+        assert!(write_back(&ctx, &ledger, &view, &done).await);
+        let written = stores.map(|store| std::fs::read_to_string(store).unwrap() != old);
+        assert_eq!(written, [true, false, false]);
     }
 
     /// Whoever took our lock meanwhile writes by it: nothing of ours is written then.

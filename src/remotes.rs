@@ -193,6 +193,20 @@ mod tests {
         assert!(!ledger.remotes.contains_key("gone") && ledger.remotes.len() == 5);
     }
 
+    #[tokio::test(flavor = "current_thread")]
+    async fn answers_that_come_together_are_taken_together() {
+        let mut asking = Asking::default();
+        for (name, after) in [("quick", 0), ("slow", 50), ("dead", 3_600_000)] {
+            asking.asked.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(after)).await;
+                (name.to_owned(), Err(Failed::from(Silence::TimedOut)))
+            });
+        }
+        let names = |heard: Vec<Heard>| heard.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(asking.some(Duration::from_millis(300)).await), ["quick", "slow"]);
+        assert!(!asking.over());
+    }
+
     #[test]
     fn a_host_is_asked_without_questions_and_within_bounds() {
         let mut ctx = crate::act::tests::ctx(std::path::Path::new("/h"));

@@ -573,13 +573,13 @@ fn stopped(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::rules::agent::{Agent, Binds, NotWritten};
+    use crate::rules::agent::{Binds, NotWritten};
     use crate::rules::health::Verdict;
     use crate::rules::lineage;
     use crate::rules::login::{self, Login, Place, Refresh};
     use crate::rules::renew::Failure;
     use crate::rules::resolve::{By, Ignored, Key, Uses};
-    use crate::types::{AgentRef, DAY, Family, Profile};
+    use crate::types::{DAY, Profile};
 
     pub(crate) const NOW: Moment = Moment::at(1_769_000_000_000);
     const GRACE: Ms = HOUR / 2;
@@ -608,45 +608,13 @@ pub(super) mod tests {
     }
 
     pub(crate) fn profile(id: &str, credential: Credential, verdict: Verdict) -> ProfileView {
-        ProfileView {
-            profile: Profile {
-                account: None,
-                id: id.into(),
-                provider: "anthropic".into(),
-                credential,
-                held: Held::Inline,
-            },
-            clock: verdict.health,
-            verdict,
-            login: None,
-            relation: Relation::Unknown,
-            renewal: None,
-            elsewhere: None,
-        }
+        let mut one = view::tests::holding(id, credential, verdict);
+        one.profile.provider = "anthropic".into();
+        one
     }
 
     pub(crate) fn agent(profiles: Vec<ProfileView>) -> AgentView {
-        AgentView {
-            agent: Agent {
-                agent: AgentRef {
-                    family: Family::Clawdbot,
-                    named: None,
-                    id: "main".into(),
-                    dir: "/a".into(),
-                },
-                state_dir: 0,
-            },
-            path: "/a/auth-profiles.json".into(),
-            sqlite: false,
-            store: agent::Store::Absent,
-            meta: None,
-            writable: Ok(()),
-            profiles,
-            aside: Default::default(),
-            uses: Vec::new(),
-            foreign: None,
-            retires_claude_cli: false,
-        }
+        view::tests::agent("main", profiles)
     }
 
     fn alerts(login: LoginView, agent: AgentView) -> Vec<Alert> {
@@ -654,14 +622,7 @@ pub(super) mod tests {
     }
 
     fn all(logins: Vec<LoginView>, agents: Vec<AgentView>) -> Vec<Alert> {
-        let view = View {
-            now: NOW,
-            logins,
-            agents,
-            state_dirs: Vec::new(),
-            problems: Vec::new(),
-            looked_at: Vec::new(),
-        };
+        let view = view::tests::view(NOW, logins, agents);
         collect(&view, GRACE, &|path| path.display().to_string())
     }
 

@@ -400,7 +400,7 @@ mod tests {
     use crate::rules::alert::Trouble;
     use crate::rules::health::Verdict;
     use crate::rules::view::tests::{agent, profile};
-    use crate::rules::view::{AgentView, ProfileView};
+    use crate::rules::view::{self, AgentView, ProfileView};
 
     const NOW: Moment = Moment::at(1_769_000_000_123);
 
@@ -409,14 +409,7 @@ mod tests {
     }
 
     fn page_of(logins: Vec<crate::rules::view::LoginView>, agents: Vec<AgentView>) -> String {
-        let view = View {
-            now: NOW,
-            logins,
-            agents,
-            state_dirs: Vec::new(),
-            problems: Vec::new(),
-            looked_at: Vec::new(),
-        };
+        let view = view::tests::view(NOW, logins, agents);
         text(&Facts {
             version: "1",
             view: &view,

@@ -30,14 +30,12 @@ pub(crate) fn next(view: &View, policy: &AlertsConfig, lead: Ms) -> Option<Momen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::agent::{Agent, Store};
     use crate::rules::health::Verdict;
-    use crate::rules::lineage::Relation;
     use crate::rules::login::{Grant, Login, Place, Refresh, Source, State};
     use crate::rules::renew::Record;
-    use crate::rules::view::{AgentView, ProfileView};
+    use crate::rules::view::{self, AgentView};
     use crate::secret::Secret;
-    use crate::types::{AgentRef, Credential, DAY, Family, HOUR, Health, MINUTE, Profile};
+    use crate::types::{Credential, DAY, HOUR, Health, MINUTE};
 
     const NOW: Moment = Moment::at(1_769_000_000_000);
     const LEAD: Ms = 15 * MINUTE;
@@ -67,53 +65,13 @@ mod tests {
     }
 
     fn profile(credential: Credential, verdict: Verdict, renewal: Option<Record>) -> AgentView {
-        AgentView {
-            agent: Agent {
-                agent: AgentRef {
-                    family: Family::Clawdbot,
-                    named: None,
-                    id: "main".into(),
-                    dir: "/a".into(),
-                },
-                state_dir: 0,
-            },
-            path: "/a/auth-profiles.json".into(),
-            sqlite: false,
-            store: Store::Absent,
-            meta: None,
-            writable: Ok(()),
-            profiles: vec![ProfileView {
-                profile: Profile {
-                    account: None,
-                    id: "p".into(),
-                    provider: "p".into(),
-                    credential,
-                    held: Default::default(),
-                },
-                clock: verdict.health,
-                verdict,
-                login: None,
-                relation: Relation::Unknown,
-                renewal: renewal.map(Box::new),
-                elsewhere: None,
-            }],
-            aside: Default::default(),
-            uses: Vec::new(),
-            foreign: None,
-            retires_claude_cli: false,
-        }
+        let mut one = view::tests::holding("p", credential, verdict);
+        one.renewal = renewal.map(Box::new);
+        view::tests::agent("main", vec![one])
     }
 
     fn next_of(logins: Vec<LoginView>, agents: Vec<AgentView>) -> Option<Moment> {
-        let view = View {
-            now: NOW,
-            logins,
-            agents,
-            state_dirs: Vec::new(),
-            problems: Vec::new(),
-            looked_at: Vec::new(),
-        };
-        next(&view, &AlertsConfig::default(), LEAD)
+        next(&view::tests::view(NOW, logins, agents), &AlertsConfig::default(), LEAD)
     }
 
     #[test]

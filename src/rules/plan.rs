@@ -270,7 +270,7 @@ pub(crate) fn offer(login: &LoginView) -> Option<Offer<'_>> {
     if grant.access.as_ref().and_then(flaw).is_some() {
         return None;
     }
-    (!put_back).then(|| Offer::of(grant)).flatten()
+    if put_back { None } else { Offer::of(grant) }
 }
 
 /// What to do with one agent's store.

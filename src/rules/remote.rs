@@ -421,7 +421,10 @@ mod tests {
             (now[0].id.to_string().as_str(), now[0].severity),
             ("remote:gw:login:claude", Severity::Warning)
         );
-        assert_eq!((now[0].ends, now[0].affected.len()), (Some(NOW + 2 * DAY), 1));
+        assert_eq!((now[0].lapsed, now[0].ends), (false, Some(NOW + 2 * DAY)));
+        assert_eq!(now[0].affected.len(), 1);
+        let login = now[0].login.as_ref().unwrap();
+        assert_eq!((login.id.as_str(), login.health), ("claude", Health::Expiring));
         note(&mut memory, "gw", answer("ok", "renews_itself"), NOW);
         assert_eq!(alerts(way(30 * MINUTE), &memory, NOW), []);
     }

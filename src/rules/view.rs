@@ -248,25 +248,42 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn profile(id: &str, health: Health, expires: Option<Moment>) -> ProfileView {
+    pub(crate) fn holding(id: &str, credential: Credential, verdict: Verdict) -> ProfileView {
         ProfileView {
             profile: Profile {
                 account: None,
                 id: id.into(),
                 provider: "p".into(),
-                credential: Credential::Token { token: None, expires },
+                credential,
                 held: Default::default(),
             },
-            clock: health,
-            verdict: Verdict {
-                health,
-                reason: (health == Health::Expired).then_some(Reason::CopyStale),
-                ends: None,
-            },
+            clock: verdict.health,
+            verdict,
             login: None,
             relation: Relation::Unknown,
             renewal: None,
             elsewhere: None,
+        }
+    }
+
+    pub(crate) fn profile(id: &str, health: Health, expires: Option<Moment>) -> ProfileView {
+        let reason = (health == Health::Expired).then_some(Reason::CopyStale);
+        let ends = None;
+        holding(
+            id,
+            Credential::Token { token: None, expires },
+            Verdict { health, reason, ends },
+        )
+    }
+
+    pub(crate) fn view(now: Moment, logins: Vec<LoginView>, agents: Vec<AgentView>) -> View {
+        View {
+            now,
+            logins,
+            agents,
+            state_dirs: Vec::new(),
+            problems: Vec::new(),
+            looked_at: Vec::new(),
         }
     }
 

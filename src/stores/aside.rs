@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_beside_a_store_is_read_where_it_is_text() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(of_state_file(dir.path()), Aside::default());
+        std::fs::write(dir.path().join(STATE_FILE), r#"{"order":{"p":["a"]}}"#).unwrap();
+        assert_eq!(of_state_file(dir.path()).order.len(), 1);
+        std::fs::write(dir.path().join(STATE_FILE), b"{\"order\":{\"p\":[\"\xff\"]}}").unwrap();
+        assert_eq!(of_state_file(dir.path()), Aside::default());
+    }
+
+    #[test]
     fn order_and_waits_are_read_as_the_agents_read_them() {
         let aside = rest(
             r#"{"order":{"p":[" a ","",7,"b"],"q":[""],"r":"a"},"usageStats":{"p:a":{"cooldownUntil":5,"disabledUntil":0,
