@@ -320,8 +320,13 @@ impl Terminal {
         self.pty.write_all(bytes).unwrap();
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-s", name, &pid])

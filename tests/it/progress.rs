@@ -67,52 +67,52 @@ fn what_lasts_is_shown_in_one_line_and_gone_at_the_end() {
     }
 }
 
+/// Whether something waits to draw in this process: what is waited for after [`WAIT`] has begun has a thread that draws it, or none.
+fn draws(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let mut names = threads.map(|thread| fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+    names.any(|name| name.contains("progress"))
+}
+
 #[test]
 fn where_nobody_looks_there_is_no_byte_of_it() {
     for what in ["gw to answer", "the channel `phone`"] {
         let (home, args) = slow(what);
         let mut child = home.spawn(args);
-        let begun = std::time::Instant::now();
-        let mut waited = false;
-        // long enough for a line, had there been a terminal
-        while begun.elapsed().as_millis() < 1200 {
-            waited |= home.at("begun").exists();
+        while !home.at("begun").exists() {
             std::thread::sleep(std::time::Duration::from_millis(2));
             assert_eq!(child.try_wait().unwrap(), None);
         }
-        assert!(waited);
-        let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
-        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        let names: Vec<String> = threads.flatten().map(name).collect();
-        assert!(!names.iter().any(|name| name.contains("progress")), "{names:?}");
+        assert!(!draws(child.id()));
         home.write("go", "");
         let ran = super::home::Ran::of(child.wait_with_output().unwrap());
-        assert!(
-            !ran.stderr.contains("waiting for") && !ran.stderr.contains('\u{1b}'),
-            "{ran:?}"
-        );
-        assert!(
-            !ran.stdout.contains("waiting for") && !ran.stdout.contains('\u{1b}'),
-            "{ran:?}"
-        );
+        for said in [&ran.stderr, &ran.stdout] {
+            assert!(!said.contains("waiting for") && !said.contains('\u{1b}'), "{ran:?}");
+        }
     }
-    let (mut home, args) = slow("gw to answer");
-    program(&home, "ssh", "#!/bin/sh\nsleep 1\n: > \"$HOME/begun\"\n");
-    for (term, args) in [("dumb", args), ("", args), ("xterm-256color", &["daemon"][..])] {
-        let _ = fs::remove_file(home.at("begun"));
-        let _ = fs::remove_dir_all(home.at(".local"));
+    for (term, daemon) in [
+        ("xterm-256color", false),
+        ("dumb", false),
+        ("", false),
+        ("xterm-256color", true),
+    ] {
+        let (mut home, run) = slow("gw to answer");
         home.env.insert("TERM".into(), term.into());
+        let args = if daemon { &["daemon"] } else { run };
         let mut terminal = Terminal::sized(home.command(args), 80, 24);
+        terminal.wait_until("the remote's turn", |_| home.at("begun").exists());
+        let shown = !daemon && term.starts_with("xterm");
+        assert_eq!(draws(terminal.id()), shown, "{term:?} {args:?}: {}", terminal.heard());
+        home.write("go", "");
         terminal.wait_until("the remote's answer", |_| {
             home.at(".local/state/nolapse/passes.json").exists()
         });
-        assert!(home.at("begun").exists(), "{term:?} {args:?}: {}", terminal.heard());
-        if args == ["daemon"] {
+        if daemon {
             terminal.signal("TERM");
         }
         let (_, said) = terminal.end();
         assert!(
-            !said.contains("waiting for") && !said.contains('\u{1b}'),
+            shown || !said.contains("waiting for") && !said.contains('\u{1b}'),
             "{term}: {said:?}"
         );
     }
