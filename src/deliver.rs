@@ -91,16 +91,12 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
     // an ack that was outgrown does not come back when things get milder again
     memory.ack.take_if(|ack| !ack.holds(alert));
     let mute = alert::mute(alert, memory.ack.as_ref(), &ledger.silences, now);
-    if mute.is_some() {
-        ledger.outbox.retain(|out| {
-            let stays = out.event.alert_id != alert.id || out.event.status == Status::Resolved;
-            if !stays && out.unsure > 0 {
-                memory.unsure.insert(&out.channel, out.told.clone());
-            }
-            stays
-        });
-    }
     let memory = memory.clone();
+    if mute.is_some() {
+        ledger
+            .outbox
+            .retain(|out| out.event.alert_id != alert.id || out.event.status == Status::Resolved);
+    }
     for channel in channels {
         if alert.id == Cause::Channel(channel.name.clone()) {
             continue;
@@ -131,38 +127,61 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
 /// Forgets an alert, and sends its recovery to everybody who was, or may have been, notified of it; muted or not: it
 /// closes what was opened.
 fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now: Moment) {
-    let Some(memory) = ledger.alerts.remove(id) else {
+    let Some(mut memory) = ledger.alerts.remove(id) else {
         return;
     };
-    // what was queued and never heard need not be heard any more; of a try that nobody recorded, nobody knows
+    // what was queued and never heard need not be heard any more
     let of_it = |out: &mut Outgoing| out.event.alert_id == *id;
     let waiting: Vec<Outgoing> = ledger.outbox.extract_if(.., of_it).collect();
+    waiting.iter().for_each(|out| still_open(&mut memory, out));
     for channel in channels.iter().filter(|channel| channel.resolved) {
-        // it may have heard that it began, or could not be told the end of that
-        let open = |out: &&Outgoing| out.unsure > 0 || out.event.status == Status::Resolved;
-        let open = waiting.iter().filter(|out| out.channel == channel.name).find(open);
         let told = memory.channels.get(&channel.name);
         let told = told.filter(|told| told.status == Status::Firing);
-        let told = told.or(open.map(|out| &out.told)).or(memory.unsure.get(&channel.name));
-        if let Some(told) = told {
+        let unsure = memory.unsure.get(&channel.name);
+        if told.is_some() || unsure.is_some() {
+            let heard = told.is_some();
+            let waits = waiting.iter().find(|out| out.channel == channel.name);
+            let told = told.or(waits.map(|out| &out.told));
+            let told = alert::told(&memory.last, told, Why::Recovered, &ctx.config.alerts.steps, now);
             let event = event(ctx, ledger, &memory, Why::Recovered, now);
-            put(ledger, channel, event, alert::told_resolved(told, now), now);
+            put(ledger, channel, event, told, now);
             // what is under way arrives first, or what is over would seem to have begun
-            let arrives = open.filter(|out| out.unsure > 0 && out.next_at - out.tried_at <= LEASE_AT_LEISURE);
-            if let (Some(arrives), Some(over)) = (arrives, ledger.outbox.last_mut()) {
-                over.next_at = now.max(arrives.next_at);
+            if let (Some(unsure), Some(over)) = (unsure, ledger.outbox.last_mut()) {
+                over.next_at = unsure.until.max(now);
+                over.unsure = if heard { 0 } else { unsure.messages };
             }
         }
     }
 }
 
+/// Whom the end of what was before did not reach yet was told that it began, or may have been.
+fn still_open(memory: &mut AlertMemory, out: &Outgoing) {
+    if out.event.status != Status::Resolved {
+        return;
+    }
+    if out.unsure == 0 && memory.channels.get(&out.channel).is_none() {
+        let status = Status::Firing;
+        memory.channels.insert(
+            &out.channel,
+            Told {
+                status,
+                ..out.told.clone()
+            },
+        );
+    }
+    let soon = out.next_at - out.tried_at.max(out.queued_at) <= LEASE_AT_LEISURE;
+    let until = if soon { out.next_at } else { out.queued_at };
+    (0..out.unsure.max(1)).for_each(|_| memory.sent(&out.channel, until));
+}
+
 fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Moment) {
     // nobody wants "ends in 3 days" after "ended"
     let before = |out: &mut Outgoing| out.channel == channel.name && out.event.alert_id == event.alert_id;
-    let before = ledger.outbox.extract_if(.., before);
-    // whom the end of it did not reach yet was told that it began
-    let unsure = before.map(|out| out.unsure + usize::from(out.event.status == Status::Resolved));
-    let unsure = unsure.sum();
+    for out in ledger.outbox.extract_if(.., before) {
+        if let Some(memory) = ledger.alerts.get_mut(&event.alert_id) {
+            still_open(memory, &out);
+        }
+    }
     ledger.outbox.push(Outgoing {
         channel: channel.name.clone(),
         event,
@@ -172,7 +191,7 @@ fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Mo
         tried_at: Moment::EPOCH,
         next_at: now,
         last_error: None,
-        unsure,
+        unsure: 0,
         brief: false,
         only: Vec::new(),
         covers: Vec::new(),
@@ -199,6 +218,12 @@ fn shorten_all(ledger: &mut Ledger, channels: &[Channel]) {
     }
 }
 
+/// The memory of what a message says to have begun.
+fn began<'l>(alerts: &'l mut BTreeMap<Cause, Box<AlertMemory>>, out: &Outgoing) -> Option<&'l mut AlertMemory> {
+    let memory = alerts.get_mut(&out.event.alert_id)?;
+    (out.event.status == Status::Firing).then_some(memory)
+}
+
 /// Leases what stands at these places of the outbox. What is sent of it: all, but one digest for a channel of all that is brief.
 fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Moment) -> Vec<Outgoing> {
     for index in chosen {
@@ -206,7 +231,9 @@ fn bundle(host: &str, ledger: &mut Ledger, chosen: &[usize], lease: Ms, now: Mom
         out.next_at = now + lease;
         out.tried_at = now;
         out.attempts += 1;
-        out.unsure += 1;
+        if let Some(memory) = began(&mut ledger.alerts, out) {
+            memory.sent(&out.channel, out.next_at);
+        }
     }
     let chosen = chosen.iter().map(|index| &ledger.outbox[*index]);
     let (mut brief, full): (Vec<&Outgoing>, Vec<&Outgoing>) = chosen.partition(|out| out.brief);
@@ -373,7 +400,9 @@ pub(crate) fn give_back(ledger: &mut Ledger, leased: &[Outgoing], now: Moment) {
     for out in ledger.outbox.iter_mut().filter(|out| out.tried_at == now && sent(out)) {
         out.next_at = now;
         out.attempts -= 1;
-        out.unsure = out.unsure.saturating_sub(1);
+        if let Some(memory) = began(&mut ledger.alerts, out) {
+            memory.known(&out.channel);
+        }
     }
 }
 
@@ -415,29 +444,31 @@ pub fn record(
         };
         let counted = ledger.counts.deliveries.entry(sent.channel.clone()).or_default();
         let alerts = &mut ledger.alerts;
-        let mut told = |of: &Outgoing, receipt: &Receipt| {
+        let mut went = |of: &Outgoing| {
+            if let Some(memory) = began(alerts, of).filter(|_| !matches!(result, Err(SendError::Lost { .. }))) {
+                memory.known(&sent.channel);
+            }
             // an alert that is over has no memory any more
-            if let Some(memory) = alerts.get_mut(&of.event.alert_id) {
+            if let (Ok(receipt), Some(memory)) = (result, alerts.get_mut(&of.event.alert_id)) {
                 let mut told = of.told.clone();
                 told.handle = receipt.handle.clone().filter(|_| !digest).or(told.handle);
                 memory.channels.insert(&sent.channel, told);
             }
         };
-        if let Ok(receipt) = result.as_ref()
-            && !digest
-        {
-            counted.delivered += 1;
-            told(sent, receipt);
+        if !digest {
+            counted.delivered += u64::from(result.is_ok());
+            went(sent);
+            over_of_it(&mut ledger.outbox, sent, result);
         }
         ledger.outbox.retain_mut(|out| {
             if out.channel != sent.channel || !ids.contains(out.event.event_id.as_str()) {
                 return true;
             }
+            if digest {
+                counted.delivered += u64::from(result.is_ok());
+                went(out);
+            }
             match result {
-                Ok(receipt) if digest => {
-                    counted.delivered += 1;
-                    told(out, receipt);
-                }
                 Ok(_) => {}
                 // the others have it, with the server's words
                 Err(SendError::Permanent { .. }) if !out.only.is_empty() => {
@@ -471,6 +502,21 @@ pub fn record(
     }
 }
 
+/// A message was under way when what it says was over: its recovery is owed to whom it reached, and to nobody else.
+fn over_of_it(outbox: &mut Vec<Outgoing>, sent: &Outgoing, result: &Result<Receipt, SendError>) {
+    if sent.event.status != Status::Firing || matches!(result, Err(SendError::Lost { .. })) {
+        return;
+    }
+    outbox.retain_mut(|out| {
+        let over = out.event.status == Status::Resolved && out.event.alert_id == sent.event.alert_id;
+        if !over || out.channel != sent.channel || out.unsure == 0 {
+            return true;
+        }
+        out.unsure = if result.is_ok() { 0 } else { out.unsure - 1 };
+        result.is_ok() || out.unsure > 0
+    });
+}
+
 /// What is left of a message that the others have: the same one, for these recipients alone.
 fn defer(out: &mut Outgoing, receipt: &Receipt, now: Moment) {
     let later = SendError::Passing {
@@ -497,10 +543,7 @@ fn again(out: &mut Outgoing, error: &SendError, now: Moment) {
     // of a lost answer, nobody knows whether it was heard
     out.last_error = match error {
         SendError::Lost { .. } => None,
-        _ => {
-            out.unsure = out.unsure.saturating_sub(1);
-            Some(error.why().to_owned())
-        }
+        _ => Some(error.why().to_owned()),
     };
 }
 

@@ -188,9 +188,9 @@ pub struct AlertMemory {
     /// What each channel was told last.
     #[serde(default)]
     pub(crate) channels: ByChannel,
-    /// What a channel may have been told by a message that is no longer on its way.
+    /// What each channel may have been told beside that.
     #[serde(default, skip_serializing_if = "ByChannel::is_empty")]
-    pub(crate) unsure: ByChannel,
+    pub(crate) unsure: ByChannel<Unsure>,
     /// That somebody knows of it.
     pub(crate) ack: Option<Ack>,
 }
@@ -200,6 +200,36 @@ impl AlertMemory {
     pub(crate) fn begun(&self, now: Moment) -> Moment {
         self.last.begun(self.since, now)
     }
+
+    /// A message that says so may reach this channel until then.
+    pub(crate) fn sent(&mut self, channel: &str, until: Moment) {
+        let before = self.unsure.get(channel).copied().unwrap_or_default();
+        let unsure = Unsure {
+            messages: before.messages + 1,
+            until: before.until.max(until),
+        };
+        self.unsure.insert(channel, unsure);
+    }
+
+    /// How one of these messages went is known.
+    pub(crate) fn known(&mut self, channel: &str) {
+        match self.unsure.get(channel).copied() {
+            Some(unsure) if unsure.messages > 1 => {
+                let messages = unsure.messages - 1;
+                self.unsure.insert(channel, Unsure { messages, ..unsure });
+            }
+            _ => self.unsure.remove(channel),
+        }
+    }
+}
+
+/// Messages that a channel may have got: they are under way, or nobody knows how they went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unsure {
+    /// How many.
+    pub(crate) messages: usize,
+    /// None arrives after this.
+    pub(crate) until: Moment,
 }
 
 /// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.
@@ -222,7 +252,7 @@ pub struct Outgoing {
     pub(crate) next_at: Moment,
     /// Why the last try failed; no secrets.
     pub(crate) last_error: Option<String>,
-    /// How many tries, of it or of what it took the place of, may have been heard: their outcome is not known.
+    /// That it is over, and only so many messages of which nobody knows how they went said that it had begun.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) unsure: usize,
     /// That it is sent only as part of a digest: there were too many at once.

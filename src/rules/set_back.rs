@@ -11,8 +11,8 @@ pub(crate) fn settle(ledger: &mut Ledger, now: Moment) {
     let past = |at: &mut Moment| *at = (*at).min(now);
     for memory in ledger.alerts.values_mut() {
         past(&mut memory.since);
-        let told = memory.channels.values_mut().chain(memory.unsure.values_mut());
-        told.for_each(|told| past(&mut told.at));
+        memory.channels.values_mut().for_each(|told| past(&mut told.at));
+        memory.unsure.values_mut().for_each(|unsure| past(&mut unsure.until));
         if let Some(ack) = &mut memory.ack {
             past(&mut ack.at);
         }

@@ -103,6 +103,10 @@ struct Model {
     saw: BTreeMap<(usize, usize), Saw>,
     /// Who saw that it has lapsed, and nothing milder since of which that is known.
     lapsed: BTreeSet<(usize, usize)>,
+    /// How many messages may have told somebody that it began, since it was over.
+    began: BTreeMap<(usize, usize), usize>,
+    /// So many of them a recovery answers.
+    ends: BTreeMap<((usize, usize), String), usize>,
     /// How often each event was shown, by channel, and how often it may be.
     shown: BTreeMap<(usize, String), usize>,
     may: BTreeMap<(usize, String), usize>,
@@ -117,6 +121,7 @@ struct History {
     channels: Vec<Channel>,
     stands: [Stands; 3],
     ends: [Moment; 3],
+    since: [Moment; 3],
     receives: [Receives; 2],
     /// Until when what a killed pass took along is nobody else's.
     leased_until: Moment,
@@ -143,6 +148,7 @@ impl super::History for History {
             _home: home,
             stands: [Stands::Well; 3],
             ends: [NOW; 3],
+            since: [NOW; 3],
             receives: [Receives::Shows; 2],
             leased_until: NOW,
             under_way: Vec::new(),
@@ -156,6 +162,7 @@ impl super::History for History {
         match step {
             Step::Becomes(which, stands) if self.stands[which] != stands => {
                 self.stands[which] = stands;
+                self.since[which] = self.now;
                 self.ends[which] = match stands {
                     Stands::Ahead => self.now + 2 * DAY,
                     _ => self.now,
@@ -181,7 +188,7 @@ impl super::History for History {
             Step::Silence(hours) => self.silence(hours),
             Step::Pass(last) => return self.pass(last),
             Step::Slow => {
-                let leased = self.lease(Last::Ends);
+                let leased = self.lease(Last::Ends)?;
                 self.under_way.push((leased, self.now));
             }
             Step::Lands => {
@@ -278,15 +285,33 @@ impl History {
     }
 
     /// Decides and leases, as a pass does under its lock.
-    fn lease(&mut self, last: Last) -> Vec<Outgoing> {
+    fn lease(&mut self, last: Last) -> Result<Vec<Outgoing>, String> {
         self.ctx.clock = Clock::Fixed(self.now);
         let mut ledger = ledger::load(&self.ctx.state_dir).ledger;
         deliver::queue(&self.ctx, &mut ledger, &self.channels, &self.alerts(), self.now);
         let leased = deliver::due(&self.ctx, &mut ledger, &self.channels, &mut Room::default(), self.now);
         if last == Last::Decides {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         ledger::save(&self.ctx.state_dir, &ledger).expect("saved");
+        for (which, stands) in self.stands.iter().enumerate() {
+            // nothing is kept for longer than a week
+            if *stands == Stands::Well && self.now - self.since[which] >= 7 * DAY {
+                self.model.saw.retain(|(of, _), _| *of != which);
+            }
+        }
+        for out in &leased {
+            let Some(place) = Model::place(out) else { continue };
+            let began = self.model.began.entry(place).or_default();
+            match out.event.status {
+                Status::Firing => *began += 1,
+                Status::Resolved if *began == 0 => {
+                    return Err(format!("{}, of which nobody had said that it was not", out.event.title));
+                }
+                // what begins after this is not ended by it
+                Status::Resolved => drop(self.model.ends.insert((place, out.event.event_id.clone()), *began)),
+            }
+        }
         // what was acknowledged and has changed since is news
         let alerts = self.alerts();
         let as_it_was = |which: usize, lapsed: bool| {
@@ -294,11 +319,11 @@ impl History {
             now.is_some_and(|alert| alert.lapsed == lapsed)
         };
         self.model.acked.retain(|which, lapsed| as_it_was(*which, *lapsed));
-        leased
+        Ok(leased)
     }
 
     fn pass(&mut self, last: Last) -> Result<(), String> {
-        let leased = self.lease(last);
+        let leased = self.lease(last)?;
         if last < Last::Ends {
             self.leased_until = self.now + 7 * MINUTE;
         }
@@ -340,6 +365,18 @@ impl History {
                 Receives::Refuses => Err(SendError::Permanent { why }),
                 Receives::Down => Err(SendError::Passing { why, retry_after: None }),
             };
+            if let (Last::Ends, Some(place)) = (last, Model::place(&out)) {
+                let began = self.model.began.entry(place).or_default();
+                *began = match (&result, out.event.status) {
+                    (Ok(_), Status::Firing) => (*began).max(1),
+                    (Ok(_), Status::Resolved) => {
+                        let ends = self.model.ends.get(&(place, out.event.event_id.clone()));
+                        began.saturating_sub(ends.copied().unwrap_or_default())
+                    }
+                    (Err(SendError::Lost { .. }), _) | (Err(_), Status::Resolved) => *began,
+                    (Err(_), Status::Firing) => began.saturating_sub(1),
+                };
+            }
             tried.push((out, result));
         }
         if last == Last::Ends {
@@ -369,6 +406,12 @@ impl History {
 }
 
 impl Model {
+    /// Of which cause it is, and whose.
+    fn place(out: &Outgoing) -> Option<(usize, usize)> {
+        let which = CAUSES.iter().position(|cause| out.event.alert_id == (*cause).into())?;
+        Some((which, CHANNELS.iter().position(|name| *name == out.channel)?))
+    }
+
     fn show(&mut self, channel: usize, event: &Event, certain: bool) -> Result<(), String> {
         let which = CAUSES.iter().position(|cause| event.alert_id == (*cause).into());
         let Some(which) = which else {
@@ -403,6 +446,24 @@ const KEPT: &[&[Step]] = &[
     &[
         Step::Becomes(0, Stands::Ahead),
         Step::Slow,
+        Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+    ],
+    // what was under way arrived after its recovery, since somebody knew of it meanwhile
+    &[
+        Step::Becomes(0, Stands::Ahead),
+        Step::Slow,
+        Step::Ack(0),
+        Step::Pass(Last::Ends),
+        Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+    ],
+    // the same, since it got worse meanwhile
+    &[
+        Step::Becomes(0, Stands::Ahead),
+        Step::Slow,
+        Step::Becomes(0, Stands::Lapsed),
+        Step::Pass(Last::Ends),
         Step::Becomes(0, Stands::Well),
         Step::Pass(Last::Ends),
     ],
@@ -454,6 +515,47 @@ const KEPT: &[&[Step]] = &[
         Step::Becomes(0, Stands::Well),
         Step::Pass(Last::Ends),
         Step::Becomes(0, Stands::Ahead),
+        Step::Pass(Last::Ends),
+        Step::Becomes(0, Stands::Well),
+    ],
+    // what was under way at its end failed: its recovery was owed to nobody
+    &[
+        Step::Receiver(0, Receives::Down),
+        Step::Becomes(0, Stands::Ahead),
+        Step::Slow,
+        Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+        Step::Lands,
+    ],
+    // the same, once it had got worse meanwhile
+    &[
+        Step::Becomes(0, Stands::Ahead),
+        Step::Slow,
+        Step::Receiver(0, Receives::Down),
+        Step::Becomes(0, Stands::Lapsed),
+        Step::Wait(4),
+        Step::Pass(Last::Ends),
+        Step::Lands,
+        Step::Becomes(0, Stands::Well),
+    ],
+    // a recovery was under way when it began anew
+    &[
+        Step::Becomes(0, Stands::Ahead),
+        Step::Pass(Last::Ends),
+        Step::Becomes(0, Stands::Well),
+        Step::Slow,
+        Step::Becomes(0, Stands::Ahead),
+        Step::Pass(Last::Ends),
+        Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+    ],
+    // what failed for certain was put away in a silence: nobody is told of its end
+    &[
+        Step::Becomes(0, Stands::Ahead),
+        Step::Receiver(0, Receives::Down),
+        Step::Slow,
+        Step::Silence(2),
+        Step::Wait(10),
         Step::Pass(Last::Ends),
         Step::Becomes(0, Stands::Well),
     ],
