@@ -405,11 +405,7 @@ pub(crate) fn config_alert(broken: Option<&str>) -> Option<Alert> {
 /// What will be remembered once a channel was told.
 pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms], now: Moment) -> Told {
     Told {
-        status: if why == Why::Recovered {
-            Status::Resolved
-        } else {
-            Status::Firing
-        },
+        status: Status::Firing,
         severity: alert.severity,
         kind: alert.kind.clone(),
         lapsed: alert.lapsed,
@@ -420,6 +416,15 @@ pub(crate) fn told(alert: &Alert, before: Option<&Told>, why: Why, steps: &[Ms],
         },
         at: now,
         handle: before.and_then(|told| told.handle.clone()),
+    }
+}
+
+/// What will be remembered once a channel was told that it is over.
+pub(crate) fn told_resolved(before: &Told, now: Moment) -> Told {
+    Told {
+        status: Status::Resolved,
+        at: now,
+        ..before.clone()
     }
 }
 
@@ -562,7 +567,7 @@ mod tests {
     fn what_was_told_of_its_end_bears_that_moment() {
         let over = alert(Severity::Critical, true, NOW);
         let firing = told(&over, None, Why::First, &[], NOW - HOUR);
-        let resolved = told(&over, Some(&firing), Why::Recovered, &[], NOW);
+        let resolved = told_resolved(&firing, NOW);
         assert_eq!((resolved.status, resolved.at), (Status::Resolved, NOW));
         assert_eq!(
             Told {
@@ -638,7 +643,7 @@ mod tests {
         let told_lapsed = told(&lapsed, Some(&told_soon), Why::Worse, &steps, NOW + 1);
         assert_eq!(due(&lapsed, Some(&told_lapsed), &steps, NOW + 2), None);
         assert_eq!(due(&soon, Some(&told_lapsed), &steps, NOW + 2), Some(Why::Changed));
-        let over = told(&lapsed, Some(&told_lapsed), Why::Recovered, &steps, NOW + 3);
+        let over = told_resolved(&told_lapsed, NOW + 3);
         assert_eq!(due(&lapsed, Some(&over), &steps, NOW + 4), Some(Why::First));
     }
 
