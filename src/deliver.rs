@@ -11,7 +11,7 @@ use crate::note;
 use crate::notify::{Channel, Receipt, SendError};
 use crate::rules::alert::{self, Alert, Decision, Scope, Silence, Told, Trouble, Until, Why};
 use crate::rules::backoff::gap;
-use crate::rules::memory::{AlertMemory, Entry, Ledger, Outgoing};
+use crate::rules::memory::{AlertMemory, Entry, Ledger, Outgoing, Unsure};
 use crate::rules::{digest, wording};
 use crate::types::{DAY, Event, HOUR, MINUTE, Moment, Ms, Problem, Severity, Status};
 use sha2::{Digest, Sha256};
@@ -139,10 +139,11 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
         let told = told.filter(|told| told.status == Status::Firing);
         let unsure = memory.unsure.get(&channel.name);
         if told.is_some() || unsure.is_some() {
-            let heard = told.is_some();
+            let heard = told.is_some() || unsure.is_some_and(|unsure| unsure.open);
             let waits = waiting.iter().find(|out| out.channel == channel.name);
-            let told = told.or(waits.map(|out| &out.told));
-            let told = alert::told(&memory.last, told, Why::Recovered, &ctx.config.alerts.steps, now);
+            let told = told.or(waits.map(|out| &out.told)).cloned();
+            let first = || alert::told(&memory.last, None, Why::First, &ctx.config.alerts.steps, now);
+            let told = alert::told_resolved(&told.unwrap_or_else(first), now);
             let event = event(ctx, ledger, &memory, Why::Recovered, now);
             put(ledger, channel, event, told, now);
             // what is under way arrives first, or what is over would seem to have begun
@@ -154,24 +155,19 @@ fn recover(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], id: &Cause, now
     }
 }
 
-/// Whom the end of what was before did not reach yet was told that it began, or may have been.
+/// Whom the end of what was before did not reach for certain was told that it began, or may have been.
 fn still_open(memory: &mut AlertMemory, out: &Outgoing) {
-    if out.event.status != Status::Resolved {
-        return;
+    if out.event.status == Status::Resolved {
+        let soon = out.next_at - out.tried_at.max(out.queued_at) <= LEASE_AT_LEISURE;
+        let until = if soon { out.next_at } else { out.queued_at };
+        let before = memory.unsure.get(&out.channel).copied().unwrap_or_default();
+        let unsure = Unsure {
+            messages: before.messages + out.unsure,
+            until: before.until.max(until),
+            open: before.open || out.unsure == 0,
+        };
+        memory.unsure.insert(&out.channel, unsure);
     }
-    if out.unsure == 0 && memory.channels.get(&out.channel).is_none() {
-        let status = Status::Firing;
-        memory.channels.insert(
-            &out.channel,
-            Told {
-                status,
-                ..out.told.clone()
-            },
-        );
-    }
-    let soon = out.next_at - out.tried_at.max(out.queued_at) <= LEASE_AT_LEISURE;
-    let until = if soon { out.next_at } else { out.queued_at };
-    (0..out.unsure.max(1)).for_each(|_| memory.sent(&out.channel, until));
 }
 
 fn put(ledger: &mut Ledger, channel: &Channel, event: Event, told: Told, now: Moment) {

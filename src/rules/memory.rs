@@ -207,29 +207,34 @@ impl AlertMemory {
         let unsure = Unsure {
             messages: before.messages + 1,
             until: before.until.max(until),
+            ..before
         };
         self.unsure.insert(channel, unsure);
     }
 
     /// How one of these messages went is known.
     pub(crate) fn known(&mut self, channel: &str) {
-        match self.unsure.get(channel).copied() {
-            Some(unsure) if unsure.messages > 1 => {
-                let messages = unsure.messages - 1;
-                self.unsure.insert(channel, Unsure { messages, ..unsure });
-            }
-            _ => self.unsure.remove(channel),
+        let Some(mut unsure) = self.unsure.get(channel).copied() else {
+            return;
+        };
+        unsure.messages = unsure.messages.saturating_sub(1);
+        match unsure.messages > 0 || unsure.open {
+            true => self.unsure.insert(channel, unsure),
+            false => self.unsure.remove(channel),
         }
     }
 }
 
-/// Messages that a channel may have got: they are under way, or nobody knows how they went.
+/// What a channel may have been told beside what is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Unsure {
-    /// How many.
+    /// So many messages are under way, or nobody knows how they went.
     pub(crate) messages: usize,
-    /// None arrives after this.
+    /// None of them arrives after this.
     pub(crate) until: Moment,
+    /// It was told of the same before, and perhaps not of its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) open: bool,
 }
 
 /// An event on its way to one channel. It stays until the channel accepted it, refused it for good, or it is too old.

@@ -105,8 +105,6 @@ struct Model {
     lapsed: BTreeSet<(usize, usize)>,
     /// How many messages may have told somebody that it began, since it was over.
     began: BTreeMap<(usize, usize), usize>,
-    /// So many of them a recovery answers.
-    ends: BTreeMap<((usize, usize), String), usize>,
     /// How often each event was shown, by channel, and how often it may be.
     shown: BTreeMap<(usize, String), usize>,
     may: BTreeMap<(usize, String), usize>,
@@ -129,6 +127,8 @@ struct History {
     under_way: Vec<(Vec<Outgoing>, Moment)>,
     model: Model,
     now: Moment,
+    /// When the last pass was.
+    passed: Moment,
     messages: usize,
 }
 
@@ -154,6 +154,7 @@ impl super::History for History {
             under_way: Vec::new(),
             model: Model::default(),
             now: NOW,
+            passed: NOW,
             messages: 0,
         }
     }
@@ -286,6 +287,8 @@ impl History {
 
     /// Decides and leases, as a pass does under its lock.
     fn lease(&mut self, last: Last) -> Result<Vec<Outgoing>, String> {
+        self.now = self.now + 1000;
+        self.passed = self.now;
         self.ctx.clock = Clock::Fixed(self.now);
         let mut ledger = ledger::load(&self.ctx.state_dir).ledger;
         deliver::queue(&self.ctx, &mut ledger, &self.channels, &self.alerts(), self.now);
@@ -308,8 +311,7 @@ impl History {
                 Status::Resolved if *began == 0 => {
                     return Err(format!("{}, of which nobody had said that it was not", out.event.title));
                 }
-                // what begins after this is not ended by it
-                Status::Resolved => drop(self.model.ends.insert((place, out.event.event_id.clone()), *began)),
+                Status::Resolved => {}
             }
         }
         // what was acknowledged and has changed since is news
@@ -369,10 +371,9 @@ impl History {
                 let began = self.model.began.entry(place).or_default();
                 *began = match (&result, out.event.status) {
                     (Ok(_), Status::Firing) => (*began).max(1),
-                    (Ok(_), Status::Resolved) => {
-                        let ends = self.model.ends.get(&(place, out.event.event_id.clone()));
-                        began.saturating_sub(ends.copied().unwrap_or_default())
-                    }
+                    // what began while this was under way is not ended by it
+                    (Ok(_), Status::Resolved) if out.tried_at < self.passed => *began,
+                    (Ok(_), Status::Resolved) => 0,
                     (Err(SendError::Lost { .. }), _) | (Err(_), Status::Resolved) => *began,
                     (Err(_), Status::Firing) => began.saturating_sub(1),
                 };
@@ -547,6 +548,42 @@ const KEPT: &[&[Step]] = &[
         Step::Becomes(0, Stands::Ahead),
         Step::Pass(Last::Ends),
         Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+    ],
+    // a recovery that may have been heard was displaced by what nobody heard: the pass ends with 3
+    &[
+        Step::Becomes(2, Stands::Lapsed),
+        Step::Pass(Last::Ends),
+        Step::Becomes(2, Stands::Well),
+        Step::Pass(Last::Sends),
+        Step::Receiver(0, Receives::Down),
+        Step::Receiver(1, Receives::Down),
+        Step::Wait(10),
+        Step::Becomes(2, Stands::Lapsed),
+        Step::Pass(Last::Ends),
+    ],
+    // it began, and was repaired in part and in whole while it was told
+    &[
+        Step::Receiver(0, Receives::Down),
+        Step::Becomes(1, Stands::Lapsed),
+        Step::Slow,
+        Step::Becomes(1, Stands::Ahead),
+        Step::Pass(Last::Ends),
+        Step::Lands,
+        Step::Becomes(1, Stands::Well),
+        Step::Pass(Last::Ends),
+    ],
+    // who was told of what was ahead, and not of its end, does not know that it lapsed
+    &[
+        Step::Becomes(2, Stands::Ahead),
+        Step::Pass(Last::Ends),
+        Step::Receiver(0, Receives::Down),
+        Step::Wait(3600),
+        Step::Pass(Last::Ends),
+        Step::Becomes(2, Stands::Well),
+        Step::Pass(Last::Ends),
+        Step::Receiver(1, Receives::Down),
+        Step::Becomes(2, Stands::Lapsed),
         Step::Pass(Last::Ends),
     ],
     // what failed for certain was put away in a silence: nobody is told of its end
