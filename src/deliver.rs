@@ -1025,6 +1025,43 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_nobody_heard_yet_replaces_the_message_of_its_own_channel() {
+        let text = PHONE.to_owned() + &PHONE.replace("phone", "desk");
+        let ctx = ctx(Path::new("/h"), &text);
+        let (channels, mut ledger) = (ctx.channels(), Ledger::default());
+        let handle = |out: &Outgoing| format!("of {}", out.channel);
+        let fires = [warned(Severity::Critical)];
+        for (n, alerts, arrives) in [
+            (0, &fires[..], true),
+            (1, &[], false),
+            (2, &fires, false),
+            (3, &[], false),
+        ] {
+            let now = NOW + n * HOUR;
+            queue(&ctx, &mut ledger, &channels, alerts, now);
+            let leased = due(&ctx, &mut ledger, &channels, &mut Room::default(), now);
+            assert_eq!(leased.len(), 2);
+            assert!(
+                leased.iter().all(|out| n == 0 || out.told.handle == Some(handle(out))),
+                "{n}"
+            );
+            let tried = leased.into_iter().map(|out| {
+                let handle = Some(handle(&out));
+                let down = SendError::Passing {
+                    why: "down".into(),
+                    retry_after: None,
+                };
+                let receipt = Receipt {
+                    handle,
+                    ..Receipt::of("ok")
+                };
+                (out, if arrives { Ok(receipt) } else { Err(down) })
+            });
+            record(&mut ledger, &channels, &tried.collect::<Vec<_>>(), now);
+        }
+    }
+
+    #[test]
     fn what_is_left_for_one_recipient_is_told_later_and_harms_nobody_else() {
         let home = tempfile::tempdir().unwrap();
         let ctx = ctx(home.path(), PHONE);
