@@ -624,6 +624,19 @@ const KEPT: &[&[Step]] = &[
         Step::Pass(Last::Ends),
         Step::Lands,
     ],
+    // the same, in a silence
+    &[
+        Step::Becomes(0, Stands::Ahead),
+        Step::Slow,
+        Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+        Step::Silence(1),
+        Step::Becomes(0, Stands::Ahead),
+        Step::Pass(Last::Ends),
+        Step::Becomes(0, Stands::Well),
+        Step::Pass(Last::Ends),
+        Step::Lands,
+    ],
     // the same, and it did not arrive
     &[
         Step::Receiver(0, Receives::Down),
