@@ -380,16 +380,17 @@ class Tree:
                 self.files[mutant.file].plain.add(mutant.number)
             elif mutant.key() in before and mutant.why is None:
                 mutant.why = "does not compile"
-        what = ["--lib"]
+        # what does not compile is said before code is made of it; the dependencies are built once
+        what = ["build", "--lib"]
         while True:
             for file in self.files.values():
                 self.write(self.dir / file.name, file.out().encode())
             done = subprocess.run(
-                ["cargo", "check", "--quiet", "--locked", *what, "--message-format=json"],
+                ["cargo", *what, "--quiet", "--locked", "--message-format=json"],
                 cwd=self.dir, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
             )
-            if done.returncode == 0 and what == ["--lib"]:
-                what = ["--lib", "--test", "it", "--profile=test"]
+            if done.returncode == 0 and what[0] == "build":
+                what = ["test", "--no-run", "--lib", "--test", "it"]
                 continue
             if done.returncode == 0:
                 break
@@ -426,12 +427,6 @@ class Tree:
                 else:
                     mutant.why = before[mutant.key()] = "does not compile"
             cache.write_text(json.dumps(before, indent=0))
-        done = subprocess.run(
-            ["cargo", "test", "--quiet", "--locked", "--lib", "--test", "it", "--no-run", "--message-format=json"],
-            cwd=self.dir, env=environment, stdout=subprocess.PIPE, text=True, check=False,
-        )
-        if done.returncode != 0:
-            sys.exit("the tests do not build")
         found = []
         for line in done.stdout.splitlines():
             said = json.loads(line)
@@ -643,7 +638,8 @@ def main():
     parser.add_argument("--changed", metavar="REV", help="only lines that differ from this revision")
     parser.add_argument("--file", action="append", help="these files (patterns) instead of all that decides or guards")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="every Nth change, from the Kth")
-    parser.add_argument("--jobs", type=int, default=2)
+    # most tests wait for something
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--alone", type=float, default=6, metavar="SECONDS", help="for each change by itself")
     parser.add_argument("--resume", action="store_true", help="what the run before saw and noticed stands")
     args = parser.parse_args()
@@ -656,8 +652,7 @@ def main():
     built = [m for m in mutants if m.why is None]
     print(f"{len(built)} of {len(mutants)} changes built in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     begun = time.monotonic()
-    # most tests wait for something
-    broken = looked(tests, built, 2 * args.jobs + 1, not args.resume)
+    broken = looked(tests, built, args.jobs + 1, not args.resume)
     print(
         f"{len(tests.all)} tests in {time.monotonic() - begun:.0f} s; not asked: {', '.join(broken) or 'none'}",
         file=sys.stderr, flush=True,
