@@ -90,8 +90,8 @@ fn fire(ctx: &Ctx, ledger: &mut Ledger, channels: &[Channel], alert: &Alert, now
     memory.last = alert.clone();
     // an ack that was outgrown does not come back when things get milder again
     memory.ack.take_if(|ack| !ack.holds(alert));
-    let mute = alert::mute(alert, memory.ack.as_ref(), &ledger.silences, now);
     let memory = memory.clone();
+    let mute = alert::mute(alert, memory.ack.as_ref(), &ledger.silences, now);
     if mute.is_some() {
         ledger
             .outbox
