@@ -1,5 +1,5 @@
-//! What each channel was told of one alert, or may have been. There may be ten thousand alerts, and mostly one channel: a map would take room for
-//! eleven at once.
+//! What each channel was told of one alert, or may have been. There may be ten thousand alerts, and mostly one channel: a map would
+//! take room for eleven at once.
 
 use super::alert::Told;
 use serde::de::{MapAccess, Visitor};

@@ -257,7 +257,7 @@ pub struct Outgoing {
     pub(crate) next_at: Moment,
     /// Why the last try failed; no secrets.
     pub(crate) last_error: Option<String>,
-    /// That it is over, and only so many messages of which nobody knows how they went said that it had begun.
+    /// Of a recovery: how many messages may have told what it ends, where none did for certain; 0 where one did.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) unsure: usize,
     /// That it is sent only as part of a digest: there were too many at once.

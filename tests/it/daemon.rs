@@ -532,7 +532,10 @@ fn wakes_by_itself(daemon: &Daemon, home: &Home) -> Vec<String> {
     let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
     let mut wakes = Vec::new();
     for thread in below("task") {
-        let call = fs::read_to_string(thread.path().join("syscall")).unwrap();
+        let call = match fs::read_to_string(thread.path().join("syscall")) {
+            Err(_) if !thread.path().exists() => continue,
+            call => call.unwrap(),
+        };
         let words: Vec<&str> = call.split_whitespace().collect();
         let waits = words[0].parse().is_ok_and(|call| EPOLL_WAIT.contains(&call));
         let until = |timeout: i32| timeout == -1 || timeout > 60_000;

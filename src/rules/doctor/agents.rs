@@ -230,20 +230,25 @@ nobody needs the tokens there; its agent keeps them in SQLite now
 remove it once the agent works"#,
         ),
         (
-            |facts| facts.agents.all = vec![agent(Some(("it is excluded", None)))],
+            |facts| facts.agents.all = vec![agent(Some(("its file system is read-only", None)))],
             r#"
 store_not_written note /h/.clawdbot/auth-profiles.json
-the store of clawdbot/main is checked but not written: it is excluded
+the store of clawdbot/main is checked but not written: its file system is read-only
 the copy of a login there is not updated
 nothing to do while the agent works; `sync.exclude_agents` marks it as intended"#,
         ),
         (
-            |facts| facts.agents.all = vec![agent(Some(("`sync.enabled` is false", Some("nolapse sync"))))],
+            |facts| {
+                facts.agents.all = vec![agent(Some((
+                    "its directory belongs to root",
+                    Some("sudo chown u ~/.clawdbot"),
+                )))]
+            },
             r#"
 store_not_written warning /h/.clawdbot/auth-profiles.json
-the store of clawdbot/main is checked but not written: `sync.enabled` is false
+the store of clawdbot/main is checked but not written: its directory belongs to root
 the copy of a login there is not updated
-$ nolapse sync"#,
+$ sudo chown u ~/.clawdbot"#,
         ),
         (
             |facts| {

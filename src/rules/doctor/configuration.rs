@@ -71,6 +71,12 @@ pub(super) fn checked(facts: &Facts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
+    use super::Facts;
+
+    fn broken(facts: &mut Facts, place: &str, message: &str, hint: &str) {
+        facts.config.shown = "~/c.toml".into();
+        facts.config.error = Some((place.into(), message.into(), hint.into()));
+    }
 
     const WORLDS: &[World] = &[
         (
@@ -87,9 +93,8 @@ $ chmod 600 ~/key"#,
         ),
         (
             |facts| {
-                facts.config.shown = "~/c.toml".into();
                 facts.config.open = Some(("others can write it".into(), "run `chmod go-w ~/c.toml`".into()));
-                facts.config.error = Some(("~/c.toml".into(), "others can write it".into(), "hint".into()));
+                broken(facts, "~/c.toml", "others can write it", "hint");
             },
             r#"
 config_open broken -
@@ -100,7 +105,7 @@ $ chmod go-w ~/c.toml"#,
         (
             |facts| {
                 facts.config.open = Some(("others can write it".into(), "hint".into()));
-                facts.config.error = Some(("~/c.toml:3".into(), "unknown key `x`".into(), "remove it".into()));
+                broken(facts, "~/c.toml:3", "unknown key `x`", "remove it");
             },
             r#"
 config_invalid broken -
@@ -108,12 +113,12 @@ config_invalid broken -
 no pass can use it; the checks below used the defaults
 remove it
 config_open broken -
-``: others can write it
+`~/c.toml`: others can write it
 it names programs that nolapse runs, and who is notified
 hint"#,
         ),
         (
-            |facts| facts.config.error = Some(("~/c.toml".into(), "mode".into(), "run `chmod 600 ~/c.toml`".into())),
+            |facts| broken(facts, "~/c.toml", "mode", "run `chmod 600 ~/c.toml`"),
             r#"
 config_invalid broken -
 ~/c.toml: mode
@@ -123,7 +128,7 @@ $ chmod 600 ~/c.toml"#,
         (
             |facts| {
                 facts.config.loose = vec![(spot("~/c.toml"), 0o644, true)];
-                facts.config.error = Some(("~/c.toml".into(), "mode".into(), "run `chmod 600 ~/c.toml`".into()));
+                broken(facts, "~/c.toml", "mode", "run `chmod 600 ~/c.toml`");
             },
             r#"
 secret_readable broken /h/c.toml
@@ -134,7 +139,7 @@ $ chmod 600 ~/c.toml | fix /h/c.toml"#,
         (
             |facts| {
                 facts.config.loose = vec![(spot("~/c.toml"), 0o644, true)];
-                facts.config.error = Some(("~/c.toml:3".into(), "unknown key `x`".into(), "remove it".into()));
+                broken(facts, "~/c.toml:3", "unknown key `x`", "remove it");
             },
             r#"
 config_invalid broken -

@@ -335,6 +335,13 @@ mod tests {
         }
     }
 
+    /// An alert about a login that cannot be read, and a problem of the file of `claude`.
+    fn unreadable(facts: &mut Facts, problem_kind: &'static str, id: &str, severity: Severity) {
+        a_login(facts, |_| ());
+        facts.judged.problems = vec![problem(problem_kind, FILE)];
+        fires(facts, id, "unreadable", severity);
+    }
+
     const WORLDS: &[World] = &[
         (
             |facts| facts.judged.nothing = true,
@@ -361,26 +368,17 @@ $ claude auth login"#,
                     "silenced",
                     "/h/state",
                     "`login:claude` is silenced",
-                    "run `nolapse silence --end`",
+                    "run `nolapse alert list`",
                 )]
             },
             r#"
 silenced note -
 `login:claude` is silenced
 somebody asked for it
-$ nolapse silence --end"#,
+$ nolapse alert list"#,
         ),
         (
-            |facts| {
-                a_login(facts, |_| ());
-                facts.judged.problems = vec![Problem::at(
-                    "unreadable",
-                    "/h/.claude/.credentials.json",
-                    "message",
-                    "hint",
-                )];
-                fires(facts, "login:claude", "unreadable", Severity::Critical);
-            },
+            |facts| unreadable(facts, "unreadable", "login:claude", Severity::Critical),
             r#"
 unreadable broken /h/.claude/.credentials.json
 message
@@ -388,16 +386,7 @@ Claude Code treats it as signed out, and its agents stop as their tokens expire
 nothing to do"#,
         ),
         (
-            |facts| {
-                a_login(facts, |_| ());
-                facts.judged.problems = vec![Problem::at(
-                    "no_scopes",
-                    "/h/.claude/.credentials.json",
-                    "message",
-                    "hint",
-                )];
-                fires(facts, "login:claude", "unreadable", Severity::Warning);
-            },
+            |facts| unreadable(facts, "no_scopes", "login:claude", Severity::Warning),
             r#"
 unreadable unknown /h/.claude/.credentials.json
 message
@@ -406,16 +395,7 @@ nothing to do"#,
         ),
         // of another login's file, and another kind of the same
         (
-            |facts| {
-                a_login(facts, |_| ());
-                facts.judged.problems = vec![Problem::at(
-                    "foreign_owner",
-                    "/h/.claude/.credentials.json",
-                    "message",
-                    "hint",
-                )];
-                fires(facts, "login:other", "unreadable", Severity::Info);
-            },
+            |facts| unreadable(facts, "foreign_owner", "login:other", Severity::Info),
             r#"
 unreadable note -
 title
